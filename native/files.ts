@@ -1,0 +1,98 @@
+// What does sysfs say? Attributes, links and directories at the fewest system calls; all reads are synchronous.
+// An absent fact is null; everything else that goes wrong throws with the path.
+
+import { constants } from "node:os";
+import * as libc from "./libc.ts";
+import { view, hostOrder } from "./bytes.ts";
+
+const { ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP } = constants.errno;
+
+// The ways in which sysfs says "there is no such thing here": no file, the device left, the driver doesn't tell.
+const absent: ReadonlySet<number> = new Set([ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP]);
+
+// Larger than any attribute (one page, fs/sysfs/file.c) and than any fixture; shared, since nothing here is asynchronous.
+const buffer = new Uint8Array(32768);
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lossy = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** True for a null answer, false for a result; throws what is neither. */
+function isAbsent(result: number, syscall: string, path: string): boolean {
+  if (result >= 0) return false;
+  if (absent.has(-result)) return true;
+  throw new libc.SystemError(syscall, -result, path);
+}
+
+/** Cuts newlines, NULs, spaces and tabs off the end. */
+function trimmedLength(bytes: Uint8Array, length: number): number {
+  let end = length;
+  while (
+    end > 0 &&
+    (bytes[end - 1] === 0x0a || bytes[end - 1] === 0 || bytes[end - 1] === 0x20 || bytes[end - 1] === 0x09)
+  )
+    end--;
+  return end;
+}
+
+/**
+ * An attribute's text without what trails it, in three calls; null when it is absent or not applicable
+ * (ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP). Throws SystemError for other failures and an Error for
+ * content which is not UTF-8. Content beyond 32 KiB is refused: no attribute is that long.
+ */
+export function readAttribute(path: string): string | null {
+  const fd = libc.open(path, libc.O_RDONLY | libc.O_CLOEXEC);
+  if (isAbsent(fd, "open", path)) return null;
+  const length = libc.readInto(fd, buffer);
+  libc.close(fd);
+  if (isAbsent(length, "read", path)) return null;
+  if (length === buffer.length) throw new Error(`${path}: longer than an attribute can be`);
+  try {
+    return strict.decode(buffer.subarray(0, trimmedLength(buffer, length)));
+  } catch (cause) {
+    throw new Error(`${path}: not UTF-8`, { cause });
+  }
+}
+
+/** A symbolic link's target as it is written, in one call; null when the path is absent or not a link. */
+export function readLink(path: string): string | null {
+  const length = libc.readlinkInto(path, buffer);
+  return isAbsent(length, "readlink", path) ? null : lossy.decode(buffer.subarray(0, length));
+}
+
+/** The last component of a symbolic link's target ("ixgbe" of ".../drivers/ixgbe"); null as readLink. */
+export function readLinkName(path: string): string | null {
+  const target = readLink(path);
+  return target === null ? null : target.slice(target.lastIndexOf("/") + 1);
+}
+
+/** The sorted names in a directory without "." and ".."; null when it is absent. A name that is not UTF-8 shows U+FFFD. */
+export function listDirectory(path: string): readonly string[] | null {
+  const fd = libc.open(path, libc.O_RDONLY | libc.O_DIRECTORY | libc.O_CLOEXEC);
+  if (isAbsent(fd, "open", path)) return null;
+  try {
+    const names: string[] = [];
+    for (;;) {
+      const length = libc.getdentsInto(fd, buffer);
+      if (isAbsent(length, "getdents64", path)) return null;
+      if (length === 0) return names.sort();
+      collectNames(length, names);
+    }
+  } finally {
+    libc.close(fd);
+  }
+}
+
+// struct linux_dirent64: d_ino u64, d_off i64, d_reclen u16, d_type u8, d_name with a NUL (include/linux/dirent.h).
+function collectNames(length: number, names: string[]): void {
+  const entries = view(buffer);
+  for (let offset = 0; offset < length; offset += entries.getUint16(offset + 16, hostOrder === "little")) {
+    const start = offset + 19;
+    const name = lossy.decode(buffer.subarray(start, buffer.indexOf(0, start)));
+    if (name !== "." && name !== "..") names.push(name);
+  }
+}
+
+/** Whether something is at the path, links followed, in one call; throws SystemError when that can't be known. */
+export function exists(path: string): boolean {
+  return !isAbsent(libc.access(path), "access", path);
+}

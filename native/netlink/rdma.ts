@@ -1,0 +1,73 @@
+// Which RDMA devices can this network namespace see, and does each belong to one namespace or to all?
+// RDMA netlink has no PCI parent: which function a device belongs to is told by sysfs (drivers/infiniband/core/nldev.c).
+
+import { decodeAttributes } from "./message.ts";
+import { SystemError } from "../libc.ts";
+import { NETLINK_RDMA, NetlinkSocket } from "./socket.ts";
+
+// nlmsg_type is (client << 10) + command; the client NLDEV is 5 (include/uapi/rdma/rdma_netlink.h).
+const NLDEV = 5 << 10;
+const RDMA_NLDEV_CMD_GET = NLDEV + 1;
+const RDMA_NLDEV_CMD_SYS_GET = NLDEV + 6;
+const RDMA_NLDEV_ATTR_DEV_INDEX = 1;
+const RDMA_NLDEV_ATTR_DEV_NAME = 2;
+const RDMA_NLDEV_SYS_ATTR_NETNS_MODE = 66;
+const RDMA_NLDEV_ATTR_DEV_PROTOCOL = 67;
+
+export interface RdmaDevice {
+  readonly index: number;
+  readonly name: string;
+  /** "ib", "roce", "iw", "opa" or "usnic"; null before Linux 5.3. */
+  readonly protocol: string | null;
+}
+
+export type RdmaNamespaceMode = "shared" | "exclusive";
+
+/** Every RDMA device visible from this network namespace; null when the kernel has no RDMA. Throws what NetlinkSocket.dump throws. */
+export function readRdmaDevices(): RdmaDevice[] | null {
+  return withSocket((socket) =>
+    socket
+      .dump(RDMA_NLDEV_CMD_GET, new Uint8Array(0))
+      .map(({ payload }) => decodeRdmaDevice(payload))
+      .filter((device) => device !== null),
+  );
+}
+
+/** Whether RDMA devices are seen by every namespace or by one at a time; null when the kernel has no RDMA or no such mode. */
+export function readRdmaNamespaceMode(): RdmaNamespaceMode | null {
+  return withSocket((socket) => {
+    const [answer] = socket.request(RDMA_NLDEV_CMD_SYS_GET, 0, new Uint8Array(0));
+    return answer === undefined ? null : decodeRdmaNamespaceMode(answer.payload);
+  });
+}
+
+/** The device in an answer; null when it has no name. Throws NetlinkFormatError. */
+export function decodeRdmaDevice(payload: Uint8Array): RdmaDevice | null {
+  const attributes = decodeAttributes(payload);
+  const index = attributes.u32(RDMA_NLDEV_ATTR_DEV_INDEX);
+  const name = attributes.string(RDMA_NLDEV_ATTR_DEV_NAME);
+  if (index === null || name === null) return null;
+  return { index, name, protocol: attributes.string(RDMA_NLDEV_ATTR_DEV_PROTOCOL) };
+}
+
+/** The mode in an answer: 1 is shared, 0 exclusive; null when it is not told. Throws NetlinkFormatError. */
+export function decodeRdmaNamespaceMode(payload: Uint8Array): RdmaNamespaceMode | null {
+  const mode = decodeAttributes(payload).u8(RDMA_NLDEV_SYS_ATTR_NETNS_MODE);
+  return mode === null ? null : mode === 0 ? "exclusive" : "shared";
+}
+
+/** Asks on a socket of its own; null when ib_core, which offers the protocol, is not there. */
+function withSocket<T>(ask: (socket: NetlinkSocket) => T): T | null {
+  let socket: NetlinkSocket;
+  try {
+    socket = new NetlinkSocket(NETLINK_RDMA);
+  } catch (error) {
+    if (error instanceof SystemError && error.code === "EPROTONOSUPPORT") return null;
+    throw error;
+  }
+  try {
+    return ask(socket);
+  } finally {
+    socket.close();
+  }
+}

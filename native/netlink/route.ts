@@ -1,0 +1,272 @@
+// Which network links are there, and by which do the default routes leave? One link dump, one route dump a family.
+// Policy rules, tables other than main and halves of a default route (0.0.0.0/1) are left out.
+
+import { type ByteOrder, hexOf, hostOrder, reader, u32Bytes, writer } from "../bytes.ts";
+import { AF_INET, AF_INET6 } from "../libc.ts";
+import { type Attributes, type Message, NetlinkFormatError, decodeAttributes, encodeAttributes } from "./message.ts";
+import { NetlinkError, type NetlinkSocket } from "./socket.ts";
+
+export const RTM_NEWLINK = 16;
+export const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+export const RTM_NEWROUTE = 24;
+export const RTM_DELROUTE = 25;
+const RTM_GETROUTE = 26;
+export const RTM_NEWNEXTHOP = 104;
+export const RTM_DELNEXTHOP = 105;
+const RTM_GETNEXTHOP = 106;
+
+// struct ifinfomsg: family u8, pad u8, type u16, index i32, flags u32, change u32 (include/uapi/linux/rtnetlink.h).
+const IFINFOMSG = 16;
+const IFLA_IFNAME = 3;
+const IFLA_LINK = 5;
+const IFLA_MASTER = 10;
+const IFLA_OPERSTATE = 16;
+const IFLA_LINKINFO = 18;
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_SLAVE_KIND = 4;
+const IFLA_NUM_VF = 21;
+const IFLA_VFINFO_LIST = 22;
+const IFLA_VF_INFO = 1;
+const IFLA_VF_LINK_STATE = 5;
+const IFLA_EXT_MASK = 29;
+const IFLA_CARRIER = 33;
+const IFLA_PHYS_SWITCH_ID = 36;
+const IFLA_LINK_NETNSID = 37;
+const IFLA_PHYS_PORT_NAME = 38;
+const IFLA_PARENT_DEV_NAME = 56;
+const IFLA_PARENT_DEV_BUS_NAME = 57;
+const RTEXT_FILTER_VF = 1;
+const RTEXT_FILTER_SKIP_STATS = 8;
+
+// struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type (u8 each), flags u32.
+const RTMSG = 12;
+const RT_TABLE_MAIN = 254;
+const RTN_UNICAST = 1;
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_MULTIPATH = 9;
+const RTA_TABLE = 15;
+const RTA_NH_ID = 30;
+
+// struct nhmsg, 8 bytes, and struct nexthop_grp: id u32, weight u8, weight_high u8, u16 (include/uapi/linux/nexthop.h).
+const NHMSG = 8;
+const NHA_ID = 1;
+const NHA_GROUP = 2;
+const NHA_OIF = 5;
+const NEXTHOP_GRP = 8;
+
+// RFC 2863 states in the kernel's order (include/uapi/linux/if.h).
+const operstates = ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"] as const;
+const vfLinkStates = ["auto", "enable", "disable"] as const;
+
+export type OperState = (typeof operstates)[number];
+export type VfLinkState = (typeof vfLinkStates)[number];
+
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  /** The ARPHRD type: 1 Ethernet, 32 InfiniBand (include/uapi/linux/if_arp.h). */
+  readonly arphrd: number;
+  /** IFF flags: 0x1 administratively up, 0x10000 carrier. */
+  readonly flags: number;
+  readonly operstate: OperState;
+  readonly carrier: boolean | null;
+  /** The index of the bond, bridge, team, VRF or switch that the link is part of. */
+  readonly master: number | null;
+  /** The index of the link below a VLAN, macvlan, …, or of a veth's peer, when it is in the same network namespace. */
+  readonly lower: number | null;
+  readonly kind: string | null;
+  readonly slaveKind: string | null;
+  /** The bus and the name of the parent device: "pci" and "0000:03:00.0". */
+  readonly parentBus: string | null;
+  readonly parentDevice: string | null;
+  /** Hexadecimal digits. */
+  readonly switchId: string | null;
+  readonly portName: string | null;
+  /** The link-state policies of a PF's VFs by VF index. */
+  readonly vfLinkStates: Readonly<Record<number, VfLinkState>>;
+}
+
+/**
+ * All links of this network namespace in one dump. Where the kernel can't put a PF's VFs into one message, a second dump
+ * is made without them, and all vfLinkStates are empty. Throws what NetlinkSocket.dump throws.
+ */
+export function readLinks(socket: NetlinkSocket): Link[] {
+  try {
+    const messages = dumpLinks(socket, RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS);
+    if (!messages.some(({ payload }) => overflowsVfList(payload)))
+      return messages.map(({ payload }) => decodeLink(payload));
+  } catch (error) {
+    if (!(error instanceof NetlinkFormatError) && !(error instanceof NetlinkError && error.code === "EMSGSIZE"))
+      throw error;
+  }
+  return dumpLinks(socket, RTEXT_FILTER_SKIP_STATS).map(({ payload }) => decodeLink(payload));
+}
+
+const dumpLinks = (socket: NetlinkSocket, mask: number): readonly Message[] =>
+  socket
+    .dump(
+      RTM_GETLINK,
+      writer(IFINFOMSG + 8).raw(IFINFOMSG, encodeAttributes([{ type: IFLA_EXT_MASK, data: u32Bytes(mask) }])).bytes,
+    )
+    .filter(({ type }) => type === RTM_NEWLINK);
+
+/**
+ * Whether the list of VFs in a link message is longer than an attribute's 16-bit length can say. Kernels before
+ * nla_nest_end_safe wrap the length silently, and what follows in the message is then read as something else.
+ */
+export function overflowsVfList(payload: Uint8Array, order: ByteOrder = hostOrder): boolean {
+  const attributes = decodeAttributes(payload, IFINFOMSG, order);
+  const first = attributes.nested(IFLA_VFINFO_LIST)?.entries[0];
+  return first !== undefined && (first.data.length + 4) * (attributes.u32(IFLA_NUM_VF) ?? 0) + 4 > 0xffff;
+}
+
+/** A link out of an RTM_NEWLINK payload. Throws NetlinkFormatError. */
+export function decodeLink(payload: Uint8Array, order: ByteOrder = hostOrder): Link {
+  const attributes = decodeAttributes(payload, IFINFOMSG, order);
+  const header = reader(payload, order);
+  const index = header.i32(4);
+  const name = attributes.string(IFLA_IFNAME);
+  if (name === null) throw new NetlinkFormatError(`link ${index} without a name`);
+  const carrier = attributes.u8(IFLA_CARRIER);
+  const information = attributes.nested(IFLA_LINKINFO);
+  const switchId = attributes.bytes(IFLA_PHYS_SWITCH_ID);
+  return {
+    index,
+    name,
+    arphrd: header.u16(2),
+    flags: header.u32(8),
+    operstate: operstates[attributes.u8(IFLA_OPERSTATE) ?? 0] ?? "unknown",
+    carrier: carrier === null ? null : carrier !== 0,
+    master: attributes.u32(IFLA_MASTER),
+    lower: lowerOf(index, attributes),
+    kind: information?.string(IFLA_INFO_KIND) ?? null,
+    slaveKind: information?.string(IFLA_INFO_SLAVE_KIND) ?? null,
+    parentBus: attributes.string(IFLA_PARENT_DEV_BUS_NAME),
+    parentDevice: attributes.string(IFLA_PARENT_DEV_NAME),
+    switchId: switchId === null ? null : hexOf(switchId),
+    portName: attributes.string(IFLA_PHYS_PORT_NAME),
+    vfLinkStates: decodeVfLinkStates(attributes, order),
+  };
+}
+
+// With LINK_NETNSID the index belongs to another namespace; tunnels without a lower link say 0.
+function lowerOf(index: number, attributes: Attributes): number | null {
+  const lower = attributes.u32(IFLA_LINK);
+  return lower === null || lower === 0 || lower === index || attributes.has(IFLA_LINK_NETNSID) ? null : lower;
+}
+
+// struct ifla_vf_link_state: vf u32, link_state u32 (include/uapi/linux/if_link.h).
+function decodeVfLinkStates(attributes: Attributes, order: ByteOrder): Record<number, VfLinkState> {
+  const states: Record<number, VfLinkState> = {};
+  for (const vf of attributes.nested(IFLA_VFINFO_LIST)?.all(IFLA_VF_INFO) ?? []) {
+    const data = decodeAttributes(vf, 0, order).bytes(IFLA_VF_LINK_STATE);
+    if (data === null) continue;
+    if (data.length < 8) throw new NetlinkFormatError(`VF link state of ${data.length} bytes`);
+    const state = vfLinkStates[reader(data, order).u32(4)];
+    if (state !== undefined) states[reader(data, order).u32(0)] = state;
+  }
+  return states;
+}
+
+/** A default route of the main table: where it leaves, or the nexthop object that says so. */
+export interface DefaultRoute {
+  readonly exits: readonly number[];
+  readonly nexthop: number | null;
+}
+
+/** A nexthop object: one exit, or a group of others, or (a blackhole) neither. */
+export interface Nexthop {
+  readonly id: number;
+  readonly exit: number | null;
+  readonly group: readonly number[];
+}
+
+/**
+ * The sorted indexes of the links by which IPv4 and IPv6 default routes of the main table leave, through next hops and
+ * nexthop objects. Throws what NetlinkSocket.dump throws.
+ */
+export function readDefaultRouteExits(socket: NetlinkSocket): number[] {
+  const routes = [AF_INET, AF_INET6].flatMap((family) =>
+    dumpMainTable(socket, family)
+      .map(({ payload }) => decodeDefaultRoute(payload))
+      .filter((route) => route !== null),
+  );
+  // With net.ipv4.nexthop_compat_mode=0 a route names only its nexthop object.
+  const unresolved = routes
+    .filter(({ exits, nexthop }) => exits.length === 0 && nexthop !== null)
+    .map(({ nexthop }) => nexthop!);
+  const resolved = unresolved.length === 0 ? [] : resolveNexthops(unresolved, readNexthops(socket));
+  return [...new Set([...routes.flatMap(({ exits }) => exits), ...resolved])].sort((a, b) => a - b);
+}
+
+/** The main table's unicast routes: the kernel filters since 4.20, older ones send everything and decodeDefaultRoute sorts it out. */
+function dumpMainTable(socket: NetlinkSocket, family: number): readonly Message[] {
+  const question = writer(RTMSG).u8(0, family).u8(4, RT_TABLE_MAIN).u8(7, RTN_UNICAST).bytes;
+  try {
+    return socket.dump(RTM_GETROUTE, question).filter(({ type }) => type === RTM_NEWROUTE);
+  } catch (error) {
+    // ENOENT: nobody has put a route into that table yet. The other: the kernel has no such family.
+    if (error instanceof NetlinkError && (error.code === "ENOENT" || error.code === "EOPNOTSUPP")) return [];
+    throw error;
+  }
+}
+
+const readNexthops = (socket: NetlinkSocket): readonly Nexthop[] =>
+  socket
+    .dump(RTM_GETNEXTHOP, new Uint8Array(NHMSG))
+    .filter(({ type }) => type === RTM_NEWNEXTHOP)
+    .map(({ payload }) => decodeNexthop(payload));
+
+/** The default route in an RTM_NEWROUTE or RTM_DELROUTE payload; null for any other route. Throws NetlinkFormatError. */
+export function decodeDefaultRoute(payload: Uint8Array, order: ByteOrder = hostOrder): DefaultRoute | null {
+  if (payload.length < RTMSG) throw new NetlinkFormatError(`route of ${payload.length} bytes`);
+  const header = reader(payload, order);
+  const isInternet = header.u8(0) === AF_INET || header.u8(0) === AF_INET6;
+  if (!isInternet || header.u8(1) !== 0 || header.u8(7) !== RTN_UNICAST) return null;
+  const attributes = decodeAttributes(payload, RTMSG, order);
+  const table = attributes.u32(RTA_TABLE) ?? header.u8(4);
+  if (table !== RT_TABLE_MAIN || attributes.has(RTA_DST)) return null;
+  const single = attributes.u32(RTA_OIF);
+  const several = attributes.bytes(RTA_MULTIPATH);
+  return {
+    exits: [...(single === null ? [] : [single]), ...(several === null ? [] : decodeMultipath(several, order))],
+    nexthop: attributes.u32(RTA_NH_ID),
+  };
+}
+
+// Array of struct rtnexthop: len u16, flags u8, hops u8, ifindex i32, then attributes; steps are aligned to four bytes.
+function decodeMultipath(bytes: Uint8Array, order: ByteOrder): number[] {
+  const data = reader(bytes, order);
+  const exits: number[] = [];
+  for (let offset = 0; offset < bytes.length;) {
+    const length = bytes.length - offset < 8 ? 0 : data.u16(offset);
+    if (length < 8 || length > bytes.length - offset)
+      throw new NetlinkFormatError(`next hop cut off at byte ${offset}`);
+    exits.push(data.i32(offset + 4));
+    offset += (length + 3) & ~3;
+  }
+  return exits;
+}
+
+/** A nexthop object out of an RTM_NEWNEXTHOP payload. Throws NetlinkFormatError. */
+export function decodeNexthop(payload: Uint8Array, order: ByteOrder = hostOrder): Nexthop {
+  const attributes = decodeAttributes(payload, NHMSG, order);
+  const id = attributes.u32(NHA_ID);
+  if (id === null) throw new NetlinkFormatError("nexthop without an id");
+  const members = attributes.bytes(NHA_GROUP) ?? new Uint8Array(0);
+  if (members.length % NEXTHOP_GRP !== 0) throw new NetlinkFormatError(`nexthop group of ${members.length} bytes`);
+  const data = reader(members, order);
+  const group = Array.from({ length: members.length / NEXTHOP_GRP }, (_, position) => data.u32(position * NEXTHOP_GRP));
+  return { id, exit: attributes.u32(NHA_OIF), group };
+}
+
+/** The exits of nexthop objects, groups of groups included; an id that no object has is skipped. */
+export function resolveNexthops(ids: readonly number[], nexthops: readonly Nexthop[]): readonly number[] {
+  const known = new Map(nexthops.map((nexthop) => [nexthop.id, nexthop]));
+  const seen = new Set(ids);
+  // A Set grows while it is walked: what is added here is visited too, and each only once.
+  for (const id of seen) for (const member of known.get(id)?.group ?? []) seen.add(member);
+  return [...seen].map((id) => known.get(id)?.exit ?? null).filter((exit) => exit !== null);
+}

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Generates src/kubelet/api from proto/. With --check: fails when what stands there is not what would be generated.
+set -eu
+cd "$(dirname "$0")/.."
+PATH="$PWD/node_modules/.bin:$PATH"
+out=src/kubelet/api
+before=$(mktemp -d)
+trap 'rm -rf "$before"' EXIT
+cp -R "$out" "$before/api"
+(cd proto && buf generate --template buf.gen.yaml .)
+if [ "${1:-}" = --check ] && ! diff -r "$before/api" "$out"; then
+  rm -rf "$out"
+  cp -R "$before/api" "$out"
+  echo "$out is stale: run \"npm run generate\" and commit what changes" >&2
+  exit 1
+fi

@@ -1,0 +1,99 @@
+// What is a device? A record of facts read from the node; facts never depend on who asks for them.
+// This file holds types only: the pure half of the program imports nothing else from host/.
+
+/** A PCI function's address as sysfs spells it: "0000:3b:02.1", the domain four or more hexadecimal digits wide. */
+export type PciAddress = string & { readonly __brand: "PciAddress" };
+
+/** A character device: its path on the node, and whether the node has it now. */
+export interface CharDevice {
+  readonly path: string;
+  readonly present: boolean;
+}
+
+/** How a function that is bound to a VFIO driver is opened (Documentation/driver-api/vfio.rst). */
+export interface Vfio {
+  /** The IOMMU group's number; null when the function has no group. */
+  readonly group: string | null;
+  /** True when the group is one of VFIO's no-IOMMU mode. */
+  readonly noIommu: boolean;
+  /** The group's node on the host, "/dev/vfio/12" or "/dev/vfio/noiommu-12"; null without a group. */
+  readonly node: CharDevice | null;
+  /** The function's own node "/dev/vfio/devices/vfioN"; null where the kernel has none. */
+  readonly cdev: CharDevice | null;
+}
+
+/** A vDPA device whose management device is the PCI function. */
+export interface Vdpa {
+  readonly name: string;
+  /** vhost_vdpa is "vhost", virtio_vdpa is "virtio"; null when bound to neither. */
+  readonly type: "vhost" | "virtio" | null;
+  /** "/dev/vhost-vdpa-N"; null for virtio. */
+  readonly node: CharDevice | null;
+}
+
+/** The state of a network link as health sees it. */
+export interface LinkState {
+  readonly interfaceName: string;
+  readonly adminUp: boolean;
+  /** RFC 2863 state (Documentation/networking/operstates.rst). */
+  readonly operstate: string;
+  /** null when the interface does not tell. */
+  readonly carrier: boolean | null;
+}
+
+/** The physical function above a VF or an SF. */
+export interface ParentFunction {
+  readonly address: PciAddress;
+  /** The PF's interface name, in switchdev mode the uplink representor's; null when it has none. */
+  readonly interfaceName: string | null;
+  /** null when no interface of the PF is visible. */
+  readonly link: LinkState | null;
+}
+
+/** One PCI function or one auxiliary device of one. */
+export interface Device {
+  /** The device id of the kubelet: a PCI address, or an auxiliary device's name ("mlx5_core.sf.4"). */
+  readonly id: string;
+  readonly bus: "pci" | "auxiliary";
+  /** The PCI function itself, or the function below which the auxiliary device hangs. */
+  readonly pci: PciAddress;
+  /** The PCI base class, 0x02 for network controllers, 0x12 for processing accelerators. */
+  readonly pciClass: number;
+  /** Four lower-case hexadecimal digits. */
+  readonly vendor: string;
+  /** Four lower-case hexadecimal digits. */
+  readonly product: string;
+  readonly driver: string | null;
+  readonly numaNode: number | null;
+  /** null for a PF and for a function that is not under SR-IOV. */
+  readonly pf: ParentFunction | null;
+  /** The VF's index below its PF, or the SF's number (sfnum). */
+  readonly functionIndex: number | null;
+  /** The device's own network interfaces that the host can see now, sorted. */
+  readonly interfaces: readonly string[];
+  /** The link type's name ("ether", "infiniband") of its own interface, or of its PF's. */
+  readonly linkType: string | null;
+  /** The state of the device's own interface; null when none is visible. */
+  readonly link: LinkState | null;
+  /** The VF's link-state policy at its PF (`ip link set PF vf N state …`). */
+  readonly vfLinkState: "auto" | "enable" | "disable" | null;
+  /** "sf" of "mlx5_core.sf.4"; null for PCI functions. */
+  readonly auxType: string | null;
+  readonly acpiIndex: string | null;
+  /** The P_Key at index 0 of port 1 ("0x7fff"), for InfiniBand links. */
+  readonly pKey: string | null;
+  readonly ddpProfile: string | null;
+  /** null: not RDMA capable. An empty list: capable, but its RDMA device is in a pod's network namespace. */
+  readonly rdma: { readonly names: readonly string[] } | null;
+  readonly vdpa: Vdpa | null;
+  readonly vfio: Vfio | null;
+  /** "/dev/uioN"; null when the function is not a UIO device. */
+  readonly uio: CharDevice | null;
+  /** What keeps the device for the host. */
+  readonly host: {
+    /** The interface by which a default route leaves through this function; null when none does. */
+    readonly defaultRoute: string | null;
+    /** The number of VFs below this PF; 0 for everything else. */
+    readonly vfs: number;
+  };
+}

@@ -1,0 +1,64 @@
+// Which devices belong where? The first entry of the file, and the first selector object in it, that wants a device
+// gets it; a device that a pod holds stays where the pod got it from.
+
+import type { Device } from "../host/device.ts";
+import { deviceTypes } from "./device-types.ts";
+import { unhealthiness } from "./health.ts";
+import type { Claim, Pool, PoolSpec } from "./pool.ts";
+import { matches, type Wanted } from "./selectors.ts";
+
+/** What pods hold: the resource under which each device id was allocated. */
+export type Held = ReadonlyMap<string, string>;
+
+/** A wish for anything: what a held device that no selector recognises any more is claimed with. */
+const anything: Wanted = {};
+
+/**
+ * Assigns every device to the pool that gets it.
+ *
+ * A device that a pod holds never appears in another pool than the one it was allocated from, whatever the config
+ * says now: it would be handed to a second pod. `before` says by which wish it was claimed.
+ */
+export function assignPools(
+  specs: readonly PoolSpec[],
+  devices: readonly Device[],
+  held: Held = new Map(),
+  before: ReadonlyMap<string, Pool> = new Map(),
+): Pool[] {
+  const taken = new Set<string>();
+  return specs.map((spec) => {
+    const type = deviceTypes[spec.deviceType];
+    const ours = devices.filter((device) => type.isOne(device) && !taken.has(device.id));
+    const claims = new Map<string, Claim>();
+    const claim = (device: Device, wanted: Wanted) => {
+      taken.add(device.id);
+      claims.set(device.id, { device, wanted });
+    };
+    for (const device of ours) {
+      if (held.get(device.id) !== spec.resource) continue;
+      const wish =
+        spec.selectors.find((wanted) => matches(device, wanted)) ??
+        before.get(spec.resource)?.claims.get(device.id)?.wanted ??
+        (spec.selectors.length === 1 ? spec.selectors[0] : undefined) ??
+        anything;
+      claim(device, wish);
+    }
+    const free = ours.filter((device) => !held.has(device.id) && type.barred(device) === null);
+    for (const wanted of spec.selectors) {
+      for (const device of free) {
+        if (!taken.has(device.id) && matches(device, wanted)) claim(device, wanted);
+      }
+    }
+    // In the order of the node's devices, so that an unchanged pool is listed in an unchanged order.
+    const ordered = new Map<string, Claim>();
+    const unhealthy = new Map<string, string>();
+    for (const { id } of ours) {
+      const won = claims.get(id);
+      if (!won) continue;
+      ordered.set(id, won);
+      const reason = unhealthiness(won, spec);
+      if (reason !== null) unhealthy.set(id, reason);
+    }
+    return { spec, claims: ordered, unhealthy };
+  });
+}

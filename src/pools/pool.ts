@@ -1,0 +1,36 @@
+// The nouns of selection: a pool spec is a list of wishes, a wish that won a device is a claim.
+
+import type { Device } from "../host/device.ts";
+import type { DeviceTypeName } from "./device-types.ts";
+import type { Wanted } from "./selectors.ts";
+
+/** An entry of resourceList. */
+export interface PoolSpec {
+  /** The extended resource's full name: "intel.com/sriov_net_A". */
+  readonly resource: string;
+  readonly prefix: string;
+  readonly name: string;
+  readonly deviceType: DeviceTypeName;
+  readonly excludeTopology: boolean;
+  /** Whether the state of links counts for health. */
+  readonly linkHealth: boolean;
+  /** Whether VFIO devices are also handed out by their own node and /dev/iommu. */
+  readonly iommufd: boolean;
+  readonly selectors: readonly Wanted[];
+  /** Device id or "*", then key, then value. Values may be secrets and are never logged. */
+  readonly additionalInfo: Readonly<Record<string, Readonly<Record<string, string>>>> | null;
+}
+
+/** A device together with the wish that won it. */
+export interface Claim {
+  readonly device: Device;
+  readonly wanted: Wanted;
+}
+
+/** A pool spec and what it won, by device id. */
+export interface Pool {
+  readonly spec: PoolSpec;
+  readonly claims: ReadonlyMap<string, Claim>;
+  /** Why devices are not healthy, by device id; those that are healthy are missing. */
+  readonly unhealthy: ReadonlyMap<string, string>;
+}

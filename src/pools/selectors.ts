@@ -1,0 +1,177 @@
+// By what may an operator choose devices? One row a selector: its value's form, the fact it looks at, its help.
+// A row is all that a new selector needs: the config schema, the checks and the documentation follow.
+
+import * as v from "valibot";
+import type { Device } from "../host/device.ts";
+
+/** One selector: how its value is written, and whether a device fits a value. */
+export interface Selector<T> {
+  readonly schema: v.GenericSchema<unknown, T>;
+  readonly help: string;
+  readonly example: string;
+  /** What the device has where the selector looks, for explanations: "iavf", "none". */
+  readonly has: (device: Device) => string;
+  readonly matches: (device: Device, wanted: T) => boolean;
+  /** Why a well-formed value is doubtful; one sentence for each doubt. */
+  readonly doubts?: (wanted: T) => readonly string[];
+}
+
+/** A PF, by interface name or address, and the functions below it: all, or those in the inclusive ranges. */
+export interface FunctionRange {
+  readonly pf: string;
+  readonly ranges: readonly (readonly [from: number, to: number])[] | null;
+}
+
+type Fact = (device: Device) => string | null | undefined;
+
+const notText = "expected a list of strings";
+const names = v.array(v.string("expected a string"), notText);
+const quoted = (values: readonly string[]) => values.map((value) => JSON.stringify(value)).join(", ");
+
+const oneOf = (
+  fact: Fact,
+  help: string,
+  example: string,
+  doubts?: Selector<string[]>["doubts"],
+): Selector<string[]> => ({
+  schema: names,
+  help,
+  example,
+  has: (device) => fact(device) ?? "none",
+  matches: (device, wanted) => wanted.length === 0 || wanted.includes(fact(device) ?? "\0"),
+  ...(doubts && { doubts }),
+});
+
+/** Doubts about values that can't equal any fact, since facts are always spelt in one way. */
+const spelling = (pattern: RegExp, right: string) => (wanted: readonly string[]) => {
+  const odd = wanted.filter((value) => !pattern.test(value));
+  return odd.length === 0 ? [] : [`${quoted(odd)} can never match: ${right}`];
+};
+const hexId = spelling(/^[0-9a-f]{4}$/, 'ids are four lower-case hexadecimal digits, as in "8086"');
+const address = spelling(/^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/, 'addresses are written as in "0000:3b:02.1"');
+
+const functionRange = v.pipe(
+  v.string("expected a string"),
+  v.rawTransform<string, FunctionRange>(({ dataset: { value: text }, addIssue, NEVER }) => {
+    const wrong = (why: string) => {
+      addIssue({
+        message: `${JSON.stringify(text)}: ${why}; expected "PF" or "PF#INDEX[-INDEX][,…]", as in "ens1f0#0,2-7"`,
+      });
+      return NEVER;
+    };
+    const [pf = "", ranges, more] = text.split("#");
+    if (more !== undefined) return wrong('more than one "#"');
+    if (pf === "") return wrong("no PF before the range");
+    if (ranges === undefined) return { pf, ranges: null };
+    const parsed: [number, number][] = [];
+    for (const range of ranges.split(",")) {
+      const found = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(range);
+      if (!found) return wrong(`${JSON.stringify(range)} is not a range`);
+      const from = Number(found[1]);
+      const to = Number(found[2] ?? found[1]);
+      if (to < from) return wrong(`${JSON.stringify(range)} runs backwards`);
+      parsed.push([from, to]);
+    }
+    return { pf, ranges: parsed };
+  }),
+);
+
+// As the reference, names are compared without regard to case; unlike it, several entries for one PF add up.
+const functionsOf = (fact: Fact, help: string, example: string): Selector<FunctionRange[]> => ({
+  schema: v.array(functionRange, notText),
+  help,
+  example,
+  has: (device) =>
+    `${fact(device) ?? "none"}${device.functionIndex === null ? "" : ` (function ${device.functionIndex})`}`,
+  matches: (device, wanted) => {
+    if (wanted.length === 0) return true;
+    const pf = fact(device)?.toLowerCase();
+    const index = device.functionIndex;
+    return wanted.some(
+      (entry) =>
+        entry.pf.toLowerCase() === pf &&
+        (entry.ranges === null || (index !== null && entry.ranges.some(([from, to]) => from <= index && index <= to))),
+    );
+  },
+});
+
+const yesOrNo = (fact: (device: Device) => boolean, help: string): Selector<boolean> => ({
+  schema: v.boolean("expected true or false"),
+  help,
+  example: "true",
+  has: (device) => (fact(device) ? "true" : "false"),
+  matches: (device, wanted) => !wanted || fact(device),
+});
+
+const vdpaType: Selector<"virtio" | "vhost" | ""> = {
+  // As the reference: the empty string is the same as no vdpaType.
+  schema: v.picklist(["virtio", "vhost", ""], 'expected "virtio" or "vhost"'),
+  help: "The kind of vDPA device that the function manages; can't be combined with isRdma",
+  example: '"vhost"',
+  has: (device) => device.vdpa?.type ?? "none",
+  matches: (device, wanted) => wanted === "" || device.vdpa?.type === wanted,
+};
+
+/** Every selector, in the order in which an explanation tries them. */
+export const selectors = {
+  vendors: oneOf((d) => d.vendor, "PCI vendor ids; of an SF, its PF's", '["8086", "15b3"]', hexId),
+  devices: oneOf((d) => d.product, "PCI device ids; of an SF, its PF's", '["154c", "1889"]', hexId),
+  drivers: oneOf((d) => d.driver, "Names of the bound driver; of an SF, its PF's", '["vfio-pci"]'),
+  pciAddresses: oneOf((d) => d.pci, "PCI addresses", '["0000:03:02.0"]', address),
+  acpiIndexes: oneOf((d) => d.acpiIndex, "ACPI indexes (_DSM instance numbers)", '["101"]'),
+  auxTypes: {
+    ...oneOf((d) => d.auxType, "Types of auxiliary device: the middle part of <driver>.<type>.<id>", '["sf"]'),
+    schema: v.array(v.literal("sf", 'only "sf" can be asked for'), notText),
+  } as Selector<string[]>,
+  pfNames: functionsOf(
+    (d) => d.pf?.interfaceName,
+    "Interface names of the PF, each with the indexes of the functions wanted",
+    '["ens1f0#0,2-7"]',
+  ),
+  rootDevices: functionsOf(
+    (d) => d.pf?.address,
+    "PCI addresses of the PF, each with the indexes of the functions wanted",
+    '["0000:86:00.0#0-3"]',
+  ),
+  linkTypes: oneOf(
+    (d) => d.linkType,
+    "Link types of the network interface",
+    '["ether"]',
+    (wanted) => (wanted.length > 1 ? ["more than one link type in one selector is seldom what is meant"] : []),
+  ),
+  ddpProfiles: oneOf(
+    (d) => d.ddpProfile,
+    "Names of the DDP package that runs on the NIC",
+    '["GTPv1-C/U IPv4/IPv6 payload"]',
+  ),
+  pKeys: oneOf((d) => d.pKey, "InfiniBand P_Keys, compared with the one at index 0", '["0x7fff"]'),
+  isRdma: yesOrNo((d) => d.rdma !== null, "Only RDMA-capable devices, handed out with their RDMA character devices"),
+  vdpaType,
+  needVhostNet: {
+    ...yesOrNo(() => true, "Hand out /dev/vhost-net and /dev/net/tun with the device"),
+    has: () => "not a condition",
+  },
+} as const;
+
+export type SelectorName = keyof typeof selectors;
+export const selectorNames = Object.keys(selectors) as readonly SelectorName[];
+
+/** A selector object of the config file: what a device must fulfil, all at once. */
+export type Wanted = {
+  readonly [K in SelectorName]?: (typeof selectors)[K] extends Selector<infer T> ? T : never;
+};
+
+/** Tells which selectors of a selector object the device does not fulfil; none when it matches. */
+export function unfulfilled(device: Device, wanted: Wanted): SelectorName[] {
+  return selectorNames.filter((name) => wanted[name] !== undefined && !fulfils(device, name, wanted));
+}
+
+/** Tells whether the device fulfils all selectors of a selector object. */
+export function matches(device: Device, wanted: Wanted): boolean {
+  for (const name in wanted) if (!fulfils(device, name as SelectorName, wanted)) return false;
+  return true;
+}
+
+function fulfils(device: Device, name: SelectorName, wanted: Wanted): boolean {
+  return (selectors[name] as Selector<unknown>).matches(device, wanted[name]);
+}

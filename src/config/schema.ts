@@ -1,0 +1,76 @@
+// What may stand in the config file? The form of an entry and, derived from the tables of pools/, of its selectors.
+
+import * as v from "valibot";
+import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../pools/device-types.ts";
+import { type Selector, type SelectorName, selectors } from "../pools/selectors.ts";
+
+/** Keys of the top level. */
+export const fileKeys = ["resourceList"] as const;
+
+/** Keys that the operator's older and newer releases write beside the known ones and that mean nothing. */
+export const meaninglessKeys = ["SelectorObj", "SelectorObjs"] as const;
+
+const text = v.string("expected a string");
+const flag = v.boolean("expected true or false");
+
+/** Names that Kubernetes takes behind the "/" (IsQualifiedName), further narrowed as the reference does. */
+export const resourceNameSchema = v.pipe(
+  text,
+  v.regex(/^[a-zA-Z0-9_-]+$/, 'only letters, digits, "_" and "-" can be used, as in "sriov_net_A"'),
+  v.regex(/^[a-zA-Z0-9](.*[a-zA-Z0-9])?$/s, "Kubernetes wants a letter or digit first and last"),
+  v.maxLength(63, "Kubernetes takes at most 63 characters"),
+);
+
+/** Prefixes that make an extended resource name (IsExtendedResourceName, IsDNS1123Subdomain). */
+export const resourcePrefixSchema = v.pipe(
+  text,
+  v.regex(
+    /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/,
+    'Kubernetes wants a DNS name in lower case, as in "intel.com"',
+  ),
+  v.maxLength(253 - "requests.".length, "Kubernetes takes at most 244 characters"),
+  v.check((prefix) => !`${prefix}/`.includes("kubernetes.io/"), 'names below "kubernetes.io" belong to Kubernetes'),
+  v.check((prefix) => !prefix.startsWith("requests."), 'Kubernetes refuses names that start with "requests."'),
+);
+
+/** The fields of an entry of resourceList, without its selectors; each with what the reference documentation says. */
+export const entryFields = {
+  resourceName: v.pipe(resourceNameSchema, v.description("The resource's name, unique below its prefix")),
+  resourcePrefix: v.optional(
+    v.pipe(resourcePrefixSchema, v.description("The resource's prefix; default: --resource-prefix")),
+  ),
+  deviceType: v.optional(
+    v.pipe(
+      v.picklist(deviceTypeNames, `expected ${deviceTypeNames.map((name) => JSON.stringify(name)).join(", ")}`),
+      v.description("What the pool is made of"),
+    ),
+    "netDevice",
+  ),
+  excludeTopology: v.optional(v.pipe(flag, v.description("Don't tell the kubelet the devices' NUMA nodes")), false),
+  additionalInfo: v.optional(
+    v.pipe(
+      v.record(text, v.record(text, text, "expected an object of strings"), "expected an object of objects"),
+      v.description('Extra keys for the containers\' INFO variable, by device id or "*"'),
+    ),
+  ),
+  linkHealth: v.optional(v.pipe(flag, v.description("Whether the state of links counts for health")), true),
+  iommufd: v.optional(
+    v.pipe(flag, v.description("Also hand out /dev/vfio/devices/vfioN and /dev/iommu where the kernel has them")),
+    false,
+  ),
+};
+
+export const entrySchema = v.object(entryFields, "expected an object");
+export const entryKeys = [...Object.keys(entryFields), "selectors"];
+
+/** The form of a selector object for a device type. */
+export function wantedSchema(deviceType: DeviceTypeName) {
+  const names: readonly SelectorName[] = [
+    ...deviceTypes[deviceType].selectors,
+    ...deviceTypes[deviceType].ignoredSelectors,
+  ];
+  return v.object(
+    Object.fromEntries(names.map((name) => [name, v.optional((selectors[name] as Selector<unknown>).schema)])),
+    "expected an object",
+  );
+}

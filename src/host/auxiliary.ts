@@ -1,0 +1,53 @@
+// Which auxiliary devices hang below PCI functions, sub-functions above all? (Documentation/driver-api/auxiliary_bus.rst)
+
+import { listDirectory, readAttribute, readLink } from "../../native/files.ts";
+import type { PciAddress } from "./device.ts";
+import { isPciAddress } from "./pci.ts";
+import { orTrouble, type Trouble } from "./trouble.ts";
+
+/** An auxiliary device "<driver>.<type>.<id>". */
+export interface AuxiliaryDevice {
+  readonly name: string;
+  readonly folder: string;
+  readonly entries: ReadonlySet<string>;
+  readonly type: string;
+  /** The nearest PCI function above it, any number of levels up. */
+  readonly parent: PciAddress;
+  /** The SF's number; null for other types. */
+  readonly sfnum: number | null;
+}
+
+/** Reads the auxiliary devices that hang below a PCI function, sorted by name. */
+export function readAuxiliaryDevices(root: string, troubles: Trouble[]): AuxiliaryDevice[] {
+  const devices = `${root}/sys/bus/auxiliary/devices`;
+  const names = orTrouble(troubles, devices, devices, () => listDirectory(devices)) ?? [];
+  return names.flatMap((name) => {
+    const read = () => readDevice(`${devices}/${name}`, name);
+    return orTrouble(troubles, name, `auxiliary device ${name}`, read) ?? [];
+  });
+}
+
+function readDevice(folder: string, name: string): AuxiliaryDevice | null {
+  const type = auxiliaryType(name);
+  if (type === null) return null;
+  const target = readLink(folder);
+  if (target === null) return null;
+  const parent = target.split("/").slice(0, -1).findLast(isPciAddress);
+  if (parent === undefined) return null;
+  const entries = listDirectory(folder);
+  if (!entries) return null;
+  return { name, folder, entries: new Set(entries), type, parent, sfnum: type === "sf" ? readSfnum(folder) : null };
+}
+
+/** The middle part of a three-part name whose last part is a number; null for other names. */
+export function auxiliaryType(name: string): string | null {
+  return /^[^.\s]+\.([^.\s]+)\.\d+$/.exec(name)?.[1] ?? null;
+}
+
+function readSfnum(folder: string): number {
+  const text = readAttribute(`${folder}/sfnum`);
+  if (text === null || !/^\d+$/.test(text)) {
+    throw new Error(`${folder}/sfnum holds ${JSON.stringify(text)}, expected a number`);
+  }
+  return Number(text);
+}

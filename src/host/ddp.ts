@@ -1,0 +1,81 @@
+// Which DDP package runs on an Intel 700 series NIC? Asked of its firmware, in a process of its own: the ioctl holds
+// the kernel's RTNL lock and may block. The 800 series tells by devlink, see kernel.ts.
+
+import type { PciAddress } from "./device.ts";
+import type { KernelFacts } from "./kernel.ts";
+import { isRecorded } from "./kernel.ts";
+import type { Functions } from "./snapshot.ts";
+import type { Trouble } from "./trouble.ts";
+
+/** Profiles by PF; a PF without one is missing. */
+export type DdpProfiles = ReadonlyMap<PciAddress, string>;
+
+/** How long the firmware may take, in milliseconds. */
+const limit = 5000;
+
+/** What was read before, by PF and driver instance: a package is loaded at most once a boot of the NIC's firmware. */
+const known = new Map<string, string | null>();
+
+/** Reads the profiles of all i40e PFs that were not read before; those that can't be read are told in `troubles`. */
+export async function readDdpProfiles(
+  root: string,
+  functions: Functions,
+  kernel: KernelFacts,
+  troubles: Trouble[],
+): Promise<DdpProfiles> {
+  const profiles = new Map<PciAddress, string>();
+  if (isRecorded(root)) return profiles;
+  for (const pf of functions.pci.values()) {
+    if (pf.driver !== "i40e" || pf.physfn !== null) continue;
+    const link = kernel.links.find(({ parentBus, parentDevice }) => parentBus === "pci" && parentDevice === pf.address);
+    if (!link) continue;
+    const key = `${pf.address} ${link.index}`;
+    if (!known.has(key)) {
+      const answer = (await askFirmware(link.name, pf.product)) ?? (await askDdptool(pf.address));
+      if (answer === null) {
+        troubles.push({
+          key: `ddp ${pf.address}`,
+          message: `the DDP profile of ${pf.address} can't be read: neither its firmware nor ddptool answered`,
+        });
+        continue;
+      }
+      known.set(key, answer.profile);
+    }
+    const profile = known.get(key);
+    if (profile) profiles.set(pf.address, profile);
+  }
+  return profiles;
+}
+
+interface Answer {
+  readonly profile: string | null;
+}
+
+/** Runs this program again as a process that only asks the firmware; null when it could not. */
+async function askFirmware(interfaceName: string, product: string): Promise<Answer | null> {
+  const { status, stdout } = await runLimited([process.execPath, "ddp-profile", interfaceName, product]);
+  if (status !== 0) return null;
+  return JSON.parse(stdout) as Answer;
+}
+
+/** Asks ddptool where it is installed; its exit status 8 says that the NIC has no profile. */
+async function askDdptool(address: PciAddress): Promise<Answer | null> {
+  const tool = Bun.which("ddptool");
+  if (tool === null) return null;
+  const { status, stdout } = await runLimited([tool, "-l", "-a", "-j", "-s", address]);
+  if (status === 8) return { profile: null };
+  if (status !== 0) return null;
+  try {
+    const name = (JSON.parse(stdout) as { DDPInventory?: { DDPpackage?: { name?: unknown } } }).DDPInventory?.DDPpackage
+      ?.name;
+    return { profile: typeof name === "string" && name !== "" ? name : null };
+  } catch {
+    return null;
+  }
+}
+
+async function runLimited(command: string[]): Promise<{ status: number; stdout: string }> {
+  const child = Bun.spawn(command, { stdin: "ignore", stdout: "pipe", stderr: "ignore", timeout: limit });
+  const stdout = await new Response(child.stdout).text();
+  return { status: await child.exited, stdout };
+}

@@ -1,0 +1,25 @@
+// When does the node change? Kernel events say only which reader to run again, never what happened.
+
+import { watchKernel } from "../../native/netlink/events.ts";
+import { FolderWatch } from "../folder-watch.ts";
+import { isRecorded } from "./kernel.ts";
+
+/** Whom to tell. */
+export interface NodeListener {
+  functions(): void;
+  links(): void;
+  /** Events were lost or can't be had; everything must be looked at again. */
+  lost(reason: string): void;
+}
+
+/**
+ * Watches the node below `root`: by netlink for the live node; in a recorded tree, where there is no kernel, a change
+ * of netlink.json stands for a link event and one of the file "uevent" for a uevent.
+ */
+export function watchNode(root: string, listener: NodeListener): { close(): void } {
+  if (!isRecorded(root)) return watchKernel(listener);
+  return new FolderWatch(root, (name) => {
+    if (name === null || name === "uevent") listener.functions();
+    if (name === null || name === "netlink.json") listener.links();
+  });
+}

@@ -1,0 +1,41 @@
+// By which nodes is one device used right now? Read again at every Allocate, for the requested devices only: numbers
+// of VFIO, UIO and RDMA nodes change when a device is bound anew or comes back from a pod.
+
+import { listDirectory } from "../../native/files.ts";
+import type { Device, Vdpa, Vfio, CharDevice } from "./device.ts";
+import { type RdmaNode, readRdmaNames, readRdmaNodes } from "./rdma.ts";
+import { readIommufd, readUio, readVdpa, readVfio, readVhostNet } from "./userspace.ts";
+
+/** Everything that a container may be given of a device. */
+export interface Handles {
+  readonly vfio: Vfio | null;
+  readonly uio: CharDevice | null;
+  readonly vdpa: Vdpa | null;
+  readonly rdma: { readonly names: readonly string[]; readonly nodes: readonly RdmaNode[] };
+  readonly vhostNet: boolean;
+  readonly iommufd: boolean;
+}
+
+/** What the asker needs beside the device's own nodes; what is not asked for is not read. */
+export interface HandlesAsked {
+  readonly rdma: boolean;
+  readonly vhostNet: boolean;
+  readonly iommufd: boolean;
+}
+
+/** Reads the handles of a device below `root`; throws when its function has left. */
+export function readHandles(root: string, device: Device, asked: HandlesAsked): Handles {
+  const folder = `${root}/sys/bus/${device.bus}/devices/${device.id}`;
+  const names = listDirectory(folder);
+  if (!names) throw new Error(`device ${device.id} has left the node (${folder} is gone)`);
+  const here = { folder, entries: new Set(names) };
+  const rdmaNames = asked.rdma ? readRdmaNames(here) : [];
+  return {
+    vfio: device.bus === "pci" ? readVfio(root, here, device.driver) : null,
+    uio: device.bus === "pci" ? readUio(root, here) : null,
+    vdpa: device.vdpa && readVdpa(root, device.vdpa.name),
+    rdma: { names: rdmaNames, nodes: asked.rdma ? readRdmaNodes(root, here, rdmaNames) : [] },
+    vhostNet: asked.vhostNet && readVhostNet(root),
+    iommufd: asked.iommufd && readIommufd(root),
+  };
+}

@@ -1,0 +1,144 @@
+// What does the kernel say over netlink? One record a pass, read in a constant number of dumps.
+// For a recorded tree (any root other than the node itself) the same record stands in <root>/netlink.json.
+
+import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { basename } from "node:path";
+import { readLinkName } from "../../native/files.ts";
+import {
+  devlinkKey,
+  readDevlinkDevices,
+  readDevlinkInfo,
+  readEnableRdma,
+  readEswitchMode,
+} from "../../native/netlink/devlink.ts";
+import { GenericNetlink } from "../../native/netlink/generic.ts";
+import { type Link, readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
+import { NETLINK_ROUTE, NetlinkError, NetlinkSocket } from "../../native/netlink/socket.ts";
+import { readVdpaDevices, type VdpaDevice } from "../../native/netlink/vdpa.ts";
+import { orTrouble, type Trouble } from "./trouble.ts";
+
+/** A devlink instance ("pci/0000:3b:00.0", "auxiliary/mlx5_core.sf.4") and what it told. */
+export interface DevlinkFacts {
+  readonly bus: string;
+  readonly device: string;
+  /** null: the driver has no eswitch, or the answer was denied (then sysfs decides). */
+  readonly eswitchMode: "legacy" | "switchdev" | null;
+  /** The running value of fw.app.name, the DDP profile of 800 series; null when not told or not asked. */
+  readonly ddpProfile: string | null;
+  /** The value of enable_rdma; null when the driver has no such parameter or it was not asked. */
+  readonly enableRdma: boolean | null;
+}
+
+/** Everything that netlink told in one pass. */
+export interface KernelFacts {
+  readonly links: readonly Link[];
+  /** Interface indexes by which IPv4 and IPv6 default routes of the main table leave. */
+  readonly defaultRouteExits: readonly number[];
+  readonly devlink: readonly DevlinkFacts[];
+  readonly vdpa: readonly VdpaDevice[];
+}
+
+/** Which devlink instances are asked what: each question is one request, so only those who may answer are asked. */
+export interface DevlinkQuestions {
+  readonly eswitch: (key: string) => boolean;
+  readonly ddpProfile: (key: string) => boolean;
+  readonly enableRdma: (key: string) => boolean;
+}
+
+/** Tells whether a root holds a recorded tree; "" is the node itself. */
+export const isRecorded = (root: string): boolean => root !== "";
+
+/**
+ * Reads links and routes, and everything else unless `earlier` facts are given to take it from.
+ *
+ * Throws when links or routes can't be read: without them the host's own uplink could be offered. Trouble with devlink
+ * or vDPA is noted in `troubles`; their facts are then absent.
+ */
+export function readKernelFacts(
+  root: string,
+  questions: DevlinkQuestions,
+  earlier: KernelFacts | null,
+  troubles: Trouble[],
+): KernelFacts {
+  if (isRecorded(root)) return readRecorded(root);
+  const { links, defaultRouteExits } = readRoutes(root);
+  if (earlier) return { ...earlier, links, defaultRouteExits };
+  const generic = new GenericNetlink();
+  try {
+    return {
+      links,
+      defaultRouteExits,
+      devlink: orTrouble(troubles, "devlink", "devlink", () => readDevlink(generic, questions, troubles)) ?? [],
+      vdpa: orTrouble(troubles, "vdpa", "vDPA", () => readVdpaDevices(generic)) ?? [],
+    };
+  } finally {
+    generic.close();
+  }
+}
+
+const recordedName = "netlink.json";
+
+function readRecorded(root: string): KernelFacts {
+  const path = `${root}/${recordedName}`;
+  const nothing: KernelFacts = { links: [], defaultRouteExits: [], devlink: [], vdpa: [] };
+  if (!existsSync(path)) return nothing;
+  try {
+    return { ...nothing, ...(JSON.parse(readFileSync(path, "utf8")) as Partial<KernelFacts>) };
+  } catch (cause) {
+    throw new Error(`${path} is not the JSON of a recorded node`, { cause });
+  }
+}
+
+function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExits"> {
+  const socket = new NetlinkSocket(NETLINK_ROUTE);
+  try {
+    const links = readLinks(socket);
+    return { links: withParents(root, links), defaultRouteExits: readDefaultRouteExits(socket) };
+  } finally {
+    socket.close();
+  }
+}
+
+/** Kernels before 5.14 don't tell a link's parent device (IFLA_PARENT_DEV_NAME); then sysfs does. */
+function withParents(root: string, links: readonly Link[]): readonly Link[] {
+  if (links.some(({ parentDevice }) => parentDevice !== null)) return links;
+  return links.map((link) => {
+    const device = `${root}/sys/class/net/${link.name}/device`;
+    if (!existsSync(device)) return link;
+    const parentDevice = basename(realpathSync(device));
+    return Object.assign({}, link, { parentDevice, parentBus: readLinkName(`${device}/subsystem`) });
+  });
+}
+
+function readDevlink(generic: GenericNetlink, questions: DevlinkQuestions, troubles: Trouble[]): DevlinkFacts[] {
+  const devices = readDevlinkDevices(generic);
+  const enableRdma = readEnableRdma(
+    generic,
+    devices.filter((device) => questions.enableRdma(devlinkKey(device))),
+  );
+  return devices.map(({ bus, device }) => {
+    const key = `${bus}/${device}`;
+    const told = <T>(question: (asked: string) => boolean, read: () => T) =>
+      question(key) ? orTrouble(troubles, `devlink ${key}`, `devlink ${key}`, read) : null;
+    return {
+      bus,
+      device,
+      eswitchMode: told(questions.eswitch, () => eswitchMode(generic, bus, device)),
+      ddpProfile: told(
+        questions.ddpProfile,
+        () => readDevlinkInfo(generic, bus, device)?.versions["fw.app.name"] ?? null,
+      ),
+      enableRdma: enableRdma.get(key) ?? null,
+    };
+  });
+}
+
+/** The eswitch mode; null also when the kernel denies the answer, which needs CAP_NET_ADMIN: then port names decide. */
+function eswitchMode(generic: GenericNetlink, bus: string, device: string): DevlinkFacts["eswitchMode"] {
+  try {
+    return readEswitchMode(generic, bus, device);
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === "EPERM") return null;
+    throw error;
+  }
+}

@@ -1,0 +1,48 @@
+// One look at the node: what sysfs, netlink and, when asked for, the NIC's firmware say, as devices.
+
+import { readDdpProfiles } from "./ddp.ts";
+import type { Device } from "./device.ts";
+import { type DevlinkQuestions, type KernelFacts, readKernelFacts } from "./kernel.ts";
+import { devicesOf, type Functions, readFunctions } from "./snapshot.ts";
+import type { Trouble } from "./trouble.ts";
+
+/** What a look found, and what the next one may use again. */
+export interface NodeLook {
+  readonly functions: Functions;
+  readonly kernel: KernelFacts;
+  readonly devices: readonly Device[];
+  readonly troubles: readonly Trouble[];
+}
+
+/** Facts that cost much and are read only when they are asked for. */
+export interface Asked {
+  readonly ddpProfiles: boolean;
+  readonly enableRdma: boolean;
+}
+
+/** Looks at the node below `root`. With an earlier look only links and routes are read again. */
+export async function lookAtNode(root: string, asked: Asked, earlier: NodeLook | null): Promise<NodeLook> {
+  const functions = earlier?.functions ?? (await readFunctions(root));
+  const troubles = [...functions.troubles];
+  const kernel = readKernelFacts(root, questionsOn(functions, asked), earlier?.kernel ?? null, troubles);
+  const ddpProfiles = asked.ddpProfiles ? await readDdpProfiles(root, functions, kernel, troubles) : new Map();
+  return { functions, kernel, devices: devicesOf(root, functions, kernel, ddpProfiles), troubles };
+}
+
+/** Eswitch modes are PFs'; packages are told by a device or its PF; only a device without RDMA devices may have them away. */
+function questionsOn({ pci, own }: Functions, asked: Asked): DevlinkQuestions {
+  const pfs = new Set<string>();
+  for (const { address, physfn, virtfns } of pci.values()) {
+    if (virtfns.size > 0) pfs.add(`pci/${address}`);
+    if (physfn !== null) pfs.add(`pci/${physfn}`);
+  }
+  const isFunction = (key: string) => pci.has(key.slice("pci/".length) as never);
+  return {
+    eswitch: (key) => pfs.has(key) || (isFunction(key) && pci.get(key.slice("pci/".length) as never)?.physfn === null),
+    ddpProfile: (key) => asked.ddpProfiles && isFunction(key),
+    enableRdma: (key) => {
+      const facts = own.get(key.slice(key.indexOf("/") + 1));
+      return asked.enableRdma && facts !== undefined && facts.rdmaNames.length === 0 && !facts.rdmaAway;
+    },
+  };
+}

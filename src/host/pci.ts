@@ -1,0 +1,110 @@
+// Which PCI functions does the node have, and what are they? Reads sysfs only; network controllers and processing
+// accelerators are looked at, everything else is passed over (Documentation/ABI/testing/sysfs-bus-pci).
+
+import { listDirectory, readAttribute, readLinkName } from "../../native/files.ts";
+import type { PciAddress } from "./device.ts";
+import { orTrouble, type Trouble } from "./trouble.ts";
+
+/** A PCI function as sysfs shows it. */
+export interface PciFunction {
+  readonly address: PciAddress;
+  /** Its folder, below the root that was given. */
+  readonly folder: string;
+  /** The names in its folder: what it has at all can be told without further system calls. */
+  readonly entries: ReadonlySet<string>;
+  readonly pciClass: number;
+  readonly vendor: string;
+  readonly product: string;
+  readonly driver: string | null;
+  readonly numaNode: number | null;
+  readonly acpiIndex: string | null;
+  /** The PF of a VF. */
+  readonly physfn: PciAddress | null;
+  /** Of a PF: the addresses of its VFs by index; gaps can occur. */
+  readonly virtfns: ReadonlyMap<number, PciAddress>;
+}
+
+/** Base classes that a pool can be made of: network controller, processing accelerator. */
+const classes: ReadonlySet<number> = new Set([0x02, 0x12]);
+
+const addressPattern = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
+
+/** Tells whether a text is a PCI address as sysfs spells it, of any domain width. */
+export const isPciAddress = (text: string): text is PciAddress => addressPattern.test(text);
+
+/** Reads the PCI functions of the node below `root`, sorted by address; what can't be read goes to `troubles`. */
+export function* readPciFunctions(root: string, troubles: Trouble[]): Generator<PciFunction> {
+  const devices = `${root}/sys/bus/pci/devices`;
+  const names = orTrouble(troubles, devices, devices, () => listDirectory(devices)) ?? [];
+  for (const name of names) {
+    if (!isPciAddress(name)) {
+      troubles.push({ key: `${devices}/${name}`, message: `${devices}/${name} is skipped: it is not a PCI address` });
+      continue;
+    }
+    const found = orTrouble(troubles, name, `PCI function ${name}`, () => readFunction(`${devices}/${name}`, name));
+    if (found) yield found;
+  }
+}
+
+/** Reads one PCI function; null when it is of no class that matters or left while it was read. */
+function readFunction(folder: string, address: PciAddress): PciFunction | null {
+  const identity = readIdentity(folder);
+  if (!identity || !classes.has(identity.pciClass)) return null;
+  const entries = listDirectory(folder);
+  if (!entries) return null;
+  const virtfns = new Map<number, PciAddress>();
+  for (const entry of entries) {
+    if (!entry.startsWith("virtfn")) continue;
+    const vf = readLinkName(`${folder}/${entry}`);
+    const index = Number(entry.slice("virtfn".length));
+    if (vf !== null && isPciAddress(vf) && Number.isInteger(index)) virtfns.set(index, vf);
+  }
+  const physfn = entries.includes("physfn") ? readLinkName(`${folder}/physfn`) : null;
+  return {
+    address,
+    folder,
+    entries: new Set(entries),
+    ...identity,
+    driver: entries.includes("driver") ? readLinkName(`${folder}/driver`) : null,
+    numaNode: readNumaNode(folder),
+    acpiIndex: (entries.includes("acpi_index") && readAttribute(`${folder}/acpi_index`)) || null,
+    physfn: physfn !== null && isPciAddress(physfn) ? physfn : null,
+    virtfns,
+  };
+}
+
+const modaliasPattern = /^pci:v0000([0-9A-F]{4})d0000([0-9A-F]{4})sv[0-9A-F]{8}sd[0-9A-F]{8}bc([0-9A-F]{2})/;
+
+/**
+ * Reads class, vendor and device id: from modalias, one file in place of three (drivers/pci/pci-sysfs.c
+ * modalias_show), or from the three where modalias is missing or odd. Null when the function has left.
+ */
+function readIdentity(folder: string): Pick<PciFunction, "pciClass" | "vendor" | "product"> | null {
+  const modalias = modaliasPattern.exec(readAttribute(`${folder}/modalias`) ?? "");
+  if (modalias) {
+    const [, vendor = "", product = "", pciClass = ""] = modalias;
+    return { vendor: vendor.toLowerCase(), product: product.toLowerCase(), pciClass: Number.parseInt(pciClass, 16) };
+  }
+  const hex = (name: string, digits: number) => {
+    const text = readAttribute(`${folder}/${name}`);
+    if (text === null) return null;
+    if (!new RegExp(`^0x[0-9a-fA-F]{${digits}}$`).test(text)) {
+      throw new Error(`${folder}/${name} holds ${JSON.stringify(text)}, expected 0x and ${digits} hexadecimal digits`);
+    }
+    return text.slice(2).toLowerCase();
+  };
+  const pciClass = hex("class", 6);
+  const vendor = hex("vendor", 4);
+  const product = hex("device", 4);
+  if (pciClass === null || vendor === null || product === null) {
+    if (listDirectory(folder) === null) return null;
+    throw new Error(`${folder} has neither modalias nor all of class, vendor and device`);
+  }
+  return { vendor, product, pciClass: Number.parseInt(pciClass.slice(0, 2), 16) };
+}
+
+/** The NUMA node; null for -1, which is how the kernel says that it does not know, and for nonsense. */
+function readNumaNode(folder: string): number | null {
+  const text = readAttribute(`${folder}/numa_node`);
+  return text !== null && /^\d+$/.test(text) ? Number(text) : null;
+}

@@ -1,0 +1,57 @@
+// Which RDMA devices does a function have, and by which character devices are they used? From sysfs alone: the device
+// folders of the function hold them all (drivers/infiniband/core/device.c, uverbs_main.c, user_mad.c).
+
+import { exists, listDirectory, readAttribute } from "../../native/files.ts";
+import type { Folder } from "./userspace.ts";
+
+/** A character device of an RDMA device: its kind, as the key in INFO, and its path. */
+export interface RdmaNode {
+  readonly kind: "ucm" | "issm" | "umad" | "uverbs" | "rdma_cm";
+  readonly path: string;
+}
+
+/** The RDMA devices of a function that the host sees now, sorted. */
+export function readRdmaNames({ folder, entries }: Folder): readonly string[] {
+  return entries.has("infiniband") ? (listDirectory(`${folder}/infiniband`) ?? []) : [];
+}
+
+/** Where each kind of node is found, in the order in which they are handed out. */
+const kinds = [
+  { kind: "ucm", subsystem: "infiniband_cm" },
+  { kind: "issm", subsystem: "infiniband_mad" },
+  { kind: "umad", subsystem: "infiniband_mad" },
+  { kind: "uverbs", subsystem: "infiniband_verbs" },
+] as const;
+
+/**
+ * Reads the character devices of a function's RDMA devices, device by device, each kind at most once a device.
+ *
+ * Numbers may change when a device goes to a network namespace and comes back, so they are read when asked for and
+ * never kept.
+ */
+export function readRdmaNodes(root: string, { folder, entries }: Folder, names: readonly string[]): RdmaNode[] {
+  const listings = new Map<string, readonly string[]>();
+  for (const { subsystem } of kinds) {
+    if (!listings.has(subsystem) && entries.has(subsystem)) {
+      listings.set(subsystem, listDirectory(`${folder}/${subsystem}`) ?? []);
+    }
+  }
+  const nodes: RdmaNode[] = [];
+  for (const name of names) {
+    for (const { kind, subsystem } of kinds) {
+      const node = (listings.get(subsystem) ?? []).find(
+        (entry) => entry.startsWith(kind) && readAttribute(`${folder}/${subsystem}/${entry}/ibdev`) === name,
+      );
+      if (node !== undefined) nodes.push({ kind, path: `/dev/infiniband/${node}` });
+    }
+    const shared = `/dev/infiniband/rdma_cm`;
+    if (exists(root + shared) || exists(`${root}/sys/class/misc/rdma_cm`))
+      nodes.push({ kind: "rdma_cm", path: shared });
+  }
+  return nodes;
+}
+
+/** Reads the P_Key at index 0 of port 1 of an RDMA device, as "0x7fff"; null when it has none. */
+export function readPKey({ folder }: Folder, name: string): string | null {
+  return readAttribute(`${folder}/infiniband/${name}/ports/1/pkeys/0`);
+}

@@ -1,0 +1,186 @@
+// What does the node have now? One pass over the node gives all devices with all their facts.
+
+import { readAuxiliaryDevices, type AuxiliaryDevice } from "./auxiliary.ts";
+import { defaultRouteCarriers } from "./default-route.ts";
+import type { Device, ParentFunction, PciAddress } from "./device.ts";
+import type { KernelFacts } from "./kernel.ts";
+import type { Link } from "../../native/netlink/route.ts";
+import { LinksByDevice, linkStateOf, linkTypeOf, pfLinkOf } from "./network.ts";
+import { type PciFunction, readPciFunctions } from "./pci.ts";
+import { readPKey, readRdmaNames } from "./rdma.ts";
+import { orTrouble, type Trouble } from "./trouble.ts";
+import { type Folder, readUio, readVdpa, readVfio } from "./userspace.ts";
+
+/** The functions of the node: what sysfs says without the kernel's link state. */
+export interface Functions {
+  readonly pci: ReadonlyMap<PciAddress, PciFunction>;
+  readonly auxiliary: readonly AuxiliaryDevice[];
+  /** Facts of each device that come from sysfs and its /dev, by device id. */
+  readonly own: ReadonlyMap<string, OwnFacts>;
+  readonly troubles: readonly Trouble[];
+}
+
+interface OwnFacts {
+  readonly rdmaNames: readonly string[];
+  /** True when there is a folder for RDMA devices and it shows none: they are in another network namespace. */
+  readonly rdmaAway: boolean;
+  readonly vfio: Device["vfio"];
+  readonly uio: Device["uio"];
+  readonly pKey: string | null;
+}
+
+/** How long the event loop may be kept waiting by a pass, in milliseconds. */
+const slice = 8;
+
+/** Reads all functions below `root`; gives way to other work every few milliseconds. */
+export async function readFunctions(root: string): Promise<Functions> {
+  const troubles: Trouble[] = [];
+  const pci = new Map<PciAddress, PciFunction>();
+  const own = new Map<string, OwnFacts>();
+  let until = performance.now() + slice;
+  for (const found of readPciFunctions(root, troubles)) {
+    const facts = orTrouble(troubles, found.address, `PCI function ${found.address}`, () =>
+      readOwn(root, found, found.driver),
+    );
+    if (facts) {
+      pci.set(found.address, found);
+      own.set(found.address, facts);
+    }
+    if (performance.now() > until) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      until = performance.now() + slice;
+    }
+  }
+  const auxiliary = readAuxiliaryDevices(root, troubles).filter(({ parent }) => pci.has(parent));
+  const readable = auxiliary.filter((device) => {
+    const facts = orTrouble(troubles, device.name, `auxiliary device ${device.name}`, () =>
+      readOwn(root, device, null),
+    );
+    if (facts) own.set(device.name, facts);
+    return facts !== null;
+  });
+  return { pci, auxiliary: readable, own, troubles };
+}
+
+function readOwn(root: string, folder: Folder, driver: string | null): OwnFacts {
+  const rdmaNames = readRdmaNames(folder);
+  const [firstRdma] = rdmaNames;
+  return {
+    rdmaNames,
+    rdmaAway: folder.entries.has("infiniband") && rdmaNames.length === 0,
+    vfio: readVfio(root, folder, driver),
+    uio: readUio(root, folder),
+    pKey: firstRdma === undefined ? null : readPKey(folder, firstRdma),
+  };
+}
+
+/** Puts what sysfs and what netlink said together into devices, PCI functions first, each kind sorted. */
+export function devicesOf(
+  root: string,
+  functions: Functions,
+  kernel: KernelFacts,
+  ddpProfiles: ReadonlyMap<PciAddress, string>,
+): Device[] {
+  const links = new LinksByDevice(kernel.links);
+  const carriers = defaultRouteCarriers(kernel.links, kernel.defaultRouteExits);
+  const devlink = new Map(kernel.devlink.map((facts) => [`${facts.bus}/${facts.device}`, facts]));
+  const vdpa = new Map<string, string>();
+  for (const { name, managementBus, managementDevice } of kernel.vdpa) {
+    const key = `${managementBus}/${managementDevice}`;
+    if (managementBus !== null && managementDevice !== null && !vdpa.has(key)) vdpa.set(key, name);
+  }
+  const vfIndexes = new Map<PciAddress, number>();
+  for (const { virtfns } of functions.pci.values()) {
+    for (const [index, address] of virtfns) vfIndexes.set(address, index);
+  }
+  const pfs = new Map<PciAddress, { parent: ParentFunction; link: Link | null }>();
+  const pfOf = (address: PciAddress) => {
+    const known = pfs.get(address);
+    if (known) return known;
+    const mode = devlink.get(`pci/${address}`)?.eswitchMode ?? null;
+    const entries = functions.pci.get(address)?.entries ?? new Set<string>();
+    const link = pfLinkOf(links.of("pci", address, entries), mode);
+    const parent = { address, interfaceName: link?.name ?? null, link: link && linkStateOf(link) };
+    pfs.set(address, { parent, link });
+    return { parent, link };
+  };
+
+  const facts = (bus: "pci" | "auxiliary", id: string, folder: Folder, pf: PciAddress | null) => {
+    const own = functions.own.get(id);
+    const ownLinks = links.of(bus, id, folder.entries);
+    const above = pf === null ? null : pfOf(pf);
+    const link =
+      (pf === null ? pfLinkOf(ownLinks, devlink.get(`${bus}/${id}`)?.eswitchMode ?? null) : ownLinks[0]) ?? null;
+    const typed = link ?? above?.link ?? null;
+    const linkType = typed && linkTypeOf(typed);
+    const rdmaNames = own?.rdmaNames ?? [];
+    const capable = rdmaNames.length > 0 || own?.rdmaAway === true || devlink.get(`${bus}/${id}`)?.enableRdma === true;
+    const vdpaName = vdpa.get(`${bus}/${id}`);
+    const uplink = ownLinks.find(({ index }) => carriers.has(index));
+    return {
+      link,
+      above,
+      common: {
+        interfaces: ownLinks.map(({ name }) => name),
+        linkType,
+        link: link && linkStateOf(link),
+        pKey: linkType === "infiniband" ? (own?.pKey ?? null) : null,
+        rdma: capable ? { names: rdmaNames } : null,
+        vdpa: vdpaName === undefined ? null : readVdpa(root, vdpaName),
+        vfio: own?.vfio ?? null,
+        uio: own?.uio ?? null,
+        pf: above?.parent ?? null,
+      },
+      defaultRoute: uplink === undefined ? null : (carriers.get(uplink.index) ?? null),
+    };
+  };
+
+  const pciDevices = [...functions.pci.values()].map((pci): Device => {
+    const { above, common, defaultRoute } = facts("pci", pci.address, pci, pci.physfn);
+    const vfIndex = vfIndexes.get(pci.address) ?? null;
+    const info = devlink.get(`pci/${pci.address}`)?.ddpProfile ?? null;
+    const pfInfo = pci.physfn === null ? null : (devlink.get(`pci/${pci.physfn}`)?.ddpProfile ?? null);
+    return {
+      id: pci.address,
+      bus: "pci",
+      pci: pci.address,
+      pciClass: pci.pciClass,
+      vendor: pci.vendor,
+      product: pci.product,
+      driver: pci.driver,
+      numaNode: pci.numaNode,
+      functionIndex: vfIndex,
+      vfLinkState: (vfIndex !== null && above?.link?.vfLinkStates[vfIndex]) || null,
+      auxType: null,
+      acpiIndex: pci.acpiIndex,
+      ddpProfile: info ?? pfInfo ?? ddpProfiles.get(pci.physfn ?? pci.address) ?? null,
+      ...common,
+      host: { defaultRoute, vfs: pci.virtfns.size },
+    };
+  });
+  const auxiliaryDevices = functions.auxiliary.flatMap((aux): Device[] => {
+    const parent = functions.pci.get(aux.parent);
+    if (!parent) return [];
+    const { common, defaultRoute } = facts("auxiliary", aux.name, aux, aux.parent);
+    return [
+      {
+        id: aux.name,
+        bus: "auxiliary",
+        pci: aux.parent,
+        pciClass: parent.pciClass,
+        vendor: parent.vendor,
+        product: parent.product,
+        driver: parent.driver,
+        numaNode: parent.numaNode,
+        functionIndex: aux.sfnum,
+        vfLinkState: null,
+        auxType: aux.type,
+        acpiIndex: null,
+        ddpProfile: null,
+        ...common,
+        host: { defaultRoute, vfs: 0 },
+      },
+    ];
+  });
+  return [...pciDevices, ...auxiliaryDevices];
+}

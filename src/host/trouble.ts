@@ -1,0 +1,17 @@
+// What could not be read? A device that can't be read is skipped, with one warning that names the file.
+
+/** One thing that was skipped: `key` tells repeats apart, `message` is a whole sentence. */
+export interface Trouble {
+  readonly key: string;
+  readonly message: string;
+}
+
+/** Runs a reader; when it throws, notes the trouble and gives null. */
+export function orTrouble<T>(troubles: Trouble[], key: string, what: string, read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    troubles.push({ key, message: `${what} is skipped: ${error instanceof Error ? error.message : String(error)}` });
+    return null;
+  }
+}

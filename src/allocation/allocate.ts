@@ -1,0 +1,64 @@
+// What does the kubelet get as the answer to Allocate? A pure function of the pool, the request and fresh handles.
+
+import type { Handles } from "../host/handles.ts";
+import type { Pool } from "../pools/pool.ts";
+import { cdiDeviceName } from "./cdi.ts";
+import { contribute, nodesOf } from "./contributions.ts";
+import { deviceInfoFile, type DeviceInfoFile } from "./device-info.ts";
+import { environment } from "./environment.ts";
+
+/** The answer for one container, in the shape of the device plugin API's ContainerAllocateResponse. */
+export interface ContainerAnswer {
+  readonly envs: Record<string, string>;
+  readonly mounts: never[];
+  readonly devices: { containerPath: string; hostPath: string; permissions: string }[];
+  readonly annotations: Record<string, string>;
+  readonly cdiDevices: { name: string }[];
+}
+
+/** Why ids can't be allocated from a pool, as a sentence; null when they can. */
+export function refuseIds(pool: Pool, ids: readonly string[]): string | null {
+  const { resource } = pool.spec;
+  if (ids.length === 0) return `no device id was requested of ${resource}`;
+  const seen = new Set<string>();
+  for (const id of ids) {
+    const shown = JSON.stringify(id.length > 80 ? `${id.slice(0, 80)}…` : id);
+    if (!pool.claims.has(id)) return `device ${shown} is not in pool ${resource}`;
+    if (seen.has(id)) return `device ${shown} was requested twice of ${resource}`;
+    seen.add(id);
+  }
+  return null;
+}
+
+/** Answers for one container. All ids must be in the pool and have handles. */
+export function allocate(
+  pool: Pool,
+  ids: readonly string[],
+  handlesOf: ReadonlyMap<string, Handles>,
+  useCdi: boolean,
+): { readonly answer: ContainerAnswer; readonly files: readonly DeviceInfoFile[] } {
+  const { spec, claims } = pool;
+  const contributions = new Map<string, ReturnType<typeof contribute>>();
+  const files: DeviceInfoFile[] = [];
+  for (const id of ids) {
+    const claim = claims.get(id);
+    const handles = handlesOf.get(id);
+    if (!claim || !handles)
+      throw new Error(`device ${id} of ${spec.resource} was not looked up before it was allocated`);
+    contributions.set(id, contribute({ claim, handles, spec }));
+    const file = deviceInfoFile(claim, handles, spec);
+    if (file) files.push(file);
+  }
+  const answer: ContainerAnswer = {
+    envs: environment(spec, contributions),
+    mounts: [],
+    devices: useCdi ? [] : nodesOf(contributions.values()).map((node) => ({ ...node, permissions: "rw" })),
+    annotations: {},
+    cdiDevices: useCdi
+      ? [...contributions]
+          .filter(([, providers]) => nodesOf([providers]).length > 0)
+          .map(([id]) => ({ name: cdiDeviceName(spec, id) }))
+      : [],
+  };
+  return { answer, files };
+}

@@ -1,0 +1,124 @@
+// What does a claim give to a container? One row a provider: device nodes, and keys for the INFO variable.
+// Keys are those of the reference's code, which programs parse, and those of its documentation beside them.
+
+import type { Handles } from "../host/handles.ts";
+import type { Claim, PoolSpec } from "../pools/pool.ts";
+
+/** A device node of the node and its place in the container. */
+export interface DeviceNode {
+  readonly hostPath: string;
+  readonly containerPath: string;
+}
+
+/** What one provider gives. */
+export interface Contribution {
+  readonly nodes: readonly DeviceNode[];
+  /** Keys below the provider's name in INFO. */
+  readonly info: Readonly<Record<string, string>>;
+}
+
+/** A claim together with the nodes that its device has now. */
+export interface Given {
+  readonly claim: Claim;
+  readonly handles: Handles;
+  readonly spec: PoolSpec;
+}
+
+type Contributor = (given: Given) => Contribution | null;
+
+const node = (hostPath: string, containerPath = hostPath): DeviceNode => ({ hostPath, containerPath });
+
+/** VFIO's container node, and the group's under its plain number also in no-IOMMU mode (drivers/vfio/group.c). */
+function vfio({ handles: { vfio: handle } }: Given): Contribution | null {
+  if (!handle) return null;
+  const info: Record<string, string> = { mount: "/dev/vfio/vfio", "vfio-mount": "/dev/vfio/vfio" };
+  const nodes = [node("/dev/vfio/vfio")];
+  if (handle.group !== null && handle.node) {
+    const inContainer = `/dev/vfio/${handle.group}`;
+    info["dev-mount"] = inContainer;
+    info["vfio-dev-mount"] = inContainer;
+    nodes.push(node(handle.node.path, inContainer));
+  }
+  return { nodes, info };
+}
+
+/** The function's own VFIO node and /dev/iommu, in addition to the group, where the kernel has both. */
+function iommufd({ handles, spec }: Given): Contribution | null {
+  const cdev = handles.vfio?.cdev;
+  if (!spec.iommufd || !handles.iommufd || !cdev?.present) return null;
+  return {
+    nodes: [node("/dev/iommu"), node(cdev.path)],
+    info: { mount: "/dev/iommu", "dev-mount": cdev.path },
+  };
+}
+
+// Unlike the reference, for every UIO driver: a uio_pci_generic device without its node is of no use.
+const uio: Contributor = ({ handles: { uio: handle } }) =>
+  handle && { nodes: [node(handle.path)], info: { mount: handle.path } };
+
+function extra({ claim: { device }, spec: { additionalInfo } }: Given): Contribution | null {
+  if (!additionalInfo) return null;
+  // As the reference for PCI functions; for an SF its own name counts before its parent's address.
+  const own = { ...additionalInfo["*"], ...additionalInfo[device.pci], ...additionalInfo[device.id] };
+  return { nodes: [], info: own };
+}
+
+/** RDMA character devices; of several RDMA devices the last one wins per key, as the reference. */
+function rdma({ claim: { device, wanted }, handles }: Given): Contribution | null {
+  if (wanted.isRdma !== true || !device.rdma) return null;
+  const info: Record<string, string> = {};
+  for (const { kind, path } of handles.rdma.nodes) info[kind] = path;
+  const [firstName] = handles.rdma.names;
+  if (firstName !== undefined) info["rdma_dev"] = firstName;
+  return { nodes: handles.rdma.nodes.map(({ path }) => node(path)), info };
+}
+
+function vdpa({ claim: { wanted }, handles: { vdpa: handle } }: Given): Contribution | null {
+  if (!wanted.vdpaType || !handle) return null;
+  const path = handle.node?.path;
+  return path === undefined ? { nodes: [], info: {} } : { nodes: [node(path)], info: { mount: path } };
+}
+
+function vhost({ claim: { wanted }, handles }: Given): Contribution | null {
+  if (wanted.needVhostNet !== true || !handles.vhostNet) return null;
+  return {
+    nodes: [node("/dev/vhost-net"), node("/dev/net/tun")],
+    info: { "net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun" },
+  };
+}
+
+/** Every provider, in the order in which their nodes are listed. */
+export const contributors = {
+  generic: ({ claim: { device } }) => ({ nodes: [], info: { deviceID: device.id } }),
+  vfio,
+  iommufd,
+  uio,
+  extra,
+  extraInfo: extra,
+  vdpa,
+  rdma,
+  vhost,
+} as const satisfies Record<string, Contributor>;
+
+export type ProviderName = keyof typeof contributors;
+
+/** What all providers give for a claim, by provider; those that don't apply are missing. */
+export function contribute(given: Given): Map<ProviderName, Contribution> {
+  const all = new Map<ProviderName, Contribution>();
+  for (const [name, contributor] of Object.entries(contributors) as [ProviderName, Contributor][]) {
+    const contribution = contributor(given);
+    if (contribution) all.set(name, contribution);
+  }
+  return all;
+}
+
+/** The device nodes of several claims, in their order, each host path once. */
+export function nodesOf(contributions: Iterable<ReadonlyMap<ProviderName, Contribution>>): DeviceNode[] {
+  const byHostPath = new Map<string, DeviceNode>();
+  for (const contribution of contributions) {
+    for (const { nodes } of contribution.values()) {
+      for (const each of nodes) if (!byHostPath.has(each.hostPath)) byHostPath.set(each.hostPath, each);
+    }
+  }
+  return [...byHostPath.values()];
+}

@@ -1,0 +1,41 @@
+// What do multus and the CNIs read about an allocated device? One JSON file a device (device-info-spec 1.1.0).
+
+import type { Handles } from "../host/handles.ts";
+import { deviceTypes } from "../pools/device-types.ts";
+import type { Claim, PoolSpec } from "../pools/pool.ts";
+
+/** A file to be written: its name in the device-info folder, and its content. */
+export interface DeviceInfoFile {
+  readonly name: string;
+  readonly content: string;
+}
+
+const suffix = "-device.json";
+
+/** The file's name: resource and device id, "/" written as "-". */
+export const deviceInfoName = (resource: string, id: string): string =>
+  `${resource.replaceAll("/", "-")}-${id.replaceAll("/", "-")}${suffix}`;
+
+/** Tells whether a file name can be of one of the resource's devices, and of which. */
+export function deviceInfoId(resource: string, fileName: string): string | null {
+  const start = `${resource.replaceAll("/", "-")}-`;
+  if (!fileName.startsWith(start) || !fileName.endsWith(suffix)) return null;
+  const id = fileName.slice(start.length, -suffix.length);
+  return /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/.test(id) ? id : null;
+}
+
+/** The device-info file of a claim; null for device types that have none. Keys stand in the order of the spec. */
+export function deviceInfoFile(claim: Claim, handles: Handles, spec: PoolSpec): DeviceInfoFile | null {
+  if (!deviceTypes[spec.deviceType].deviceInfo) return null;
+  const name = deviceInfoName(spec.resource, claim.device.id);
+  const address = claim.device.pci;
+  const { vdpa } = handles;
+  if (claim.wanted.vdpaType && vdpa && vdpa.type !== null) {
+    const path = vdpa.node === null ? {} : { path: vdpa.node.path };
+    const body = { "parent-device": vdpa.name, driver: vdpa.type, ...path, "pci-address": address };
+    return { name, content: JSON.stringify({ type: "vdpa", version: "1.1.0", vdpa: body }) };
+  }
+  const names = claim.wanted.isRdma === true ? handles.rdma.names : [];
+  const rdma = names.length > 0 ? { "rdma-device": names.join(",") } : {};
+  return { name, content: JSON.stringify({ type: "pci", version: "1.1.0", pci: { "pci-address": address, ...rdma } }) };
+}

@@ -1,0 +1,49 @@
+// How is a file changed so that no reader ever sees half of it? Write beside it, then rename.
+
+import {
+  chmodSync,
+  closeSync,
+  fchmodSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { dirname, basename } from "node:path";
+
+let counter = 0;
+
+/**
+ * Writes a file by rename; throws the system's error and leaves the old file as it was when that fails.
+ *
+ * The temporary name starts with "." and ends in ".tmp", so that no reader of the folder takes it for a file of its own.
+ */
+export function writeAtomic(path: string, content: string, mode: number): void {
+  const temporary = `${dirname(path)}/.${basename(path).slice(0, 200)}.${process.pid}.${counter++}.tmp`;
+  try {
+    const file = openSync(temporary, "wx", 0o600);
+    try {
+      writeSync(file, content);
+      fchmodSync(file, mode);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * Makes a folder that this process can write to.
+ *
+ * The reference's library makes its folders without any permission bits; a process without CAP_DAC_OVERRIDE can't
+ * enter them, but their owner may mend them.
+ */
+export function ensureFolder(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o755 });
+  if ((statSync(path).mode & 0o700) !== 0o700) chmodSync(path, 0o755);
+}

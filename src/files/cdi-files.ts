@@ -1,0 +1,38 @@
+// Which CDI specs are on the node? One file a pool, written before the kubelet hears of its devices.
+
+import { readFileSync, rmSync } from "node:fs";
+import { stringify } from "yaml";
+import { type CdiSpec, cdiFilePrefix } from "../allocation/cdi.ts";
+import { ensureFolder, writeAtomic } from "./atomic.ts";
+import { namesIn } from "./device-info-files.ts";
+
+/** Writes a spec, unless it stands there already; a null spec removes the file. Tells whether anything changed. */
+export function writeCdiSpec(folder: string, name: string, spec: CdiSpec | null): boolean {
+  const path = `${folder}/${name}`;
+  const before = contentOf(path);
+  if (!spec) {
+    rmSync(path, { force: true });
+    return before !== null;
+  }
+  const content = stringify(spec, { aliasDuplicateObjects: false });
+  if (before === content) return false;
+  ensureFolder(folder);
+  writeAtomic(path, content, 0o644);
+  return true;
+}
+
+/** Removes our specs that `keep` does not name; gives the names of the removed. */
+export function pruneCdiSpecs(folder: string, keep: ReadonlySet<string>): string[] {
+  const stale = namesIn(folder).filter((name) => name.startsWith(cdiFilePrefix) && !keep.has(name));
+  for (const name of stale) rmSync(`${folder}/${name}`, { force: true });
+  return stale;
+}
+
+function contentOf(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}

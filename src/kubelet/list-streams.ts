@@ -1,0 +1,112 @@
+// Who listens to a pool's list? Every open ListAndWatch stream, each sent the newest list, and only when it changed.
+
+import type { ServerWritableStream } from "@grpc/grpc-js";
+import type { Device, Empty, ListAndWatchResponse } from "./api/deviceplugin.ts";
+import { sameList } from "./device-list.ts";
+
+export type ListStream = ServerWritableStream<Empty, ListAndWatchResponse>;
+
+/**
+ * Lists of one stream stand at least so far apart, in milliseconds: two that share a round trip count as one large
+ * message for grpc-go's window estimate, and Bun's HTTP/2 stalls on large ones.
+ */
+const gap = 100;
+
+/** A list that is not taken within so long ends its stream, in milliseconds: a stalled stream never recovers. */
+const patience = 5000;
+
+interface Listener {
+  readonly stream: ListStream;
+  sent: readonly Device[] | null;
+  sentAt: number;
+  later: Timer | null;
+  /** Lists written that the transport has not taken yet. */
+  unsent: number;
+  watchdog: Timer | null;
+}
+
+/** The open ListAndWatch streams of a pool. */
+export class ListStreams {
+  readonly #listeners = new Map<ListStream, Listener>();
+  readonly #on: { opened(): void; closed(): void; stalled(): void };
+  #devices: readonly Device[];
+
+  constructor(devices: readonly Device[], on: { opened(): void; closed(): void; stalled(): void }) {
+    this.#devices = devices;
+    this.#on = on;
+  }
+
+  get size(): number {
+    return this.#listeners.size;
+  }
+
+  /** Adds a stream and sends it the list. */
+  open(stream: ListStream): void {
+    const listener: Listener = { stream, sent: null, sentAt: 0, later: null, unsent: 0, watchdog: null };
+    this.#listeners.set(stream, listener);
+    const gone = () => this.#forget(listener);
+    stream.on("cancelled", () => {
+      gone();
+      stream.end();
+    });
+    stream.on("error", gone);
+    stream.on("close", gone);
+    stream.on("finish", gone);
+    this.#send(listener);
+    this.#on.opened();
+  }
+
+  /** Sets the list; streams hear of it when it differs from what they were sent last. */
+  set(devices: readonly Device[]): void {
+    this.#devices = devices;
+    for (const listener of this.#listeners.values()) this.#send(listener);
+  }
+
+  /** Ends all streams. */
+  close(): void {
+    for (const listener of [...this.#listeners.values()]) {
+      this.#forget(listener, true);
+      listener.stream.end();
+    }
+  }
+
+  #send(listener: Listener): void {
+    if (listener.later !== null || (listener.sent !== null && sameList(listener.sent, this.#devices))) return;
+    const wait = listener.sent === null ? 0 : listener.sentAt + gap - performance.now();
+    if (wait > 0) {
+      listener.later = setTimeout(() => {
+        listener.later = null;
+        this.#send(listener);
+      }, wait);
+      return;
+    }
+    const devices = this.#devices;
+    listener.sent = devices;
+    listener.sentAt = performance.now();
+    listener.unsent++;
+    this.#watch(listener);
+    listener.stream.write({ devices: [...devices] }, () => {
+      listener.unsent--;
+      this.#watch(listener);
+    });
+  }
+
+  /** Starts the watchdog anew while the transport owes something, and stops it when nothing is owed. */
+  #watch(listener: Listener): void {
+    if (listener.watchdog) clearTimeout(listener.watchdog);
+    listener.watchdog = null;
+    if (listener.unsent === 0 || !this.#listeners.has(listener.stream)) return;
+    listener.watchdog = setTimeout(() => {
+      this.#on.stalled();
+      this.#forget(listener);
+      listener.stream.destroy();
+    }, patience);
+  }
+
+  #forget(listener: Listener, quietly = false): void {
+    if (!this.#listeners.delete(listener.stream)) return;
+    if (listener.later) clearTimeout(listener.later);
+    if (listener.watchdog) clearTimeout(listener.watchdog);
+    if (!quietly) this.#on.closed();
+  }
+}

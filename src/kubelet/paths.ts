@@ -1,0 +1,33 @@
+// Where does the kubelet keep its sockets? All below its root directory (--root-dir of the kubelet).
+
+/** How the kubelet hears of a plugin: it watches plugins_registry, or is called at device-plugins/kubelet.sock. */
+export type RegistrationMode = "watcher" | "legacy";
+
+/** The kubelet's directories and sockets, as absolute paths. */
+export interface KubeletPaths {
+  readonly root: string;
+  readonly registry: string;
+  readonly devicePlugins: string;
+  readonly kubeletSocket: string;
+  readonly checkpoint: string;
+  readonly podResources: string;
+}
+
+export function kubeletPaths(root: string): KubeletPaths {
+  const devicePlugins = `${root}/device-plugins`;
+  return {
+    root,
+    registry: `${root}/plugins_registry`,
+    devicePlugins,
+    kubeletSocket: `${devicePlugins}/kubelet.sock`,
+    checkpoint: `${devicePlugins}/kubelet_internal_checkpoint`,
+    podResources: `${root}/pod-resources/kubelet.sock`,
+  };
+}
+
+/** The folder in which a pool's socket stands. */
+export const socketFolder = (paths: KubeletPaths, mode: RegistrationMode): string =>
+  mode === "watcher" ? paths.registry : paths.devicePlugins;
+
+/** What sun_path holds beside its closing NUL, in bytes (include/uapi/linux/un.h). */
+export const longestSocketPath = 107;

@@ -1,0 +1,290 @@
+// How does the kubelet get at one pool? A gRPC server on a socket of its own, kept registered whatever happens: the
+// kubelet restarts, sockets and folders are deleted, streams end, registrations are refused or hang.
+
+import { Server, ServerCredentials, status, type UntypedServiceImplementation } from "@grpc/grpc-js";
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { DevicePluginService, type AllocateRequest, type AllocateResponse, type Device } from "./api/deviceplugin.ts";
+import { RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
+import { BackOff } from "./back-off.ts";
+import { StatusError, unary } from "./handlers.ts";
+import { ListStreams, type ListStream } from "./list-streams.ts";
+import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
+import { register } from "./register.ts";
+import { hiddenName, identityOf, isListening, reappear, removeIf } from "./socket-file.ts";
+
+/** What a plugin server tells of its life; each is one line of the operator's log. */
+export interface PluginEvents {
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  debug(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** What a plugin server needs to know. */
+export interface PluginOptions {
+  readonly resource: string;
+  readonly socketName: string;
+  readonly paths: KubeletPaths;
+  readonly mode: RegistrationMode;
+  readonly devices: readonly Device[];
+  readonly allocate: (request: AllocateRequest) => AllocateResponse | Promise<AllocateResponse>;
+  readonly events: PluginEvents;
+}
+
+interface Bound {
+  readonly server: Server;
+  readonly identity: string;
+}
+
+/** After how long without a stream it is tried again to be registered, in milliseconds: the first time, and at most. */
+const retry = { first: 1000, most: 30_000 } as const;
+
+/** How long a server that is shut down may take before its connections are cut, in milliseconds. */
+const shutdownLimit = 1000;
+
+/** One pool's server. */
+export class PluginServer {
+  readonly #options: PluginOptions;
+  readonly #folder: string;
+  readonly #path: string;
+  readonly #streams: ListStreams;
+  readonly #backOff = new BackOff(retry.first, retry.most);
+  readonly #abort = new AbortController();
+  #bound: Bound | null = null;
+  #timer: Timer | null = null;
+  #announcing: Promise<void> | null = null;
+  #again = false;
+  #announcedTo: string | null = null;
+  #standingBy = false;
+
+  constructor(options: PluginOptions) {
+    this.#options = options;
+    this.#folder = socketFolder(options.paths, options.mode);
+    this.#path = `${this.#folder}/${options.socketName}`;
+    this.#streams = new ListStreams(options.devices, {
+      opened: () => {
+        this.#backOff.reset();
+        this.#cancelRetry();
+        options.events.info("the kubelet listens to the pool", { resource: options.resource });
+      },
+      closed: () => {
+        if (this.#streams.size > 0 || this.#abort.signal.aborted) return;
+        options.events.info("the kubelet stopped listening to the pool", { resource: options.resource });
+        this.#retryLater();
+      },
+      stalled: () =>
+        options.events.warn("a list was not taken in time; its stream is ended", { resource: options.resource }),
+    });
+  }
+
+  /** Whether the kubelet listens to this pool now. */
+  get connected(): boolean {
+    return this.#streams.size > 0;
+  }
+
+  /** Binds the socket and registers; gives up never, and never throws. */
+  start(): Promise<void> {
+    return this.#announce();
+  }
+
+  /** Sets the list of devices. */
+  setDevices(devices: readonly Device[]): void {
+    this.#streams.set(devices);
+  }
+
+  /**
+   * Looks whether everything is still in place, after something changed in the kubelet's folders.
+   *
+   * Our socket may be gone (a starting kubelet wipes device-plugins), or the kubelet's may be another one than we
+   * registered at.
+   */
+  check(): void {
+    if (this.#abort.signal.aborted) return;
+    const ours = this.#bound !== null && identityOf(this.#path) === this.#bound.identity;
+    const sameKubelet =
+      this.#options.mode === "watcher" || identityOf(this.#options.paths.kubeletSocket) === this.#announcedTo;
+    if (ours && sameKubelet) return;
+    if (ours && !existsSync(this.#options.paths.kubeletSocket)) return;
+    this.#backOff.reset();
+    void this.#announce();
+  }
+
+  /** Ends the streams, shuts the server down and removes the socket, unless another instance put its own there. */
+  async close(): Promise<void> {
+    this.#abort.abort();
+    this.#cancelRetry();
+    const bound = this.#bound;
+    this.#bound = null;
+    if (bound) removeIf(this.#path, bound.identity);
+    this.#streams.close();
+    if (bound) await shutDown(bound.server);
+  }
+
+  #announce(): Promise<void> {
+    if (this.#announcing) {
+      this.#again = true;
+      return this.#announcing;
+    }
+    this.#again = false;
+    this.#announcing = this.#announceOnce()
+      .catch((error: unknown) =>
+        this.#options.events.warn("could not register the pool; will try again", this.#fields(error)),
+      )
+      .finally(() => {
+        this.#announcing = null;
+        if (this.#abort.signal.aborted) return;
+        if (this.#again) void this.#announce();
+        else if (this.#streams.size === 0) this.#retryLater();
+      });
+    return this.#announcing;
+  }
+
+  async #announceOnce(): Promise<void> {
+    const { mode, paths, resource, socketName, events } = this.#options;
+    if (!existsSync(this.#folder)) {
+      events.debug("waiting for the kubelet's folder", { resource, folder: this.#folder });
+      return;
+    }
+    const inPlace = identityOf(this.#path);
+    const wasOurs = this.#bound !== null && inPlace === this.#bound.identity;
+    if (this.#bound && inPlace !== null && !wasOurs && (await isListening(this.#path))) {
+      if (!this.#standingBy) events.info("another instance serves the pool; standing by", { resource });
+      this.#standingBy = true;
+      return;
+    }
+    this.#standingBy = false;
+    if (!wasOurs) await this.#bind();
+    if (this.#abort.signal.aborted) return;
+    if (mode === "watcher") {
+      if (wasOurs && this.#streams.size === 0) reappear(this.#path, this.#folder);
+      return;
+    }
+    const kubelet = identityOf(paths.kubeletSocket);
+    if (kubelet === null) {
+      events.debug("waiting for the kubelet's socket", { resource, socket: paths.kubeletSocket });
+      return;
+    }
+    this.#announcedTo = kubelet;
+    try {
+      await register(paths.kubeletSocket, resource, socketName, this.#abort.signal);
+    } catch (error) {
+      this.#announcedTo = null;
+      throw error;
+    }
+    events.info("registered the pool with the kubelet", { resource });
+  }
+
+  /** Binds a new server under a hidden name and renames it into place; an earlier server is shut down. */
+  async #bind(): Promise<void> {
+    const earlier = this.#bound;
+    this.#bound = null;
+    const server = this.#newServer();
+    const hidden = hiddenName(this.#folder);
+    await new Promise<void>((resolve, reject) =>
+      server.bindAsync(`unix:${hidden}`, ServerCredentials.createInsecure(), (error) =>
+        error ? reject(error) : resolve(),
+      ),
+    );
+    const identity = identityOf(hidden);
+    if (this.#abort.signal.aborted || identity === null) {
+      rmSync(hidden, { force: true });
+      await shutDown(server);
+      if (!this.#abort.signal.aborted) throw new Error(`${this.#folder} was deleted while a socket was bound in it`);
+      return;
+    }
+    try {
+      renameSync(hidden, this.#path);
+    } catch (error) {
+      rmSync(hidden, { force: true });
+      await shutDown(server);
+      throw error;
+    }
+    this.#bound = { server, identity };
+    this.#announcedTo = null;
+    if (earlier) {
+      this.#streams.close();
+      await shutDown(earlier.server);
+    }
+  }
+
+  #newServer(): Server {
+    const { allocate, events, resource, mode } = this.#options;
+    const failed = (method: string) => (error: unknown) =>
+      events.warn(`${method} was refused`, { resource, reason: messageOf(error) });
+    const server = new Server({ "grpc.max_receive_message_length": 4 << 20 });
+    server.addService(DevicePluginService, {
+      getDevicePluginOptions: unary(
+        () => ({ preStartRequired: false, getPreferredAllocationAvailable: false }),
+        failed("GetDevicePluginOptions"),
+      ),
+      listAndWatch: (stream: ListStream) => this.#streams.open(stream),
+      allocate: unary(allocate, failed("Allocate")),
+      getPreferredAllocation: unary(() => {
+        throw new StatusError(status.UNIMPLEMENTED, "GetPreferredAllocation is not offered");
+      }, failed("GetPreferredAllocation")),
+      preStartContainer: unary(() => ({}), failed("PreStartContainer")),
+    } as UntypedServiceImplementation);
+    if (mode === "watcher") {
+      server.addService(RegistrationService, {
+        getInfo: unary(
+          () => ({
+            type: "DevicePlugin",
+            name: resource,
+            endpoint: this.#path,
+            // As the reference: the kubelet needs v1beta1 among them.
+            supportedVersions: ["v1alpha1", "v1beta1"],
+          }),
+          failed("GetInfo"),
+        ),
+        notifyRegistrationStatus: unary(
+          (request: RegistrationStatus) => this.#notified(request),
+          failed("NotifyRegistrationStatus"),
+        ),
+      } as UntypedServiceImplementation);
+    }
+    return server;
+  }
+
+  #notified({ pluginRegistered, error }: RegistrationStatus): Record<string, never> {
+    const { events, resource } = this.#options;
+    if (pluginRegistered) {
+      events.info("registered the pool with the kubelet", { resource });
+    } else {
+      events.warn("the kubelet refused the pool; will try again", { resource, reason: error });
+      this.#retryLater();
+    }
+    return {};
+  }
+
+  #retryLater(): void {
+    if (this.#timer !== null || this.#abort.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      if (this.#streams.size === 0) void this.#announce();
+    }, this.#backOff.wait());
+  }
+
+  #cancelRetry(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #fields(error: unknown): Record<string, unknown> {
+    return { resource: this.#options.resource, reason: messageOf(error) };
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Waits for calls to end, and cuts those that don't after a second. */
+function shutDown(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, shutdownLimit);
+    server.tryShutdown(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+  });
+}

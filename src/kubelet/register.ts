@@ -1,0 +1,32 @@
+// How does the kubelet hear of a plugin that it does not watch for? One call of v1beta1.Registration/Register.
+
+import { credentials } from "@grpc/grpc-js";
+import { RegistrationClient } from "./api/deviceplugin.ts";
+
+/** How long the kubelet may take to answer Register, in milliseconds. */
+const limit = 5000;
+
+/** Registers a resource whose socket has this file name; rejects with the kubelet's status, or after 5 s. */
+export function register(
+  kubeletSocket: string,
+  resourceName: string,
+  endpoint: string,
+  abort: AbortSignal,
+): Promise<void> {
+  const client = new RegistrationClient(`unix:${kubeletSocket}`, credentials.createInsecure(), {
+    "grpc.default_authority": "localhost",
+    "grpc.enable_retries": 0,
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const call = client.register(
+    { version: "v1beta1", endpoint, resourceName, options: undefined },
+    { deadline: Date.now() + limit } as never,
+    (error: Error | null) => (error ? reject(error) : resolve()),
+  );
+  const cancel = () => call.cancel();
+  abort.addEventListener("abort", cancel);
+  return promise.finally(() => {
+    abort.removeEventListener("abort", cancel);
+    client.close();
+  });
+}

@@ -1,0 +1,45 @@
+// Whose socket stands at a path? A socket is bound under a hidden name and renamed into place: the kubelet never sees
+// one that does not listen yet, and a socket that another instance put there is never taken for ours.
+
+import { lstatSync, renameSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+
+/** An identity that survives a rename: device and inode number. */
+export function identityOf(path: string): string | null {
+  try {
+    const { dev, ino } = lstatSync(path, { bigint: true });
+    return `${dev}/${ino}`;
+  } catch {
+    return null;
+  }
+}
+
+/** A hidden name beside the socket's, of 10 characters: the kubelet's watcher skips names that start with ".". */
+export function hiddenName(folder: string): string {
+  return `${folder}/.${crypto.randomUUID().slice(0, 8)}`;
+}
+
+/** Takes a socket out of its place for an instant, so that the kubelet's watcher sees it created anew. */
+export function reappear(path: string, folder: string): void {
+  const hidden = hiddenName(folder);
+  renameSync(path, hidden);
+  renameSync(hidden, path);
+}
+
+/** Removes the file at a path if it still is the one with this identity. */
+export function removeIf(path: string, identity: string): void {
+  if (identityOf(path) === identity) rmSync(path, { force: true });
+}
+
+/** Tells whether a process listens on a unix socket; false when it refuses or is not there. */
+export function isListening(path: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect({ path });
+  const settle = (listens: boolean) => {
+    socket.destroy();
+    resolve(listens);
+  };
+  socket.once("connect", () => settle(true));
+  socket.once("error", () => settle(false));
+  return promise;
+}

@@ -1,0 +1,460 @@
+// The loop, and the only mutable state: what changed → look again → decide → act. Level-triggered: driver rebind,
+// hot-plug, a new config, a kubelet restart are all the same path.
+
+import { existsSync } from "node:fs";
+import { dirname, basename } from "node:path";
+import { allocate, refuseIds } from "./allocation/allocate.ts";
+import { cdiFileName, cdiSpec } from "./allocation/cdi.ts";
+import { contribute, type DeviceNode, nodesOf } from "./allocation/contributions.ts";
+import { Changes, type Stale } from "./changes.ts";
+import { readConfigFile } from "./config/file.ts";
+import { formatProblem, type Problem } from "./config/problem.ts";
+import { pruneCdiSpecs, writeCdiSpec } from "./files/cdi-files.ts";
+import { pruneDeviceInfo, writeDeviceInfo } from "./files/device-info-files.ts";
+import { FolderWatch } from "./folder-watch.ts";
+import type { Device } from "./host/device.ts";
+import { watchNode } from "./host/events.ts";
+import { type Handles, readHandles } from "./host/handles.ts";
+import { lookAtNode, type NodeLook } from "./host/look.ts";
+import { readHeld } from "./kubelet/allocations.ts";
+import type { AllocateRequest, AllocateResponse } from "./kubelet/api/deviceplugin.ts";
+import { deviceList, listBytes } from "./kubelet/device-list.ts";
+import { status, StatusError } from "./kubelet/handlers.ts";
+import { kubeletPaths, longestSocketPath, type KubeletPaths, type RegistrationMode } from "./kubelet/paths.ts";
+import { PluginServer } from "./kubelet/plugin-server.ts";
+import type { Log } from "./log.ts";
+import { askedBy } from "./pools/asked.ts";
+import { assignPools, type Held } from "./pools/assign.ts";
+import { diff, type Effect } from "./pools/diff.ts";
+import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
+import { recallAll } from "./pools/recall.ts";
+
+/** What the command line decides for the whole life of the process. */
+export interface AgentOptions {
+  /** What stands before every path of the node; "" for the node itself. */
+  readonly root: string;
+  readonly configFile: string;
+  readonly resourcePrefix: string;
+  readonly useCdi: boolean;
+  readonly kubeletRoot: string;
+  readonly linkHealth: boolean;
+  /** Milliseconds between looks that nothing asked for. */
+  readonly resync: number;
+}
+
+/** The operator's file is refused; the problems say why. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly problems: readonly Problem[];
+
+  constructor(file: string, problems: readonly Problem[]) {
+    super(`${file} is refused`);
+    this.problems = problems;
+  }
+}
+
+/** Messages beyond this many bytes may stall in Bun's HTTP/2 for ever. */
+const largestList = 100_000;
+
+/** After how long a pass that failed is tried again, in milliseconds. */
+const retryPass = 5000;
+
+/** A pool that is served: what it was when the kubelet last heard of it, and by what it is served. */
+interface Served {
+  readonly server: PluginServer;
+  pool: Pool;
+}
+
+/** The plugin. */
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #log: Log;
+  readonly #paths: KubeletPaths;
+  readonly #changes = new Changes();
+  readonly #closers: (() => void)[] = [];
+  readonly #served = new Map<string, Served>();
+  readonly #warned = new Set<string>();
+  #mode: RegistrationMode | null = null;
+  #specs: readonly PoolSpec[] = [];
+  #configText: string | null = null;
+  #look: NodeLook | null = null;
+  #devices: readonly Device[] = [];
+  #held: Held = new Map();
+  #running: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(options: AgentOptions, log: Log) {
+    this.#options = options;
+    this.#log = log;
+    this.#paths = kubeletPaths(options.kubeletRoot);
+  }
+
+  /** Loads the config, makes the first pass and goes on in the background. Throws ConfigError for a refused file. */
+  async start(): Promise<void> {
+    const started = performance.now();
+    this.#loadConfig();
+    this.#watch();
+    await this.#kubeletFolders();
+    if (this.#closed) return;
+    this.#forgetStaleFiles();
+    await this.#safePass(new Set(["functions", "links"]));
+    this.#log.info("ready", {
+      pools: this.#served.size,
+      devices: [...this.#served.values()].reduce((sum, { pool }) => sum + pool.claims.size, 0),
+      mode: this.#mode,
+      ms: Math.round(performance.now() - started),
+    });
+    this.#running = this.#loop();
+  }
+
+  /** Asks for a look at the config file and at the whole node. */
+  reload(): void {
+    this.#log.info("a reload was asked for");
+    this.#configText = null;
+    this.#changes.mark("config", true);
+    this.#changes.mark("functions", true);
+  }
+
+  /** Ends everything: sockets are gone when it resolves. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#changes.close();
+    for (const close of this.#closers) close();
+    await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
+    await this.#running;
+  }
+
+  async #loop(): Promise<void> {
+    for (let stale = await this.#changes.next(); stale; stale = await this.#changes.next()) await this.#safePass(stale);
+  }
+
+  #watch(): void {
+    const { root, configFile, resync } = this.#options;
+    const node = watchNode(root, {
+      functions: () => this.#changes.mark("functions"),
+      links: () => this.#changes.mark("links"),
+      lost: (reason) => {
+        this.#log.debug("events were lost; everything is looked at again", { reason });
+        this.#changes.mark("functions");
+      },
+    });
+    // Any name: a ConfigMap's file does not change itself, its folder's "..data" link does.
+    const config = new FolderWatch(dirname(configFile), () => this.#changes.mark("config"));
+    const checkSockets = () => {
+      for (const { server } of this.#served.values()) server.check();
+    };
+    const registry = new FolderWatch(this.#paths.registry, checkSockets);
+    const devicePlugins = new FolderWatch(this.#paths.devicePlugins, checkSockets);
+    const resyncTimer = setInterval(() => {
+      for (const watch of [config, registry, devicePlugins]) watch.rearm();
+      checkSockets();
+      this.#changes.mark("functions", true);
+      this.#changes.mark("config", true);
+    }, resync);
+    this.#closers.push(
+      () => node.close(),
+      () => config.close(),
+      () => registry.close(),
+      () => devicePlugins.close(),
+      () => clearInterval(resyncTimer),
+    );
+  }
+
+  /** Waits until the kubelet's folders are there, and chooses the mode: as the reference, by plugins_registry. */
+  async #kubeletFolders(): Promise<void> {
+    const choose = (): RegistrationMode | null =>
+      existsSync(this.#paths.registry) ? "watcher" : existsSync(this.#paths.devicePlugins) ? "legacy" : null;
+    this.#mode = choose();
+    if (this.#mode !== null) return;
+    this.#log.warn("waiting for the kubelet's folders", { root: this.#paths.root });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const look = () => {
+      this.#mode = choose();
+      if (this.#mode !== null || this.#closed) resolve();
+    };
+    const watch = new FolderWatch(this.#paths.devicePlugins, look);
+    const poll = setInterval(look, 1000);
+    this.#closers.push(resolve);
+    await promise;
+    clearInterval(poll);
+    watch.close();
+  }
+
+  /** Loads the config file. At start a refused file is thrown; later the running config stays. */
+  #loadConfig(): boolean {
+    const { configFile, resourcePrefix, useCdi } = this.#options;
+    const first = this.#configText === null && this.#served.size === 0 && this.#specs.length === 0;
+    const folder = `${this.#paths.registry}/`;
+    const loaded = readConfigFile(configFile, {
+      resourcePrefix,
+      useCdi,
+      socketNameLimit: longestSocketPath - folder.length,
+    });
+    if (loaded.text !== null && loaded.text === this.#configText) return false;
+    this.#configText = loaded.text ?? this.#configText ?? "";
+    const lost = loaded.skipped.filter((resource) => this.#served.has(resource));
+    const usable = loaded.specs !== null && lost.length === 0;
+    if (!usable && first) throw new ConfigError(configFile, loaded.problems);
+    for (const problem of loaded.problems) this.#log[usable ? "warn" : "error"](formatProblem(configFile, problem));
+    if (!usable || !loaded.specs) {
+      this.#log.error("the config file is refused; the running config stays", {
+        file: basename(configFile),
+        problems: loaded.problems.length,
+      });
+      return false;
+    }
+    this.#specs = loaded.specs.map((spec) => ({ ...spec, linkHealth: spec.linkHealth && this.#options.linkHealth }));
+    this.#log.info("config is loaded", { file: configFile, pools: this.#specs.length });
+    return true;
+  }
+
+  #forgetStaleFiles(): void {
+    if (!this.#options.useCdi) return;
+    const keep = new Set(this.#specs.map(cdiFileName));
+    for (const folder of [`${this.#options.root}/etc/cdi`, this.#cdiFolder]) {
+      this.#quietly("could not remove stale CDI specs", { folder }, () => {
+        const removed = pruneCdiSpecs(folder, keep);
+        if (removed.length > 0) this.#log.info("removed stale CDI specs", { folder, files: removed });
+      });
+    }
+  }
+
+  /** A pass that fails is told and tried again; what was running goes on. */
+  async #safePass(stale: ReadonlySet<Stale>): Promise<void> {
+    try {
+      await this.#pass(stale);
+    } catch (error) {
+      if (this.#closed) return;
+      this.#log.error("a look at the node failed; will try again", { reason: messageOf(error) });
+      setTimeout(() => this.#changes.mark("functions", true), retryPass).unref();
+    }
+  }
+
+  async #pass(stale: ReadonlySet<Stale>): Promise<void> {
+    const configChanged = stale.has("config") && this.#loadConfig();
+    if (!configChanged && !stale.has("functions") && !stale.has("links")) return;
+    const started = performance.now();
+    const look = await lookAtNode(
+      this.#options.root,
+      askedBy(this.#specs),
+      stale.has("functions") || configChanged ? null : this.#look,
+    );
+    this.#look = look;
+    for (const { key, message } of look.troubles) {
+      if (this.#warned.has(key)) continue;
+      this.#warned.add(key);
+      this.#log.warn(message);
+    }
+    this.#devices = recallAll(look.devices, this.#devices);
+    const pools = await this.#assign();
+    if (this.#closed) return;
+    const running = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
+    const effects = diff(running, pools, (a, b) => Bun.deepEquals(a, b));
+    for (const effect of effects) await this.#apply(effect);
+    this.#log.debug("looked at the node", {
+      stale: [...stale],
+      devices: this.#devices.length,
+      effects: effects.length,
+      ms: Math.round(performance.now() - started),
+    });
+  }
+
+  /**
+   * Assigns pools. When a served device would leave its pool, or one that a pod held stood elsewhere, the kubelet is
+   * asked what pods hold: such a device stays where the pod got it from.
+   */
+  async #assign(): Promise<Pool[]> {
+    const served = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
+    const free = assignPools(this.#specs, this.#devices);
+    const placed = new Map(free.flatMap(({ spec, claims }) => [...claims.keys()].map((id) => [id, spec.resource])));
+    const present = new Set(this.#devices.map(({ id }) => id));
+    const homes = [
+      ...[...served].flatMap(([resource, { claims }]) => [...claims.keys()].map((id) => [id, resource] as const)),
+      ...this.#held,
+    ];
+    const moves = homes.some(([id, resource]) => present.has(id) && placed.get(id) !== resource);
+    if (served.size > 0 && !moves) return free;
+    try {
+      const held = await readHeld(this.#paths);
+      this.#held = new Map([...held].filter(([id]) => present.has(id)));
+    } catch (error) {
+      this.#log.warn("the kubelet does not tell what pods hold; devices stay where they are", {
+        reason: messageOf(error),
+      });
+      this.#held = new Map(homes);
+    }
+    return this.#held.size === 0 ? free : assignPools(this.#specs, this.#devices, this.#held, served);
+  }
+
+  async #apply(effect: Effect): Promise<void> {
+    if (effect.kind === "stop") return this.#stop(effect.resource);
+    const { pool } = effect;
+    const { resource } = pool.spec;
+    if (!this.#describe(pool)) return;
+    const list = deviceList(pool);
+    if (listBytes(list) > largestList) {
+      this.#warnOnce(`size ${resource}`, "the pool is so large that its list may stall; split it", {
+        resource,
+        devices: list.length,
+      });
+    }
+    const served = this.#served.get(resource);
+    if (served) {
+      this.#tell(served.pool, pool);
+      served.pool = pool;
+      served.server.setDevices(list);
+      return;
+    }
+    this.#quietly("could not remove stale device-info files", { resource }, () =>
+      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#held.get(id) === resource),
+    );
+    const server = new PluginServer({
+      resource,
+      socketName: `${pool.spec.prefix}_${pool.spec.name}.sock`,
+      paths: this.#paths,
+      mode: this.#mode ?? "legacy",
+      devices: list,
+      allocate: (request) => this.#allocate(resource, request),
+      events: this.#log,
+    });
+    this.#served.set(resource, { server, pool });
+    this.#log.info("serving the pool", { resource, devices: pool.claims.size, unhealthy: pool.unhealthy.size });
+    this.#tellUnhealthy(pool);
+    void server.start();
+  }
+
+  async #stop(resource: string): Promise<void> {
+    const served = this.#served.get(resource);
+    if (!served) return;
+    this.#served.delete(resource);
+    await served.server.close();
+    this.#quietly("could not remove the pool's files", { resource }, () => {
+      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#held.get(id) === resource);
+      if (this.#options.useCdi && ![...this.#held.values()].includes(resource)) {
+        writeCdiSpec(this.#cdiFolder, cdiFileName(served.pool.spec), null);
+      }
+    });
+    this.#log.info("stopped serving the pool: it left the config", { resource });
+  }
+
+  /** Writes the pool's CDI spec before the kubelet hears of its devices; tells whether the pool may be offered. */
+  #describe(pool: Pool): boolean {
+    if (!this.#options.useCdi) return true;
+    const { spec, claims } = pool;
+    const nodes = new Map<string, readonly DeviceNode[]>();
+    for (const [id, claim] of claims) {
+      const given = this.#quietly("a device's nodes can't be read", { device: id }, () =>
+        nodesOf([contribute({ claim, handles: this.#handles(claim, spec), spec })]),
+      );
+      nodes.set(id, given ?? []);
+    }
+    try {
+      const name = cdiFileName(spec);
+      if (writeCdiSpec(this.#cdiFolder, name, cdiSpec(spec, nodes)))
+        this.#log.info("wrote the pool's CDI spec", { resource: spec.resource, file: name });
+      return true;
+    } catch (error) {
+      this.#log.error("the pool's CDI spec can't be written; its devices are not offered; will try again", {
+        resource: spec.resource,
+        folder: this.#cdiFolder,
+        reason: messageOf(error),
+      });
+      setTimeout(() => this.#changes.mark("links", true), retryPass).unref();
+      return false;
+    }
+  }
+
+  /** Answers Allocate from the pool as it is served now; never waits for the loop. */
+  #allocate(resource: string, request: AllocateRequest): AllocateResponse {
+    const pool = this.#served.get(resource)?.pool;
+    if (!pool) throw new StatusError(status.UNAVAILABLE, `pool ${resource} is no longer served`);
+    for (const { devicesIds } of request.containerRequests) {
+      const refusal = refuseIds(pool, devicesIds);
+      if (refusal !== null) throw new StatusError(status.INVALID_ARGUMENT, refusal);
+    }
+    const answers = request.containerRequests.map(({ devicesIds }) => {
+      const handles = new Map<string, Handles>();
+      for (const id of devicesIds) {
+        const claim = pool.claims.get(id);
+        if (claim) handles.set(id, this.#handles(claim, pool.spec));
+      }
+      return allocate(pool, devicesIds, handles, this.#options.useCdi);
+    });
+    try {
+      for (const { files } of answers) writeDeviceInfo(this.#deviceInfoFolder, files);
+    } catch (error) {
+      throw new StatusError(
+        status.INTERNAL,
+        `the device-info file can't be written, so multus could not attach the device: ${messageOf(error)}`,
+      );
+    }
+    for (const { devicesIds } of request.containerRequests)
+      this.#log.info("allocated", { resource, devices: devicesIds });
+    return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
+  }
+
+  #handles({ device, wanted }: Claim, spec: PoolSpec): Handles {
+    return readHandles(this.#options.root, device, {
+      rdma: wanted.isRdma === true,
+      vhostNet: wanted.needVhostNet === true,
+      iommufd: spec.iommufd,
+    });
+  }
+
+  #tell(before: Pool, now: Pool): void {
+    const { resource } = now.spec;
+    const came = [...now.claims.keys()].filter((id) => !before.claims.has(id));
+    const left = [...before.claims.keys()].filter((id) => !now.claims.has(id));
+    if (came.length > 0 || left.length > 0) {
+      this.#log.info("the pool's devices changed", { resource, came, left, devices: now.claims.size });
+    }
+    const groups = new Map<string, string[]>();
+    for (const [id, reason] of now.unhealthy) {
+      if (before.unhealthy.get(id) !== reason) groups.set(reason, [...(groups.get(reason) ?? []), id]);
+    }
+    for (const [reason, devices] of groups) this.#log.warn("devices are Unhealthy", { resource, reason, devices });
+    const recovered = [...before.unhealthy.keys()].filter((id) => now.claims.has(id) && !now.unhealthy.has(id));
+    if (recovered.length > 0) this.#log.info("devices are Healthy again", { resource, devices: recovered });
+  }
+
+  /** One warning a reason when a pool starts with devices that are not healthy. */
+  #tellUnhealthy(pool: Pool): void {
+    const counts = new Map<string, number>();
+    for (const reason of pool.unhealthy.values()) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    for (const [reason, functions] of counts) {
+      this.#log.warn(
+        'devices start as Unhealthy; "linkHealth": false in the entry or --link-health=false turns the link part off',
+        {
+          resource: pool.spec.resource,
+          reason,
+          functions,
+        },
+      );
+    }
+  }
+
+  #warnOnce(key: string, message: string, fields: Record<string, unknown>): void {
+    if (this.#warned.has(key)) return;
+    this.#warned.add(key);
+    this.#log.warn(message, fields);
+  }
+
+  #quietly<T>(message: string, fields: Record<string, unknown>, action: () => T): T | null {
+    try {
+      return action();
+    } catch (error) {
+      this.#log.warn(message, { ...fields, reason: messageOf(error) });
+      return null;
+    }
+  }
+
+  get #deviceInfoFolder(): string {
+    return `${this.#options.root}/var/run/k8s.cni.cncf.io/devinfo/dp`;
+  }
+
+  get #cdiFolder(): string {
+    return `${this.#options.root}/var/run/cdi`;
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

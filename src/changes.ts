@@ -1,0 +1,80 @@
+// What must be looked at again, and when? Events say only which reader to run; bursts coalesce into one pass, after a
+// moment of quiet that depends on what changed.
+
+/** What can be stale: functions (sysfs), links (netlink), the config file, or everything after a while. */
+export type Stale = "functions" | "links" | "config";
+
+interface Settling {
+  /** Milliseconds without a further event before a pass; 0 means that a pass follows the first event after `most`. */
+  readonly quiet: number;
+  /** Milliseconds after the first event at which a pass runs even when events go on. */
+  readonly most: number;
+}
+
+/**
+ * VFs are made one after the other over many events, so functions want quiet; a link that flaps shorter than its
+ * delay is never seen to be down.
+ */
+export const settling: Readonly<Record<Stale, Settling>> = {
+  functions: { quiet: 800, most: 4000 },
+  links: { quiet: 0, most: 100 },
+  config: { quiet: 100, most: 1000 },
+};
+
+/** Collects what is stale; next() gives it when it has settled. */
+export class Changes {
+  readonly #due = new Map<Stale, { readonly first: number; at: number }>();
+  #timer: Timer | null = null;
+  #wake: (() => void) | null = null;
+  #closed = false;
+
+  /** Notes that something is stale; `now` leaves out the settling. */
+  mark(stale: Stale, now = false): void {
+    if (this.#closed) return;
+    const time = performance.now();
+    const { quiet, most } = settling[stale];
+    const known = this.#due.get(stale);
+    const first = known?.first ?? time;
+    const at = now ? time : Math.min(first + most, quiet === 0 ? first + most : time + quiet);
+    this.#due.set(stale, { first, at: known && now ? Math.min(known.at, at) : at });
+    this.#schedule();
+  }
+
+  /** Waits until something has settled; null when closed. Everything that is stale by then is given at once. */
+  async next(): Promise<ReadonlySet<Stale> | null> {
+    while (!this.#closed) {
+      const time = performance.now();
+      const settled = [...this.#due].filter(([, { at }]) => at <= time).map(([stale]) => stale);
+      if (settled.length > 0) {
+        for (const stale of settled) this.#due.delete(stale);
+        return new Set(settled);
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        this.#schedule();
+      });
+    }
+    return null;
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#wake?.();
+  }
+
+  #schedule(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (!this.#wake || this.#due.size === 0) return;
+    const soonest = Math.min(...[...this.#due.values()].map(({ at }) => at));
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        this.#wake?.();
+        this.#wake = null;
+      },
+      Math.max(0, soonest - performance.now()),
+    );
+  }
+}

@@ -1,0 +1,99 @@
+// What can be said on the command line? One table: parser, help and documentation follow it.
+// It holds the reference's binary's flags, its image's entrypoint arguments, and ours.
+
+/** One option. */
+export interface Option {
+  readonly kind: "text" | "flag" | "number";
+  /** Other spellings, without dashes. */
+  readonly aliases?: readonly string[];
+  readonly default: string | boolean | number | null;
+  /** How its value is called in the help. */
+  readonly value?: string;
+  readonly help: string;
+  /** Accepted for the reference's sake; the help says what it does here. */
+  readonly legacy?: true;
+  readonly least?: number;
+}
+
+export const options = {
+  "config-file": {
+    kind: "text",
+    default: "/etc/pcidp/config.json",
+    value: "FILE",
+    help: "The pools: JSON, comments allowed",
+  },
+  "resource-prefix": {
+    kind: "text",
+    default: "intel.com",
+    value: "PREFIX",
+    help: "Prefix of entries without resourcePrefix",
+  },
+  "use-cdi": { kind: "flag", default: false, help: "Hand devices to the container runtime by CDI" },
+  "link-health": { kind: "flag", default: true, help: "Report devices whose link is down as Unhealthy" },
+  "resync-interval": {
+    kind: "number",
+    default: 300,
+    least: 1,
+    value: "SECONDS",
+    help: "Look at the node at least so often; events come at once",
+  },
+  "kubelet-root-dir": { kind: "text", default: "/var/lib/kubelet", value: "DIR", help: "The kubelet's --root-dir" },
+  root: { kind: "text", default: "/", value: "DIR", help: "Read and write the node below DIR: a recorded tree" },
+  json: { kind: "flag", default: false, help: "discover, explain: print JSON" },
+  "log-level": {
+    kind: "number",
+    aliases: ["v"],
+    default: 0,
+    least: 0,
+    value: "N",
+    help: "Verbosity; debug lines from 5 on",
+  },
+  "log-dir": {
+    kind: "text",
+    default: null,
+    value: "NAME",
+    help: "Log to files in /var/log/NAME, and to standard error",
+  },
+  log_dir: {
+    kind: "text",
+    default: null,
+    value: "DIR",
+    help: "Log to files in DIR, and errors to standard error",
+    legacy: true,
+  },
+  logtostderr: { kind: "flag", default: false, help: "Log to standard error only", legacy: true },
+  alsologtostderr: {
+    kind: "flag",
+    default: false,
+    help: "With log_dir: log everything to standard error too",
+    legacy: true,
+  },
+  stderrthreshold: { kind: "text", default: null, value: "LEVEL", help: "Accepted; has no effect", legacy: true },
+  vmodule: { kind: "text", default: null, value: "LIST", help: "Accepted; has no effect", legacy: true },
+  log_backtrace_at: { kind: "text", default: null, value: "FILE:LINE", help: "Accepted; has no effect", legacy: true },
+  help: { kind: "flag", aliases: ["h"], default: false, help: "Print this help" },
+  version: { kind: "flag", default: false, help: "Print the version" },
+} as const satisfies Record<string, Option>;
+
+export type OptionName = keyof typeof options;
+
+type Value<O extends Option> = O["kind"] extends "flag"
+  ? boolean
+  : O["kind"] extends "number"
+    ? number
+    : O["default"] extends null
+      ? string | null
+      : string;
+
+/** The values of all options. */
+export type Options = { readonly [K in OptionName]: Value<(typeof options)[K]> };
+
+export const commands = {
+  run: "Find the devices, offer them to the kubelet, follow the node (this is done without a command)",
+  discover: "Print the node's devices and the pool that each one is in",
+  explain: "Print, for every device or those named, why each pool takes or refuses it",
+  validate: "Check the config file; exit 2 when it has errors",
+  version: "Print the version",
+} as const;
+
+export type Command = keyof typeof commands;

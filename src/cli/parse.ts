@@ -1,0 +1,89 @@
+// What did the command line say? Go's flag syntax: -x V, --x V, -x=V; a flag alone, or -x=true, -x=false.
+
+import { didYouMean } from "../config/problem.ts";
+import { type Command, commands, type Option, type OptionName, options, type Options } from "./options.ts";
+
+/** The parsed command line; `problems` are sentences, empty when all is well. */
+export interface CommandLine {
+  readonly command: Command;
+  readonly options: Options;
+  /** Options that were given, not defaulted. */
+  readonly given: ReadonlySet<OptionName>;
+  readonly operands: readonly string[];
+  readonly problems: readonly string[];
+}
+
+const names = new Map<string, OptionName>();
+for (const [name, option] of Object.entries(options) as [OptionName, Option][]) {
+  for (const spelling of [name, ...(option.aliases ?? [])]) names.set(spelling, name);
+}
+
+/** Parses the arguments after the program's name; finds all problems, and never throws. */
+export function parseCommandLine(args: readonly string[]): CommandLine {
+  const values: Record<string, string | number | boolean | null> = {};
+  for (const [name, option] of Object.entries(options)) values[name] = option.default;
+  const given = new Set<OptionName>();
+  const words: string[] = [];
+  const problems: string[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const argument = args[index] ?? "";
+    // As opposed to the reference's entrypoint, an empty argument does not end the parsing.
+    if (argument === "") continue;
+    if (!argument.startsWith("-") || argument === "-") {
+      words.push(argument);
+      continue;
+    }
+    if (argument === "--") {
+      words.push(...args.slice(index + 1));
+      break;
+    }
+    const [spelling = "", ...rest] = argument.replace(/^--?/, "").split("=");
+    const name = names.get(spelling);
+    if (name === undefined) {
+      const meant = didYouMean(spelling, [...names.keys()]);
+      problems.push(`unknown option ${argument.split("=")[0]}${meant === null ? "" : `; did you mean --${meant}?`}`);
+      continue;
+    }
+    const option: Option = options[name];
+    let text = rest.length > 0 ? rest.join("=") : undefined;
+    if (text === undefined && option.kind === "flag") text = "true";
+    if (text === undefined) text = args[++index];
+    if (text === undefined) {
+      problems.push(`--${spelling} wants a value`);
+      continue;
+    }
+    const value = valueOf(option, text);
+    if (value === undefined) problems.push(`--${spelling}=${text}: expected ${expectation(option)}`);
+    else {
+      values[name] = value;
+      given.add(name);
+    }
+  }
+  const [first, ...operands] = words;
+  const known = first !== undefined && Object.hasOwn(commands, first);
+  if (first !== undefined && !known) {
+    const meant = didYouMean(first, Object.keys(commands));
+    problems.push(`unknown command ${first}${meant === null ? "" : `; did you mean ${meant}?`}`);
+  }
+  const command = known ? (first as Command) : "run";
+  if (known && command !== "explain" && operands.length > 0)
+    problems.push(`${command} takes no ${JSON.stringify(operands[0])}`);
+  return { command, options: values as unknown as Options, given, operands, problems };
+}
+
+/** Go's spellings of booleans (strconv.ParseBool). */
+const truths = new Map(
+  [["1 t T true TRUE True", true] as const, ["0 f F false FALSE False", false] as const].flatMap(([spellings, truth]) =>
+    spellings.split(" ").map((spelling) => [spelling, truth] as const),
+  ),
+);
+
+function valueOf(option: Option, text: string): string | number | boolean | undefined {
+  if (option.kind === "flag") return truths.get(text);
+  if (option.kind === "text") return text;
+  const number = Number(text);
+  return text !== "" && Number.isFinite(number) && number >= (option.least ?? -Infinity) ? number : undefined;
+}
+
+const expectation = ({ kind, least }: Option): string =>
+  kind === "flag" ? "true or false" : kind === "number" ? `a number of at least ${least}` : "text";

@@ -1,0 +1,19 @@
+// Which paths do the options mean? A root goes before every path of the node that was not named explicitly.
+
+import type { CommandLine } from "./parse.ts";
+
+/** The paths that the commands work on; root is "" for the node itself. */
+export interface Paths {
+  readonly root: string;
+  readonly configFile: string;
+  readonly kubeletRoot: string;
+}
+
+export function pathsOf({ options, given }: Pick<CommandLine, "options" | "given">): Paths {
+  const root = options.root.replace(/\/+$/, "");
+  return {
+    root,
+    configFile: (given.has("config-file") ? "" : root) + options["config-file"],
+    kubeletRoot: (given.has("kubelet-root-dir") ? "" : root) + options["kubelet-root-dir"].replace(/(?<=.)\/+$/, ""),
+  };
+}

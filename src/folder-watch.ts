@@ -1,0 +1,80 @@
+// When does something change in a folder? inotify on the folder and on the folders above it, since a watch is silently
+// dead after its folder was deleted and made again.
+
+import { type FSWatcher, statSync, watch } from "node:fs";
+import { dirname } from "node:path";
+
+/** How many folders above the watched one are watched for its coming and going. */
+const ancestors = 2;
+
+interface Watched {
+  readonly path: string;
+  identity: string | null;
+  watcher: FSWatcher | null;
+}
+
+/** Watches a folder that may come and go; tells the name that changed, or null when the folder itself did. */
+export class FolderWatch {
+  readonly #chain: Watched[] = [];
+  readonly #changed: (name: string | null) => void;
+  #closed = false;
+
+  constructor(folder: string, changed: (name: string | null) => void) {
+    this.#changed = changed;
+    for (let path = folder, level = 0; level <= ancestors; path = dirname(path), level++) {
+      this.#chain.push({ path, identity: null, watcher: null });
+      if (path === dirname(path)) break;
+    }
+    this.rearm();
+  }
+
+  /** Watches again what was made anew since; tells whether the folder itself was. */
+  rearm(): boolean {
+    if (this.#closed) return false;
+    let renewed = false;
+    for (const [level, watched] of this.#chain.entries()) {
+      const identity = identityOf(watched.path);
+      if (identity === watched.identity) continue;
+      watched.watcher?.close();
+      watched.watcher = null;
+      watched.identity = identity;
+      if (level === 0) renewed = true;
+      if (identity === null) continue;
+      const below = this.#chain[level - 1];
+      try {
+        watched.watcher = watch(watched.path, (_, name) =>
+          this.#event(level, below, typeof name === "string" ? name : null),
+        );
+        watched.watcher.on("error", () => {
+          watched.identity = null;
+        });
+      } catch {
+        // It went away between the look and the watch: the folder above tells when it is back.
+        watched.identity = null;
+      }
+    }
+    return renewed;
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const { watcher } of this.#chain) watcher?.close();
+  }
+
+  #event(level: number, below: Watched | undefined, name: string | null): void {
+    if (this.#closed) return;
+    if (level > 0 && below && name !== null && !below.path.endsWith(`/${name}`)) return;
+    const renewed = this.rearm();
+    if (level === 0) this.#changed(name);
+    else if (renewed) this.#changed(null);
+  }
+}
+
+function identityOf(path: string): string | null {
+  try {
+    const { dev, ino } = statSync(path, { bigint: true });
+    return `${dev}/${ino}`;
+  } catch {
+    return null;
+  }
+}

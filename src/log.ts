@@ -1,0 +1,76 @@
+// What does the operator read? One line an event: a constant message, then its fields. Values of additionalInfo are
+// never logged at any level.
+
+import { type ConsolaInstance, createConsola, LogLevels, type LogObject } from "consola/core";
+import { createStream } from "rotating-file-stream";
+
+/** How much is logged, and where to. */
+export interface LogOptions {
+  /** From this verbosity (-v) on, debug lines are written too. */
+  readonly verbosity: number;
+  /** The folder of the log files; null for none. */
+  readonly folder: string | null;
+  /** What also goes to standard error while there is a folder. */
+  readonly stderr: "all" | "errors";
+}
+
+/** The verbosity from which on debug lines are written. */
+export const debugVerbosity = 5;
+
+type Sink = (line: string, severe: boolean) => void;
+
+/** The program's one logger. */
+export type Log = ConsolaInstance;
+
+/** Makes the logger. Lines look like "2026-11-24T10:41:15.123Z INFO  pool is served resource=intel.com/a devices=8". */
+export function createLog(options: LogOptions): Log {
+  const sinks: Sink[] = [];
+  if (options.folder !== null) sinks.push(fileSink(options.folder));
+  if (options.folder === null || options.stderr === "all") sinks.push((line) => process.stderr.write(line));
+  else sinks.push((line, severe) => severe && process.stderr.write(line));
+  return createConsola({
+    level: options.verbosity >= debugVerbosity ? LogLevels.debug : LogLevels.info,
+    throttle: 0,
+    reporters: [
+      {
+        log: (entry) => {
+          const line = formatLine(entry);
+          for (const sink of sinks) sink(line, entry.level <= LogLevels.error);
+        },
+      },
+    ],
+  });
+}
+
+/** Ten files of 10 MiB at most; a folder that can't be written to costs one line on standard error, not the plugin. */
+function fileSink(folder: string): Sink {
+  const stream = createStream("sriovdp.log", { path: folder, size: "10M", maxFiles: 10 });
+  let broken = false;
+  stream.on("error", (error: Error) => {
+    if (!broken) process.stderr.write(`the log folder ${folder} can't be written to: ${error.message}\n`);
+    broken = true;
+  });
+  return (line) => {
+    if (!broken) stream.write(line);
+  };
+}
+
+/** One line, ended. Control characters of values are escaped, so that a line stays a line. */
+export function formatLine({ date, type, args }: Pick<LogObject, "date" | "type" | "args">): string {
+  const level = (type === "error" || type === "fatal" ? "ERROR" : type.toUpperCase()).padEnd(5);
+  const [message, fields] = args as [unknown, Readonly<Record<string, unknown>> | undefined];
+  const told = Object.entries(fields ?? {}).map(([key, value]) => ` ${key}=${formatValue(value)}`);
+  return `${date.toISOString()} ${level} ${String(message)}${told.join("")}\n`;
+}
+
+/** Beyond so many elements of a list only their number is told. */
+const longestList = 16;
+
+function formatValue(value: unknown): string {
+  if (Array.isArray(value)) {
+    const more = value.length - longestList;
+    return formatValue(value.slice(0, longestList).join(",") + (more > 0 ? `, and ${more} more` : ""));
+  }
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return /^[^\s"=\\\p{Cc}]+$/u.test(text ?? "") ? (text ?? "") : JSON.stringify(text ?? "undefined");
+}

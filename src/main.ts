@@ -1,0 +1,89 @@
+// The program: flags → command, or config → agent → signal → close. The only place that ends the process.
+
+import { Agent, ConfigError } from "./agent.ts";
+import { exitStatus, inspect, type Output, validate } from "./cli/commands.ts";
+import { helpText } from "./cli/help.ts";
+import { type CommandLine, parseCommandLine } from "./cli/parse.ts";
+import { pathsOf } from "./cli/paths.ts";
+import { formatProblem } from "./config/problem.ts";
+import { createLog, type Log } from "./log.ts";
+import { commit, version } from "./version.ts";
+
+const output: Output = {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+};
+
+async function main(): Promise<number> {
+  const line = parseCommandLine(process.argv.slice(2));
+  if (line.options.help) {
+    output.out(helpText());
+    return exitStatus.ok;
+  }
+  if (line.problems.length > 0) {
+    for (const problem of line.problems) output.err(`sriovdp: ${problem}\n`);
+    output.err('Try "sriovdp --help".\n');
+    return exitStatus.operatorMistake;
+  }
+  if (line.options.version || line.command === "version") {
+    output.out(`sriovdp ${version} (${commit}), Bun ${Bun.version}, ${process.platform}/${process.arch}\n`);
+    return exitStatus.ok;
+  }
+  if (line.command === "validate") return validate(line, output);
+  if (line.command === "discover" || line.command === "explain") return inspect(line, output);
+  return run(line);
+}
+
+function logOf({ options }: CommandLine): Log {
+  const named = options["log-dir"];
+  const folder = named === null ? options.log_dir : named.startsWith("/") ? named : `/var/log/${named}`;
+  return createLog({
+    verbosity: options["log-level"],
+    folder: options.logtostderr ? null : folder,
+    stderr: named !== null || options.alsologtostderr ? "all" : "errors",
+  });
+}
+
+/** Runs until a signal ends it. As process 1 a program without handlers would not hear SIGTERM, so they come first. */
+async function run(line: CommandLine): Promise<number> {
+  const { promise: ended, resolve: end } = Promise.withResolvers<string>();
+  for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) process.on(signal, () => end(signal));
+  const log = logOf(line);
+  const paths = pathsOf(line);
+  const agent = new Agent(
+    {
+      ...paths,
+      resourcePrefix: line.options["resource-prefix"],
+      useCdi: line.options["use-cdi"],
+      linkHealth: line.options["link-health"],
+      resync: line.options["resync-interval"] * 1000,
+    },
+    log,
+  );
+  process.on("SIGHUP", () => agent.reload());
+  log.info("starting", { version, commit });
+  try {
+    const failed = agent.start().then(
+      () => new Promise<never>(() => {}),
+      (error: unknown) => Promise.reject(error),
+    );
+    const signal = await Promise.race([ended, failed]);
+    log.info("ending", { signal });
+    return exitStatus.ok;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    for (const problem of error.problems) output.err(`${formatProblem(paths.configFile, problem)}\n`);
+    output.err(`sriovdp: ${error.message}; nothing was started\n`);
+    return exitStatus.operatorMistake;
+  } finally {
+    await agent.close();
+  }
+}
+
+main().then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    output.err(`sriovdp: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exit(exitStatus.failure);
+  },
+);

@@ -1,0 +1,41 @@
+#!/bin/bash
+# make.sh [base|node]: make the lab, a guest kernel and root in which the tests meet real SR-IOV devices.
+#   base  (the default) QEMU, kernel and an initramfs
+#   node  all that, and a root disk with the genuine kubelet and containerd
+# Everything goes to ${SRIOVDP_LAB_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/sriovdp-lab}, about 1.5 GB; what is there already and made
+# from the same inputs is kept. Needs an x86-64 Debian (or like it) with apt, and root for the chroot in which modules are built.
+# Exit status 77: this machine can't have the lab.
+. "$(dirname "$0")/common.sh"
+. "$here/packages.sh"
+. "$here/modules.sh"
+. "$here/base.sh"
+. "$here/node.sh"
+
+wanted=${1:-base}
+case $wanted in base | node) ;; *)
+  echo "usage: make.sh [base|node]" >&2
+  exit 2
+  ;;
+esac
+
+[ "$(uname -s)/$(uname -m)" = Linux/x86_64 ] || skipped "it is for Linux on x86-64"
+[ "$(id -u)" = 0 ] || skipped "root is needed (a chroot to build kernel modules in, device nodes)"
+for command in tar awk sha256sum flock find chroot mknod; do
+  command -v $command >/dev/null || skipped "there is no $command"
+done
+mkdir -p "$lab"
+say "the lab's folder is $lab"
+# Two runs at once would take away what the other one makes.
+exec 9>"$lab/.lock"
+flock -n 9 || { say "waiting for another make.sh to end"; flock 9; }
+
+step qemu "QEMU and its libraries" "$(key "$suite" "$qemu_packages" 1)" make_qemu
+step tools "the guest's tools" "$(key "$suite" "$tool_packages" 1)" make_tools
+step kernel "kernel, its headers and source, compiler" "$(key "$suite" "$build_packages" 1)" make_kernel
+step modules "kernel modules that Debian leaves out" "$(key "$(key_of kernel)" "$here/modules.sh" "$here"/labsim/*)" make_modules
+step base "the guest's initramfs" "$(key "$(key_of tools)" "$(key_of modules)" "$here/base.sh" "$here/guest-init")" make_base
+[ "$wanted" = node ] || exit 0
+step pause "the pause container's program" "$(key "$(key_of kernel)" "$here/pause.c")" make_pause
+version=$(kubelet_version)
+step "kubelet" "kubelet $version from source (some minutes)" "$(key "$version" "$here/../kubelet/go.mod" "$here/../kubelet/go.sum")" make_kubelet
+step node "the node's root disk" "$(key "$(key_of base)" "$(key_of pause)" "$(key_of kubelet)" "$here/node.sh" "$here/image.sh")" make_node

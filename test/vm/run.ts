@@ -1,0 +1,195 @@
+// run.ts [NAME...]: boots the lab's guest and runs the guest tests (test/vm/guest/*.vm.ts) in it, all or those whose name
+// contains a NAME. The executable under test, dist/sriovdp, is also what runs them: with BUN_BE_BUN=1 it is bun itself.
+// Results: test-results/vm/, a folder a boot, and junit.xml over all of them.
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { boot, type BootResult } from "./boot.ts";
+import { count, formatJUnit, parseJUnit, type TestResult } from "./junit.ts";
+import { parseProfile, planBoots, testNames, type Boot, type GuestTest } from "./profiles.ts";
+
+const here = import.meta.dir;
+const root = join(here, "../..");
+const results = join(root, "test-results/vm");
+const executable = process.env["SRIOVDP_EXECUTABLE"] ?? join(root, "dist/sriovdp");
+
+async function main(wanted: readonly string[]): Promise<number> {
+  const tests = readGuestTests().filter(
+    ({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)),
+  );
+  if (tests.length === 0) throw new Error(`no guest test is named like ${wanted.join(", ")}`);
+  const found: TestResult[] = [];
+  const add = (some: readonly TestResult[]) => {
+    some.forEach(print);
+    found.push(...some);
+  };
+
+  for (const disk of ["none", "node"] as const) {
+    const ofDisk = tests.filter(({ profile }) => profile.disk === disk);
+    if (ofDisk.length === 0) continue;
+    const lab = await makeLab(disk);
+    if (lab === "made") {
+      if (!existsSync(executable)) throw new Error(`there is no ${executable}: build it first (npm run build)`);
+      for (const each of planBoots(ofDisk)) add(await runBoot(each));
+    } else {
+      const outcome = lab === "impossible" ? "skipped" : "failed";
+      const message = lab === "impossible" ? "this machine can't have the lab" : "the lab could not be made";
+      add(ofDisk.flatMap((test) => withoutRun(test, outcome, message)));
+    }
+  }
+
+  mkdirSync(results, { recursive: true });
+  writeFileSync(join(results, "junit.xml"), formatJUnit(found));
+  const { passed, failed, skipped } = count(found);
+  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+  return failed > 0 ? 1 : 0;
+}
+
+function readGuestTests(): GuestTest[] {
+  const folder = join(here, "guest");
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".vm.ts"))
+    .sort()
+    .map((name) => {
+      const path = join(folder, name);
+      const source = readFileSync(path, "utf8");
+      try {
+        return { name: basename(name, ".vm.ts"), path, profile: parseProfile(source), tests: testNames(source) };
+      } catch (cause) {
+        throw new Error(`${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+      }
+    });
+}
+
+async function makeLab(disk: "none" | "node"): Promise<"made" | "impossible" | "failed"> {
+  const make = Bun.spawn([join(here, "lab/make.sh"), disk === "node" ? "node" : "base"], {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  const status = await make.exited;
+  return status === 0 ? "made" : status === 77 ? "impossible" : "failed";
+}
+
+function withoutRun({ name, tests }: GuestTest, outcome: "failed" | "skipped", message: string): TestResult[] {
+  const names = tests.length > 0 ? tests : ["(tests of this file)"];
+  return names.map((test) => ({ file: `${name}.vm.ts`, name: test, outcome, seconds: 0, message }));
+}
+
+async function runBoot(planned: Boot): Promise<TestResult[]> {
+  const folder = join(results, planned.name);
+  const payload = mkdtempSync(join(tmpdir(), "sriovdp-payload-"));
+  try {
+    await fillPayload(planned, join(payload, "payload"));
+    const limit = 120 + planned.tests.reduce((sum, { profile }) => sum + profile.limit, 0);
+    const start = () => boot(planned.profile, join(payload, "payload"), folder, limit);
+    console.log(`boot ${planned.name}: ${planned.tests.map(({ name }) => name).join(", ")}`);
+    let result = await start();
+    if (result.timedOut) {
+      console.log(
+        `boot ${planned.name}: hung, ended after ${result.seconds.toFixed(0)} s; console before the retry:\n${consoleTail(folder)}`,
+      );
+      result = await start();
+    }
+    const found = planned.tests.flatMap((test) => resultsOf(test, folder, result));
+    console.log(`boot ${planned.name}: ${result.seconds.toFixed(0)} s, ${describeEnd(result)}`);
+    if (result.status === null || found.some(({ message }) => message?.startsWith(noReport)))
+      console.log(consoleTail(folder));
+    return found;
+  } finally {
+    rmSync(payload, { recursive: true, force: true });
+  }
+}
+
+const describeEnd = ({ status, timedOut }: BootResult): string =>
+  timedOut ? "hung again" : status === null ? "the guest ended without a status" : "the guest ended by itself";
+
+const noReport = "no report from the guest";
+
+function resultsOf(test: GuestTest, folder: string, { timedOut }: BootResult): TestResult[] {
+  const file = `${test.name}.vm.ts`;
+  const report = join(folder, `${test.name}.xml`);
+  const statusFile = join(folder, `${test.name}.status`);
+  const status = existsSync(statusFile) ? Number(readFileSync(statusFile, "utf8")) : null;
+  if (!existsSync(report)) {
+    // busybox's timeout ends what it runs by SIGKILL: 128 + 9.
+    const reason =
+      timedOut && status === null
+        ? "the boot hung"
+        : status === 137
+          ? `longer than ${test.profile.limit} s`
+          : `exit status ${status ?? "unknown"}`;
+    return withoutRun(test, "failed", `${noReport}: ${reason}`);
+  }
+  const found = parseJUnit(readFileSync(report, "utf8"), file);
+  // For instance a hook that failed, or an error between tests.
+  if (status !== 0 && !found.some(({ outcome }) => outcome === "failed"))
+    found.push({
+      file,
+      name: "(whole file)",
+      outcome: "failed",
+      seconds: 0,
+      message: `exit status ${status ?? "unknown"}; see console.log`,
+    });
+  if (found.length === 0)
+    found.push({ file, name: "(whole file)", outcome: "failed", seconds: 0, message: "ran no test" });
+  return found;
+}
+
+async function fillPayload({ tests }: Boot, payload: string): Promise<void> {
+  mkdirSync(payload);
+  copyFileSync(executable, join(payload, "sriovdp"));
+  const programs = join(here, "guest/programs");
+  const bundle = await Bun.build({
+    entrypoints: [
+      ...tests.map(({ path }) => path),
+      ...(existsSync(programs) ? readdirSync(programs).map((name) => join(programs, name)) : []),
+    ],
+    target: "bun",
+    outdir: payload,
+    naming: "[name].js",
+    external: ["bun:test"],
+    sourcemap: "inline",
+  });
+  if (!bundle.success) throw new AggregateError(bundle.logs, "the guest tests don't bundle");
+  // A process a file: one that crashes or hangs takes no other along.
+  const lines = tests.map(
+    ({ name, profile: { limit } }) =>
+      `echo "lab: ${name}"\n` +
+      `BUN_BE_BUN=1 timeout -s KILL ${limit} ./sriovdp test --timeout ${limit * 1000} --reporter=junit --reporter-outfile=/share/${name}.xml ./${name}.vm.js\n` +
+      `echo $? >/share/${name}.status\n`,
+  );
+  writeFileSync(join(payload, "run"), `${lines.join("")}exit 0\n`);
+}
+
+function consoleTail(folder: string): string {
+  const log = join(folder, "console.log");
+  const qemu = join(folder, "qemu.log");
+  const lines = (path: string) =>
+    existsSync(path) && statSync(path).size > 0 ? readFileSync(path, "utf8").trimEnd().split(/\r?\n/) : [];
+  return [...lines(log), ...lines(qemu)]
+    .slice(-40)
+    .map((line) => `    | ${line}`)
+    .join("\n");
+}
+
+function print({ file, name, outcome, seconds, message }: TestResult): void {
+  console.log(`${outcome.padEnd(7)} ${file}: ${name}${outcome === "passed" ? ` (${seconds.toFixed(1)} s)` : ""}`);
+  if (outcome !== "passed" && message) console.log(message.replace(/^/gm, "        "));
+}
+
+main(process.argv.slice(2)).then(
+  (status) => process.exit(status),
+  (error) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(2);
+  },
+);

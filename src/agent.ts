@@ -16,7 +16,7 @@ import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
 import { lookAtNode, type NodeLook } from "./host/look.ts";
-import { readHeld } from "./kubelet/allocations.ts";
+import { readCheckpoint, readHeld } from "./kubelet/allocations.ts";
 import type { AllocateRequest, AllocateResponse } from "./kubelet/api/deviceplugin.ts";
 import { deviceList, listBytes } from "./kubelet/device-list.ts";
 import { status, StatusError } from "./kubelet/handlers.ts";
@@ -56,6 +56,9 @@ export class ConfigError extends Error {
 /** Messages beyond this many bytes may stall in Bun's HTTP/2 for ever. */
 const largestList = 100_000;
 
+/** How long after Allocate the kubelet's checkpoint may not yet show it, in milliseconds. */
+const justAllocated = 60_000;
+
 /** After how long a pass that failed is tried again, in milliseconds. */
 const retryPass = 5000;
 
@@ -80,6 +83,11 @@ export class Agent {
   #look: NodeLook | null = null;
   #devices: readonly Device[] = [];
   #held: Held = new Map();
+  /** False when the kubelet could not be asked: then nothing that pods may hold is removed. */
+  #heldKnown = false;
+  /** When each device was last allocated by this process, in milliseconds of performance.now(). */
+  readonly #allocated = new Map<string, number>();
+  #retry: Timer | null = null;
   #running: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -92,12 +100,13 @@ export class Agent {
   /** Loads the config, makes the first pass and goes on in the background. Throws ConfigError for a refused file. */
   async start(): Promise<void> {
     const started = performance.now();
-    this.#loadConfig();
+    this.#loadConfig(true);
     this.#watch();
     await this.#kubeletFolders();
     if (this.#closed) return;
     this.#forgetStaleFiles();
-    await this.#safePass(new Set(["functions", "links"]));
+    while (!this.#closed && !(await this.#safePass(new Set(["functions", "links"])))) await Bun.sleep(retryPass);
+    if (this.#closed) return;
     this.#log.info("ready", {
       pools: this.#served.size,
       devices: [...this.#served.values()].reduce((sum, { pool }) => sum + pool.claims.size, 0),
@@ -119,7 +128,9 @@ export class Agent {
   async close(): Promise<void> {
     this.#closed = true;
     this.#changes.close();
+    if (this.#retry) clearTimeout(this.#retry);
     for (const close of this.#closers) close();
+    this.#tidy();
     await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
     await this.#running;
   }
@@ -180,10 +191,9 @@ export class Agent {
     watch.close();
   }
 
-  /** Loads the config file. At start a refused file is thrown; later the running config stays. */
-  #loadConfig(): boolean {
+  /** Loads the config file; tells whether it is another one. At start a refused file is thrown; later the running config stays. */
+  #loadConfig(first: boolean): boolean {
     const { configFile, resourcePrefix, useCdi } = this.#options;
-    const first = this.#configText === null && this.#served.size === 0 && this.#specs.length === 0;
     const folder = `${this.#paths.registry}/`;
     const loaded = readConfigFile(configFile, {
       resourcePrefix,
@@ -220,18 +230,23 @@ export class Agent {
   }
 
   /** A pass that fails is told and tried again; what was running goes on. */
-  async #safePass(stale: ReadonlySet<Stale>): Promise<void> {
+  async #safePass(stale: ReadonlySet<Stale>): Promise<boolean> {
     try {
       await this.#pass(stale);
+      return true;
     } catch (error) {
-      if (this.#closed) return;
+      if (this.#closed) return false;
       this.#log.error("a look at the node failed; will try again", { reason: messageOf(error) });
-      setTimeout(() => this.#changes.mark("functions", true), retryPass).unref();
+      this.#retry ??= setTimeout(() => {
+        this.#retry = null;
+        this.#changes.mark("functions", true);
+      }, retryPass);
+      return false;
     }
   }
 
   async #pass(stale: ReadonlySet<Stale>): Promise<void> {
-    const configChanged = stale.has("config") && this.#loadConfig();
+    const configChanged = stale.has("config") && this.#loadConfig(false);
     if (!configChanged && !stale.has("functions") && !stale.has("links")) return;
     const started = performance.now();
     const look = await lookAtNode(
@@ -265,7 +280,7 @@ export class Agent {
    */
   async #assign(): Promise<Pool[]> {
     const served = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
-    const free = assignPools(this.#specs, this.#devices);
+    const free = assignPools(this.#specs, this.#devices, new Map(), served);
     const placed = new Map(free.flatMap(({ spec, claims }) => [...claims.keys()].map((id) => [id, spec.resource])));
     const present = new Set(this.#devices.map(({ id }) => id));
     const homes = [
@@ -276,14 +291,16 @@ export class Agent {
     if (served.size > 0 && !moves) return free;
     try {
       const held = await readHeld(this.#paths);
+      this.#heldKnown = true;
       this.#held = new Map([...held].filter(([id]) => present.has(id)));
     } catch (error) {
       this.#log.warn("the kubelet does not tell what pods hold; devices stay where they are", {
         reason: messageOf(error),
       });
+      this.#heldKnown = false;
       this.#held = new Map(homes);
     }
-    return this.#held.size === 0 ? free : assignPools(this.#specs, this.#devices, this.#held, served);
+    return assignPools(this.#specs, this.#devices, this.#held, served);
   }
 
   async #apply(effect: Effect): Promise<void> {
@@ -305,9 +322,7 @@ export class Agent {
       served.server.setDevices(list);
       return;
     }
-    this.#quietly("could not remove stale device-info files", { resource }, () =>
-      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#held.get(id) === resource),
-    );
+    this.#pruneDeviceInfo(resource);
     const server = new PluginServer({
       resource,
       socketName: `${pool.spec.prefix}_${pool.spec.name}.sock`,
@@ -328,13 +343,46 @@ export class Agent {
     if (!served) return;
     this.#served.delete(resource);
     await served.server.close();
-    this.#quietly("could not remove the pool's files", { resource }, () => {
-      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#held.get(id) === resource);
-      if (this.#options.useCdi && ![...this.#held.values()].includes(resource)) {
-        writeCdiSpec(this.#cdiFolder, cdiFileName(served.pool.spec), null);
-      }
-    });
+    this.#pruneDeviceInfo(resource);
+    if (this.#options.useCdi && !this.#isHeld(resource)) this.#removeCdiSpec(served.pool.spec);
     this.#log.info("stopped serving the pool: it left the config", { resource });
+  }
+
+  /** Removes the resource's device-info files, but not those of devices that pods hold or are about to. */
+  #pruneDeviceInfo(resource: string): void {
+    if (!this.#heldKnown) return;
+    const now = performance.now();
+    const fresh = (id: string) => now - (this.#allocated.get(id) ?? -Infinity) < justAllocated;
+    this.#quietly("could not remove stale device-info files", { resource }, () =>
+      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#held.get(id) === resource || fresh(id)),
+    );
+  }
+
+  #isHeld(resource: string): boolean {
+    return !this.#heldKnown || [...this.#held.values()].includes(resource);
+  }
+
+  #removeCdiSpec(spec: PoolSpec): void {
+    this.#quietly("could not remove the pool's CDI spec", { resource: spec.resource }, () =>
+      writeCdiSpec(this.#cdiFolder, cdiFileName(spec), null),
+    );
+  }
+
+  /**
+   * Leaves no files that nobody needs. What pods hold is read from the checkpoint, which needs no kubelet and no time;
+   * their files stay, since containers are restarted, and CNIs called, while the plugin is away. So do the files of
+   * pools that another instance serves by now.
+   */
+  #tidy(): void {
+    this.#heldKnown = existsSync(this.#paths.devicePlugins);
+    this.#held =
+      this.#quietly("the kubelet's checkpoint can't be read", {}, () => readCheckpoint(this.#paths.checkpoint)) ??
+      this.#held;
+    for (const [resource, { pool, server }] of this.#served) {
+      if (!server.inPlace) continue;
+      this.#pruneDeviceInfo(resource);
+      if (this.#options.useCdi && !this.#isHeld(resource)) this.#removeCdiSpec(pool.spec);
+    }
   }
 
   /** Writes the pool's CDI spec before the kubelet hears of its devices; tells whether the pool may be offered. */
@@ -359,7 +407,10 @@ export class Agent {
         folder: this.#cdiFolder,
         reason: messageOf(error),
       });
-      setTimeout(() => this.#changes.mark("links", true), retryPass).unref();
+      this.#retry ??= setTimeout(() => {
+        this.#retry = null;
+        this.#changes.mark("functions", true);
+      }, retryPass);
       return false;
     }
   }
@@ -388,8 +439,10 @@ export class Agent {
         `the device-info file can't be written, so multus could not attach the device: ${messageOf(error)}`,
       );
     }
-    for (const { devicesIds } of request.containerRequests)
+    for (const { devicesIds } of request.containerRequests) {
+      for (const id of devicesIds) this.#allocated.set(id, performance.now());
       this.#log.info("allocated", { resource, devices: devicesIds });
+    }
     return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
   }
 

@@ -6,6 +6,7 @@ import { helpText } from "./cli/help.ts";
 import { type CommandLine, parseCommandLine } from "./cli/parse.ts";
 import { pathsOf } from "./cli/paths.ts";
 import { formatProblem } from "./config/problem.ts";
+import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
 import { createLog, type Log } from "./log.ts";
 import { commit, version } from "./version.ts";
 
@@ -15,6 +16,11 @@ const output: Output = {
 };
 
 async function main(): Promise<number> {
+  const [, , command, interfaceName = "", product = ""] = process.argv;
+  if (command === ddpCommand) {
+    output.out(ddpAnswer(interfaceName, product));
+    return exitStatus.ok;
+  }
   const line = parseCommandLine(process.argv.slice(2));
   if (line.options.help) {
     output.out(helpText());
@@ -63,10 +69,7 @@ async function run(line: CommandLine): Promise<number> {
   process.on("SIGHUP", () => agent.reload());
   log.info("starting", { version, commit });
   try {
-    const failed = agent.start().then(
-      () => new Promise<never>(() => {}),
-      (error: unknown) => Promise.reject(error),
-    );
+    const failed = new Promise<never>((_, reject) => agent.start().catch(reject));
     const signal = await Promise.race([ended, failed]);
     log.info("ending", { signal });
     return exitStatus.ok;

@@ -1,9 +1,11 @@
 // Which DDP package runs on an Intel 700 series NIC? Asked of its firmware, in a process of its own: the ioctl holds
 // the kernel's RTNL lock and may block. The 800 series tells by devlink, see kernel.ts.
 
+import { readI40eDdpProfile } from "../../native/ethtool.ts";
 import type { PciAddress } from "./device.ts";
 import type { KernelFacts } from "./kernel.ts";
 import { isRecorded } from "./kernel.ts";
+import type { PciFunction } from "./pci.ts";
 import type { Functions } from "./snapshot.ts";
 import type { Trouble } from "./trouble.ts";
 
@@ -25,25 +27,24 @@ export async function readDdpProfiles(
 ): Promise<DdpProfiles> {
   const profiles = new Map<PciAddress, string>();
   if (isRecorded(root)) return profiles;
-  for (const pf of functions.pci.values()) {
-    if (pf.driver !== "i40e" || pf.physfn !== null) continue;
+  const read = async (pf: PciFunction) => {
     const link = kernel.links.find(({ parentBus, parentDevice }) => parentBus === "pci" && parentDevice === pf.address);
-    if (!link) continue;
+    if (!link) return;
     const key = `${pf.address} ${link.index}`;
     if (!known.has(key)) {
       const answer = (await askFirmware(link.name, pf.product)) ?? (await askDdptool(pf.address));
       if (answer === null) {
-        troubles.push({
-          key: `ddp ${pf.address}`,
-          message: `the DDP profile of ${pf.address} can't be read: neither its firmware nor ddptool answered`,
-        });
-        continue;
+        const message = `the DDP profile of ${pf.address} can't be read: neither its firmware nor ddptool answered`;
+        troubles.push({ key: `ddp ${pf.address}`, message });
+        return;
       }
       known.set(key, answer.profile);
     }
     const profile = known.get(key);
     if (profile) profiles.set(pf.address, profile);
-  }
+  };
+  const pfs = [...functions.pci.values()].filter(({ driver, physfn }) => driver === "i40e" && physfn === null);
+  await Promise.all(pfs.map(read));
   return profiles;
 }
 
@@ -51,9 +52,16 @@ interface Answer {
   readonly profile: string | null;
 }
 
+/** The command by which this program, run again, only asks the firmware. */
+export const ddpCommand = "ddp-profile";
+
+/** What that command prints: the answer of the firmware behind an interface, as JSON. Throws DdpError or SystemError. */
+export const ddpAnswer = (interfaceName: string, product: string): string =>
+  JSON.stringify({ profile: readI40eDdpProfile(interfaceName, Number.parseInt(product, 16)) } satisfies Answer);
+
 /** Runs this program again as a process that only asks the firmware; null when it could not. */
 async function askFirmware(interfaceName: string, product: string): Promise<Answer | null> {
-  const { status, stdout } = await runLimited([process.execPath, "ddp-profile", interfaceName, product]);
+  const { status, stdout } = await runLimited([process.execPath, ddpCommand, interfaceName, product]);
   if (status !== 0) return null;
   return JSON.parse(stdout) as Answer;
 }

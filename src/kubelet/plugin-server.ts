@@ -81,6 +81,11 @@ export class PluginServer {
     return this.#streams.size > 0;
   }
 
+  /** Whether the socket in place is this server's: false when another instance put its own there. */
+  get inPlace(): boolean {
+    return this.#bound !== null && identityOf(this.#path) === this.#bound.identity;
+  }
+
   /** Binds the socket and registers; gives up never, and never throws. */
   start(): Promise<void> {
     return this.#announce();
@@ -99,7 +104,7 @@ export class PluginServer {
    */
   check(): void {
     if (this.#abort.signal.aborted) return;
-    const ours = this.#bound !== null && identityOf(this.#path) === this.#bound.identity;
+    const ours = this.inPlace;
     const sameKubelet =
       this.#options.mode === "watcher" || identityOf(this.#options.paths.kubeletSocket) === this.#announcedTo;
     if (ours && sameKubelet) return;

@@ -43,6 +43,12 @@ export function assignPools(
         anything;
       claim(device, wish);
     }
+    // A device that lost its driver stays where it was, Unhealthy, until a driver is bound again and decides.
+    const was = before.get(spec.resource)?.claims;
+    for (const device of ours) {
+      const claimed = device.driver === null && !held.has(device.id) ? was?.get(device.id) : undefined;
+      if (claimed) claim(device, claimed.wanted);
+    }
     const free = ours.filter((device) => !held.has(device.id) && type.barred(device) === null);
     for (const wanted of spec.selectors) {
       for (const device of free) {

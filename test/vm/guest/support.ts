@@ -4,8 +4,9 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, readl
 import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 
-// The test runner is the executable under test, told by this variable to be bun; what a test starts shall be itself again.
-delete process.env["BUN_BE_BUN"];
+// The test runner is the executable under test, told by a variable to be bun: what a test starts shall be itself again.
+// To be given to every Bun.spawn, which without an environment hands on the one that this process began with.
+const { BUN_BE_BUN: _, ...environment } = process.env;
 
 /** The executable under test */
 export const executable = "/payload/sriovdp";
@@ -27,7 +28,12 @@ export async function sh(command: string): Promise<string> {
 }
 
 export async function attempt(command: string): Promise<{ status: number; stdout: string; stderr: string }> {
-  const process = Bun.spawn(["/usr/bin/dash", "-euc", command], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const process = Bun.spawn(["/usr/bin/dash", "-euc", command], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    env: environment,
+  });
   const [stdout, stderr, status] = await Promise.all([
     new Response(process.stdout).text(),
     new Response(process.stderr).text(),
@@ -77,7 +83,7 @@ export interface Program {
 }
 
 /** Starts a program in the background. Its output goes to /share/<name>.log, which is kept among the results. */
-export function start(name: string, command: readonly string[], environment: Record<string, string> = {}): Program {
+export function start(name: string, command: readonly string[], variables: Record<string, string> = {}): Program {
   const log = `/share/${name}.log`;
   appendFileSync(log, "");
   const before = readFileSync(log, "utf8").length;
@@ -88,7 +94,7 @@ export function start(name: string, command: readonly string[], environment: Rec
       stdin: "ignore",
       stdout: "ignore",
       stderr: "ignore",
-      env: { ...globalThis.process.env, ...environment },
+      env: { ...environment, ...variables },
     },
   );
   const exited = process.exited.then((status) => status);

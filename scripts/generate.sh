@@ -8,6 +8,7 @@ before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT
 cp -R "$out" "$before/api"
 (cd proto && buf generate --template buf.gen.yaml .)
+oxfmt -c scripts/oxfmt.json "$out" >&2
 if [ "${1:-}" = --check ] && ! diff -r "$before/api" "$out"; then
   rm -rf "$out"
   cp -R "$before/api" "$out"

@@ -65,13 +65,18 @@ export function readDevlinkDevices(generic: GenericNetlink): DevlinkDevice[] {
  * CAP_NET_ADMIN (GENL_ADMIN_PERM in net/devlink/netlink_gen.c): without it this throws NetlinkError with code EPERM.
  */
 export function readEswitchMode(generic: GenericNetlink, bus: string, device: string): EswitchMode | null {
-  const attributes = ask(generic, DEVLINK_CMD_ESWITCH_GET, { bus, device });
+  const family = generic.family(DEVLINK_FAMILY);
+  const attributes = ask(generic, family, DEVLINK_CMD_ESWITCH_GET, handleOf({ bus, device }));
   return attributes === null ? null : decodeEswitchMode(attributes);
 }
 
-/** Driver, serial number and versions of a device, as its driver tells them; null when it tells nothing. Some drivers ask their firmware. */
+/**
+ * Driver, serial number and versions of a device, as its driver tells them; null when it has no devlink instance or tells
+ * nothing. Some drivers ask their firmware. Throws what NetlinkSocket.request throws.
+ */
 export function readDevlinkInfo(generic: GenericNetlink, bus: string, device: string): DevlinkInfo | null {
-  const attributes = ask(generic, DEVLINK_CMD_INFO_GET, { bus, device });
+  const family = generic.family(DEVLINK_FAMILY);
+  const attributes = ask(generic, family, DEVLINK_CMD_INFO_GET, handleOf({ bus, device }));
   return attributes === null ? null : decodeDevlinkInfo(attributes);
 }
 
@@ -97,14 +102,9 @@ export function readEnableRdma(
 ): Map<string, boolean> {
   const values = new Map<string, boolean>();
   const family = devices.length === 0 ? null : generic.family(DEVLINK_FAMILY);
+  const parameter = { type: DEVLINK_ATTR_PARAM_NAME, data: terminated("enable_rdma") };
   for (const device of devices) {
-    const attributes = ask(
-      generic,
-      DEVLINK_CMD_PARAM_GET,
-      device,
-      [{ type: DEVLINK_ATTR_PARAM_NAME, data: terminated("enable_rdma") }],
-      family,
-    );
+    const attributes = ask(generic, family, DEVLINK_CMD_PARAM_GET, [...handleOf(device), parameter], noSuchParameter);
     const value = attributes === null ? null : decodeDriverinitFlag(attributes);
     if (value !== null) values.set(devlinkKey(device), value);
   }
@@ -114,25 +114,29 @@ export function readEnableRdma(
 /** "bus/device". */
 export const devlinkKey = ({ bus, device }: DevlinkDevice): string => `${bus}/${device}`;
 
-// "Not here": no instance of that name, no such operation in the driver, no such parameter (devlink_param_get_from_info).
-const notApplicable: ReadonlySet<string> = new Set(["ENODEV", "EOPNOTSUPP", "EINVAL"]);
+// No instance of that name (any more); no such operation in its driver.
+const notApplicable: ReadonlySet<string> = new Set(["ENODEV", "EOPNOTSUPP"]);
+// devlink_param_get_from_info in net/devlink/param.c.
+const noSuchParameter: ReadonlySet<string> = new Set([...notApplicable, "EINVAL"]);
 
+const handleOf = ({ bus, device }: DevlinkDevice): readonly Attribute[] => [
+  { type: DEVLINK_ATTR_BUS_NAME, data: terminated(bus) },
+  { type: DEVLINK_ATTR_DEV_NAME, data: terminated(device) },
+];
+
+/** One question about one device; null without the family, and when the refusal's code is one of `absent`. */
 function ask(
   generic: GenericNetlink,
+  family: GenericFamily | null,
   command: number,
-  { bus, device }: DevlinkDevice,
-  more: readonly Attribute[] = [],
-  family: GenericFamily | null = generic.family(DEVLINK_FAMILY),
+  attributes: readonly Attribute[],
+  absent = notApplicable,
 ): Attributes | null {
   if (family === null) return null;
-  const handle = [
-    { type: DEVLINK_ATTR_BUS_NAME, data: terminated(bus) },
-    { type: DEVLINK_ATTR_DEV_NAME, data: terminated(device) },
-  ];
   try {
-    return generic.request(family, command, [...handle, ...more])?.attributes ?? null;
+    return generic.request(family, command, attributes)?.attributes ?? null;
   } catch (error) {
-    if (error instanceof NetlinkError && notApplicable.has(error.code)) return null;
+    if (error instanceof NetlinkError && absent.has(error.code)) return null;
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 // Has something changed? Kernel uevents and netlink groups, boiled down to "look at the functions" and "look at the links".
 // What an event says is thrown away: the readers look anew. The descriptors are watched by Bun's event loop, no thread.
 
-import { type ByteOrder, hostOrder, textOf, u32Bytes } from "../bytes.ts";
+import { type ByteOrder, hostOrder, u32Bytes } from "../bytes.ts";
 import * as libc from "../libc.ts";
 import { DEVLINK_CONFIG_GROUP, DEVLINK_FAMILY } from "./devlink.ts";
 import { GENL_ID_CTRL, GenericNetlink } from "./generic.ts";
@@ -41,16 +41,15 @@ export interface Uevent {
   readonly values: Readonly<Record<string, string>>;
 }
 
+const lossyDecoder = new TextDecoder();
+
 /** A uevent of the kernel ("add@/devices/…\0ACTION=add\0…", lib/kobject_uevent.c); null for anything else, as udev's own format. */
 export function parseUevent(bytes: Uint8Array): Uevent | null {
+  const [header, ...entries] = lossyDecoder.decode(bytes).split("\0");
   const values: Record<string, string> = Object.create(null);
-  const header = textOf(bytes);
-  for (let start = header.length; start < bytes.length;) {
-    const entry = textOf(bytes.subarray(start));
+  for (const entry of entries) {
     const equals = entry.indexOf("=");
     if (equals > 0) values[entry.slice(0, equals)] = entry.slice(equals + 1);
-    const end = bytes.indexOf(0, start);
-    start = end < 0 ? bytes.length : end + 1;
   }
   const { ACTION: action, DEVPATH: devpath, SUBSYSTEM: subsystem } = values as Partial<Record<string, string>>;
   if (action === undefined || devpath === undefined || subsystem === undefined) return null;

@@ -26,7 +26,8 @@ const NLA_TYPE_MASK = 0x3fff;
 const NLMSGERR_ATTR_MSG = 1;
 const NLMSGERR_ATTR_OFFS = 2;
 
-const aligned = (length: number): number => (length + 3) & ~3;
+// Without the bit mask that would make a negative number of a lying length beyond 2^31.
+const aligned = (length: number): number => length + (-length & 3);
 
 /** Bytes from which no netlink message can be made. */
 export class NetlinkFormatError extends Error {

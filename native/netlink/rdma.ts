@@ -3,7 +3,7 @@
 
 import { decodeAttributes } from "./message.ts";
 import { SystemError } from "../libc.ts";
-import { NETLINK_RDMA, NetlinkSocket } from "./socket.ts";
+import { NETLINK_RDMA, NetlinkSocket, type Transport, openTransport } from "./socket.ts";
 
 // nlmsg_type is (client << 10) + command; the client NLDEV is 5 (include/uapi/rdma/rdma_netlink.h).
 const NLDEV = 5 << 10;
@@ -24,8 +24,8 @@ export interface RdmaDevice {
 export type RdmaNamespaceMode = "shared" | "exclusive";
 
 /** Every RDMA device visible from this network namespace; null when the kernel has no RDMA. Throws what NetlinkSocket.dump throws. */
-export function readRdmaDevices(): RdmaDevice[] | null {
-  return withSocket((socket) =>
+export function readRdmaDevices(open = openTransport): RdmaDevice[] | null {
+  return withSocket(open, (socket) =>
     socket
       .dump(RDMA_NLDEV_CMD_GET, new Uint8Array(0))
       .map(({ payload }) => decodeRdmaDevice(payload))
@@ -34,8 +34,8 @@ export function readRdmaDevices(): RdmaDevice[] | null {
 }
 
 /** Whether RDMA devices are seen by every namespace or by one at a time; null when the kernel has no RDMA or no such mode. */
-export function readRdmaNamespaceMode(): RdmaNamespaceMode | null {
-  return withSocket((socket) => {
+export function readRdmaNamespaceMode(open = openTransport): RdmaNamespaceMode | null {
+  return withSocket(open, (socket) => {
     const [answer] = socket.request(RDMA_NLDEV_CMD_SYS_GET, 0, new Uint8Array(0));
     return answer === undefined ? null : decodeRdmaNamespaceMode(answer.payload);
   });
@@ -57,10 +57,10 @@ export function decodeRdmaNamespaceMode(payload: Uint8Array): RdmaNamespaceMode 
 }
 
 /** Asks on a socket of its own; null when ib_core, which offers the protocol, is not there. */
-function withSocket<T>(ask: (socket: NetlinkSocket) => T): T | null {
+function withSocket<T>(open: (protocol: number) => Transport, ask: (socket: NetlinkSocket) => T): T | null {
   let socket: NetlinkSocket;
   try {
-    socket = new NetlinkSocket(NETLINK_RDMA);
+    socket = new NetlinkSocket(NETLINK_RDMA, open);
   } catch (error) {
     if (error instanceof SystemError && error.code === "EPROTONOSUPPORT") return null;
     throw error;

@@ -24,6 +24,7 @@ const IFLA_MASTER = 10;
 const IFLA_OPERSTATE = 16;
 const IFLA_LINKINFO = 18;
 const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
 const IFLA_INFO_SLAVE_KIND = 4;
 const IFLA_NUM_VF = 21;
 const IFLA_VFINFO_LIST = 22;
@@ -56,6 +57,9 @@ const NHA_GROUP = 2;
 const NHA_OIF = 5;
 const NEXTHOP_GRP = 8;
 
+// Kinds that name the link below them in their own data, not in IFLA_LINK: IFLA_VXLAN_LINK (drivers/net/vxlan).
+const lowerInData: Readonly<Record<string, number>> = { vxlan: 3 };
+
 // RFC 2863 states in the kernel's order (include/uapi/linux/if.h).
 const operstates = ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"] as const;
 const vfLinkStates = ["auto", "enable", "disable"] as const;
@@ -74,7 +78,7 @@ export interface Link {
   readonly carrier: boolean | null;
   /** The index of the bond, bridge, team, VRF or switch that the link is part of. */
   readonly master: number | null;
-  /** The index of the link below a VLAN, macvlan, …, or of a veth's peer, when it is in the same network namespace. */
+  /** The index of the link below a VLAN, macvlan, vxlan, …, or of a veth's peer, when it is in the same network namespace. */
   readonly lower: number | null;
   readonly kind: string | null;
   readonly slaveKind: string | null;
@@ -153,7 +157,10 @@ export function decodeLink(payload: Uint8Array, order: ByteOrder = hostOrder): L
 
 // With LINK_NETNSID the index belongs to another namespace; tunnels without a lower link say 0.
 function lowerOf(index: number, attributes: Attributes): number | null {
-  const lower = attributes.u32(IFLA_LINK);
+  const information = attributes.nested(IFLA_LINKINFO);
+  const own = lowerInData[information?.string(IFLA_INFO_KIND) ?? ""];
+  const lower =
+    attributes.u32(IFLA_LINK) ?? (own === undefined ? null : (information?.nested(IFLA_INFO_DATA)?.u32(own) ?? null));
   return lower === null || lower === 0 || lower === index || attributes.has(IFLA_LINK_NETNSID) ? null : lower;
 }
 

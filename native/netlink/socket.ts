@@ -113,6 +113,7 @@ export class NetlinkSocket {
   #transport: Transport | null;
   #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(FIRST_BUFFER);
   #sequence = 0;
+  #closed = false;
 
   /** Opens the socket. Throws SystemError, EPROTONOSUPPORT when the kernel lacks the protocol. */
   constructor(protocol: number, open: (protocol: number) => Transport = openTransport) {
@@ -132,6 +133,12 @@ export class NetlinkSocket {
   }
 
   close(): void {
+    this.#closed = true;
+    this.#drop();
+  }
+
+  /** Gives up a transport that may hold the rest of an answer; the next question opens another. */
+  #drop(): void {
     this.#transport?.close();
     this.#transport = null;
   }
@@ -141,13 +148,14 @@ export class NetlinkSocket {
       const answer = this.#askOnce(type, flags, payload);
       if (typeof answer !== "string") return answer;
       // A half-read dump would make the kernel refuse the next one (EBUSY): begin on a new socket.
-      if (answer !== "interrupted") this.close();
+      if (answer !== "interrupted") this.#drop();
       if (attempt === ATTEMPTS)
         throw new NetlinkError(libc.EAGAIN, null, ` (${troubleText[answer]}, ${ATTEMPTS} times)`);
     }
   }
 
   #askOnce(type: number, flags: number, payload: Uint8Array): readonly Message[] | Trouble {
+    if (this.#closed) throw new Error("the netlink socket is closed");
     const transport = (this.#transport ??= this.#open(this.#protocol));
     const sequence = (this.#sequence = (this.#sequence + 1) >>> 0);
     transport.send(encodeMessage({ type, flags, sequence, port: transport.port, payload }));
@@ -155,7 +163,7 @@ export class NetlinkSocket {
       return this.#hear(transport, sequence, (flags & NLM_F_ACK) !== 0);
     } catch (error) {
       // After a verdict the socket is as good as new; after anything else it may hold the rest of an answer.
-      if (!(error instanceof NetlinkError) || error.errno === libc.ETIMEDOUT) this.close();
+      if (!(error instanceof NetlinkError) || error.errno === libc.ETIMEDOUT) this.#drop();
       throw error;
     }
   }

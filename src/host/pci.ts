@@ -32,8 +32,13 @@ const addressPattern = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 /** Tells whether a text is a PCI address as sysfs spells it, of any domain width. */
 export const isPciAddress = (text: string): text is PciAddress => addressPattern.test(text);
 
-/** Reads the PCI functions of the node below `root`, sorted by address; what can't be read goes to `troubles`. */
+/**
+ * Reads the PCI functions of the node below `root`, sorted by address; what can't be read goes to `troubles`.
+ *
+ * PFs mostly come before their VFs and name them, which saves a look at each VF's physfn.
+ */
 export function* readPciFunctions(root: string, troubles: Trouble[]): Generator<PciFunction> {
+  const parents = new Map<string, PciAddress>();
   const devices = `${root}/sys/bus/pci/devices`;
   const names = orTrouble(troubles, devices, devices, () => listDirectory(devices)) ?? [];
   for (const name of names) {
@@ -41,13 +46,17 @@ export function* readPciFunctions(root: string, troubles: Trouble[]): Generator<
       troubles.push({ key: `${devices}/${name}`, message: `${devices}/${name} is skipped: it is not a PCI address` });
       continue;
     }
-    const found = orTrouble(troubles, name, `PCI function ${name}`, () => readFunction(`${devices}/${name}`, name));
-    if (found) yield found;
+    const found = orTrouble(troubles, name, `PCI function ${name}`, () =>
+      readFunction(`${devices}/${name}`, name, parents.get(name)),
+    );
+    if (!found) continue;
+    for (const vf of found.virtfns.values()) parents.set(vf, found.address);
+    yield found;
   }
 }
 
 /** Reads one PCI function; null when it is of no class that matters or left while it was read. */
-function readFunction(folder: string, address: PciAddress): PciFunction | null {
+function readFunction(folder: string, address: PciAddress, parent: PciAddress | undefined): PciFunction | null {
   const identity = readIdentity(folder);
   if (!identity || !classes.has(identity.pciClass)) return null;
   const entries = listDirectory(folder);
@@ -59,7 +68,7 @@ function readFunction(folder: string, address: PciAddress): PciFunction | null {
     const index = Number(entry.slice("virtfn".length));
     if (vf !== null && isPciAddress(vf) && Number.isInteger(index)) virtfns.set(index, vf);
   }
-  const physfn = entries.includes("physfn") ? readLinkName(`${folder}/physfn`) : null;
+  const physfn = parent ?? (entries.includes("physfn") ? readLinkName(`${folder}/physfn`) : null);
   return {
     address,
     folder,

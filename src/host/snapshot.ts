@@ -26,7 +26,8 @@ interface OwnFacts {
   readonly rdmaAway: boolean;
   readonly vfio: Device["vfio"];
   readonly uio: Device["uio"];
-  readonly pKey: string | null;
+  /** Reads the P_Key of the first RDMA device, once; only InfiniBand links have use for it. */
+  readonly pKey: () => string | null;
 }
 
 /** How long the event loop may be kept waiting by a pass, in milliseconds. */
@@ -65,12 +66,13 @@ export async function readFunctions(root: string): Promise<Functions> {
 function readOwn(root: string, folder: Folder, driver: string | null): OwnFacts {
   const rdmaNames = readRdmaNames(folder);
   const [firstRdma] = rdmaNames;
+  let pKey: string | null | undefined;
   return {
     rdmaNames,
     rdmaAway: folder.entries.has("infiniband") && rdmaNames.length === 0,
     vfio: readVfio(root, folder, driver),
     uio: readUio(root, folder),
-    pKey: firstRdma === undefined ? null : readPKey(folder, firstRdma),
+    pKey: () => (pKey ??= firstRdma === undefined ? null : readPKey(folder, firstRdma)),
   };
 }
 
@@ -124,7 +126,7 @@ export function devicesOf(
         interfaces: ownLinks.map(({ name }) => name),
         linkType,
         link: link && linkStateOf(link),
-        pKey: linkType === "infiniband" ? (own?.pKey ?? null) : null,
+        pKey: linkType === "infiniband" ? (own?.pKey() ?? null) : null,
         rdma: capable ? { names: rdmaNames } : null,
         vdpa: vdpaName === undefined ? null : readVdpa(root, vdpaName),
         vfio: own?.vfio ?? null,

@@ -36,7 +36,7 @@ export function readVfio(root: string, { folder, entries }: Folder, driver: stri
     node: node === null ? null : charDevice(root, `/dev/vfio/${node}`, `vfio/${node}`),
     cdev:
       cdev !== null && exists(`${folder}/vfio-dev/${cdev}/dev`)
-        ? { path: `/dev/vfio/devices/${cdev}`, present: exists(`${root}/dev/vfio/devices/${cdev}`) }
+        ? charDevice(root, `/dev/vfio/devices/${cdev}`, `vfio-dev/${cdev}/dev`)
         : null,
   };
 }

@@ -1,0 +1,100 @@
+// Writes docs/config.md from the tables that the program itself uses. With --check: fails when the file is stale.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import * as v from "valibot";
+import { entryFields } from "../src/config/schema.ts";
+import { deviceTypes } from "../src/pools/device-types.ts";
+import { type Selector, type SelectorName, selectors } from "../src/pools/selectors.ts";
+
+const path = `${import.meta.dir}/../docs/config.md`;
+
+const fieldExamples: Readonly<Record<keyof typeof entryFields, string>> = {
+  resourceName: '"sriov_net_A"',
+  resourcePrefix: '"yourcompany.com"',
+  deviceType: '"accelerator"',
+  excludeTopology: "true",
+  additionalInfo: '{ "*": { "token": "…" } }',
+  linkHealth: "false",
+  iommufd: "true",
+};
+
+const row = (...cells: string[]) => `| ${cells.join(" | ")} |`;
+
+function fieldRows(): string {
+  return Object.entries(entryFields)
+    .map(([name, schema]) => {
+      const inner = "wrapped" in schema ? schema.wrapped : schema;
+      const fallback =
+        "default" in schema && schema.default !== undefined ? `\`${JSON.stringify(schema.default)}\`` : "";
+      const example = fieldExamples[name as keyof typeof entryFields];
+      const need = "wrapped" in schema ? fallback : "must be given";
+      return row(`\`${name}\``, v.getDescription(inner) ?? "", need, `\`${example}\``);
+    })
+    .join("\n");
+}
+
+function selectorTable(names: readonly SelectorName[]): string {
+  const rows = names.map((name) => {
+    const { help, example } = selectors[name] as Selector<unknown>;
+    return row(`\`${name}\``, help, `\`${example}\``);
+  });
+  return [row("selector", "what it looks at", "example"), row("---", "---", "---"), ...rows].join("\n");
+}
+
+const typeSections = Object.entries(deviceTypes).map(
+  ([name, type]) => `### ${name}
+
+${type.help}.
+
+${selectorTable(type.selectors)}${type.requiredSelectors.length > 0 ? `\n\nMust be given: ${type.requiredSelectors.map((each) => `\`${each}\``).join(", ")}.` : ""}`,
+);
+
+const text = `# The config file
+
+<!-- Made by scripts/docs.ts from the tables in src/; change those and run "npm run docs". -->
+
+A JSON file, by default \`/etc/pcidp/config.json\`. Comments and trailing commas are allowed; keys are known without regard to
+case. \`sriovdp validate --config-file FILE\` lists all problems of a file; a running plugin takes a changed file up by
+itself, and keeps the running config when the new one has errors.
+
+\`\`\`json
+{ "resourceList": [{ "resourceName": "sriov_net_A", "selectors": [{ "vendors": ["8086"], "pfNames": ["ens1f0#0-7"] }] }] }
+\`\`\`
+
+An empty \`resourceList\` offers nothing. Devices go to the first entry that wants them, and in it to the first selector
+object; a device that a pod holds stays where the pod got it from.
+
+## Fields of an entry
+
+| field | meaning | default | example |
+| --- | --- | --- | --- |
+${fieldRows()}
+| \`selectors\` | A selector object, or a list of them that are tried in order | must be given | \`[{ "drivers": ["vfio-pci"] }]\` |
+
+The resource's full name is \`PREFIX/NAME\`, and must be unique. Values of \`additionalInfo\` go to the container's INFO
+variable, those below \`"*"\` for every device, those below a device id on top of them; they are never logged.
+
+## Selectors
+
+All selectors of an object must match; within a list one value must. An empty object, \`{}\`, wants every device of the type.
+
+\`pfNames\` and \`rootDevices\` are written \`PF\` or \`PF#INDEX[-INDEX][,…]\`: all functions below the PF, or those with the indexes
+and inclusive ranges given; an SF's index is its number (sfnum). Several entries for one PF add up.
+
+${typeSections.join("\n\n")}
+
+## Errors and warnings
+
+| finding | consequence |
+| --- | --- |
+| not JSON; a wrong type in a field of an entry; a name or prefix that Kubernetes or the file system could not take; a resource named twice; an unknown \`deviceType\`; \`selectors\` missing; an unknown or inapplicable selector; \`isRdma\` with \`vdpaType\` | the file is refused: exit status 2 at start, and a running plugin goes on with the config that it has |
+| \`selectors\` empty; a value inside \`selectors\` of the wrong type or form | the entry is skipped, the others run; a running plugin that serves the entry refuses the file |
+| an unknown key outside selectors; a key given twice; a value that can never match; more than one link type; two resources with one environment variable | a warning |
+`;
+
+if (process.argv.includes("--check")) {
+  if (readFileSync(path, "utf8") !== text) {
+    console.error('docs/config.md is stale: run "npm run docs" and commit what changes');
+    process.exit(1);
+  }
+} else writeFileSync(path, text);

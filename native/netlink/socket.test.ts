@@ -64,7 +64,13 @@ function play(answer: (question: Message, count: number) => readonly Step[]): Pl
 
 const part = ({ sequence }: Message, text: string, flags = NLM_F_MULTI): Uint8Array =>
   encodeMessage({ type: 16, flags, sequence, port, payload: terminated(text) });
-const verdict = ({ sequence }: Message, type: number, errno: number, flags = 0, more: Uint8Array = new Uint8Array(0)): Uint8Array =>
+const verdict = (
+  { sequence }: Message,
+  type: number,
+  errno: number,
+  flags = 0,
+  more: Uint8Array = new Uint8Array(0),
+): Uint8Array =>
   encodeMessage({ type, flags, sequence, port, payload: concat([writer(4).i32(0, -errno).bytes, more]) });
 const done = (question: Message, errno = 0): Uint8Array => verdict(question, NLMSG_DONE, errno, NLM_F_MULTI);
 const texts = (messages: readonly Message[]): string[] =>

@@ -1,0 +1,44 @@
+import { expect, test } from "bun:test";
+import { replay } from "../../test/netlink/replay.ts";
+import { terminated, u32Bytes } from "../bytes.ts";
+import { SystemError } from "../libc.ts";
+import { type Attribute, encodeAttributes, encodeMessage } from "./message.ts";
+import { readRdmaDevices, readRdmaNamespaceMode } from "./rdma.ts";
+
+const answer = (attributes: readonly Attribute[], flags: number, type = 0x1401): Uint8Array =>
+  encodeMessage({ type, flags, sequence: 0, port: 0, payload: encodeAttributes(attributes) });
+const done = encodeMessage({ type: 3, flags: 2, sequence: 0, port: 0, payload: new Uint8Array(4) });
+
+test("devices tell index, name and protocol, without a header before the attributes", () => {
+  const device = (index: number, name: string): Attribute[] => [
+    { type: 1, data: u32Bytes(index) },
+    { type: 2, data: terminated(name) },
+  ];
+  const roce = answer([...device(0, "mlx5_0"), { type: 67, data: terminated("roce") }], 2);
+  const old = answer(device(3, "mlx4_0"), 2);
+  expect(readRdmaDevices(replay([[roce, old, done]]))).toEqual([
+    { index: 0, name: "mlx5_0", protocol: "roce" },
+    { index: 3, name: "mlx4_0", protocol: null },
+  ]);
+});
+
+test("the namespace mode is shared, exclusive, or not told by an old kernel", () => {
+  const mode = (attributes: readonly Attribute[]) => readRdmaNamespaceMode(replay([[answer(attributes, 0, 0x1406)]]));
+  expect(mode([{ type: 66, data: new Uint8Array([1]) }])).toBe("shared");
+  expect(mode([{ type: 66, data: new Uint8Array([0]) }])).toBe("exclusive");
+  expect(mode([])).toBeNull();
+});
+
+test("a kernel without RDMA has neither devices nor mode", () => {
+  const lacking = () => {
+    throw new SystemError("socket", 93);
+  };
+  expect(readRdmaDevices(lacking)).toBeNull();
+  expect(readRdmaNamespaceMode(lacking)).toBeNull();
+});
+
+test("this kernel is asked without an error", () => {
+  expect([null, "shared", "exclusive"]).toContain(readRdmaNamespaceMode());
+  const devices = readRdmaDevices();
+  expect(devices === null || Array.isArray(devices)).toBe(true);
+});

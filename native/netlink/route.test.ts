@@ -1,0 +1,339 @@
+import { describe, expect, test } from "bun:test";
+import {
+  inNamespace,
+  multipathDefaults,
+  namespacesUnavailable,
+  nexthopDefaults,
+  stackedLinks,
+  twoPairs,
+} from "../../test/netlink/namespace.ts";
+import { answersOf, readCapture, replay } from "../../test/netlink/replay.ts";
+import { type ByteOrder, concat, terminated, u32Bytes, writer } from "../bytes.ts";
+import { type Attribute, NetlinkFormatError, decodeMessages, encodeAttributes, encodeMessage } from "./message.ts";
+import {
+  type Link,
+  decodeDefaultRoute,
+  decodeLink,
+  decodeNexthop,
+  overflowsVfList,
+  readDefaultRouteExits,
+  readLinks,
+  resolveNexthops,
+} from "./route.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
+
+const replayed = (name: string): NetlinkSocket =>
+  new NetlinkSocket(NETLINK_ROUTE, replay(answersOf(readCapture(name))));
+const byName = (links: readonly Link[]): Record<string, Link> =>
+  Object.fromEntries(links.map((link) => [link.name, link]));
+
+/** A link message as a driver of a PF with VFs makes it. */
+const linkPayload = (attributes: readonly Attribute[], order?: ByteOrder): Uint8Array =>
+  concat([
+    writer(16, order).u16(2, 1).i32(4, 7).u32(8, 0x11043).bytes,
+    encodeAttributes([{ type: 3, data: terminated("pf0") }, ...attributes], order),
+  ]);
+const vfInfo = (vf: number, state: number, order?: ByteOrder): Attribute => ({
+  type: 1,
+  data: encodeAttributes([{ type: 5, data: writer(12, order).u32(0, vf).u32(4, state).bytes }], order),
+});
+const vfList = (infos: readonly Attribute[], order?: ByteOrder): Attribute[] => [
+  { type: 21, data: u32Bytes(infos.length, order) },
+  { type: 22, data: encodeAttributes(infos, order) },
+];
+
+describe("links", () => {
+  test("a host's links tell name, type, state and parent, as captured", () => {
+    const links = readLinks(replayed("host-links"));
+    expect(links.map(({ index, name }) => [index, name])).toEqual([
+      [1, "lo"],
+      [2, "ifb0"],
+      [3, "ifb1"],
+      [4, "eth0"],
+    ]);
+    expect(byName(links)["eth0"]).toEqual({
+      index: 4,
+      name: "eth0",
+      arphrd: 1,
+      flags: 0x11043,
+      operstate: "up",
+      carrier: true,
+      master: null,
+      lower: null,
+      kind: null,
+      slaveKind: null,
+      parentBus: "virtio",
+      parentDevice: "virtio2",
+      switchId: null,
+      portName: null,
+      vfLinkStates: {},
+    });
+    expect(byName(links)["lo"]).toMatchObject({ arphrd: 772, operstate: "unknown", parentBus: null });
+    expect(byName(links)["ifb0"]).toMatchObject({ kind: "ifb", operstate: "down" });
+  });
+
+  test("stacked links tell what they stand on, as captured", () => {
+    const links = byName(readLinks(replayed("stacked-links")));
+    expect(links["left"]).toMatchObject({ master: links["br0"]!.index, slaveKind: "bridge", kind: "veth" });
+    expect(links["br0"]).toMatchObject({ kind: "bridge", master: null, lower: null });
+    expect(links["mv0"]).toMatchObject({ kind: "macvlan", lower: links["right"]!.index });
+    expect(links["vx0"]).toMatchObject({ kind: "vxlan", lower: links["right"]!.index });
+  });
+
+  test("a lower link in another network namespace is not taken for one of ours, as captured", () => {
+    expect(byName(readLinks(replayed("stacked-links")))["away"]).toMatchObject({ kind: "veth", lower: null });
+  });
+
+  test("VFs tell their link-state policy by index, gaps and all", () => {
+    const link = decodeLink(linkPayload(vfList([vfInfo(0, 0), vfInfo(1, 1), vfInfo(5, 2), vfInfo(6, 9)])));
+    expect(link.vfLinkStates).toEqual({ 0: "auto", 1: "enable", 5: "disable" });
+  });
+
+  test("switch id, port name and parent of an uplink representor are read in either byte order", () => {
+    for (const order of ["little", "big"] as const) {
+      const link = decodeLink(
+        linkPayload(
+          [
+            { type: 36, data: new Uint8Array([0xe4, 0x1d, 0x2d, 0x00]) },
+            { type: 38, data: terminated("p0") },
+            { type: 56, data: terminated("0000:03:00.0") },
+            { type: 57, data: terminated("pci") },
+            { type: 16, data: new Uint8Array([2]) },
+            { type: 33, data: new Uint8Array([0]) },
+            ...vfList([vfInfo(3, 2, order)], order),
+          ],
+          order,
+        ),
+        order,
+      );
+      expect(link).toMatchObject({
+        index: 7,
+        arphrd: 1,
+        flags: 0x11043,
+        switchId: "e41d2d00",
+        portName: "p0",
+        parentBus: "pci",
+        parentDevice: "0000:03:00.0",
+        operstate: "down",
+        carrier: false,
+        vfLinkStates: { 3: "disable" },
+      });
+    }
+  });
+
+  test("a lower link of 0, or the link itself, is none", () => {
+    expect(decodeLink(linkPayload([{ type: 5, data: u32Bytes(0) }])).lower).toBeNull();
+    expect(decodeLink(linkPayload([{ type: 5, data: u32Bytes(7) }])).lower).toBeNull();
+    expect(decodeLink(linkPayload([{ type: 5, data: u32Bytes(3) }])).lower).toBe(3);
+    expect(decodeLink(linkPayload([])).carrier).toBeNull();
+  });
+
+  test("a state of a newer kernel is unknown", () => {
+    expect(decodeLink(linkPayload([{ type: 16, data: new Uint8Array([77]) }])).operstate).toBe("unknown");
+  });
+
+  test("a link without a name, or a policy cut short, is refused", () => {
+    expect(() => decodeLink(new Uint8Array(16))).toThrow(NetlinkFormatError);
+    const short = encodeAttributes([{ type: 5, data: new Uint8Array(4) }]);
+    const list = encodeAttributes([{ type: 1, data: short }]);
+    expect(() => decodeLink(linkPayload([{ type: 22, data: list }]))).toThrow(NetlinkFormatError);
+  });
+
+  const answer = (type: number, payload: Uint8Array): Uint8Array =>
+    encodeMessage({ type, flags: 2, sequence: 0, port: 0, payload });
+  const done = (errno: number): Uint8Array => answer(3, writer(4).i32(0, -errno).bytes);
+
+  test("when the VFs don't fit into a message the links are read without them", () => {
+    const refused = [done(90)];
+    const wholesome = [answer(16, linkPayload([])), done(0)];
+    const socket = new NetlinkSocket(NETLINK_ROUTE, replay([refused, wholesome]));
+    expect(readLinks(socket)).toMatchObject([{ name: "pf0", vfLinkStates: {} }]);
+  });
+
+  test("a list of VFs whose length wrapped is not believed", () => {
+    // 300 VFs of 268 bytes are 80400: the list's 16-bit length would say 14864.
+    const info = { type: 1, data: new Uint8Array(264) };
+    const wrapped = linkPayload([
+      { type: 21, data: u32Bytes(300) },
+      { type: 22, data: encodeAttributes(Array.from({ length: 55 }, () => info)) },
+    ]);
+    expect(overflowsVfList(wrapped)).toBe(true);
+    expect(overflowsVfList(linkPayload(vfList([vfInfo(0, 0)])))).toBe(false);
+    const socket = new NetlinkSocket(
+      NETLINK_ROUTE,
+      replay([
+        [answer(16, wrapped), done(0)],
+        [answer(16, linkPayload([])), done(0)],
+      ]),
+    );
+    expect(readLinks(socket)).toMatchObject([{ name: "pf0", vfLinkStates: {} }]);
+  });
+
+  test("every truncation of a captured link is refused", () => {
+    for (const datagram of [...readCapture("host-links").datagrams, ...readCapture("stacked-links").datagrams]) {
+      for (const { type, payload } of decodeMessages(datagram)) {
+        if (type !== 16) continue;
+        for (let length = 0; length < payload.length; length++) {
+          // A cut between two attributes leaves a sound, poorer link.
+          try {
+            expect(decodeLink(payload.subarray(0, length)).name).toBe(decodeLink(payload).name);
+          } catch (error) {
+            expect(error).toBeInstanceOf(NetlinkFormatError);
+          }
+        }
+      }
+    }
+  });
+});
+
+describe("default routes", () => {
+  interface RouteShape {
+    readonly family?: number;
+    readonly length?: number;
+    readonly table?: number;
+    readonly type?: number;
+  }
+  const route = (shape: RouteShape, attributes: readonly Attribute[] = [], order?: ByteOrder): Uint8Array =>
+    concat([
+      writer(12)
+        .u8(0, shape.family ?? 2)
+        .u8(1, shape.length ?? 0)
+        .u8(4, shape.table ?? 254)
+        .u8(7, shape.type ?? 1).bytes,
+      encodeAttributes(attributes, order),
+    ]);
+  const exitBy = (index: number): Attribute => ({ type: 4, data: u32Bytes(index) });
+  const hop = (index: number, more: Uint8Array = new Uint8Array(0)): Uint8Array =>
+    concat([
+      writer(8)
+        .u16(0, 8 + more.length)
+        .i32(4, index).bytes,
+      more,
+    ]);
+
+  test("a host's single default route leaves by its interface, as captured", () => {
+    expect(readDefaultRouteExits(replayed("host-routes"))).toEqual([4]);
+  });
+
+  test("next hops of IPv4 and IPv6 are all exits, and other routes none, as captured", () => {
+    expect(readDefaultRouteExits(replayed("multipath-routes"))).toEqual([3, 5]);
+  });
+
+  test("nexthop objects and groups are resolved, as captured", () => {
+    expect(readDefaultRouteExits(replayed("nexthops-routes"))).toEqual([3, 5]);
+  });
+
+  test("only a unicast default route of the main table counts", () => {
+    expect(decodeDefaultRoute(route({}, [exitBy(3)]))).toEqual({ exits: [3], nexthop: null });
+    expect(decodeDefaultRoute(route({ family: 10 }, [exitBy(3)]))).toEqual({ exits: [3], nexthop: null });
+    expect(decodeDefaultRoute(route({ length: 24 }, [exitBy(3)]))).toBeNull();
+    expect(decodeDefaultRoute(route({ table: 100 }, [exitBy(3)]))).toBeNull();
+    expect(decodeDefaultRoute(route({ type: 6 }, [exitBy(3)]))).toBeNull();
+    expect(decodeDefaultRoute(route({ family: 28 }, [exitBy(3)]))).toBeNull();
+    expect(decodeDefaultRoute(route({}, [exitBy(3), { type: 1, data: u32Bytes(1) }]))).toBeNull();
+  });
+
+  test("a table number beyond the header's byte is read from its attribute", () => {
+    const numbered = (table: number): Attribute => ({ type: 15, data: u32Bytes(table) });
+    expect(decodeDefaultRoute(route({ table: 252 }, [numbered(1000), exitBy(3)]))).toBeNull();
+    expect(decodeDefaultRoute(route({ table: 252 }, [numbered(254), exitBy(3)]))).toEqual({
+      exits: [3],
+      nexthop: null,
+    });
+  });
+
+  test("next hops are stepped through by their lengths", () => {
+    const gateway = encodeAttributes([{ type: 5, data: u32Bytes(1) }]);
+    const hops = concat([hop(3, gateway), hop(4), hop(5, gateway)]);
+    expect(decodeDefaultRoute(route({}, [{ type: 9, data: hops }]))?.exits).toEqual([3, 4, 5]);
+  });
+
+  test.each([0, 4, 7, 17, 0xffff])("a next hop of %d bytes among 16 is refused", (length) => {
+    const hops = writer(16).u16(0, length).bytes;
+    expect(() => decodeDefaultRoute(route({}, [{ type: 9, data: hops }]))).toThrow(NetlinkFormatError);
+  });
+
+  test("a route cut short is refused", () => {
+    expect(() => decodeDefaultRoute(new Uint8Array(11))).toThrow(NetlinkFormatError);
+    expect(() => decodeDefaultRoute(route({}, [exitBy(3)]).subarray(0, -1))).toThrow(NetlinkFormatError);
+  });
+
+  test("groups of groups are followed, and a circle or an unknown id ends the search", () => {
+    const nexthops = [
+      { id: 1, exit: 11, group: [] },
+      { id: 2, exit: 12, group: [] },
+      { id: 3, exit: null, group: [1, 4] },
+      { id: 4, exit: null, group: [2, 3, 99] },
+    ];
+    expect(resolveNexthops([3], nexthops)).toEqual([11, 12]);
+    expect(resolveNexthops([99], nexthops)).toEqual([]);
+  });
+
+  test("a nexthop object tells its exit or its members", () => {
+    const nexthop = (attributes: Attribute[]): Uint8Array => concat([new Uint8Array(8), encodeAttributes(attributes)]);
+    const id = { type: 1, data: u32Bytes(3) };
+    expect(decodeNexthop(nexthop([id, { type: 5, data: u32Bytes(7) }]))).toEqual({ id: 3, exit: 7, group: [] });
+    const members = writer(16).u32(0, 1).u32(8, 2).bytes;
+    expect(decodeNexthop(nexthop([id, { type: 2, data: members }]))).toEqual({ id: 3, exit: null, group: [1, 2] });
+    expect(() => decodeNexthop(nexthop([id, { type: 2, data: new Uint8Array(9) }]))).toThrow(NetlinkFormatError);
+    expect(() => decodeNexthop(nexthop([]))).toThrow(NetlinkFormatError);
+  });
+});
+
+// On this kernel, in a namespace of the test's own.
+const needs = namespacesUnavailable === null ? "" : ` (skipped: ${namespacesUnavailable})`;
+const live = test.skipIf(namespacesUnavailable !== null);
+const readAll = `
+  import { NetlinkSocket } from "./native/netlink/socket.ts";
+  import { readDefaultRouteExits, readLinks } from "./native/netlink/route.ts";
+  const socket = new NetlinkSocket(0);
+  console.log(JSON.stringify({ links: readLinks(socket), exits: readDefaultRouteExits(socket) }));
+`;
+const readIn = (setup: string): { links: Record<string, Link>; exits: (string | undefined)[] } => {
+  const { links, exits } = inNamespace(setup, readAll) as { links: Link[]; exits: number[] };
+  return { links: byName(links), exits: exits.map((index) => links.find((link) => link.index === index)?.name) };
+};
+
+live(`a namespace without routes has no exits${needs}`, () => {
+  expect(readIn("true")).toEqual({ links: { lo: expect.objectContaining({ index: 1 }) }, exits: [] });
+});
+
+live(`several default routes of different metrics all count${needs}`, () => {
+  const setup = `${twoPairs}
+    ip route add default via 192.0.2.2 dev left metric 100
+    ip route add default via 198.51.100.2 dev right metric 200`;
+  expect(readIn(setup).exits).toEqual(["left", "right"]);
+});
+
+live(`an IPv6 default route alone counts${needs}`, () => {
+  expect(readIn(`${twoPairs}\nip -6 route add default via 2001:db8:2::2 dev right`).exits).toEqual(["right"]);
+});
+
+live(`a link that is down lets no default route leave${needs}`, () => {
+  const setup = `${twoPairs}\nip route add default via 192.0.2.2 dev left\nip link set left down`;
+  const { links, exits } = readIn(setup);
+  expect(exits).toEqual([]);
+  expect(links["left"]).toMatchObject({ operstate: "down", flags: expect.any(Number) });
+  expect(links["left"]!.flags & 1).toBe(0);
+});
+
+live(`multipath default routes leave by each next hop${needs}`, () => {
+  expect(readIn(multipathDefaults).exits).toEqual(["left", "right"]);
+});
+
+live(`default routes by nexthop objects leave by each member${needs}`, () => {
+  expect(readIn(nexthopDefaults).exits).toEqual(["left", "right"]);
+});
+
+live(`bridge, macvlan, vxlan and a peer elsewhere are told apart${needs}`, () => {
+  const { links } = readIn(stackedLinks);
+  expect(links["left"]!.master).toBe(links["br0"]!.index);
+  expect(links["mv0"]!.lower).toBe(links["right"]!.index);
+  expect(links["vx0"]!.lower).toBe(links["right"]!.index);
+  expect(links["away"]!.lower).toBeNull();
+});
+
+live(`a thousand links come in one dump over many datagrams${needs}`, () => {
+  const setup = `seq 500 | sed 's/.*/link add x& type veth peer name y&/' | ip -batch -`;
+  expect(Object.keys(readIn(setup).links)).toHaveLength(1001);
+});

@@ -1,0 +1,167 @@
+import { describe, expect, test } from "bun:test";
+import { aDevice, aPf, aSpec, aSubFunction } from "../../test/support/device.ts";
+import type { Device } from "../host/device.ts";
+import { askedBy } from "./asked.ts";
+import { assignPools } from "./assign.ts";
+import type { Pool } from "./pool.ts";
+
+const placed = (pools: readonly Pool[]) =>
+  Object.fromEntries(pools.map(({ spec, claims }) => [spec.name, [...claims.keys()]]));
+const served = (pools: readonly Pool[]) => new Map(pools.map((pool) => [pool.spec.resource, pool]));
+
+const a = aDevice({ id: "0000:3b:02.0", driver: "vfio-pci" });
+const b = aDevice({ id: "0000:3b:02.1" });
+const c = aDevice({ id: "0000:3b:02.2", vendor: "15b3" });
+
+const A = aSpec({ name: "A" });
+const B = aSpec({ name: "B" });
+
+describe("without pods", () => {
+  test("the first entry of the file that wants a device gets it", () => {
+    expect(placed(assignPools([A, B], [a, b]))).toEqual({ A: [a.id, b.id], B: [] });
+    expect(placed(assignPools([{ ...A, selectors: [{ drivers: ["iavf"] }] }, B], [a, b]))).toEqual({
+      A: [b.id],
+      B: [a.id],
+    });
+  });
+
+  test("the first selector object that matches is the one by which a device is handed out", () => {
+    const spec = aSpec({ selectors: [{ vendors: ["15b3"], needVhostNet: true }, { needVhostNet: false }] });
+    const [pool] = assignPools([spec], [b, c]);
+    expect(pool?.claims.get(c.id)?.wanted).toEqual({ vendors: ["15b3"], needVhostNet: true });
+    expect(pool?.claims.get(b.id)?.wanted).toEqual({ needVhostNet: false });
+  });
+
+  test("several selector objects add up, each device once, in the node's order", () => {
+    const spec = aSpec({ name: "A", selectors: [{ vendors: ["15b3"] }, { drivers: ["vfio-pci"] }, {}] });
+    expect(placed(assignPools([spec], [a, b, c]))).toEqual({ A: [a.id, b.id, c.id] });
+  });
+
+  test("an entry without selector objects takes nothing", () => {
+    expect(placed(assignPools([{ ...A, selectors: [] }], [a]))).toEqual({ A: [] });
+  });
+
+  test.each([
+    ["netDevice", "net"],
+    ["accelerator", "accel"],
+    ["auxNetDevice", "sf"],
+  ] as const)("a pool of %s takes devices of that type only", (deviceType, taken) => {
+    const devices = { net: b, accel: aPf({ id: "0000:5e:00.0", pciClass: 0x12 }), sf: aSubFunction() };
+    const pools = assignPools([{ ...A, deviceType }], [...Object.values(devices), aDevice({ id: "x", pciClass: 3 })]);
+    expect(placed(pools)).toEqual({ A: [devices[taken].id] });
+  });
+
+  test("a PF and its sub-functions can both be offered", () => {
+    const pf = aPf({ id: "0000:08:00.0" });
+    const sfs = aSpec({ name: "sfs", deviceType: "auxNetDevice", selectors: [{ auxTypes: ["sf"] }] });
+    expect(placed(assignPools([A, sfs], [pf, aSubFunction()]))).toEqual({ A: [pf.id], sfs: ["mlx5_core.sf.4"] });
+  });
+});
+
+describe("what must not be offered", () => {
+  const route = { defaultRoute: "bond0", vfs: 0 };
+  test.each<[string, Device, boolean]>([
+    ["a function with the host's default route", aDevice({ host: route }), false],
+    ["a sub-function with the host's default route", aSubFunction({ host: route }), false],
+    ["a PF with VFs", aPf({ host: { defaultRoute: null, vfs: 8 } }), false],
+    ["a function without a driver", aDevice({ driver: null }), false],
+    ["an accelerator without a driver", aPf({ pciClass: 0x12, driver: null }), false],
+    ["an accelerator with VFs", aPf({ pciClass: 0x12, host: { defaultRoute: null, vfs: 8 } }), true],
+    ["a PF without VFs", aPf(), true],
+  ])("%s", (_, device, offered) => {
+    const specs = (["netDevice", "accelerator", "auxNetDevice"] as const).map((deviceType) =>
+      aSpec({ name: deviceType, deviceType }),
+    );
+    expect(assignPools(specs, [device]).some(({ claims }) => claims.has(device.id))).toBe(offered);
+  });
+});
+
+describe("with pods", () => {
+  const held = new Map([[b.id, A.resource]]);
+
+  test("a held device stays in its pool though an earlier entry wants it now", () => {
+    expect(placed(assignPools([B, A], [a, b], held))).toEqual({ B: [a.id], A: [b.id] });
+  });
+
+  test("a held device stays in its pool though no selector wants it any more", () => {
+    const narrow = { ...A, selectors: [{ drivers: ["vfio-pci"] }] };
+    expect(placed(assignPools([narrow, B], [a, b], held))).toEqual({ A: [a.id, b.id], B: [] });
+  });
+
+  test("a device that is held under a resource that left the config is offered by nobody", () => {
+    expect(placed(assignPools([A, B], [b], new Map([[b.id, "intel.com/gone"]])))).toEqual({ A: [], B: [] });
+  });
+
+  test("a held device stays though the host would need it, and though its driver is gone", () => {
+    const needed = { ...b, host: { defaultRoute: "ens1f0v1", vfs: 0 } };
+    expect(placed(assignPools([A], [needed], held))).toEqual({ A: [b.id] });
+    expect(placed(assignPools([A], [{ ...b, driver: null }], held))).toEqual({ A: [b.id] });
+  });
+
+  test("no device is ever in two pools, whatever is held where and in whichever order the entries stand", () => {
+    const devices = [a, b, c];
+    const homes = [A.resource, B.resource, "intel.com/gone", undefined];
+    for (const specs of [
+      [A, B],
+      [B, A],
+    ]) {
+      for (let state = 0; state < homes.length ** devices.length; state++) {
+        const holds = new Map<string, string>();
+        devices.forEach(({ id }, index) => {
+          const home = homes[Math.floor(state / homes.length ** index) % homes.length];
+          if (home !== undefined) holds.set(id, home);
+        });
+        const pools = assignPools(specs, devices, holds);
+        const all = pools.flatMap(({ spec, claims }) => [...claims.keys()].map((id) => ({ id, in: spec.resource })));
+        expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
+        for (const { id, in: resource } of all) expect(holds.get(id) ?? resource).toBe(resource);
+      }
+    }
+  });
+
+  test("a held device goes on being handed out by the wish that it was claimed with", () => {
+    const wish = { needVhostNet: true, vendors: ["8086"] };
+    const before = served(assignPools([{ ...A, selectors: [wish] }], [b]));
+    const now = assignPools([{ ...A, selectors: [{ vendors: ["15b3"] }, { devices: ["101e"] }] }], [b], held, before);
+    expect(now[0]?.claims.get(b.id)?.wanted).toEqual(wish);
+  });
+});
+
+describe("a device that lost its driver", () => {
+  const before = served(assignPools([A], [b]));
+  const unbound = { ...b, driver: null };
+
+  test("stays in its pool, Unhealthy, until a driver is bound again", () => {
+    const [pool] = assignPools([A, B], [unbound], new Map(), before);
+    expect([...(pool?.claims.keys() ?? [])]).toEqual([b.id]);
+    expect(pool?.unhealthy.get(b.id)).toContain("no driver");
+  });
+
+  test("moves to the pool that wants it under its new driver", () => {
+    const iavf = { ...A, selectors: [{ drivers: ["iavf"] }] };
+    const vfio = { ...B, selectors: [{ drivers: ["vfio-pci"] }] };
+    expect(placed(assignPools([iavf, vfio], [{ ...b, driver: "vfio-pci" }], new Map(), before))).toEqual({
+      A: [],
+      B: [b.id],
+    });
+  });
+});
+
+test("only claimed devices that are not healthy are told, with the reason", () => {
+  const down = aDevice({ id: "0000:3b:02.3", vfLinkState: "disable" });
+  const [pool] = assignPools([A], [b, down]);
+  expect([...(pool?.unhealthy ?? [])]).toEqual([[down.id, "its link state is set to disable at its PF"]]);
+  expect(assignPools([{ ...A, linkHealth: false }], [b, down])[0]?.unhealthy.size).toBe(0);
+});
+
+test("facts that cost firmware commands are asked for only when a pool selects by them", () => {
+  expect(askedBy([A])).toEqual({ ddpProfiles: false, enableRdma: false });
+  expect(askedBy([A, { ...B, selectors: [{ ddpProfiles: ["x"] }, { isRdma: true }] }])).toEqual({
+    ddpProfiles: true,
+    enableRdma: true,
+  });
+  expect(askedBy([{ ...A, selectors: [{ ddpProfiles: [], isRdma: false }] }])).toEqual({
+    ddpProfiles: false,
+    enableRdma: false,
+  });
+});

@@ -1,0 +1,41 @@
+import { expect, test } from "bun:test";
+import { aDevice, aSpec } from "../../test/support/device.ts";
+import { assignPools } from "./assign.ts";
+import { diff } from "./diff.ts";
+import type { Pool } from "./pool.ts";
+
+const equal = (a: Pool, b: Pool) => Bun.deepEquals(a, b);
+const pool = (name: string, ...ids: string[]) => {
+  const [made] = assignPools(
+    [aSpec({ name })],
+    ids.map((id) => aDevice({ id })),
+  );
+  if (!made) throw new Error("a spec makes a pool");
+  return made;
+};
+const running = (...pools: Pool[]) => new Map(pools.map((each) => [each.spec.resource, each]));
+
+test("a pool that got its first device is started", () => {
+  const now = pool("A", "0000:3b:02.1");
+  expect(diff(new Map(), [now], equal)).toEqual([{ kind: "start", pool: now }]);
+});
+
+test("a pool that never had a device is not started", () => {
+  expect(diff(new Map(), [pool("A")], equal)).toEqual([]);
+});
+
+test("a pool that lost its last device goes on with an empty list", () => {
+  expect(diff(running(pool("A", "0000:3b:02.1")), [pool("A")], equal)).toEqual([{ kind: "update", pool: pool("A") }]);
+});
+
+test("an unchanged pool has no effect", () => {
+  expect(diff(running(pool("A", "0000:3b:02.1")), [pool("A", "0000:3b:02.1")], equal)).toEqual([]);
+});
+
+test("a pool that left the config is stopped before others are changed", () => {
+  const now = pool("B", "0000:3b:02.1");
+  expect(diff(running(pool("A", "0000:3b:02.1")), [now], equal)).toEqual([
+    { kind: "stop", resource: "intel.com/A" },
+    { kind: "start", pool: now },
+  ]);
+});

@@ -88,7 +88,6 @@ export class Agent {
   /** When each device was last allocated by this process, in milliseconds of performance.now(). */
   readonly #allocated = new Map<string, number>();
   #retry: Timer | null = null;
-  #running: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(options: AgentOptions, log: Log) {
@@ -97,8 +96,8 @@ export class Agent {
     this.#paths = kubeletPaths(options.kubeletRoot);
   }
 
-  /** Loads the config, makes the first pass and goes on in the background. Throws ConfigError for a refused file. */
-  async start(): Promise<void> {
+  /** Loads the config, then runs until closed. Throws ConfigError for a refused file. */
+  async run(): Promise<void> {
     const started = performance.now();
     this.#loadConfig(true);
     this.#watch();
@@ -113,7 +112,7 @@ export class Agent {
       mode: this.#mode,
       ms: Math.round(performance.now() - started),
     });
-    this.#running = this.#loop();
+    await this.#loop();
   }
 
   /** Asks for a look at the config file and at the whole node. */
@@ -132,7 +131,6 @@ export class Agent {
     for (const close of this.#closers) close();
     this.#tidy();
     await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
-    await this.#running;
   }
 
   async #loop(): Promise<void> {

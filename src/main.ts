@@ -69,7 +69,7 @@ async function run(line: CommandLine): Promise<number> {
   process.on("SIGHUP", () => agent.reload());
   log.info("starting", { version, commit });
   try {
-    const failed = new Promise<never>((_, reject) => agent.start().catch(reject));
+    const failed = new Promise<never>((_, reject) => agent.run().catch(reject));
     const signal = await Promise.race([ended, failed]);
     log.info("ending", { signal });
     return exitStatus.ok;

@@ -4,11 +4,18 @@ import { readdirSync, rmSync } from "node:fs";
 import { type DeviceInfoFile, deviceInfoId } from "../allocation/device-info.ts";
 import { ensureFolder, writeAtomic } from "./atomic.ts";
 
-/** Writes the files into a folder that is made when it is missing; readable by all, writable by none. */
+/** Writes the files, readable by all and writable by none, into a folder that is made or mended when it must be. */
 export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]): void {
-  if (files.length === 0) return;
-  ensureFolder(folder);
-  for (const { name, content } of files) writeAtomic(`${folder}/${name}`, content, 0o444);
+  const write = () => {
+    for (const { name, content } of files) writeAtomic(`${folder}/${name}`, content, 0o444);
+  };
+  try {
+    write();
+  } catch (error) {
+    if (!["ENOENT", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    ensureFolder(folder);
+    write();
+  }
 }
 
 /**

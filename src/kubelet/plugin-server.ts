@@ -55,6 +55,7 @@ export class PluginServer {
   #again = false;
   #announcedTo: string | null = null;
   #standingBy = false;
+  #complaint: string | null = null;
 
   constructor(options: PluginOptions) {
     this.#options = options;
@@ -131,8 +132,11 @@ export class PluginServer {
     }
     this.#again = false;
     this.#announcing = this.#announceOnce()
-      .catch((error: unknown) =>
-        this.#options.events.warn("could not register the pool; will try again", this.#fields(error)),
+      .then(
+        () => {
+          this.#complaint = null;
+        },
+        (error: unknown) => this.#complain(messageOf(error)),
       )
       .finally(() => {
         this.#announcing = null;
@@ -207,7 +211,7 @@ export class PluginServer {
     this.#announcedTo = null;
     if (earlier) {
       this.#streams.close();
-      await shutDown(earlier.server);
+      void shutDown(earlier.server);
     }
   }
 
@@ -273,8 +277,14 @@ export class PluginServer {
     this.#timer = null;
   }
 
-  #fields(error: unknown): Record<string, unknown> {
-    return { resource: this.#options.resource, reason: messageOf(error) };
+  /** Warns once a reason: a kubelet that is away for long is not news at every try. */
+  #complain(reason: string): void {
+    const { events, resource } = this.#options;
+    events[reason === this.#complaint ? "debug" : "warn"]("could not register the pool; will try again", {
+      resource,
+      reason,
+    });
+    this.#complaint = reason;
   }
 }
 

@@ -100,7 +100,7 @@ test("what is neither there nor absent throws", () => {
 });
 
 const straceWorks = spawnSync("strace", ["-o", "/dev/null", "true"]).status === 0;
-test.skipIf(!straceWorks)("an attribute costs three system calls, a link one (skipped without strace)", () => {
+test.skipIf(!straceWorks)("an attribute costs three system calls, a link one (needs strace)", () => {
   const log = `${folder}/strace`;
   const program = `
     const { readAttribute, readLinkName, exists } = await import(${JSON.stringify(`${import.meta.dir}/files.ts`)});

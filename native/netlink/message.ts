@@ -1,7 +1,7 @@
 // How do netlink messages and their attributes lie in bytes (include/uapi/linux/netlink.h)? Pure, in either byte order.
 // What is truncated, or lies about its length, throws NetlinkFormatError.
 
-import { type ByteOrder, type Reader, concat, hostOrder, reader, textOf, writer } from "../bytes.ts";
+import { type ByteOrder, concat, hostOrder, reader, textOf, view, writer } from "../bytes.ts";
 
 export const NLMSG_NOOP = 1;
 export const NLMSG_ERROR = 2;
@@ -113,20 +113,22 @@ export interface Attributes {
 export function decodeAttributes(bytes: Uint8Array, offset = 0, order: ByteOrder = hostOrder): Attributes {
   const entries = attributeEntries(bytes, offset, order);
   const find = (type: number): Uint8Array | null => entries.findLast((entry) => entry.type === type)?.data ?? null;
-  const number = <T>(type: number, size: number, get: (data: Reader) => T): T | null => {
+  const little = order === "little";
+  // A bare DataView: a host has thousands of attributes, and a reader for each is what a dump's time would go into.
+  const number = <T>(type: number, size: number, get: (data: DataView) => T): T | null => {
     const data = find(type);
     if (data === null) return null;
     if (data.length < size) throw new NetlinkFormatError(`attribute ${type} has ${data.length} bytes, not ${size}`);
-    return get(reader(data, order));
+    return get(view(data));
   };
   return {
     entries,
     has: (type) => find(type) !== null,
-    u8: (type) => number(type, 1, (data) => data.u8(0)),
-    u16: (type) => number(type, 2, (data) => data.u16(0)),
-    u32: (type) => number(type, 4, (data) => data.u32(0)),
-    i32: (type) => number(type, 4, (data) => data.i32(0)),
-    u64: (type) => number(type, 8, (data) => data.u64(0)),
+    u8: (type) => number(type, 1, (data) => data.getUint8(0)),
+    u16: (type) => number(type, 2, (data) => data.getUint16(0, little)),
+    u32: (type) => number(type, 4, (data) => data.getUint32(0, little)),
+    i32: (type) => number(type, 4, (data) => data.getInt32(0, little)),
+    u64: (type) => number(type, 8, (data) => data.getBigUint64(0, little)),
     string: (type) => {
       const data = find(type);
       return data === null ? null : textOf(data);
@@ -142,16 +144,17 @@ export function decodeAttributes(bytes: Uint8Array, offset = 0, order: ByteOrder
 
 function attributeEntries(bytes: Uint8Array, start: number, order: ByteOrder): readonly Attribute[] {
   if (start > bytes.length) throw new NetlinkFormatError(`${bytes.length} bytes, at least ${start} expected`);
-  const data = reader(bytes, order);
+  const data = view(bytes);
+  const little = order === "little";
   const entries: Attribute[] = [];
   for (let offset = start; offset < bytes.length;) {
     if (bytes.length - offset < ATTRIBUTE_HEADER)
       throw new NetlinkFormatError(`attribute header cut off at byte ${offset}`);
-    const length = data.u16(offset);
+    const length = data.getUint16(offset, little);
     if (length < ATTRIBUTE_HEADER || length > bytes.length - offset) {
       throw new NetlinkFormatError(`attribute at byte ${offset} claims ${length} of ${bytes.length - offset} bytes`);
     }
-    const type = data.u16(offset + 2) & NLA_TYPE_MASK;
+    const type = data.getUint16(offset + 2, little) & NLA_TYPE_MASK;
     entries.push({ type, data: bytes.subarray(offset + ATTRIBUTE_HEADER, offset + length) });
     offset += aligned(length);
   }

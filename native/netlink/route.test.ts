@@ -9,7 +9,14 @@ import {
 } from "../../test/netlink/namespace.ts";
 import { answersOf, readCapture, replay } from "../../test/netlink/replay.ts";
 import { type ByteOrder, concat, terminated, u32Bytes, writer } from "../bytes.ts";
-import { type Attribute, NetlinkFormatError, decodeMessages, encodeAttributes, encodeMessage } from "./message.ts";
+import {
+  type Attribute,
+  NetlinkFormatError,
+  decodeAttributes,
+  decodeMessages,
+  encodeAttributes,
+  encodeMessage,
+} from "./message.ts";
 import {
   type Link,
   decodeDefaultRoute,
@@ -157,8 +164,8 @@ describe("links", () => {
       { type: 21, data: u32Bytes(300) },
       { type: 22, data: encodeAttributes(Array.from({ length: 55 }, () => info)) },
     ]);
-    expect(overflowsVfList(wrapped)).toBe(true);
-    expect(overflowsVfList(linkPayload(vfList([vfInfo(0, 0)])))).toBe(false);
+    expect(overflowsVfList(decodeAttributes(wrapped, 16))).toBe(true);
+    expect(overflowsVfList(decodeAttributes(linkPayload(vfList([vfInfo(0, 0)])), 16))).toBe(false);
     const socket = new NetlinkSocket(
       NETLINK_ROUTE,
       replay([

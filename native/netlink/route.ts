@@ -1,7 +1,7 @@
 // Which network links are there, and by which do the default routes leave? One link dump, one route dump a family.
 // Policy rules, tables other than main and halves of a default route (0.0.0.0/1) are left out.
 
-import { type ByteOrder, hexOf, hostOrder, reader, u32Bytes, writer } from "../bytes.ts";
+import { type ByteOrder, concat, hexOf, hostOrder, reader, u32Bytes, writer } from "../bytes.ts";
 import { AF_INET, AF_INET6 } from "../libc.ts";
 import { type Attributes, type Message, NetlinkFormatError, decodeAttributes, encodeAttributes } from "./message.ts";
 import { NetlinkError, type NetlinkSocket } from "./socket.ts";
@@ -98,37 +98,39 @@ export interface Link {
  */
 export function readLinks(socket: NetlinkSocket): Link[] {
   try {
-    const messages = dumpLinks(socket, RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS);
-    if (!messages.some(({ payload }) => overflowsVfList(payload)))
-      return messages.map(({ payload }) => decodeLink(payload));
+    const payloads = dumpLinks(socket, RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS);
+    const links = payloads.map((payload) => ({ payload, attributes: decodeAttributes(payload, IFINFOMSG) }));
+    if (!links.some(({ attributes }) => overflowsVfList(attributes))) {
+      return links.map(({ payload, attributes }) => linkOf(payload, attributes, hostOrder));
+    }
   } catch (error) {
-    if (!(error instanceof NetlinkFormatError) && !(error instanceof NetlinkError && error.code === "EMSGSIZE"))
-      throw error;
+    const isTooLong = error instanceof NetlinkError && error.code === "EMSGSIZE";
+    if (!isTooLong && !(error instanceof NetlinkFormatError)) throw error;
   }
-  return dumpLinks(socket, RTEXT_FILTER_SKIP_STATS).map(({ payload }) => decodeLink(payload));
+  return dumpLinks(socket, RTEXT_FILTER_SKIP_STATS).map((payload) => decodeLink(payload));
 }
 
-const dumpLinks = (socket: NetlinkSocket, mask: number): readonly Message[] =>
-  socket
-    .dump(
-      RTM_GETLINK,
-      writer(IFINFOMSG + 8).raw(IFINFOMSG, encodeAttributes([{ type: IFLA_EXT_MASK, data: u32Bytes(mask) }])).bytes,
-    )
-    .filter(({ type }) => type === RTM_NEWLINK);
+function dumpLinks(socket: NetlinkSocket, mask: number): readonly Uint8Array[] {
+  const filter = encodeAttributes([{ type: IFLA_EXT_MASK, data: u32Bytes(mask) }]);
+  const messages = socket.dump(RTM_GETLINK, concat([new Uint8Array(IFINFOMSG), filter]));
+  return messages.filter(({ type }) => type === RTM_NEWLINK).map(({ payload }) => payload);
+}
 
 /**
  * Whether the list of VFs in a link message is longer than an attribute's 16-bit length can say. Kernels before
  * nla_nest_end_safe wrap the length silently, and what follows in the message is then read as something else.
  */
-export function overflowsVfList(payload: Uint8Array, order: ByteOrder = hostOrder): boolean {
-  const attributes = decodeAttributes(payload, IFINFOMSG, order);
+export function overflowsVfList(attributes: Attributes): boolean {
   const first = attributes.nested(IFLA_VFINFO_LIST)?.entries[0];
   return first !== undefined && (first.data.length + 4) * (attributes.u32(IFLA_NUM_VF) ?? 0) + 4 > 0xffff;
 }
 
 /** A link out of an RTM_NEWLINK payload. Throws NetlinkFormatError. */
 export function decodeLink(payload: Uint8Array, order: ByteOrder = hostOrder): Link {
-  const attributes = decodeAttributes(payload, IFINFOMSG, order);
+  return linkOf(payload, decodeAttributes(payload, IFINFOMSG, order), order);
+}
+
+function linkOf(payload: Uint8Array, attributes: Attributes, order: ByteOrder): Link {
   const header = reader(payload, order);
   const index = header.i32(4);
   const name = attributes.string(IFLA_IFNAME);
@@ -144,7 +146,7 @@ export function decodeLink(payload: Uint8Array, order: ByteOrder = hostOrder): L
     operstate: operstates[attributes.u8(IFLA_OPERSTATE) ?? 0] ?? "unknown",
     carrier: carrier === null ? null : carrier !== 0,
     master: attributes.u32(IFLA_MASTER),
-    lower: lowerOf(index, attributes),
+    lower: lowerOf(index, attributes, information),
     kind: information?.string(IFLA_INFO_KIND) ?? null,
     slaveKind: information?.string(IFLA_INFO_SLAVE_KIND) ?? null,
     parentBus: attributes.string(IFLA_PARENT_DEV_BUS_NAME),
@@ -156,8 +158,7 @@ export function decodeLink(payload: Uint8Array, order: ByteOrder = hostOrder): L
 }
 
 // With LINK_NETNSID the index belongs to another namespace; tunnels without a lower link say 0.
-function lowerOf(index: number, attributes: Attributes): number | null {
-  const information = attributes.nested(IFLA_LINKINFO);
+function lowerOf(index: number, attributes: Attributes, information: Attributes | null): number | null {
   const own = lowerInData[information?.string(IFLA_INFO_KIND) ?? ""];
   const lower =
     attributes.u32(IFLA_LINK) ?? (own === undefined ? null : (information?.nested(IFLA_INFO_DATA)?.u32(own) ?? null));

@@ -2,10 +2,25 @@
 // TypeScript module is then run by this bun. Needs root (CAP_SYS_ADMIN), `unshare` of util-linux and `ip` of iproute2.
 
 import { spawnSync } from "node:child_process";
+import { constants, accessSync } from "node:fs";
 
 /** Why namespaces can't be made here, or null when they can. */
 export const namespacesUnavailable: string | null =
   spawnSync("unshare", ["-n", "ip", "link", "set", "lo", "up"]).status === 0 ? null : "needs root, unshare and ip";
+
+/** Why synthetic uevents can't be sent here, or null when they can. */
+export const ueventsUnavailable: string | null = canWrite("/sys/class/mem/null/uevent")
+  ? namespacesUnavailable
+  : "needs a writable sysfs";
+
+function canWrite(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Runs `setup` (sh) and then `program` (TypeScript) in a new network namespace; what the program printed, parsed as JSON. */
 export function inNamespace(setup: string, program: string): unknown {
@@ -41,7 +56,7 @@ export const stackedLinks = `
   ip link add mv0 link right type macvlan mode bridge
   ip link add vx0 type vxlan id 5 dev right dstport 4789
   ip link add away type veth peer name away-peer
-  unshare -n sleep 30 > /dev/null 2>&1 & elsewhere=$!
+  unshare -n sleep 10 > /dev/null 2>&1 & elsewhere=$!
   until ip link set away-peer netns $elsewhere 2> /dev/null && ! ip link show away-peer > /dev/null 2>&1; do sleep 0.02; done
 `;
 

@@ -1,0 +1,255 @@
+import { describe, expect, test } from "bun:test";
+import { networkInterfaces } from "node:os";
+import { reader, terminated, writer } from "./bytes.ts";
+import {
+  DdpError,
+  type EthtoolCommand,
+  askI40eDdpProfile,
+  decodeDescriptor,
+  decodeDriverInfo,
+  decodeProfileList,
+  encodeListCommand,
+  encodeResultRequest,
+  openEthtool,
+  readDriverInfo,
+  readI40eDdpProfile,
+} from "./ethtool.ts";
+import { SystemError } from "./libc.ts";
+
+const DRVINFO = 3;
+const GEEPROM = 0xb;
+const SEEPROM = 0xc;
+const XXV710 = 0x158b;
+
+// The bytes that i40e and its firmware answer with, as i40e_nvm.c and the ethtool core make them: the result of a command
+// lies in a scratch of the driver, and asking for more of it than there is gives EIO.
+interface Firmware {
+  readonly driver?: string;
+  /** The command's result: descriptor and list. */
+  readonly result?: () => Uint8Array;
+  /** Called before each command; throws what the kernel refuses with. */
+  readonly before?: (command: number, count: number) => void;
+}
+
+interface Played {
+  readonly commands: number[];
+  readonly command: EthtoolCommand;
+}
+
+function play({
+  driver = "i40e",
+  result = () => answer(["GTPv1-C/U IPv4/IPv6 payload"]),
+  before = () => {},
+}: Firmware): Played {
+  const commands: number[] = [];
+  let scratch: Uint8Array = new Uint8Array(32);
+  return {
+    commands,
+    command(structure) {
+      const command = reader(structure).u32(0);
+      commands.push(command);
+      before(command, commands.filter((other) => other === command).length);
+      if (command === DRVINFO) return void writer(structure).raw(4, terminated(driver));
+      expect(reader(structure).u32(4)).toBe(XXV710 * 0x10000 + 0x0f00);
+      if (command === SEEPROM) return void (scratch = result());
+      const length = reader(structure).u32(12);
+      structure.set(scratch.subarray(0, length), 16);
+      if (length > scratch.length) throw new SystemError("ioctl", 5);
+    },
+  };
+}
+
+const descriptor = (shape: { flags?: number; opcode?: number; length?: number; status?: number } = {}): Uint8Array =>
+  writer(32, "little")
+    .u16(0, shape.flags ?? 0x1003)
+    .u16(2, shape.opcode ?? 0x0271)
+    .u16(4, shape.length ?? 4)
+    .u16(6, shape.status ?? 0).bytes;
+
+function answer(names: readonly string[], count = names.length): Uint8Array {
+  const list = writer(4 + 48 * names.length, "little").u32(0, count);
+  names.forEach((name, index) => list.u32(4 + 48 * index, 0x80000008).raw(4 + 48 * index + 16, terminated(name)));
+  return new Uint8Array([...descriptor({ length: list.bytes.length }), ...list.bytes]);
+}
+
+const pauses: number[] = [];
+const ask = (firmware: Played, device = XXV710): string | null =>
+  askI40eDdpProfile(firmware.command, device, (milliseconds) => void pauses.push(milliseconds));
+
+const troubleOf = (firmware: Played, device = XXV710): unknown => {
+  try {
+    return ask(firmware, device);
+  } catch (error) {
+    return error instanceof DdpError ? error.trouble : error;
+  }
+};
+
+const attempts = (played: Played): number => played.commands.filter((command) => command === SEEPROM).length;
+
+describe("the sequence", () => {
+  test("a loaded profile is told by name, after the driver was made sure of", () => {
+    const firmware = play({});
+    expect(ask(firmware)).toBe("GTPv1-C/U IPv4/IPv6 payload");
+    expect(firmware.commands).toEqual([DRVINFO, SEEPROM, GEEPROM, GEEPROM]);
+  });
+
+  test("no more is read than firmware wrote, so the ethtool core's EIO is not met", () => {
+    expect(ask(play({ result: () => answer(["Ecpri"]) }))).toBe("Ecpri");
+    expect(ask(play({ result: () => answer([]) }))).toBeNull();
+  });
+
+  test("firmware that claims its whole buffer is read up to sixteen profiles", () => {
+    const whole = new Uint8Array(32 + 0x500);
+    whole.set(answer(["L2TPv3"]));
+    whole.set(descriptor({ length: 0x500 }));
+    expect(ask(play({ result: () => whole }))).toBe("L2TPv3");
+  });
+
+  test("of several profiles the first is told", () => {
+    expect(ask(play({ result: () => answer(["first", "second"]) }))).toBe("first");
+  });
+
+  test("an empty list is no profile", () => {
+    expect(ask(play({ result: () => answer([]) }))).toBeNull();
+  });
+
+  test("nothing is sent to another driver, nor to devices without profiles", () => {
+    for (const driver of ["ice", "ixgbe", "mlx5_core", ""]) {
+      const firmware = play({ driver });
+      expect(troubleOf(firmware)).toBe("unsupported");
+      expect(firmware.commands).toEqual([DRVINFO]);
+    }
+    const x722 = play({});
+    expect(troubleOf(x722, 0x37d0)).toBe("unsupported");
+    expect(x722.commands).toEqual([DRVINFO]);
+  });
+
+  test.each([
+    ["nothing: the command timed out", new Uint8Array(32)],
+    ["another command's result", new Uint8Array([...descriptor({ opcode: 0x0701 })])],
+    ["a command under way", descriptor({ flags: 0x1000 })],
+    ["an error", descriptor({ flags: 0x1007 })],
+    ["a status", descriptor({ status: 0x0e })],
+    ["no list at all", descriptor({ length: 0 })],
+    ["more profiles than there can be", answer(["x"], 17)],
+    ["a count without a profile", answer([], 1)],
+    ["a profile without a name", answer([""])],
+  ] as const)("%s is unknown after four attempts, never no profile", (_what, result) => {
+    const firmware = play({ result: () => result });
+    expect(troubleOf(firmware)).toBe("unknown");
+    expect(attempts(firmware)).toBe(4);
+  });
+
+  test("a scratch that someone else used between the reads is read again", () => {
+    let scratches = 0;
+    const firmware = play({ result: () => (++scratches === 1 ? descriptor({ opcode: 0x0701 }) : answer(["GTP"])) });
+    expect(ask(firmware)).toBe("GTP");
+    expect(attempts(firmware)).toBe(2);
+  });
+
+  test("a scratch that someone else used between the two reads is noticed", () => {
+    let reads = 0;
+    const firmware = play({});
+    const command: EthtoolCommand = (structure) => {
+      firmware.command(structure);
+      if (reader(structure).u32(0) === GEEPROM && ++reads === 2) structure.set(descriptor({ opcode: 0x0701 }), 16);
+    };
+    expect(askI40eDdpProfile(command, XXV710, () => {})).toBe("GTPv1-C/U IPv4/IPv6 payload");
+    expect(attempts(firmware)).toBe(2);
+  });
+
+  test.each([
+    [16, "busy", 4],
+    [3, "unknown", 4],
+    [5, "unknown", 4],
+    [1, "denied", 1],
+    [95, "unsupported", 1],
+    [22, "unsupported", 1],
+  ] as const)("errno %d is %s after %d attempts", (errno, trouble, tries) => {
+    const firmware = play({
+      before: (command) => {
+        if (command === SEEPROM) throw new SystemError("ioctl", errno);
+      },
+    });
+    expect(troubleOf(firmware)).toBe(trouble);
+    expect(attempts(firmware)).toBe(tries);
+  });
+
+  test("a busy adapter is waited for, a little longer each time", () => {
+    pauses.length = 0;
+    const firmware = play({
+      before: (command, count) => {
+        if (command === SEEPROM && count < 3) throw new SystemError("ioctl", 16);
+      },
+    });
+    expect(ask(firmware)).toBe("GTPv1-C/U IPv4/IPv6 payload");
+    expect(pauses).toEqual([50, 100]);
+  });
+
+  test("an interface that left is a system error, no trouble of the profile's", () => {
+    const firmware = play({
+      before: () => {
+        throw new SystemError("ioctl", 19);
+      },
+    });
+    expect(troubleOf(firmware)).toMatchObject({ name: "SystemError", code: "ENODEV" });
+  });
+});
+
+describe("the structures", () => {
+  test("the list command is the 1328 bytes that i40e takes", () => {
+    const bytes = encodeListCommand(XXV710);
+    expect(bytes.length).toBe(1328);
+    expect(bytes.subarray(0, 48).toHex()).toBe(`0c000000000f8b1500000000200500000010710200050000${"00".repeat(24)}`);
+    expect(bytes.subarray(48).every((byte) => byte === 0)).toBe(true);
+  });
+
+  test("a device id with its highest bit set makes no negative magic", () => {
+    expect(reader(encodeListCommand(0xf0a2)).u32(4)).toBe(0xf0a20f00);
+  });
+
+  test("a result is asked for by its length", () => {
+    const bytes = encodeResultRequest(XXV710, 32);
+    expect(bytes.length).toBe(48);
+    expect(bytes.subarray(0, 16).toHex()).toBe("0b000000000f8b150000000020000000");
+  });
+
+  test("every truncation of a result is unknown", () => {
+    const result = new Uint8Array([...encodeResultRequest(XXV710, 0), ...answer(["GTP"])]);
+    for (let length = 0; length < result.length; length++) {
+      expect(() => decodeProfileList(result.subarray(0, length))).toThrow(DdpError);
+    }
+    expect(decodeProfileList(result)).toBe("GTP");
+    expect(decodeDescriptor(result)).toBe(52);
+  });
+
+  test("driver information is read from its fixed places", () => {
+    const bytes = writer(196)
+      .raw(4, terminated("i40e"))
+      .raw(36, terminated("6.12.117"))
+      .raw(68, terminated("9.50 0x8000f25e 1.3682.0"))
+      .raw(100, terminated("0000:3b:00.0")).bytes;
+    expect(decodeDriverInfo(bytes)).toEqual({
+      driver: "i40e",
+      version: "6.12.117",
+      firmwareVersion: "9.50 0x8000f25e 1.3682.0",
+      bus: "0000:3b:00.0",
+    });
+  });
+});
+
+describe("on this kernel", () => {
+  const other = Object.keys(networkInterfaces()).find((name) => name !== "lo" && /^(eth|en)/.test(name));
+  test.skipIf(other === undefined)("an Ethernet driver tells its name (needs an eth* or en* interface)", () => {
+    expect(readDriverInfo(other!).driver).not.toBe("");
+  });
+
+  test.skipIf(other === undefined)("firmware of another driver is left alone (needs an eth* or en* interface)", () => {
+    expect(() => readI40eDdpProfile(other!, XXV710)).toThrow(expect.objectContaining({ trouble: "unsupported" }));
+  });
+
+  test("an interface that is not there is ENODEV, and a name too long is no interface's", () => {
+    expect(() => readDriverInfo("nosuchif")).toThrow(expect.objectContaining({ code: "ENODEV" }));
+    expect(() => openEthtool("a-name-of-16-chr")).toThrow(RangeError);
+  });
+});

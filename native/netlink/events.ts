@@ -171,6 +171,7 @@ function watchSource(source: Source, on: KernelEvents, receiveBuffer: number): {
   let retry: ReturnType<typeof setTimeout> | null = null;
 
   const hear = (datagram: Uint8Array, fd: number): void => {
+    if (closed) return;
     let meaning: Meaning;
     try {
       meaning = source.meaning(datagram, fd);
@@ -196,8 +197,9 @@ function watchSource(source: Source, on: KernelEvents, receiveBuffer: number): {
         if (closed) opened.terminate();
       },
       (error: unknown) => {
+        // What Bun refuses to watch it leaves open.
         libc.close(fd);
-        reopen(reasonOf(error));
+        reopenLater(reasonOf(error));
       },
     );
   };
@@ -209,10 +211,13 @@ function watchSource(source: Source, on: KernelEvents, receiveBuffer: number): {
     try {
       start();
     } catch {
-      retry = setTimeout(() => reopen(reason), REOPEN_AFTER_MILLISECONDS);
-      return;
+      return reopenLater(reason);
     }
     on.lost(`${source.name}: ${reason}`);
+  };
+
+  const reopenLater = (reason: string): void => {
+    if (!closed) retry = setTimeout(reopen, REOPEN_AFTER_MILLISECONDS, reason);
   };
 
   start();

@@ -148,7 +148,7 @@ export function decodeDevlinkDevice(attributes: Attributes): DevlinkDevice | nul
   return bus === null || device === null ? null : { bus, device };
 }
 
-/** The mode in an eswitch answer; null for one that we don't know (6.15's switchdev_inactive). */
+/** The mode in an eswitch answer; null for one that we don't know. */
 export function decodeEswitchMode(attributes: Attributes): EswitchMode | null {
   return eswitchModes[attributes.u16(DEVLINK_ATTR_ESWITCH_MODE) ?? -1] ?? null;
 }

@@ -17,7 +17,7 @@ const RDMA_NLDEV_ATTR_DEV_PROTOCOL = 67;
 export interface RdmaDevice {
   readonly index: number;
   readonly name: string;
-  /** "ib", "roce", "iw", "opa" or "usnic"; null before Linux 5.3. */
+  /** "ib", "roce", "iw", "opa" or "usnic"; null where the kernel does not tell. */
   readonly protocol: string | null;
 }
 

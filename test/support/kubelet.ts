@@ -1,0 +1,591 @@
+// What does a kubelet do with a device plugin? A double of the kubelet's device manager and plugin watcher, as of
+// Kubernetes 1.31 to 1.36, as far as a plugin can see them (pkg/kubelet/cm/devicemanager, pkg/kubelet/pluginmanager).
+
+import {
+  type ClientReadableStream,
+  credentials,
+  type sendUnaryData,
+  Server,
+  ServerCredentials,
+  type ServiceError,
+  status,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { existsSync, type FSWatcher, lstatSync, mkdirSync, readdirSync, rmSync, watch, writeFileSync } from "node:fs";
+import {
+  type AllocateRequest,
+  type AllocateResponse,
+  type ContainerAllocateResponse,
+  type Device,
+  DevicePluginClient,
+  type DevicePluginOptions,
+  type ListAndWatchResponse,
+  type RegisterRequest,
+  RegistrationService,
+} from "../../src/kubelet/api/deviceplugin.ts";
+import {
+  type PluginInfo,
+  RegistrationClient as WatcherClient,
+  type RegistrationStatusResponse,
+} from "../../src/kubelet/api/pluginregistration.ts";
+import { type PodResources, PodResourcesListerService } from "../../src/kubelet/api/podresources.ts";
+import { until } from "./until.ts";
+
+/** How the kubelet hears of plugins. A kubelet with a plugins_registry also takes Register calls. */
+export type RegistrationMode = "watcher" | "legacy";
+
+/** Something that happened at the kubelet, in its order. */
+export interface KubeletEvent {
+  readonly what:
+    | "Register"
+    | "GetInfo"
+    | "GetDevicePluginOptions"
+    | "ListAndWatch"
+    | "list"
+    | "stream ended"
+    | "NotifyRegistrationStatus"
+    | "socket removed"
+    | "registration failed"
+    | "Allocate";
+  /** The resource, or the socket's file name where the resource is not known yet. */
+  readonly of: string;
+  readonly told?: string;
+}
+
+/** A resource as the node's status shows it, and what the kubelet counted of it. */
+export interface ResourceView {
+  /** The devices of the last list, by id; all Unhealthy after the stream ended. */
+  readonly devices: ReadonlyMap<string, Device>;
+  readonly capacity: number;
+  readonly allocatable: number;
+  /** Whether its ListAndWatch stream is open. */
+  readonly connected: boolean;
+  /** Lists received, in all and those that said the same as the one before on the same stream. */
+  readonly lists: number;
+  readonly repeatedLists: number;
+  /** Register calls and GetInfo answers, successful or not. */
+  readonly registrations: number;
+  /** ListAndWatch calls. */
+  readonly streams: number;
+  /** What GetDevicePluginOptions answered last. */
+  readonly options: DevicePluginOptions | null;
+}
+
+/** What a container of a pod was given. */
+export interface Allocation {
+  readonly pod: string;
+  readonly container: string;
+  readonly resource: string;
+  readonly ids: readonly string[];
+  readonly answer: ContainerAllocateResponse;
+}
+
+interface Resource {
+  devices: Map<string, Device>;
+  endpoint: Endpoint | null;
+  lists: number;
+  repeatedLists: number;
+  registrations: number;
+  streams: number;
+  options: DevicePluginOptions | null;
+}
+
+/** A registered plugin: its connection and its one stream. */
+interface Endpoint {
+  readonly socket: string;
+  readonly client: DevicePluginClient;
+  stream: ClientReadableStream<ListAndWatchResponse> | null;
+  closed: boolean;
+}
+
+/** The kubelet's time limits and back-off, in milliseconds. */
+const limits = { getInfo: 1000, notify: 5000, dial: 10_000, firstRetry: 500 } as const;
+
+/** Only a fresh connection tells whether the socket at a path is served by the plugin of now. */
+const channelOptions = {
+  "grpc.default_authority": "localhost",
+  "grpc.enable_retries": 0,
+  "grpc.use_local_subchannel_pool": 1,
+} as const;
+
+/** IsExtendedResourceName (pkg/apis/core/v1/helper), in short. */
+const extendedResource =
+  /^(?!requests\.)(?!(?:.*\.)?kubernetes\.io\/)[a-z0-9]([-a-z0-9.]*[a-z0-9])?\/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+
+/** The kubelet's side of device plugins, below its root directory. */
+export class KubeletDouble {
+  readonly root: string;
+  readonly mode: RegistrationMode;
+  readonly events: KubeletEvent[] = [];
+  /** When true, ListAndWatch is not called after a registration until it is false again: kubelets can be minutes late. */
+  holdsStreams = false;
+  /** When set, Allocate must be answered within so many milliseconds; the kubelet itself sets no limit. */
+  readonly allocateLimit = 10_000;
+  readonly #resources = new Map<string, Resource>();
+  readonly #allocations: Allocation[] = [];
+  #registration: "accept" | "refuse" | "hang" = "accept";
+  #servers: Server[] = [];
+  #watcher: FSWatcher | null = null;
+  #running = false;
+  readonly #touched = new Set<string>();
+  /** The endpoint behind each socket in plugins_registry. */
+  readonly #bySocket = new Map<string, Endpoint>();
+  readonly #pending = new Map<string, Promise<void>>();
+  readonly #retries = new Set<Timer>();
+
+  /** `root` is the kubelet's root directory; its folders are made at start, plugins_registry in watcher mode only. */
+  constructor(root: string, mode: RegistrationMode) {
+    this.root = root;
+    this.mode = mode;
+  }
+
+  get devicePlugins(): string {
+    return `${this.root}/device-plugins`;
+  }
+
+  get registry(): string {
+    return `${this.root}/plugins_registry`;
+  }
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  /** What happens to registrations: "refuse" answers with an error, "hang" doesn't answer at all. */
+  get registration(): "accept" | "refuse" | "hang" {
+    return this.#registration;
+  }
+
+  set registration(kind: "accept" | "refuse" | "hang") {
+    const walk = this.#registration === "hang" && kind !== "hang";
+    this.#registration = kind;
+    if (walk && this.#watcher) this.#walk();
+  }
+
+  /** Starts as a kubelet does: wipes the sockets in device-plugins, serves, then walks plugins_registry and watches it. */
+  async start(): Promise<void> {
+    if (this.#running) throw new Error("the kubelet is running");
+    for (const folder of [this.devicePlugins, `${this.root}/pod-resources`]) mkdirSync(folder, { recursive: true });
+    if (this.mode === "watcher") mkdirSync(this.registry, { recursive: true });
+    for (const name of readdirSync(this.devicePlugins)) {
+      const path = `${this.devicePlugins}/${name}`;
+      if (isSocket(path)) rmSync(path);
+    }
+    this.#running = true;
+    await this.#serve(`${this.devicePlugins}/kubelet.sock`, RegistrationService, {
+      register: (call: { request: RegisterRequest }, callback: sendUnaryData<object>) => {
+        this.#register(call.request).then(
+          () => callback(null, {}),
+          (error: Error) => callback({ code: status.UNKNOWN, details: error.message }),
+        );
+      },
+    });
+    await this.#serve(`${this.root}/pod-resources/kubelet.sock`, PodResourcesListerService, {
+      list: (_: unknown, callback: sendUnaryData<object>) => callback(null, { podResources: this.podResources() }),
+      getAllocatableResources: (_: unknown, callback: sendUnaryData<object>) =>
+        callback(null, { devices: [], cpuIds: [], memory: [] }),
+      get: (_: unknown, callback: sendUnaryData<object>) => callback({ code: status.UNIMPLEMENTED }),
+    });
+    if (this.mode === "watcher") this.#watch();
+  }
+
+  /** Stops: connections end, its own sockets go, its memory of plugins is lost; what pods hold stays in the checkpoint. */
+  stop(): void {
+    this.#running = false;
+    this.#watcher?.close();
+    this.#watcher = null;
+    for (const timer of this.#retries) clearTimeout(timer);
+    this.#retries.clear();
+    for (const { endpoint } of this.#resources.values()) if (endpoint) close(endpoint);
+    for (const endpoint of this.#bySocket.values()) close(endpoint);
+    this.#bySocket.clear();
+    for (const resource of this.#resources.values()) {
+      resource.endpoint = null;
+      resource.devices = new Map();
+    }
+    for (const server of this.#servers) server.forceShutdown();
+    this.#servers = [];
+    for (const path of [`${this.devicePlugins}/kubelet.sock`, `${this.root}/pod-resources/kubelet.sock`]) {
+      rmSync(path, { force: true });
+    }
+  }
+
+  async restart(): Promise<void> {
+    this.stop();
+    await this.start();
+  }
+
+  /** A resource; one that was never registered is all zeros. */
+  resource(name: string): ResourceView {
+    const found = this.#resources.get(name) ?? newResource();
+    const healthy = [...found.devices.values()].filter(({ health }) => health === "Healthy");
+    const { devices, lists, repeatedLists, registrations, streams, options } = found;
+    return {
+      devices,
+      capacity: devices.size,
+      allocatable: healthy.length,
+      connected: found.endpoint?.stream != null,
+      lists,
+      repeatedLists,
+      registrations,
+      streams,
+      options,
+    };
+  }
+
+  /** The resources that the kubelet knows, sorted. */
+  get resources(): readonly string[] {
+    return [...this.#resources.keys()].sort();
+  }
+
+  /** `status.allocatable` of the node, as far as plugins have to do with it. */
+  get allocatable(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.resources.map((name) => [name, this.resource(name).allocatable]));
+  }
+
+  /** The ids of a resource that are not allocated, in the order of the list. */
+  free(resource: string): string[] {
+    const held = new Set(this.#allocations.filter((each) => each.resource === resource).flatMap(({ ids }) => ids));
+    return [...this.resource(resource).devices.values()]
+      .filter(({ ID, health }) => health === "Healthy" && !held.has(ID))
+      .map(({ ID }) => ID);
+  }
+
+  get allocations(): readonly Allocation[] {
+    return this.#allocations;
+  }
+
+  /** Five minutes without a new registration: resources whose stream ended are no longer part of the capacity. */
+  endOfGrace(): void {
+    for (const resource of this.#resources.values()) if (!resource.endpoint) resource.devices = new Map();
+  }
+
+  /**
+   * Admits a pod with one container that asks for so many devices, or for these.
+   *
+   * Rejects as the kubelet does when there are too few, and with the plugin's status when Allocate is refused.
+   */
+  async allocate(
+    resource: string,
+    wanted: number | readonly string[],
+    { pod = `pod-${this.#allocations.length}`, container = "main" } = {},
+  ): Promise<ContainerAllocateResponse> {
+    const found = this.#resources.get(resource);
+    if (!found || !found.endpoint) throw new Error(`cannot allocate unregistered device ${resource}`);
+    const free = this.free(resource);
+    const count = typeof wanted === "number" ? wanted : wanted.length;
+    if (this.resource(resource).allocatable === 0) throw new Error(`no healthy devices present; cannot allocate`);
+    const ids = typeof wanted === "number" ? free.slice(0, wanted) : wanted;
+    if (ids.length < count || ids.some((id) => !free.includes(id))) {
+      throw new Error(`requested number of devices unavailable for ${resource}: ${count} of ${free.join()}`);
+    }
+    const { containerResponses } = await this.callAllocate(resource, [ids]);
+    const [answer, ...others] = containerResponses;
+    if (!answer || others.length > 0) throw new Error(`got ${containerResponses.length} container responses, not 1`);
+    this.#allocations.push({ pod, container, resource, ids, answer });
+    this.#checkpoint();
+    return answer;
+  }
+
+  /** Calls Allocate with any ids, one list a container, as no kubelet would; notes nothing. */
+  callAllocate(resource: string, containers: readonly (readonly string[])[]): Promise<AllocateResponse> {
+    const endpoint = this.#resources.get(resource)?.endpoint;
+    if (!endpoint) throw new Error(`${resource} is not registered`);
+    this.#note("Allocate", resource, containers.map((ids) => ids.join()).join(" "));
+    const request: AllocateRequest = { containerRequests: containers.map((ids) => ({ devicesIds: [...ids] })) };
+    return answerOf((done) => endpoint.client.allocate(request, within(this.allocateLimit), done));
+  }
+
+  /** The pod is gone: its devices are free again. */
+  release(pod: string): void {
+    const others = this.#allocations.filter((each) => each.pod !== pod);
+    this.#allocations.splice(0, this.#allocations.length, ...others);
+    this.#checkpoint();
+  }
+
+  /** Waits for a condition on what this kubelet saw. */
+  waitFor(condition: (kubelet: this) => boolean, what: string, within?: number): Promise<void> {
+    return until(what, () => condition(this), {
+      ...(within !== undefined && { within }),
+      found: () => `${JSON.stringify(this.allocatable)} after\n  ${this.story()}`,
+    });
+  }
+
+  /** Waits until the resource has so many allocatable devices. */
+  waitForAllocatable(resource: string, count: number, within?: number): Promise<void> {
+    return this.waitFor(
+      () => this.resource(resource).connected && this.resource(resource).allocatable === count,
+      `${resource} has ${count} allocatable devices`,
+      within,
+    );
+  }
+
+  /** What happened, one event a line. */
+  story(): string {
+    return this.events
+      .map(({ what, of, told }) => `${what} ${of}${told === undefined ? "" : `: ${told}`}`)
+      .join("\n  ");
+  }
+
+  /** How often something happened, of one resource or of all. */
+  count(what: KubeletEvent["what"], of?: string): number {
+    return this.events.filter((event) => event.what === what && (of === undefined || event.of === of)).length;
+  }
+
+  /** The answer of pod-resources List (KEP-606). */
+  podResources(): PodResources[] {
+    const pods = Map.groupBy(this.#allocations, ({ pod }) => pod);
+    return [...pods].map(([name, inPod]) => ({
+      name,
+      namespace: "default",
+      containers: [...Map.groupBy(inPod, ({ container }) => container)].map(([container, held]) => ({
+        name: container,
+        devices: held.map(({ resource, ids }) => ({
+          resourceName: resource,
+          deviceIds: [...ids],
+          topology: undefined,
+        })),
+        cpuIds: [],
+        memory: [],
+        dynamicResources: [],
+      })),
+      cpuIds: [],
+      memory: [],
+    })) as unknown as PodResources[];
+  }
+
+  #note(what: KubeletEvent["what"], of: string, told?: string): void {
+    this.events.push(told === undefined ? { what, of } : { what, of, told });
+  }
+
+  async #serve(socket: string, service: never | object, handlers: object): Promise<void> {
+    rmSync(socket, { force: true });
+    const server = new Server();
+    server.addService(service as never, handlers as UntypedServiceImplementation);
+    await new Promise<void>((resolve, reject) =>
+      server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) =>
+        error ? reject(error) : resolve(),
+      ),
+    );
+    this.#servers.push(server);
+  }
+
+  /** v1beta1.Registration/Register: answered only after the plugin was connected to. */
+  async #register({ version, endpoint, resourceName }: RegisterRequest): Promise<void> {
+    this.#note("Register", resourceName, endpoint);
+    this.#known(resourceName).registrations++;
+    if (this.#registration === "hang") return new Promise<never>(() => {});
+    if (this.#registration === "refuse") throw new Error("the kubelet refuses registrations");
+    if (version !== "v1beta1") throw new Error(`requested API version ${version} is not supported by kubelet`);
+    if (!extendedResource.test(resourceName)) throw new Error(`the resourceName ${resourceName} is invalid`);
+    await this.#connect(resourceName, `${this.devicePlugins}/${endpoint}`);
+  }
+
+  #watch(): void {
+    this.#watcher = watch(this.registry, (event, name) => {
+      if (event !== "rename" || typeof name !== "string") return;
+      if (this.#touched.size === 0) setImmediate(() => this.#settle());
+      this.#touched.add(name);
+    });
+    this.#walk();
+  }
+
+  #walk(): void {
+    for (const name of readdirSync(this.registry)) this.#created(`${this.registry}/${name}`);
+  }
+
+  /** A burst of events on one name counts once, as a creation when there is a socket after it. */
+  #settle(): void {
+    const names = [...this.#touched];
+    this.#touched.clear();
+    if (!this.#watcher) return;
+    for (const name of names) {
+      const path = `${this.registry}/${name}`;
+      if (existsSync(path)) this.#created(path);
+      else this.#removed(path);
+    }
+  }
+
+  #created(path: string): void {
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    if (name.startsWith(".") || !isSocket(path) || this.#registration === "hang") return;
+    this.#inTurn(path, () => this.#registerSocket(path, limits.firstRetry));
+  }
+
+  #removed(path: string): void {
+    this.#inTurn(path, async () => {
+      const endpoint = this.#bySocket.get(path);
+      if (!endpoint) return;
+      this.#note("socket removed", path.slice(path.lastIndexOf("/") + 1));
+      this.#bySocket.delete(path);
+      this.#disconnected(endpoint);
+    });
+  }
+
+  /** What concerns one socket is done one after the other, as the reconciler does. */
+  #inTurn(path: string, action: () => Promise<void>): void {
+    const turn = (this.#pending.get(path) ?? Promise.resolve()).then(action);
+    this.#pending.set(path, turn);
+  }
+
+  /** A socket in plugins_registry, as the reconciler registers it; failures are tried again with back-off. */
+  async #registerSocket(path: string, retry: number): Promise<void> {
+    if (!this.#running || !isSocket(path)) return;
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    const earlier = this.#bySocket.get(path);
+    if (earlier) {
+      this.#bySocket.delete(path);
+      this.#disconnected(earlier);
+    }
+    const client = new WatcherClient(`unix:${path}`, credentials.createInsecure(), channelOptions);
+    try {
+      const info = await answerOf<PluginInfo>((done) => client.getInfo({}, within(limits.getInfo), done));
+      this.#note("GetInfo", info.name, info.endpoint);
+      this.#known(info.name).registrations++;
+      const error = await this.#connectAnnounced(path, info).then(
+        () => null,
+        (reason: Error) => reason,
+      );
+      const told = { pluginRegistered: error === null, error: error?.message ?? "" };
+      this.#note("NotifyRegistrationStatus", info.name, error?.message ?? "registered");
+      await answerOf<RegistrationStatusResponse>((done) =>
+        client.notifyRegistrationStatus(told, within(limits.notify), done),
+      );
+      if (error) throw error;
+    } catch (error) {
+      if (!this.#running) return;
+      this.#note("registration failed", name, (error as Error).message);
+      const timer = setTimeout(() => {
+        this.#retries.delete(timer);
+        this.#inTurn(path, () => this.#registerSocket(path, retry * 2));
+      }, retry);
+      this.#retries.add(timer);
+    } finally {
+      client.close();
+    }
+  }
+
+  async #connectAnnounced(path: string, { type, name, endpoint, supportedVersions }: PluginInfo): Promise<void> {
+    if (this.#registration === "refuse") throw new Error("the kubelet refuses registrations");
+    if (type !== "DevicePlugin") throw new Error(`no handler registered for plugin type ${type} at socket ${path}`);
+    if (!supportedVersions.includes("v1beta1")) throw new Error(`v1beta1 is not among ${supportedVersions.join()}`);
+    if (!extendedResource.test(name)) throw new Error(`invalid name of device plugin socket: ${name}`);
+    this.#bySocket.set(path, await this.#connect(name, endpoint === "" ? path : endpoint));
+  }
+
+  /** Dials the plugin, asks for its options, then opens its one stream; the newest registration of a resource wins. */
+  async #connect(name: string, socket: string): Promise<Endpoint> {
+    const client = new DevicePluginClient(`unix:${socket}`, credentials.createInsecure(), channelOptions);
+    const endpoint: Endpoint = { socket, client, stream: null, closed: false };
+    try {
+      await new Promise<void>((resolve, reject) =>
+        client.waitForReady(Date.now() + limits.dial, (error) => (error ? reject(error) : resolve())),
+      );
+      const options = await answerOf<DevicePluginOptions>((done) =>
+        client.getDevicePluginOptions({}, within(limits.dial), done),
+      );
+      this.#note("GetDevicePluginOptions", name);
+      const resource = this.#known(name);
+      resource.options = options;
+      resource.endpoint = endpoint;
+    } catch (error) {
+      close(endpoint);
+      throw error;
+    }
+    void this.#run(name, endpoint);
+    return endpoint;
+  }
+
+  async #run(name: string, endpoint: Endpoint): Promise<void> {
+    if (this.holdsStreams) await until("streams are opened", () => !this.holdsStreams, { within: 60_000 });
+    const resource = this.#known(name);
+    if (endpoint.closed) return;
+    let before: string | null = null;
+    resource.streams++;
+    this.#note("ListAndWatch", name);
+    const stream = endpoint.client.listAndWatch({});
+    endpoint.stream = stream;
+    stream.on("data", ({ devices }: ListAndWatchResponse) => {
+      if (resource.endpoint !== endpoint) return;
+      const said = JSON.stringify(devices);
+      resource.lists++;
+      if (said === before) resource.repeatedLists++;
+      before = said;
+      resource.devices = new Map(devices.map((device) => [device.ID, device]));
+      this.#note("list", name, `${devices.length} devices`);
+    });
+    const ended = (reason: string) => {
+      if (endpoint.closed) return;
+      this.#note("stream ended", name, reason);
+      this.#disconnected(endpoint);
+    };
+    stream.on("end", () => ended("by the plugin"));
+    stream.on("error", (error) => ended(error.message));
+  }
+
+  /** The stream is never opened again; the devices stay in the capacity, and none of them is healthy. */
+  #disconnected(endpoint: Endpoint): void {
+    close(endpoint);
+    for (const resource of this.#resources.values()) {
+      if (resource.endpoint !== endpoint) continue;
+      resource.endpoint = null;
+      resource.devices = new Map([...resource.devices].map(([id, each]) => [id, { ...each, health: "Unhealthy" }]));
+    }
+  }
+
+  #known(name: string): Resource {
+    const resource = this.#resources.get(name) ?? newResource();
+    this.#resources.set(name, resource);
+    return resource;
+  }
+
+  /** The checkpoint file, in which plugins can read what pods hold. */
+  #checkpoint(): void {
+    const entries = this.#allocations.map(({ pod, container, resource, ids }) => ({
+      PodUID: pod,
+      ContainerName: container,
+      ResourceName: resource,
+      DeviceIDs: { "-1": ids },
+      AllocResp: "",
+    }));
+    const registered = Object.fromEntries(
+      this.resources.map((name) => [name, [...this.resource(name).devices.keys()]] as const),
+    );
+    const data = { PodDeviceEntries: entries, RegisteredDevices: registered };
+    writeFileSync(`${this.devicePlugins}/kubelet_internal_checkpoint`, JSON.stringify({ Data: data, Checksum: 0 }));
+  }
+}
+
+const newResource = (): Resource => ({
+  devices: new Map(),
+  endpoint: null,
+  lists: 0,
+  repeatedLists: 0,
+  registrations: 0,
+  streams: 0,
+  options: null,
+});
+
+function close(endpoint: Endpoint): void {
+  endpoint.closed = true;
+  endpoint.stream?.cancel();
+  endpoint.stream = null;
+  endpoint.client.close();
+}
+
+function isSocket(path: string): boolean {
+  try {
+    return lstatSync(path).isSocket();
+  } catch {
+    return false;
+  }
+}
+
+/** A call's limit; the generated types know it only together with metadata. */
+const within = (milliseconds: number): never => ({ deadline: Date.now() + milliseconds }) as never;
+
+function answerOf<Answer>(call: (done: (error: ServiceError | null, answer: Answer) => void) => unknown) {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  call((error, answer) => (error ? reject(error) : resolve(answer)));
+  return promise;
+}

@@ -1,0 +1,466 @@
+import { describe, expect, test } from "bun:test";
+import { type Loaded, loadConfig, type LoadOptions } from "./load.ts";
+import { didYouMean, formatProblem } from "./problem.ts";
+
+const options: LoadOptions = { resourcePrefix: "intel.com", useCdi: false, socketNameLimit: 73 };
+const load = (config: unknown, more: Partial<LoadOptions> = {}): Loaded =>
+  loadConfig(typeof config === "string" ? config : JSON.stringify(config), { ...options, ...more });
+const entry = (fields: object = {}) => ({ resourceName: "a", selectors: [{}], ...fields });
+const list = (...entries: unknown[]) => ({ resourceList: entries });
+const loadEntry = (fields: object) => load(list(entry(fields)));
+const loadWanted = (wanted: unknown, fields: object = {}) => loadEntry({ selectors: [wanted], ...fields });
+const told = ({ problems }: Loaded) => problems.map(({ severity, path, message }) => `${severity} ${path}: ${message}`);
+const severities = ({ problems }: Loaded) => problems.map(({ severity }) => severity);
+
+describe("an ordinary file", () => {
+  test("gives a spec an entry, with the reference's defaults", () => {
+    const { specs, problems, skipped } = load(list({ resourceName: "sriov_net_A", selectors: { vendors: ["8086"] } }));
+    expect(problems).toEqual([]);
+    expect(skipped).toEqual([]);
+    expect(specs).toEqual([
+      {
+        resource: "intel.com/sriov_net_A",
+        prefix: "intel.com",
+        name: "sriov_net_A",
+        deviceType: "netDevice",
+        excludeTopology: false,
+        linkHealth: true,
+        iommufd: false,
+        selectors: [{ vendors: ["8086"] }],
+        additionalInfo: null,
+      },
+    ]);
+  });
+
+  test("may set every field of an entry", () => {
+    const fields = {
+      deviceType: "accelerator",
+      excludeTopology: true,
+      linkHealth: false,
+      iommufd: true,
+      additionalInfo: { "*": { token: "s3cr3t" } },
+    } as const;
+    const names = { resource: "openshift.io/a", prefix: "openshift.io", name: "a" };
+    expect(loadEntry({ ...fields, resourcePrefix: "openshift.io" }).specs).toEqual([
+      { ...fields, ...names, selectors: [{}] },
+    ]);
+  });
+
+  test("may use every selector of its device type", () => {
+    const wanted = {
+      vendors: ["8086"],
+      devices: ["1889"],
+      drivers: ["iavf"],
+      pciAddresses: ["0000:03:02.0"],
+      acpiIndexes: ["101"],
+      pfNames: ["ens1f0#0,2-7"],
+      rootDevices: ["0000:86:00.0"],
+      linkTypes: ["ether"],
+      ddpProfiles: ["GTP"],
+      pKeys: ["0x7fff"],
+      isRdma: true,
+      needVhostNet: true,
+    };
+    const { specs, problems } = loadWanted(wanted);
+    expect(problems).toEqual([]);
+    expect(specs?.[0]?.selectors).toEqual([
+      {
+        ...wanted,
+        pfNames: [
+          {
+            pf: "ens1f0",
+            ranges: [
+              [0, 0],
+              [2, 7],
+            ],
+          },
+        ],
+        rootDevices: [{ pf: "0000:86:00.0", ranges: null }],
+      },
+    ]);
+    expect(loadWanted({ vdpaType: "vhost" }).specs?.[0]?.selectors).toEqual([{ vdpaType: "vhost" }]);
+    expect(loadWanted({ auxTypes: ["sf"] }, { deviceType: "auxNetDevice" }).problems).toEqual([]);
+  });
+});
+
+describe("what Go's JSON reads, is read", () => {
+  test.each([
+    ["keys in any case", '{"RESOURCELIST":[{"ResourceName":"a","Selectors":[{"IsRdma":true,"PFNAMES":["x"]}]}]}'],
+    ["comments", '{/* pools */"resourceList":[ // one\n{"resourceName":"a","selectors":[{}]}]}'],
+    ["trailing commas", '{"resourceList":[{"resourceName":"a","selectors":[{},],},],}'],
+    ["a byte order mark", '\uFEFF{"resourceList":[{"resourceName":"a","selectors":[{}]}]}'],
+    ["line ends of Windows", '{\r\n"resourceList":[{"resourceName":"a",\r\n"selectors":[{}]}]}\r\n'],
+    [
+      "null for a default",
+      JSON.stringify(
+        list(entry({ deviceType: null, excludeTopology: null, resourcePrefix: null, additionalInfo: null })),
+      ),
+    ],
+    ["null for a selector", JSON.stringify(list(entry({ selectors: [{ vendors: null, isRdma: null }] })))],
+    ["an empty vdpaType", JSON.stringify(list(entry({ selectors: [{ vdpaType: "", isRdma: true }] })))],
+    [
+      "the operator's output",
+      '{"resourceList":[{"resourceName":"a","selectors":{"vendors":["8086"],"IsRdma":true,"needVhostNet":true},"SelectorObjs":null}]}',
+    ],
+    [
+      "the operator's output inside a selector",
+      JSON.stringify(list(entry({ SelectorObj: null, selectors: [{ SelectorObjs: [] }] }))),
+    ],
+  ])("%s", (_, text) => {
+    const { specs, problems } = load(text);
+    expect(problems).toEqual([]);
+    expect(specs?.map(({ resource }) => resource)).toEqual(["intel.com/a"]);
+  });
+
+  test.todo.each([
+    ["an empty deviceType for netDevice", { deviceType: "" }],
+    ["an empty prefix for the command line's", { resourcePrefix: "" }],
+    ["null in additionalInfo for an empty text", { additionalInfo: { "*": { a: null } } }],
+    ["null in additionalInfo for an empty object", { additionalInfo: { "*": null } }],
+  ])("%s", (_, fields) => {
+    expect(loadEntry(fields).specs?.[0]).toMatchObject({ resource: "intel.com/a", deviceType: "netDevice" });
+  });
+
+  test("of a key that stands twice the last one counts, with a warning", () => {
+    const loaded = load(
+      '{"resourceList":[{"resourceName":"a","ResourceName":"b","selectors":[{"vendors":["1"],"vendors":["8086"]}]}]}',
+    );
+    expect(loaded.specs?.[0]).toMatchObject({ name: "b", selectors: [{ vendors: ["8086"] }] });
+    expect(severities(loaded)).toEqual(["warning", "warning"]);
+    expect(loaded.problems[0]?.message).toContain("given twice");
+  });
+
+  test.each([
+    ["null", "null"],
+    ["an object", "{}"],
+    ["a null list", '{"resourceList":null}'],
+    ["an empty list", '{"resourceList":[]}'],
+  ])("a file without pools is no mistake: %s", (_, text) => {
+    expect(load(text)).toEqual({ specs: [], problems: [], skipped: [] });
+  });
+
+  test("an unknown key of an entry or of the file is a warning, with what was probably meant", () => {
+    const loaded = load({ resourcelist2: 1, ...list(entry({ excludeTopolgy: true, comment: "x" })) });
+    expect(loaded.specs).toHaveLength(1);
+    expect(told(loaded)).toEqual([
+      'warning resourcelist2: unknown key, ignored; did you mean "resourceList"?',
+      'warning resourceList[0].excludeTopolgy: unknown key, ignored; did you mean "excludeTopology"?',
+      "warning resourceList[0].comment: unknown key, ignored",
+    ]);
+  });
+});
+
+describe("the whole file is refused for", () => {
+  test.each<[string, unknown, string, string]>([
+    ["an empty file", "", "", "not JSON"],
+    ["a file of blanks", " \n", "", "not JSON"],
+    ["no JSON", "resourceList: []", "", "not JSON"],
+    ["an unfinished object", '{"resourceList":[', "", "not JSON"],
+    ["characters after the object", '{"resourceList":[]} x', "", "not JSON"],
+    ["a second object", '{"resourceList":[]}{}', "", "not JSON"],
+    ["a list at the top", [], "", "found array"],
+    ["a text at the top", '"x"', "", "found string"],
+    ["a number for the list", { resourceList: 1 }, "resourceList", "expected a list, found number"],
+    ["a text as an entry", list("x"), "resourceList[0]", "expected an object, found string"],
+    ["a null entry", list(null), "resourceList[0]", "found null"],
+    ["a missing name", list({ selectors: [{}] }), "resourceList[0].resourceName", "missing"],
+    ["a null name", list(entry({ resourceName: null })), "resourceList[0].resourceName", "missing"],
+    ["a number as a name", list(entry({ resourceName: 7 })), "resourceList[0].resourceName", "expected a string"],
+    ["a text as a flag", list(entry({ excludeTopology: "true" })), "resourceList[0].excludeTopology", "true or false"],
+    ["a number as a flag", list(entry({ linkHealth: 1 })), "resourceList[0].linkHealth", "true or false"],
+    [
+      "a flat additionalInfo",
+      list(entry({ additionalInfo: { a: "b" } })),
+      "resourceList[0].additionalInfo.a",
+      "object of strings",
+    ],
+    [
+      "a number in additionalInfo",
+      list(entry({ additionalInfo: { "*": { a: 1 } } })),
+      "resourceList[0].additionalInfo.*.a",
+      "expected a string",
+    ],
+    [
+      "an unknown device type",
+      list(entry({ deviceType: "netdevice" })),
+      "resourceList[0].deviceType",
+      'found "netdevice"',
+    ],
+    ["missing selectors", list({ resourceName: "a" }), "resourceList[0].selectors", "missing"],
+    ["null selectors", list(entry({ selectors: null })), "resourceList[0].selectors", "missing"],
+    ["a null selector object", list(entry({ selectors: [null] })), "resourceList[0].selectors[0]", "found null"],
+    [
+      "isRdma together with vdpaType",
+      list(entry({ selectors: [{ isRdma: true, vdpaType: "vhost" }] })),
+      "resourceList[0].selectors[0]",
+      "can't be combined",
+    ],
+    [
+      "a full name that stands twice",
+      list(entry(), entry({ resourcePrefix: "intel.com" })),
+      "resourceList[1]",
+      "first in resourceList[0]",
+    ],
+  ])("%s", (_, config, path, message) => {
+    const loaded = load(config);
+    expect(loaded.specs).toBeNull();
+    expect(loaded.problems).toContainEqual(
+      expect.objectContaining({ severity: "error", path, message: expect.stringContaining(message) }),
+    );
+  });
+
+  test.each([
+    ["resourceName", "a.b"],
+    ["resourceName", "a/b"],
+    ["resourceName", ""],
+    ["resourceName", "../x"],
+    ["resourceName", "näh"],
+    ["resourceName", "_a"],
+    ["resourceName", "a-"],
+    ["resourceName", "a\n"],
+    ["resourceName", "a".repeat(64)],
+    ["resourcePrefix", "../x"],
+    ["resourcePrefix", "a/b"],
+    ["resourcePrefix", "Intel.com"],
+    ["resourcePrefix", "intel..com"],
+    ["resourcePrefix", "intel.com."],
+    ["resourcePrefix", "-intel.com"],
+    ["resourcePrefix", "intel_com"],
+    ["resourcePrefix", "kubernetes.io"],
+    ["resourcePrefix", "x.kubernetes.io"],
+    ["resourcePrefix", "requests.intel.com"],
+    ["resourcePrefix", "intel.com\n"],
+    ["resourcePrefix", "a".repeat(245)],
+  ])("%s %j, which Kubernetes or the file system could not take", (field, value) => {
+    const loaded = loadEntry({ [field]: value });
+    expect(loaded.specs).toBeNull();
+    expect(loaded.problems.map(({ path }) => path)).toEqual([`resourceList[0].${field}`]);
+  });
+
+  // The record's schema takes lists for records.
+  test.todo.each([[[]], [[{ a: "b" }]], [{ "*": [] }]])(
+    "%j as additionalInfo, which is no object of objects",
+    (additionalInfo) => {
+      expect(loadEntry({ additionalInfo }).specs).toBeNull();
+    },
+  );
+
+  test("a prefix on the command line that could not be taken", () => {
+    const loaded = load(list(entry({ resourcePrefix: "intel.com" })), { resourcePrefix: "../x" });
+    expect(loaded.specs).toBeNull();
+    expect(loaded.problems[0]?.message).toStartWith("--resource-prefix=../x: ");
+  });
+
+  test("a name that makes the socket's path too long", () => {
+    const fits = "a".repeat(63 - "intel.com".length);
+    const limit = "intel.com_".length + fits.length + ".sock".length;
+    expect(load(list(entry({ resourceName: fits })), { socketNameLimit: limit }).problems).toEqual([]);
+    expect(told(load(list(entry({ resourceName: fits })), { socketNameLimit: limit - 1 }))).toEqual([
+      expect.stringContaining("is too long"),
+    ]);
+  });
+
+  test("a prefix that the container runtime could not take, in CDI mode only", () => {
+    const config = list(entry({ resourcePrefix: "3com.com" }));
+    expect(load(config).problems).toEqual([]);
+    expect(told(load(config, { useCdi: true }))).toEqual([expect.stringContaining("CDI vendor")]);
+  });
+});
+
+describe("selectors", () => {
+  test.each([
+    [
+      { vendor: ["8086"] },
+      'resourceList[0].selectors[0].vendor: unknown selector: it would select everything; did you mean "vendors"?',
+    ],
+    [
+      { pfname: ["x"] },
+      'resourceList[0].selectors[0].pfname: unknown selector: it would select everything; did you mean "pfNames"?',
+    ],
+    [{ zzzzzz: 1 }, "resourceList[0].selectors[0].zzzzzz: unknown selector: it would select everything"],
+    [
+      { auxTypes: ["sf"] },
+      "resourceList[0].selectors[0].auxTypes: not a selector of netDevice; it would select everything",
+    ],
+  ])("%j is refused, since a typo there would select everything", (wanted, message) => {
+    const loaded = loadWanted(wanted);
+    expect(loaded.specs).toBeNull();
+    expect(told(loaded)).toEqual([`error ${message}`]);
+  });
+
+  test.each<[string, unknown, string]>([
+    ["an empty list", [], "resourceList[1].selectors"],
+    ["a text", "vendors", "resourceList[1].selectors"],
+    ["a list of texts", ["vendors"], "resourceList[1].selectors[0]"],
+    ["a text in place of a list", [{ vendors: "8086" }], "resourceList[1].selectors[0].vendors"],
+    ["a number in a list", [{ vendors: [8086] }], "resourceList[1].selectors[0].vendors[0]"],
+    ["a text in place of a flag", [{ isRdma: "true" }], "resourceList[1].selectors[0].isRdma"],
+    ["an unknown vdpaType", [{ vdpaType: "vhosts" }], "resourceList[1].selectors[0].vdpaType"],
+    ["a range that is none", [{ pfNames: ["ens1f0#a"] }], "resourceList[1].selectors[0].pfNames[0]"],
+    ["one wrong object of two", [{}, { vendors: 1 }], "resourceList[1].selectors[1].vendors"],
+  ])("%s costs that entry, and the others run", (_, selectors, path) => {
+    const loaded = load(list(entry(), entry({ resourceName: "b", selectors }), entry({ resourceName: "c" })));
+    expect(loaded.specs?.map(({ name }) => name)).toEqual(["a", "c"]);
+    expect(loaded.skipped).toEqual(["intel.com/b"]);
+    expect(loaded.problems.map(({ severity, path }) => ({ severity, path }))).toEqual([{ severity: "skip", path }]);
+  });
+
+  test.each([[{}], [{ auxTypes: [] }], [{ auxTypes: null }]])("%j of sub-functions needs auxTypes", (wanted) => {
+    const loaded = loadWanted(wanted, { deviceType: "auxNetDevice" });
+    expect(loaded.specs).toBeNull();
+    expect(told(loaded)).toEqual([expect.stringContaining('auxTypes: missing for auxNetDevice; write ["sf"]')]);
+  });
+
+  test("acpiIndexes of sub-functions have no effect, and that is told", () => {
+    const loaded = loadWanted({ auxTypes: ["sf"], acpiIndexes: ["1"] }, { deviceType: "auxNetDevice" });
+    expect(loaded.specs?.[0]?.selectors).toEqual([{ auxTypes: ["sf"] }]);
+    expect(told(loaded)).toEqual(["warning resourceList[0].selectors[0].acpiIndexes: has no effect for auxNetDevice"]);
+  });
+
+  test("values that can never match are doubted and run", () => {
+    const loaded = loadWanted({ vendors: ["0x8086"], linkTypes: ["ether", "infiniband"] });
+    expect(loaded.specs).toHaveLength(1);
+    expect(severities(loaded)).toEqual(["warning", "warning"]);
+  });
+
+  test("two names with one environment variable are doubted and run", () => {
+    const loaded = load(list(entry({ resourceName: "net_a" }), entry({ resourceName: "net_A" })));
+    expect(loaded.specs).toHaveLength(2);
+    expect(told(loaded)).toEqual([expect.stringContaining("PCIDEVICE_INTEL_COM_NET_A is also intel.com/net_a's")]);
+  });
+});
+
+describe("problems", () => {
+  test("are all told at once, in the order of the file, with line and column", () => {
+    const text = `{
+  "resourceList": [
+    { "resourceName": "a/b", "selectors": [{ "vendor": ["8086"] }] },
+    { "resourceName": "c",
+      "deviceType": "disk", "excludeTopology": 1 },
+  ],
+}`;
+    const { specs, problems } = load(text);
+    expect(specs).toBeNull();
+    expect(problems.map((problem) => formatProblem("f", problem).split(": ").slice(0, 3).join(" "))).toEqual([
+      "f:3:23 error resourceList[0].resourceName",
+      "f:3:46 error resourceList[0].selectors[0].vendor",
+      "f:4:5 error resourceList[1].selectors",
+      "f:5:21 error resourceList[1].deviceType",
+      "f:5:48 error resourceList[1].excludeTopology",
+    ]);
+  });
+
+  test("point at the value inside a list", () => {
+    expect(load('{"resourceList":[{"resourceName":"a",\n"selectors":[{"vendors":["8086", 1]}]}]}').problems).toEqual([
+      expect.objectContaining({ line: 2, column: 34 }),
+    ]);
+  });
+
+  test("of the syntax point at the place", () => {
+    expect(load('{\n  "resourceList": [}\n}').problems[0]).toMatchObject({ line: 2, column: 20, path: "" });
+  });
+
+  test("of an entry that is skipped say so", () => {
+    const [problem] = loadEntry({ selectors: [] }).problems;
+    expect(problem && formatProblem("/etc/x.json", problem)).toBe(
+      '/etc/x.json:1:50: error: entry skipped: resourceList[0].selectors: empty; for every device of this type write "selectors": [{}]',
+    );
+  });
+
+  test.todo("stay on one line whatever a key holds", () => {
+    const loaded = loadEntry({ "x\nforged line": 1, selectors: [{ "\u001b[31m\n": 1 }] });
+    for (const problem of loaded.problems) expect(formatProblem("f", problem)).not.toMatch(/\p{Cc}/u);
+  });
+
+  test.todo("of an empty file say how a file without pools is written", () => {
+    expect(load("").problems[0]?.message).toContain('{"resourceList": []}');
+  });
+
+  test("never tell what additionalInfo holds", () => {
+    const secret = "hunter2-s3cr3t";
+    const mistakes: unknown[] = [
+      { "*": { token: [secret] } },
+      { "*": { token: { deep: secret } } },
+      { "*": secret },
+      [secret],
+      secret,
+      { "*": { token: secret, other: 1 } },
+    ];
+    for (const additionalInfo of mistakes) {
+      const loaded = loadEntry({ additionalInfo, selectors: [{ vendors: 1 }], resourceName: "a/b" });
+      expect(loaded.problems.length).toBeGreaterThan(0);
+      expect(JSON.stringify(loaded.problems)).not.toContain(secret);
+    }
+    const broken = JSON.stringify(list(entry({ additionalInfo: { "*": { token: secret } } })));
+    for (let cut = 1; cut < broken.length; cut++) {
+      expect(JSON.stringify(load(broken.slice(0, cut)).problems)).not.toContain(secret);
+    }
+  });
+
+  test.each([
+    ["vendor", "vendors"],
+    ["Drvers", "drivers"],
+    ["rootDevice", "rootDevices"],
+    ["speed", null],
+    ["x".repeat(5000), null],
+  ])("name the key that %p was meant to be", (word, meant) => {
+    expect(didYouMean(word, ["vendors", "drivers", "rootDevices"])).toBe(meant);
+  });
+});
+
+describe("hostile files", () => {
+  const levels = [10, 100, 1000, 3000, 10_000, 30_000, 100_000];
+  test.each(levels)("%d nested lists never throw", (depth) => {
+    const deep = "[".repeat(depth) + "]".repeat(depth);
+    for (const text of [
+      deep,
+      `{"resourceList":${deep}}`,
+      `{"resourceList":[{"resourceName":"a","additionalInfo":${deep},"selectors":[{}]}]}`,
+      `{"resourceList":[{"resourceName":"a","selectors":[{"vendors":${deep}}]}]}`,
+      '{"a":'.repeat(depth) + "1" + "}".repeat(depth),
+    ]) {
+      expect(load(text).problems.length).toBeGreaterThan(0);
+    }
+  });
+
+  test("keys of Object's prototype are keys like any other", () => {
+    for (const key of ["__proto__", "constructor", "toString", "hasOwnProperty"]) {
+      expect(load(`{"resourceList":[{"resourceName":"a","selectors":[{"${key}":1}]}]}`).specs).toBeNull();
+      expect(load(`{"${key}":1,"resourceList":[]}`).specs).toEqual([]);
+      expect(load(`{"resourceList":[{"resourceName":"a","deviceType":"${key}","selectors":[{}]}]}`).specs).toBeNull();
+      const text = `{"resourceList":[{"resourceName":"a","selectors":[{}],"additionalInfo":{"*":{"${key}":"x"}}}]}`;
+      expect(load(text).specs).toHaveLength(1);
+    }
+  });
+
+  test("random mutations of a valid file never throw", () => {
+    const valid = JSON.stringify({
+      resourceList: [
+        entry({ additionalInfo: { "*": { a: "b" } }, excludeTopology: true, deviceType: "netDevice" }),
+        entry({ resourceName: "b", selectors: { pfNames: ["ens1f0#0,2-7"], isRdma: true, vdpaType: "" } }),
+        entry({
+          resourceName: "c",
+          deviceType: "auxNetDevice",
+          selectors: [{ auxTypes: ["sf"], linkTypes: ["ether"] }],
+        }),
+      ],
+    });
+    let seed = 20_260_101;
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+      return seed % below;
+    };
+    const pieces = ["null", "{}", "[]", '"', "\\", "1e999", "true", ",", ":", "\0", "\uD800", "/*", "//", "\n", '"x"'];
+    for (let round = 0; round < 3000; round++) {
+      let text = valid;
+      for (let edits = 1 + random(4); edits > 0; edits--) {
+        const at = random(text.length + 1);
+        const piece = random(3) === 0 ? "" : (pieces[random(pieces.length)] ?? "");
+        text = text.slice(0, at) + piece + text.slice(at + random(12));
+      }
+      const { specs, problems } = load(text);
+      expect(specs !== null || problems.some(({ severity }) => severity === "error")).toBe(true);
+      for (const problem of problems) expect(problem.line).toBeGreaterThan(0);
+    }
+  });
+});

@@ -4,7 +4,7 @@
 import { Server, ServerCredentials, status, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { DevicePluginService, type AllocateRequest, type AllocateResponse, type Device } from "./api/deviceplugin.ts";
-import { RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
+import { type PluginInfo, RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
 import { BackOff } from "./back-off.ts";
 import { StatusError, unary } from "./handlers.ts";
 import { ListStreams, type ListStream } from "./list-streams.ts";
@@ -35,8 +35,14 @@ interface Bound {
   readonly identity: string;
 }
 
-/** After how long without a stream it is tried again to be registered, in milliseconds: the first time, and at most. */
+/** After how long it is tried again when registering failed or the stream ended, in milliseconds: first, and at most. */
 const retry = { first: 1000, most: 30_000 } as const;
+
+/**
+ * How long a kubelet that was told of the socket may take to open the stream, in milliseconds: first, and at most. Its
+ * plugin manager looks once a second, and appearing anew while it registers would only make it begin again.
+ */
+const patience = { first: 10_000, most: 60_000 } as const;
 
 /** How long a server that is shut down may take before its connections are cut, in milliseconds. */
 const shutdownLimit = 1000;
@@ -48,6 +54,7 @@ export class PluginServer {
   readonly #path: string;
   readonly #streams: ListStreams;
   readonly #backOff = new BackOff(retry.first, retry.most);
+  readonly #patience = new BackOff(patience.first, patience.most);
   readonly #abort = new AbortController();
   #bound: Bound | null = null;
   #timer: Timer | null = null;
@@ -64,13 +71,14 @@ export class PluginServer {
     this.#streams = new ListStreams(options.devices, {
       opened: () => {
         this.#backOff.reset();
+        this.#patience.reset();
         this.#cancelRetry();
         options.events.info("the kubelet listens to the pool", { resource: options.resource });
       },
       closed: () => {
         if (this.#streams.size > 0 || this.#abort.signal.aborted) return;
         options.events.info("the kubelet stopped listening to the pool", { resource: options.resource });
-        this.#retryLater();
+        this.#retryLater(this.#backOff.wait());
       },
       stalled: () =>
         options.events.warn("a list was not taken in time; its stream is ended", { resource: options.resource }),
@@ -133,44 +141,50 @@ export class PluginServer {
     this.#again = false;
     this.#announcing = this.#announceOnce()
       .then(
-        () => {
+        (announced) => {
           this.#complaint = null;
+          return announced ? this.#patience.wait() : this.#backOff.wait();
         },
-        (error: unknown) => this.#complain(messageOf(error)),
+        (error: unknown) => {
+          this.#complain(messageOf(error));
+          return this.#backOff.wait();
+        },
       )
-      .finally(() => {
+      .then((wait) => {
         this.#announcing = null;
-        if (this.#abort.signal.aborted) return;
-        if (this.#again) void this.#announce();
-        else if (this.#streams.size === 0) this.#retryLater();
+        if (this.#abort.signal.aborted) return undefined;
+        if (this.#again) return this.#announce();
+        if (this.#streams.size === 0) this.#retryLater(wait);
+        return undefined;
       });
     return this.#announcing;
   }
 
-  async #announceOnce(): Promise<void> {
+  /** Tells the kubelet of the socket; false when there is no kubelet to be told, or another instance has told it. */
+  async #announceOnce(): Promise<boolean> {
     const { mode, paths, resource, socketName, events } = this.#options;
     if (!existsSync(this.#folder)) {
       events.debug("waiting for the kubelet's folder", { resource, folder: this.#folder });
-      return;
+      return false;
     }
     const inPlace = identityOf(this.#path);
     const wasOurs = this.#bound !== null && inPlace === this.#bound.identity;
     if (this.#bound && inPlace !== null && !wasOurs && (await isListening(this.#path))) {
       if (!this.#standingBy) events.info("another instance serves the pool; standing by", { resource });
       this.#standingBy = true;
-      return;
+      return false;
     }
     this.#standingBy = false;
     if (!wasOurs) await this.#bind();
-    if (this.#abort.signal.aborted) return;
+    if (this.#abort.signal.aborted) return false;
     if (mode === "watcher") {
       if (wasOurs && this.#streams.size === 0) reappear(this.#path, this.#folder);
-      return;
+      return true;
     }
     const kubelet = identityOf(paths.kubeletSocket);
     if (kubelet === null) {
       events.debug("waiting for the kubelet's socket", { resource, socket: paths.kubeletSocket });
-      return;
+      return false;
     }
     this.#announcedTo = kubelet;
     try {
@@ -180,12 +194,12 @@ export class PluginServer {
       throw error;
     }
     events.info("registered the pool with the kubelet", { resource });
+    return true;
   }
 
   /** Binds a new server under a hidden name and renames it into place; an earlier server is shut down. */
   async #bind(): Promise<void> {
     const earlier = this.#bound;
-    this.#bound = null;
     const server = this.#newServer();
     const hidden = hiddenName(this.#folder);
     await new Promise<void>((resolve, reject) =>
@@ -234,16 +248,7 @@ export class PluginServer {
     } as UntypedServiceImplementation);
     if (mode === "watcher") {
       server.addService(RegistrationService, {
-        getInfo: unary(
-          () => ({
-            type: "DevicePlugin",
-            name: resource,
-            endpoint: this.#path,
-            // As the reference: the kubelet needs v1beta1 among them.
-            supportedVersions: ["v1alpha1", "v1beta1"],
-          }),
-          failed("GetInfo"),
-        ),
+        getInfo: unary(() => this.#info(), failed("GetInfo")),
         notifyRegistrationStatus: unary(
           (request: RegistrationStatus) => this.#notified(request),
           failed("NotifyRegistrationStatus"),
@@ -253,23 +258,39 @@ export class PluginServer {
     return server;
   }
 
+  /** Tells who we are. A kubelet that asks is about to open the stream, and is given the time to. */
+  #info(): PluginInfo {
+    if (this.#streams.size === 0) {
+      this.#cancelRetry();
+      this.#retryLater(this.#patience.wait());
+    }
+    return {
+      type: "DevicePlugin",
+      name: this.#options.resource,
+      endpoint: this.#path,
+      // As the reference: the kubelet needs v1beta1 among them.
+      supportedVersions: ["v1alpha1", "v1beta1"],
+    };
+  }
+
   #notified({ pluginRegistered, error }: RegistrationStatus): Record<string, never> {
     const { events, resource } = this.#options;
     if (pluginRegistered) {
       events.info("registered the pool with the kubelet", { resource });
     } else {
       events.warn("the kubelet refused the pool; will try again", { resource, reason: error });
-      this.#retryLater();
+      this.#cancelRetry();
+      this.#retryLater(this.#backOff.wait());
     }
     return {};
   }
 
-  #retryLater(): void {
+  #retryLater(wait: number): void {
     if (this.#timer !== null || this.#abort.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
       if (this.#streams.size === 0) void this.#announce();
-    }, this.#backOff.wait());
+    }, wait);
   }
 
   #cancelRetry(): void {

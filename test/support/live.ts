@@ -1,0 +1,204 @@
+// What can happen to a node while the plugin runs? Changes of an unpacked tree, each with the event that the kernel would
+// send: links and routes stand in netlink.json, everything else is announced by touching the file "uevent".
+
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { basename } from "node:path";
+import type { Link, VfLinkState } from "../../native/netlink/route.ts";
+import type { KernelFacts } from "../../src/host/kernel.ts";
+import { type LinkStatePlan, linkStates, NodeBuilder, pciFolder, usage, vfAddress, type VfPlan } from "./node.ts";
+import { type Entry, formatKernelFacts, kernelFactsName, unpack } from "./tree.ts";
+
+export const readFacts = (root: string): KernelFacts =>
+  JSON.parse(readFileSync(`${root}/${kernelFactsName}`, "utf8")) as KernelFacts;
+
+/** Changes what netlink answers; a link event. */
+export function changeFacts(root: string, change: (facts: KernelFacts) => Partial<KernelFacts>): void {
+  const facts = readFacts(root);
+  writeFileSync(`${root}/.${kernelFactsName}`, formatKernelFacts({ ...facts, ...change(facts) }));
+  renameSync(`${root}/.${kernelFactsName}`, `${root}/${kernelFactsName}`);
+}
+
+/** A uevent: the functions are not what they were. */
+export function functionsChanged(root: string): void {
+  writeFileSync(`${root}/uevent`, `${performance.now()}\n`);
+}
+
+/** Changes a link: its state, or any of its facts. */
+export function setLink(root: string, name: string, change: LinkStatePlan | Partial<Link>): void {
+  const changed = typeof change === "string" ? linkStates[change] : change;
+  changeFacts(root, ({ links }) => {
+    if (!links.some((link) => link.name === name)) throw new Error(`no interface is named ${name}`);
+    return { links: links.map((link) => (link.name === name ? { ...link, ...changed } : link)) };
+  });
+}
+
+/** `ip link set PF vf INDEX state STATE`. */
+export function setVfLinkState(root: string, pf: string, index: number, state: VfLinkState): void {
+  const before = readFacts(root).links.find(({ name }) => name === pf)?.vfLinkStates;
+  setLink(root, pf, { vfLinkStates: { ...before, [index]: state } });
+}
+
+/** Default routes leave by these interfaces from now on. */
+export function setDefaultRoutes(root: string, names: readonly string[]): void {
+  changeFacts(root, ({ links }) => ({
+    defaultRouteExits: links.filter(({ name }) => names.includes(name)).map(({ index }) => index),
+  }));
+}
+
+/** A function leaves the node: `echo 1 > remove`, a surprise removal, or a VF when sriov_numvfs falls. */
+export function removeFunction(root: string, address: string): void {
+  unmake(root, address);
+  const physfn = linkName(`${root}/${pciFolder(address)}/physfn`);
+  if (physfn !== null) {
+    const pf = `${root}/${pciFolder(physfn)}`;
+    for (const name of readdirSync(pf)) {
+      if (name.startsWith("virtfn") && linkName(`${pf}/${name}`) === address) rmSync(`${pf}/${name}`);
+    }
+  }
+  rmSync(`${root}/sys/bus/pci/devices/${address}`);
+  rmSync(`${root}/${pciFolder(address)}`, { recursive: true });
+  changeFacts(root, ({ devlink, vdpa }) => ({
+    devlink: devlink.filter(({ device }) => device !== address),
+    vdpa: vdpa.filter(({ managementDevice }) => managementDevice !== address),
+  }));
+  functionsChanged(root);
+}
+
+/** A PF gets one more VF; gives its address. */
+export function addVf(root: string, pf: string, plan: Omit<VfPlan, "count"> = {}): string {
+  const folder = `${root}/${pciFolder(pf)}`;
+  const index = readdirSync(folder).filter((name) => name.startsWith("virtfn")).length;
+  const alike = `${root}/${pciFolder(vfAddress(pf, 0))}`;
+  const like = (name: string) => (existsSync(alike) ? readFileSync(`${alike}/${name}`, "utf8").trim() : null);
+  const pfLink = readFacts(root).links.find(({ parentDevice }) => parentDevice === pf);
+  const numaNode = Number(readFileSync(`${folder}/numa_node`, "utf8"));
+  const builder = new NodeBuilder(nextNumbers(root));
+  const address = builder.vf(
+    { driver: linkName(`${alike}/driver`), ...plan, pf, index, pfName: pfLink?.name ?? null },
+    {
+      vendor: (like("vendor") ?? "0x8086").slice(2),
+      product: (like("device") ?? "0x1889").slice(2),
+      pciClass: (like("class") ?? "0x020000").slice(2),
+      plan: { numaNode: numaNode < 0 ? null : numaNode, linkType: pfLink?.arphrd === 32 ? "infiniband" : "ether" },
+    },
+  );
+  place(root, builder);
+  functionsChanged(root);
+  return address;
+}
+
+/** Another driver is bound, or none; netdev, RDMA devices and nodes of the old one go. */
+export function rebind(root: string, address: string, driver: string | null): void {
+  unmake(root, address);
+  const self = pciFolder(address);
+  if (driver !== null) {
+    const builder = new NodeBuilder(nextNumbers(root));
+    const group = linkName(`${root}/${self}/iommu_group`) ?? "";
+    builder.bind(self, driver, group, false);
+    if (usage(driver) === "netdev") {
+      const name = `eth${builder.nextNumbers.interface}`;
+      builder.interface(self, name, { state: "disabled", linkType: "ether", parent: ["pci", address] });
+    }
+    place(root, builder);
+  }
+  functionsChanged(root);
+}
+
+/**
+ * A pod gets the device: its netdev leaves for the pod's network namespace, and with `rdma` its RDMA devices do too
+ * (`rdma system set netns exclusive`). The folders stay, and are empty. Gives a function that brings all back.
+ */
+export function moveNetdevAway(root: string, address: string, { rdma = false } = {}): () => void {
+  const self = `${root}/${pciFolder(address)}`;
+  const subsystems = ["net", ...(rdma ? ["infiniband", "infiniband_mad", "infiniband_verbs"] : [])];
+  const away = `${root}/away/${address}`;
+  for (const subsystem of subsystems.filter((name) => existsSync(`${self}/${name}`))) {
+    mkdirSync(away, { recursive: true });
+    renameSync(`${self}/${subsystem}`, `${away}/${subsystem}`);
+    mkdirSync(`${self}/${subsystem}`);
+  }
+  const gone = readFacts(root).links.filter(({ parentDevice }) => parentDevice === address);
+  changeFacts(root, ({ links }) => ({ links: links.filter(({ parentDevice }) => parentDevice !== address) }));
+  functionsChanged(root);
+  return () => {
+    for (const subsystem of readdirSync(away)) {
+      rmSync(`${self}/${subsystem}`, { recursive: true });
+      renameSync(`${away}/${subsystem}`, `${self}/${subsystem}`);
+    }
+    changeFacts(root, ({ links }) => ({ links: [...links, ...gone] }));
+    functionsChanged(root);
+  };
+}
+
+/** Writes what a builder made below an unpacked root. */
+function place(root: string, { entries, links, vdpa }: NodeBuilder): void {
+  unpack(
+    entries.filter((entry: Entry) => entry.kind === "file" || !existsSync(`${root}/${entry.path}`)),
+    root,
+  );
+  changeFacts(root, (facts) => ({ links: [...facts.links, ...links], vdpa: [...facts.vdpa, ...vdpa] }));
+}
+
+/** Takes away all that the function's driver made. */
+function unmake(root: string, address: string): void {
+  const self = `${root}/${pciFolder(address)}`;
+  const group = linkName(`${self}/iommu_group`);
+  const namesIn = (folder: string) => (existsSync(`${self}/${folder}`) ? readdirSync(`${self}/${folder}`) : []);
+  for (const name of namesIn("net")) rmSync(`${root}/sys/class/net/${name}`, { force: true });
+  for (const name of namesIn("uio")) rmSync(`${root}/dev/${name}`, { force: true });
+  for (const subsystem of ["infiniband_mad", "infiniband_verbs"]) {
+    for (const name of namesIn(subsystem)) {
+      rmSync(`${root}/dev/infiniband/${name}`, { force: true });
+      rmSync(`${root}/sys/class/${subsystem}/${name}`, { force: true });
+    }
+  }
+  if (namesIn("vfio-dev").length > 0) {
+    for (const name of [group, `noiommu-${group}`]) rmSync(`${root}/dev/vfio/${name}`, { force: true });
+  }
+  for (const name of ["driver", "net", "uio", "vfio-dev", "infiniband", "infiniband_mad", "infiniband_verbs"]) {
+    rmSync(`${self}/${name}`, { recursive: true, force: true });
+  }
+  changeFacts(root, ({ links }) => ({ links: links.filter(({ parentDevice }) => parentDevice !== address) }));
+}
+
+/** The first numbers that an unpacked tree has not used. */
+function nextNumbers(root: string): NodeBuilder["nextNumbers"] {
+  const after = (folder: string, prefix: string) =>
+    1 +
+    Math.max(
+      -1,
+      ...(existsSync(`${root}/${folder}`) ? readdirSync(`${root}/${folder}`) : [])
+        .filter((name) => name.startsWith(prefix))
+        .map((name) => Number(name.slice(prefix.length)))
+        .filter(Number.isInteger),
+    );
+  const { links } = readFacts(root);
+  const group = after("sys/kernel/iommu_groups", "");
+  return {
+    iommuGroup: group,
+    uio: after("dev", "uio"),
+    // A function has one entry in vfio-dev; no two functions share a group here.
+    vfio: group,
+    rdma: after("dev/infiniband", "uverbs"),
+    interface: 1 + Math.max(1, ...links.map(({ index }) => index)),
+    vdpa: after("sys/bus/vdpa/devices", "vdpa"),
+    aux: after("sys/bus/auxiliary/devices", "mlx5_core.sf."),
+  };
+}
+
+function linkName(path: string): string | null {
+  try {
+    return basename(readlinkSync(path));
+  } catch {
+    return null;
+  }
+}

@@ -101,6 +101,7 @@ closure() {
   local debs="$lab/debs"
   apt_ready
   rm -rf "$debs" && mkdir -p "$debs/partial"
+  apt_private install -s "$@" >/dev/null || skipped "Debian $suite's packages are not all to be had: $*"
   apt_private install -y --download-only -o Dir::Cache::archives="$debs" "$@"
   du -sh "$debs"
   unpack "$debs"/*.deb

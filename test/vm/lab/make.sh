@@ -9,6 +9,7 @@
 . "$here/packages.sh"
 . "$here/modules.sh"
 . "$here/base.sh"
+. "$here/image.sh"
 . "$here/node.sh"
 
 wanted=${1:-base}

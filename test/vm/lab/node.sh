@@ -1,0 +1,69 @@
+# The root disk of a Kubernetes node: the guest's root with containerd, runc and the genuine kubelet. Sourced by make.sh.
+# Result: $lab/node/node.ext4. The configuration of kubelet and containerd is the tests' (test/vm/guest/node.ts).
+
+kubelet_module="$here/../kubelet"
+
+kubelet_version() { awk '$1 == "require" && $2 == "k8s.io/kubernetes" {print $3}' "$kubelet_module/go.mod"; }
+
+make_kubelet() {
+  command -v go >/dev/null || skipped "kubelet is built from source, and there is no go"
+  (cd "$kubelet_module" &&
+    CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -buildvcs=false -trimpath -o "$out/kubelet" \
+      -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$version" k8s.io/kubernetes/cmd/kubelet)
+  "$out/kubelet" --version
+}
+
+make_pause() {
+  local chroot="$lab/kernel/build"
+  cp "$here/pause.c" "$chroot/work/"
+  chroot "$chroot" gcc -O2 -Wall -Werror -static -s -o /work/pause /work/pause.c
+  mv "$chroot/work/pause" "$out/"
+}
+
+make_node() {
+  local root="$out/root"
+  mkdir "$root"
+  cp -a "$lab/base/root/." "$root/"
+  node_programs "$root"
+  node_images "$root"
+  install -m 755 "$lab/kubelet/kubelet" "$root/usr/bin/kubelet"
+  mkdir -p "$root"/{payload,etc/containerd,etc/kubernetes/manifests,var/lib/kubelet,var/log,opt/cni/bin,etc/cni/net.d,etc/cdi}
+  printf 'root:x:0:0:root:/root:/bin/sh\n' >"$root/etc/passwd"
+  printf 'root:x:0:\n' >"$root/etc/group"
+  printf '127.0.0.1 localhost lab\n' >"$root/etc/hosts"
+  printf 'ID=lab\nNAME=lab\nPRETTY_NAME=lab\n' >"$root/etc/os-release" # cadvisor reads it
+  printf '11111111111111111111111111111111\n' >"$root/etc/machine-id"
+  : >"$root/etc/resolv.conf"
+  ln -s ../run "$root/var/run"
+  : >"$root/on-disk" # tells init that it has switched to the disk
+  truncate -s 1500M "$out/node.ext4"
+  tool mke2fs -q -t ext4 -O ^has_journal,^metadata_csum -E root_owner=0:0 -d "$root" "$out/node.ext4"
+  rm -rf "$root"
+}
+
+node_programs() {
+  local root=$1 lib="usr/lib/x86_64-linux-gnu" name files=()
+  for name in containerd containerd-shim-runc-v2 ctr runc mount umount; do
+    rm -f "$root/usr/sbin/$name" # busybox's
+    cp "$(readlink -f "$lab/tools/usr/bin/$name")" "$root/usr/bin/$name"
+    files+=("$root/usr/bin/$name")
+  done
+  cp "$lab/tools/usr/sbin/xtables-nft-multi" "$root/usr/bin/"
+  cp -r "$lab/tools/$lib/xtables" "$root/$lib/"
+  files+=("$root/usr/bin/xtables-nft-multi" "$root/$lib"/xtables/*.so)
+  for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+    ln -sf xtables-nft-multi "$root/usr/bin/$name"
+  done
+  cp -Ln $(libraries "${files[@]}") "$root/$lib/"
+}
+
+node_images() {
+  local root=$1 content="$out/image" applet
+  mkdir -p "$root/images" "$content/pause" "$content/busybox/bin"
+  cp "$lab/pause/pause" "$content/pause/pause"
+  image "$root/images/pause.tar" lab.local/pause:1 "$content/pause" /pause
+  cp "$lab/tools/usr/bin/busybox" "$content/busybox/bin/"
+  for applet in $("$content/busybox/bin/busybox" --list | grep -vx busybox); do ln -s busybox "$content/busybox/bin/$applet"; done
+  image "$root/images/busybox.tar" lab.local/busybox:1 "$content/busybox" /bin/sh
+  rm -rf "$content"
+}

@@ -1,0 +1,58 @@
+// The plugin in the guest: started on the live node with a config, beside the kubelet double.
+import { rmSync, writeFileSync } from "node:fs";
+import { KubeletDouble, type RegistrationMode } from "../../support/kubelet.ts";
+import { executable, type Program, start } from "./support.ts";
+
+export const kubeletRoot = "/var/lib/kubelet";
+export const deviceInfoFolder = "/var/run/k8s.cni.cncf.io/devinfo/dp";
+const configFile = "/etc/pcidp/config.json";
+
+/** An entry of resourceList; the prefix is test.io unless it says another. */
+export interface Entry {
+  readonly resourceName: string;
+  readonly [field: string]: unknown;
+}
+
+/** Writes the config that the plugin reads, in one rename as an editor does. */
+export function writeConfig(...resourceList: readonly Entry[]): void {
+  const text = JSON.stringify({ resourceList });
+  Bun.spawnSync(["/usr/bin/dash", "-c", "mkdir -p /etc/pcidp"]);
+  writeFileSync(`${configFile}.new`, text);
+  Bun.spawnSync(["/usr/bin/dash", "-c", `mv ${configFile}.new ${configFile}`]);
+}
+
+/** Starts the plugin; its log is kept among the results. */
+export const startPlugin = (...args: readonly string[]): Program =>
+  start("sriovdp", [executable, "--resource-prefix=test.io", "--log-level=10", ...args]);
+
+export interface Node {
+  readonly kubelet: KubeletDouble;
+  plugin: Program;
+  stop(): Promise<void>;
+}
+
+/** A kubelet double on an empty /var/lib/kubelet, and the plugin with this config. */
+export async function startNode(mode: RegistrationMode, ...entries: readonly Entry[]): Promise<Node> {
+  for (const folder of [kubeletRoot, deviceInfoFolder]) rmSync(folder, { recursive: true, force: true });
+  writeConfig(...entries);
+  const kubelet = new KubeletDouble(kubeletRoot, mode);
+  await kubelet.start();
+  const node: Node = {
+    kubelet,
+    plugin: startPlugin(),
+    stop: async () => {
+      if (node.plugin.running()) await node.plugin.stop();
+      kubelet.stop();
+    },
+  };
+  return node;
+}
+
+/** The ids in a resource's list, in its order. */
+export const idsOf = (kubelet: KubeletDouble, resource: string): string[] => [
+  ...kubelet.resource(resource).devices.keys(),
+];
+
+/** The ids in a resource's list that are Unhealthy. */
+export const unhealthyIn = (kubelet: KubeletDouble, resource: string): string[] =>
+  [...kubelet.resource(resource).devices.values()].filter(({ health }) => health !== "Healthy").map(({ ID }) => ID);

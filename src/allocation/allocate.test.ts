@@ -1,0 +1,308 @@
+import { describe, expect, test } from "bun:test";
+import { aCharDevice, aDevice, aPf, aSpec, aSubFunction, pciAddress, someHandles } from "../../test/support/device.ts";
+import type { Device } from "../host/device.ts";
+import type { Handles } from "../host/handles.ts";
+import type { Pool, PoolSpec } from "../pools/pool.ts";
+import type { Wanted } from "../pools/selectors.ts";
+import { allocate, refuseIds } from "./allocate.ts";
+import { stableJson, variableName } from "./environment.ts";
+
+const device = aDevice({ id: "0000:1a:03.4" });
+const other = aDevice({ id: "0000:1a:03.5" });
+
+/** One pool whose devices were all won by one wish. */
+const poolOf = (spec: PoolSpec, wanted: Wanted, ...devices: Device[]): Pool => ({
+  spec,
+  claims: new Map(devices.map((each) => [each.id, { device: each, wanted }])),
+  unhealthy: new Map(),
+});
+
+interface Case {
+  readonly wanted?: Wanted;
+  readonly spec?: Partial<PoolSpec>;
+  readonly device?: Device;
+  readonly handles?: Partial<Handles>;
+}
+
+function given({ wanted = {}, spec = {}, device: one = device, handles = {} }: Case) {
+  const pool = poolOf(aSpec({ prefix: "intel.com", name: "net", ...spec }), wanted, one);
+  const { answer } = allocate(pool, [one.id], new Map([[one.id, someHandles(handles)]]), false);
+  const info = JSON.parse(answer.envs["PCIDEVICE_INTEL_COM_NET_INFO"] ?? "null") as Record<string, object>;
+  const { generic, ...providers } = info[one.id] as Record<string, object>;
+  expect(generic).toEqual({ deviceID: one.id });
+  return {
+    providers,
+    nodes: answer.devices.map(({ hostPath, containerPath }) =>
+      hostPath === containerPath ? hostPath : `${hostPath} as ${containerPath}`,
+    ),
+  };
+}
+
+const vfio = (group: string | null, noIommu = false) => ({
+  group,
+  noIommu,
+  node: group === null ? null : aCharDevice(`/dev/vfio/${noIommu ? "noiommu-" : ""}${group}`),
+  cdev: null,
+});
+const rdma = {
+  names: ["mlx5_2", "mlx5_3"],
+  nodes: [
+    { kind: "issm", path: "/dev/infiniband/issm2" },
+    { kind: "umad", path: "/dev/infiniband/umad2" },
+    { kind: "uverbs", path: "/dev/infiniband/uverbs2" },
+    { kind: "rdma_cm", path: "/dev/infiniband/rdma_cm" },
+    { kind: "uverbs", path: "/dev/infiniband/uverbs3" },
+    { kind: "rdma_cm", path: "/dev/infiniband/rdma_cm" },
+  ],
+} as const;
+const capable = aDevice({ id: device.id, rdma: { names: rdma.names } });
+const vfioKeys = {
+  mount: "/dev/vfio/vfio",
+  "vfio-mount": "/dev/vfio/vfio",
+  "dev-mount": "/dev/vfio/206",
+  "vfio-dev-mount": "/dev/vfio/206",
+};
+
+describe("what a container is given", () => {
+  test.each<[string, Case, string[], Record<string, object>]>([
+    ["a device with a netdev", {}, [], {}],
+    ["a VFIO device", { handles: { vfio: vfio("206") } }, ["/dev/vfio/vfio", "/dev/vfio/206"], { vfio: vfioKeys }],
+    [
+      "a VFIO device in no-IOMMU mode",
+      { handles: { vfio: vfio("206", true) } },
+      ["/dev/vfio/vfio", "/dev/vfio/noiommu-206 as /dev/vfio/206"],
+      { vfio: vfioKeys },
+    ],
+    [
+      "a VFIO device without a group",
+      { handles: { vfio: vfio(null) } },
+      ["/dev/vfio/vfio"],
+      { vfio: { mount: "/dev/vfio/vfio", "vfio-mount": "/dev/vfio/vfio" } },
+    ],
+    [
+      "a VFIO device with its own node, where the pool asks for it",
+      {
+        spec: { iommufd: true },
+        handles: { iommufd: true, vfio: { ...vfio("206"), cdev: aCharDevice("/dev/vfio/devices/vfio3") } },
+      },
+      ["/dev/vfio/vfio", "/dev/vfio/206", "/dev/iommu", "/dev/vfio/devices/vfio3"],
+      { vfio: vfioKeys, iommufd: { mount: "/dev/iommu", "dev-mount": "/dev/vfio/devices/vfio3" } },
+    ],
+    [
+      "a VFIO device with its own node, where the pool does not ask for it",
+      { handles: { iommufd: true, vfio: { ...vfio("206"), cdev: aCharDevice("/dev/vfio/devices/vfio3") } } },
+      ["/dev/vfio/vfio", "/dev/vfio/206"],
+      { vfio: vfioKeys },
+    ],
+    [
+      "a UIO device at its first Allocate",
+      { handles: { uio: aCharDevice("/dev/uio7") } },
+      ["/dev/uio7"],
+      { uio: { mount: "/dev/uio7" } },
+    ],
+    [
+      "an RDMA device with two RDMA devices, of which the last counts per key",
+      { wanted: { isRdma: true }, device: capable, handles: { rdma } },
+      [
+        "/dev/infiniband/issm2",
+        "/dev/infiniband/umad2",
+        "/dev/infiniband/uverbs2",
+        "/dev/infiniband/rdma_cm",
+        "/dev/infiniband/uverbs3",
+      ],
+      {
+        rdma: {
+          issm: "/dev/infiniband/issm2",
+          umad: "/dev/infiniband/umad2",
+          uverbs: "/dev/infiniband/uverbs3",
+          rdma_cm: "/dev/infiniband/rdma_cm",
+          rdma_dev: "mlx5_2",
+        },
+      },
+    ],
+    [
+      "an RDMA device that is in a pod",
+      { wanted: { isRdma: true }, device: aDevice({ id: device.id, rdma: { names: [] } }) },
+      [],
+      { rdma: {} },
+    ],
+    ["an RDMA device of a pool that does not ask for RDMA", { device: capable, handles: { rdma } }, [], {}],
+    ["a device that is not RDMA capable", { wanted: { isRdma: true }, handles: { rdma } }, [], {}],
+    [
+      "a vhost vDPA device at its first Allocate",
+      {
+        wanted: { vdpaType: "vhost" },
+        handles: { vdpa: { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } },
+      },
+      ["/dev/vhost-vdpa-0"],
+      { vdpa: { mount: "/dev/vhost-vdpa-0" } },
+    ],
+    [
+      "a virtio vDPA device",
+      { wanted: { vdpaType: "virtio" }, handles: { vdpa: { name: "vdpa0", type: "virtio", node: null } } },
+      [],
+      { vdpa: {} },
+    ],
+    [
+      "a vDPA device of a pool that does not ask for vDPA",
+      {
+        wanted: { vdpaType: "" },
+        handles: { vdpa: { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } },
+      },
+      [],
+      {},
+    ],
+    [
+      "vhost-net where the node has it",
+      { wanted: { needVhostNet: true }, handles: { vhostNet: true } },
+      ["/dev/vhost-net", "/dev/net/tun"],
+      { vhost: { "net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun" } },
+    ],
+    ["vhost-net where the node has it not", { wanted: { needVhostNet: true } }, [], {}],
+    ["vhost-net where the pool does not ask for it", { handles: { vhostNet: true } }, [], {}],
+    [
+      "additionalInfo, the device's own over what all have",
+      { spec: { additionalInfo: { "*": { a: "1", b: "2" }, [device.id]: { b: "3" }, [other.id]: { c: "4" } } } },
+      [],
+      { extra: { a: "1", b: "3" }, extraInfo: { a: "1", b: "3" } },
+    ],
+    [
+      "additionalInfo that is of other devices",
+      { spec: { additionalInfo: { [other.id]: { c: "4" } } } },
+      [],
+      { extra: {}, extraInfo: {} },
+    ],
+    [
+      "additionalInfo of a sub-function by its own name, over its parent's",
+      {
+        device: aSubFunction({ id: "mlx5_core.sf.4", pci: pciAddress("0000:08:00.0") }),
+        spec: {
+          deviceType: "auxNetDevice",
+          additionalInfo: { "mlx5_core.sf.4": { a: "own" }, "0000:08:00.0": { a: "parent", b: "parent" } },
+        },
+      },
+      [],
+      { extra: { a: "own", b: "parent" }, extraInfo: { a: "own", b: "parent" } },
+    ],
+  ])("%s", (_, one, nodes, providers) => {
+    expect(given(one)).toEqual({ nodes, providers });
+  });
+
+  test("nodes stand in the order of the request, then of the providers, each once", () => {
+    const pool = poolOf(aSpec(), { needVhostNet: true, isRdma: true }, other, { ...capable, id: device.id });
+    const handles = new Map([
+      [device.id, someHandles({ vfio: vfio("2"), vhostNet: true, rdma })],
+      [other.id, someHandles({ vfio: vfio("1"), vhostNet: true })],
+    ]);
+    const { answer } = allocate(pool, [device.id, other.id], handles, false);
+    expect(answer.devices.map(({ hostPath }) => hostPath)).toEqual([
+      "/dev/vfio/vfio",
+      "/dev/vfio/2",
+      "/dev/infiniband/issm2",
+      "/dev/infiniband/umad2",
+      "/dev/infiniband/uverbs2",
+      "/dev/infiniband/rdma_cm",
+      "/dev/infiniband/uverbs3",
+      "/dev/vhost-net",
+      "/dev/net/tun",
+      "/dev/vfio/1",
+    ]);
+    expect(new Set(answer.devices.map(({ permissions }) => permissions))).toEqual(new Set(["rw"]));
+    expect({ mounts: answer.mounts, annotations: answer.annotations, cdi: answer.cdiDevices }).toEqual({
+      mounts: [],
+      annotations: {},
+      cdi: [],
+    });
+  });
+
+  test("in CDI mode devices are named to the runtime, those without nodes are not, and the environment is the same", () => {
+    const pool = poolOf(aSpec({ prefix: "intel.com", name: "net" }), {}, device, other);
+    const handles = new Map([
+      [device.id, someHandles({ vfio: vfio("206") })],
+      [other.id, someHandles()],
+    ]);
+    const ids = [other.id, device.id];
+    const { answer } = allocate(pool, ids, handles, true);
+    expect(answer.cdiDevices).toEqual([{ name: "intel.com/net-pci=0000:1a:03.4" }]);
+    expect(answer.devices).toEqual([]);
+    expect(answer.envs).toEqual(allocate(pool, ids, handles, false).answer.envs);
+  });
+
+  test("an id that was not looked up is an error of the program, never a device without nodes", () => {
+    expect(() => allocate(poolOf(aSpec(), {}, device), [device.id], new Map(), false)).toThrow("was not looked up");
+  });
+});
+
+describe("the environment", () => {
+  test("is, byte for byte, what programs parse in the wild", () => {
+    const spec = aSpec({ prefix: "openshift.io", name: "dpdk-nic_1" });
+    const pool = poolOf(spec, {}, device, other);
+    const handles = new Map([
+      [other.id, someHandles()],
+      [device.id, someHandles({ vfio: vfio("206") })],
+    ]);
+    expect(allocate(pool, [other.id, device.id], handles, false).answer.envs).toEqual({
+      "PCIDEVICE_OPENSHIFT_IO_DPDK-NIC_1": "0000:1a:03.5,0000:1a:03.4",
+      "PCIDEVICE_OPENSHIFT_IO_DPDK-NIC_1_INFO":
+        '{"0000:1a:03.4":{"generic":{"deviceID":"0000:1a:03.4"},"vfio":{"dev-mount":"/dev/vfio/206",' +
+        '"mount":"/dev/vfio/vfio","vfio-dev-mount":"/dev/vfio/206","vfio-mount":"/dev/vfio/vfio"}},' +
+        '"0000:1a:03.5":{"generic":{"deviceID":"0000:1a:03.5"}}}',
+    });
+  });
+
+  test.each([
+    ["intel.com/sriov_net_A", "PCIDEVICE_INTEL_COM_SRIOV_NET_A"],
+    ["nvidia.com/rail-1", "PCIDEVICE_NVIDIA_COM_RAIL-1"],
+    ["a-b.c.d/E", "PCIDEVICE_A-B_C_D_E"],
+  ])("of %s is called %s", (resource, name) => {
+    expect(variableName(resource)).toBe(name);
+  });
+
+  test.each([
+    ["keys are sorted at every level", { b: { z: "1", a: "2" }, a: "3" }, '{"a":"3","b":{"a":"2","z":"1"}}'],
+    ["upper case goes before lower", { a: "", B: "", "-": "", "*": "" }, '{"*":"","-":"","B":"","a":""}'],
+    ["numbers are sorted as text", { "10": "", "9": "", "1": "" }, '{"1":"","10":"","9":""}'],
+    ["keys are sorted by their UTF-8 bytes", { "\u{1F600}": "", "\uFF21": "" }, '{"\uFF21":"","\u{1F600}":""}'],
+    ["an empty provider is an empty object", { extra: {} }, '{"extra":{}}'],
+    ["markup is escaped", { "<&>": "<&>" }, '{"\\u003c\\u0026\\u003e":"\\u003c\\u0026\\u003e"}'],
+    ["line separators are escaped", { a: "\u2028\u2029" }, '{"a":"\\u2028\\u2029"}'],
+    ["everything else beyond ASCII stays as it is", { a: "größe 東京 😀" }, '{"a":"größe 東京 😀"}'],
+    ["quotes and control characters are escaped", { a: '"\\\n\t\u0001' }, '{"a":"\\"\\\\\\n\\t\\u0001"}'],
+    ["half a character becomes the replacement character", { a: "\uD800x" }, '{"a":"\uFFFDx"}'],
+  ] as [string, Parameters<typeof stableJson>[0], string][])("%s", (_, value, json) => {
+    expect(stableJson(value)).toBe(json);
+  });
+});
+
+describe("ids are refused", () => {
+  const pool = poolOf(aSpec({ prefix: "intel.com", name: "net" }), {}, device, other);
+
+  test("none of those that are in the pool", () => {
+    expect(refuseIds(pool, [other.id, device.id])).toBeNull();
+  });
+
+  test.each([
+    [[], "no device id was requested of intel.com/net"],
+    [["0000:00:00.0"], 'device "0000:00:00.0" is not in pool intel.com/net'],
+    [[device.id, "../../etc"], 'device "../../etc" is not in pool intel.com/net'],
+    [[device.id, device.id], 'device "0000:1a:03.4" was requested twice of intel.com/net'],
+    [["x\n".repeat(500)], "is not in pool"],
+  ])("%j", (ids, why) => {
+    const refusal = refuseIds(pool, ids);
+    expect(refusal).toContain(why);
+    expect(refusal?.length).toBeLessThan(300);
+    expect(refusal).not.toContain("\n");
+  });
+});
+
+test("device-info files come with the answer, in the order of the request", () => {
+  const pool = poolOf(aSpec({ prefix: "intel.com", name: "net" }), {}, device, other);
+  const handles = new Map([device, other].map(({ id }) => [id, someHandles()]));
+  const { files } = allocate(pool, [other.id, device.id], handles, false);
+  expect(files.map(({ name }) => name)).toEqual([
+    "intel.com-net-0000:1a:03.5-device.json",
+    "intel.com-net-0000:1a:03.4-device.json",
+  ]);
+  const accelerators = poolOf(aSpec({ deviceType: "accelerator" }), {}, aPf({ id: device.id }));
+  expect(allocate(accelerators, [device.id], handles, false).files).toEqual([]);
+});

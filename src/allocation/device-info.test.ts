@@ -1,0 +1,81 @@
+import { expect, test } from "bun:test";
+import { aCharDevice, aDevice, aSpec, aSubFunction, someHandles } from "../../test/support/device.ts";
+import type { Handles } from "../host/handles.ts";
+import type { Wanted } from "../pools/selectors.ts";
+import { deviceInfoFile, deviceInfoId, deviceInfoName } from "./device-info.ts";
+
+const spec = aSpec({ prefix: "openshift.io", name: "nic1" });
+const device = aDevice({ id: "0000:3b:02.1" });
+const content = (wanted: Wanted, handles: Partial<Handles>) =>
+  deviceInfoFile({ device, wanted }, someHandles(handles), spec)?.content;
+
+const vhost = { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } as const;
+const rdma = { names: ["mlx5_2", "mlx5_3"], nodes: [] };
+
+test.each<[string, Wanted, Partial<Handles>, string]>([
+  ["a PCI device", {}, {}, '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1"}}'],
+  [
+    "an RDMA device",
+    { isRdma: true },
+    { rdma },
+    '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1","rdma-device":"mlx5_2,mlx5_3"}}',
+  ],
+  [
+    "an RDMA device that is in a pod",
+    { isRdma: true },
+    {},
+    '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1"}}',
+  ],
+  [
+    "an RDMA device of a pool that does not ask for RDMA",
+    {},
+    { rdma },
+    '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1"}}',
+  ],
+  [
+    "a vhost vDPA device",
+    { vdpaType: "vhost" },
+    { vdpa: vhost },
+    '{"type":"vdpa","version":"1.1.0","vdpa":{"parent-device":"vdpa0","driver":"vhost","path":"/dev/vhost-vdpa-0","pci-address":"0000:3b:02.1"}}',
+  ],
+  [
+    "a virtio vDPA device",
+    { vdpaType: "virtio" },
+    { vdpa: { name: "vdpa0", type: "virtio", node: null } },
+    '{"type":"vdpa","version":"1.1.0","vdpa":{"parent-device":"vdpa0","driver":"virtio","pci-address":"0000:3b:02.1"}}',
+  ],
+  [
+    "a vDPA device of a pool that does not ask for vDPA",
+    { vdpaType: "" },
+    { vdpa: vhost },
+    '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1"}}',
+  ],
+])("the file of %s is, byte for byte, what multus reads", (_, wanted, handles, json) => {
+  expect(content(wanted, handles)).toBe(json);
+});
+
+test("the file is called after the resource and the device", () => {
+  expect(deviceInfoFile({ device, wanted: {} }, someHandles(), spec)?.name).toBe(
+    "openshift.io-nic1-0000:3b:02.1-device.json",
+  );
+  expect(deviceInfoName("a/b", "c/d")).toBe("a-b-c-d-device.json");
+});
+
+test.each(["accelerator", "auxNetDevice"] as const)("a pool of %s has no files", (deviceType) => {
+  const claim = { device: aSubFunction(), wanted: {} };
+  expect(deviceInfoFile(claim, someHandles(), { ...spec, deviceType })).toBeNull();
+});
+
+test.each([
+  ["intel.com-net-0000:3b:02.1-device.json", "0000:3b:02.1"],
+  ["intel.com-net-10000:3b:02.1-device.json", "10000:3b:02.1"],
+  ["intel.com-net-2-0000:3b:02.1-device.json", null],
+  ["intel.com-other-0000:3b:02.1-device.json", null],
+  ["intel.com-net-0000:3b:02.1-device.json.tmp", null],
+  [".intel.com-net-0000:3b:02.1-device.json", null],
+  ["intel.com-net--device.json", null],
+  ["intel.com-net-device.json", null],
+  ["", null],
+])("of a file %p the pool intel.com/net owns %p", (name, id) => {
+  expect(deviceInfoId("intel.com/net", name)).toBe(id);
+});

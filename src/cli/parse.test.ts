@@ -1,0 +1,196 @@
+import { describe, expect, test } from "bun:test";
+import { helpText } from "./help.ts";
+import { commands, type Option, options } from "./options.ts";
+import { parseCommandLine } from "./parse.ts";
+import { pathsOf } from "./paths.ts";
+
+const parse = (...args: string[]) => parseCommandLine(args);
+const given = (...args: string[]) => {
+  const line = parse(...args);
+  expect(line.problems).toEqual([]);
+  return Object.fromEntries([...line.given].map((name) => [name, line.options[name]]));
+};
+
+describe("options", () => {
+  test("have the reference's defaults", () => {
+    const line = parse();
+    expect(line).toMatchObject({ command: "run", operands: [], problems: [] });
+    expect(line.options).toMatchObject({
+      "config-file": "/etc/pcidp/config.json",
+      "resource-prefix": "intel.com",
+      "use-cdi": false,
+      "log-dir": null,
+    });
+  });
+
+  test.each([
+    [["-config-file", "/c"]],
+    [["--config-file", "/c"]],
+    [["-config-file=/c"]],
+    [["--config-file=/c"]],
+    [["", "--config-file", "/c", ""]],
+  ])("%j is the same as --config-file=/c", (args) => {
+    expect(given(...args)).toEqual({ "config-file": "/c" });
+  });
+
+  test.each([
+    [["-v", "10"], 10],
+    [["-v=3"], 3],
+    [["--v", "0"], 0],
+    [["--log-level=10"], 10],
+    [["-log-level", "7"], 7],
+  ])("%j sets the verbosity to %d", (args, level) => {
+    expect(given(...args)).toEqual({ "log-level": level });
+  });
+
+  test.each([
+    [["-use-cdi"], true],
+    [["--use-cdi"], true],
+    [["--use-cdi=true"], true],
+    [["--use-cdi=T"], true],
+    [["-use-cdi=1"], true],
+    [["--use-cdi=false"], false],
+    [["--use-cdi=0"], false],
+    [["--use-cdi=FALSE"], false],
+    [["--use-cdi", "--use-cdi=false"], false],
+  ])("%j sets use-cdi to %p", (args, value) => {
+    expect(given(...args)).toEqual({ "use-cdi": value });
+  });
+
+  test("a flag does not take the next argument", () => {
+    expect(given("--use-cdi", "-v", "3")).toEqual({ "use-cdi": true, "log-level": 3 });
+  });
+
+  test("the arguments of the reference's image are understood", () => {
+    expect(given("--log-dir=sriovdp", "--log-level=10", "--resource-prefix=nvidia.com", "--use-cdi")).toEqual({
+      "log-dir": "sriovdp",
+      "log-level": 10,
+      "resource-prefix": "nvidia.com",
+      "use-cdi": true,
+    });
+  });
+
+  test("the reference's logger's flags are understood", () => {
+    expect(
+      given(
+        "-logtostderr",
+        "-alsologtostderr=false",
+        "-stderrthreshold",
+        "ERROR",
+        "-log_dir",
+        "/var/log/x",
+        "-vmodule=server=2",
+        "-log_backtrace_at",
+        "x.go:1",
+      ),
+    ).toEqual({
+      logtostderr: true,
+      alsologtostderr: false,
+      stderrthreshold: "ERROR",
+      log_dir: "/var/log/x",
+      vmodule: "server=2",
+      log_backtrace_at: "x.go:1",
+    });
+  });
+
+  test("a value is not cut at a second =", () => {
+    expect(given("--config-file=/a=b=c")).toEqual({ "config-file": "/a=b=c" });
+  });
+
+  test.todo("an empty value is the same as none, as the reference's entrypoint takes it", () => {
+    for (const name of ["log-dir", "config-file", "resource-prefix"] as const) {
+      expect(parse(`--${name}=`).options[name]).toBe(options[name].default);
+    }
+  });
+
+  test("the last of several values counts", () => {
+    expect(given("-v", "1", "-v", "2")).toEqual({ "log-level": 2 });
+  });
+
+  test.each([
+    ["--resource-prefx=x", "unknown option --resource-prefx; did you mean --resource-prefix?"],
+    ["-usecdi", "unknown option -usecdi; did you mean --use-cdi?"],
+    ["--frobnicate", "unknown option --frobnicate"],
+    ["---v", "unknown option ---v; did you mean --v?"],
+    ["--config-file", "--config-file wants a value"],
+    ["--use-cdi=maybe", "--use-cdi=maybe: expected true or false"],
+    ["--use-cdi=", "--use-cdi=: expected true or false"],
+    ["-v=x", "--v=x: expected a number of at least 0"],
+    ["-v=", "--v=: expected a number of at least 0"],
+    ["-v=-1", "--v=-1: expected a number of at least 0"],
+    ["-v=NaN", "--v=NaN: expected a number of at least 0"],
+    ["-v=Infinity", "--v=Infinity: expected a number of at least 0"],
+    ["--resync-interval=0", "--resync-interval=0: expected a number of at least 1"],
+    ["frob", "unknown command frob"],
+    ["discovr", "unknown command discovr; did you mean discover?"],
+    ["toString", "unknown command toString"],
+  ])("%s is a problem: %s", (argument, problem) => {
+    expect(parse(argument).problems).toEqual([problem]);
+  });
+
+  test("all problems are found at once", () => {
+    expect(parse("--a", "-v=x", "frob").problems).toHaveLength(3);
+  });
+});
+
+describe("commands", () => {
+  test.each(Object.keys(commands))("%s is one", (command) => {
+    expect(parse("-v", "1", command)).toMatchObject({ command, problems: [] });
+  });
+
+  test("explain takes devices, also after --", () => {
+    expect(parse("explain", "0000:3b:02.1", "--json", "--", "-x")).toMatchObject({
+      command: "explain",
+      operands: ["0000:3b:02.1", "-x"],
+      problems: [],
+    });
+  });
+
+  test("others take nothing", () => {
+    expect(parse("discover", "0000:3b:02.1").problems).toEqual(['discover takes no "0000:3b:02.1"']);
+  });
+});
+
+describe("the help", () => {
+  const help = helpText();
+
+  test.each(Object.entries(options) as [string, Option][])("tells of --%s", (name, option) => {
+    const lines = help.split("\n").filter((line) => line.trimStart().startsWith(`--${name}`));
+    expect(lines).toHaveLength(1);
+    for (const alias of option.aliases ?? []) expect(lines[0]).toContain(`, -${alias}`);
+    expect(help).toContain(option.help);
+    if (typeof option.default === "string" || option.default === true) {
+      expect(help).toContain(`(default ${option.default})`);
+    }
+  });
+
+  test("tells of every command", () => {
+    for (const [name, text] of Object.entries(commands))
+      expect(help).toMatch(new RegExp(`^  ${name} +${text.slice(0, 9)}`, "m"));
+  });
+
+  test.todo("fits into 100 columns", () => {
+    expect(help.split("\n").filter((line) => line.length > 100)).toEqual([]);
+  });
+});
+
+describe("paths", () => {
+  const paths = (...args: string[]) => pathsOf(parse(...args));
+
+  test("are the node's own by default", () => {
+    expect(paths()).toEqual({ root: "", configFile: "/etc/pcidp/config.json", kubeletRoot: "/var/lib/kubelet" });
+  });
+
+  test("stand below the root, unless they were named", () => {
+    expect(paths("--root=/tree/")).toEqual({
+      root: "/tree",
+      configFile: "/tree/etc/pcidp/config.json",
+      kubeletRoot: "/tree/var/lib/kubelet",
+    });
+    expect(paths("--root=/tree", "--config-file=c.json", "--kubelet-root-dir=/k/")).toEqual({
+      root: "/tree",
+      configFile: "c.json",
+      kubeletRoot: "/k",
+    });
+  });
+});

@@ -212,7 +212,7 @@ export class NodeBuilder {
     const { driver = null, noIommu = false } = vf;
     const { numaNode = 0 } = plan;
     const self = this.function({ address, vendor, product, pciClass, driver, numaNode, noIommu, below: vf.pf });
-    this.add(link(`${self}/physfn`, `../${vf.pf}`), link(`${pciFolder(vf.pf)}/virtfn${vf.index}`, `../${address}`));
+    this.add(link(`${pciFolder(vf.pf)}/virtfn${vf.index}`, `../${address}`), link(`${self}/physfn`, `../${vf.pf}`));
     if (vf.vdpa) this.vdpaDevice(self, address, vf.vdpa);
     else if (usage(driver) === "netdev") {
       const name = `${vf.pfName ?? `vf${vf.pf.slice(5, 7)}`}v${vf.index}`;

@@ -40,7 +40,9 @@ export function host(name: string): Entry[] {
 
 /** The names of all fixtures. */
 export const hostNames = (): string[] =>
-  readdirSync(`${import.meta.dir}/../hosts`).flatMap((name) => (name.endsWith(".host") ? [name.slice(0, -5)] : []));
+  readdirSync(`${import.meta.dir}/../hosts`)
+    .flatMap((name) => (name.endsWith(".host") ? [name.slice(0, -5)] : []))
+    .sort();
 
 /** A running executable. */
 export class Plugin {

@@ -1,0 +1,127 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { lstatSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { kubeletPaths, longestSocketPath, socketFolder } from "./paths.ts";
+import { hiddenName, identityOf, isListening, reappear, removeIf } from "./socket-file.ts";
+
+let folder = "";
+const servers: Server[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(`${tmpdir()}/sdp-`);
+});
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const listen = (path: string) =>
+  new Promise<void>((resolve, reject) => {
+    const server = createServer((socket) => socket.destroy());
+    servers.push(server);
+    server.once("error", reject).listen(path, resolve);
+  });
+
+describe("a socket's identity", () => {
+  test("is its own after it was renamed into place", async () => {
+    await listen(`${folder}/.a`);
+    const identity = identityOf(`${folder}/.a`);
+    expect(identity).not.toBeNull();
+    renameSync(`${folder}/.a`, `${folder}/a.sock`);
+    expect(identityOf(`${folder}/a.sock`)).toBe(identity);
+    expect(identityOf(`${folder}/.a`)).toBeNull();
+  });
+
+  test("is not that of a link to it", async () => {
+    await listen(`${folder}/a.sock`);
+    symlinkSync("a.sock", `${folder}/link`);
+    expect(identityOf(`${folder}/link`)).not.toBe(identityOf(`${folder}/a.sock`));
+  });
+
+  test("is another's when both are there", async () => {
+    await listen(`${folder}/a.sock`);
+    await listen(`${folder}/b.sock`);
+    expect(identityOf(`${folder}/a.sock`)).not.toBe(identityOf(`${folder}/b.sock`));
+  });
+
+  test("is another's when ours was deleted while we hold it open", async () => {
+    await listen(`${folder}/a.sock`);
+    const ours = identityOf(`${folder}/a.sock`);
+    rmSync(`${folder}/a.sock`);
+    await listen(`${folder}/a.sock`);
+    expect(identityOf(`${folder}/a.sock`)).not.toBe(ours);
+  });
+
+  // File systems give the inode number of the deleted socket to the next one: a kubelet that came back looks the same.
+  test.todo("is another's when its process ended and a new one listens", async () => {
+    const seen = new Set<string | null>();
+    for (let round = 0; round < 20; round++) {
+      await listen(`${folder}/kubelet.sock`);
+      seen.add(identityOf(`${folder}/kubelet.sock`));
+      await new Promise((resolve) => servers.pop()?.close(resolve));
+      rmSync(`${folder}/kubelet.sock`, { force: true });
+    }
+    expect(seen.size).toBe(20);
+  });
+});
+
+describe("removing a socket", () => {
+  test("removes ours", async () => {
+    await listen(`${folder}/a.sock`);
+    removeIf(`${folder}/a.sock`, identityOf(`${folder}/a.sock`) ?? "");
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test("leaves the one that another instance put there", async () => {
+    await listen(`${folder}/a.sock`);
+    const ours = identityOf(`${folder}/a.sock`) ?? "";
+    await listen(`${folder}/.b`);
+    renameSync(`${folder}/.b`, `${folder}/a.sock`);
+    removeIf(`${folder}/a.sock`, ours);
+    expect(readdirSync(folder)).toEqual(["a.sock"]);
+    expect(await isListening(`${folder}/a.sock`)).toBe(true);
+  });
+
+  test("of a missing one does nothing", () => {
+    removeIf(`${folder}/a.sock`, "1/2");
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+test("a socket that reappears is the same one, and listens", async () => {
+  await listen(`${folder}/a.sock`);
+  const { ino } = lstatSync(`${folder}/a.sock`);
+  reappear(`${folder}/a.sock`, folder);
+  expect(readdirSync(folder)).toEqual(["a.sock"]);
+  expect(lstatSync(`${folder}/a.sock`).ino).toBe(ino);
+  expect(await isListening(`${folder}/a.sock`)).toBe(true);
+});
+
+test("a process listens, or does not", async () => {
+  await listen(`${folder}/a.sock`);
+  writeFileSync(`${folder}/file`, "");
+  expect(await isListening(`${folder}/a.sock`)).toBe(true);
+  expect(await isListening(`${folder}/missing`)).toBe(false);
+  expect(await isListening(`${folder}/file`)).toBe(false);
+});
+
+test("hidden names are skipped by the kubelet's watcher, differ, and are short", () => {
+  const names = Array.from({ length: 100 }, () => hiddenName("/f"));
+  for (const name of names) expect(name).toMatch(/^\/f\/\.[^/]{1,9}$/);
+  expect(new Set(names).size).toBe(100);
+});
+
+test("the kubelet's paths follow from its root directory", () => {
+  const paths = kubeletPaths("/var/lib/kubelet");
+  expect(socketFolder(paths, "watcher")).toBe("/var/lib/kubelet/plugins_registry");
+  expect(socketFolder(paths, "legacy")).toBe("/var/lib/kubelet/device-plugins");
+  expect(paths.kubeletSocket).toBe("/var/lib/kubelet/device-plugins/kubelet.sock");
+  expect(paths.checkpoint).toBe("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint");
+  expect(paths.podResources).toBe("/var/lib/kubelet/pod-resources/kubelet.sock");
+});
+
+test("a socket can be bound at a path of the longest length, and at none longer", async () => {
+  const name = (length: number) => `${folder}/${"a".repeat(length - folder.length - 1)}`;
+  await listen(name(longestSocketPath));
+  expect(identityOf(name(longestSocketPath))).not.toBeNull();
+});

@@ -69,6 +69,8 @@ export interface ResourceView {
   readonly streams: number;
   /** What GetDevicePluginOptions answered last. */
   readonly options: DevicePluginOptions | null;
+  /** What the plugin said last about itself: its Register call, or its GetInfo answer. */
+  readonly announced: RegisterRequest | PluginInfo | null;
 }
 
 /** What a container of a pod was given. */
@@ -88,6 +90,7 @@ interface Resource {
   registrations: number;
   streams: number;
   options: DevicePluginOptions | null;
+  announced: RegisterRequest | PluginInfo | null;
 }
 
 /** A registered plugin: its connection and its one stream. */
@@ -165,8 +168,9 @@ export class KubeletDouble {
   /** Starts as a kubelet does: wipes the sockets in device-plugins, serves, then walks plugins_registry and watches it. */
   async start(): Promise<void> {
     if (this.#running) throw new Error("the kubelet is running");
-    for (const folder of [this.devicePlugins, `${this.root}/pod-resources`]) mkdirSync(folder, { recursive: true });
+    // In the kubelet's order: the device manager makes its folder last.
     if (this.mode === "watcher") mkdirSync(this.registry, { recursive: true });
+    for (const folder of [`${this.root}/pod-resources`, this.devicePlugins]) mkdirSync(folder, { recursive: true });
     for (const name of readdirSync(this.devicePlugins)) {
       const path = `${this.devicePlugins}/${name}`;
       if (isSocket(path)) rmSync(path);
@@ -219,7 +223,7 @@ export class KubeletDouble {
   resource(name: string): ResourceView {
     const found = this.#resources.get(name) ?? newResource();
     const healthy = [...found.devices.values()].filter(({ health }) => health === "Healthy");
-    const { devices, lists, repeatedLists, registrations, streams, options } = found;
+    const { devices, lists, repeatedLists, registrations, streams, options, announced } = found;
     return {
       devices,
       capacity: devices.size,
@@ -230,6 +234,7 @@ export class KubeletDouble {
       registrations,
       streams,
       options,
+      announced,
     };
   }
 
@@ -253,6 +258,14 @@ export class KubeletDouble {
 
   get allocations(): readonly Allocation[] {
     return this.#allocations;
+  }
+
+  /** The connection to a plugin breaks: its stream ends, and is never opened again without a new registration. */
+  breakConnection(resource: string): void {
+    const endpoint = this.#resources.get(resource)?.endpoint;
+    if (!endpoint) throw new Error(`${resource} is not registered`);
+    this.#note("stream ended", resource, "by the kubelet");
+    this.#disconnected(endpoint);
   }
 
   /** Five minutes without a new registration: resources whose stream ended are no longer part of the capacity. */
@@ -371,9 +384,12 @@ export class KubeletDouble {
   }
 
   /** v1beta1.Registration/Register: answered only after the plugin was connected to. */
-  async #register({ version, endpoint, resourceName }: RegisterRequest): Promise<void> {
+  async #register(request: RegisterRequest): Promise<void> {
+    const { version, endpoint, resourceName } = request;
     this.#note("Register", resourceName, endpoint);
-    this.#known(resourceName).registrations++;
+    const resource = this.#known(resourceName);
+    resource.registrations++;
+    resource.announced = request;
     if (this.#registration === "hang") return new Promise<never>(() => {});
     if (this.#registration === "refuse") throw new Error("the kubelet refuses registrations");
     if (version !== "v1beta1") throw new Error(`requested API version ${version} is not supported by kubelet`);
@@ -441,7 +457,9 @@ export class KubeletDouble {
     try {
       const info = await answerOf<PluginInfo>((done) => client.getInfo({}, within(limits.getInfo), done));
       this.#note("GetInfo", info.name, info.endpoint);
-      this.#known(info.name).registrations++;
+      const resource = this.#known(info.name);
+      resource.registrations++;
+      resource.announced = info;
       const error = await this.#connectAnnounced(path, info).then(
         () => null,
         (reason: Error) => reason,
@@ -564,6 +582,7 @@ const newResource = (): Resource => ({
   registrations: 0,
   streams: 0,
   options: null,
+  announced: null,
 });
 
 function close(endpoint: Endpoint): void {

@@ -1,0 +1,51 @@
+import { expect, test } from "bun:test";
+import { auxiliaryType } from "./auxiliary.ts";
+import { isPciAddress } from "./pci.ts";
+import { orTrouble, type Trouble } from "./trouble.ts";
+
+test.each([
+  ["mlx5_core.sf.4", "sf"],
+  ["mlx5_core.eth.0", "eth"],
+  ["ice.roce.12", "roce"],
+  ["mlx5_core.sf", null],
+  ["mlx5_core.sf.", null],
+  ["mlx5_core.sf.x", null],
+  ["mlx5_core.sf.-1", null],
+  ["mlx5_core.sf.4.5", null],
+  ["mlx5_core..4", null],
+  [".sf.4", null],
+  ["mlx5 core.sf.4", null],
+  ["mlx5_core.sf.4\n", null],
+  ["", null],
+])("the auxiliary device %p is of type %p", (name, type) => {
+  expect(auxiliaryType(name)).toBe(type);
+});
+
+test.each([
+  ["0000:3b:02.1", true],
+  ["10000:e1:00.0", true],
+  ["0000:ff:1f.7", true],
+  ["0000:3B:02.1", false],
+  ["000:3b:02.1", false],
+  ["3b:02.1", false],
+  ["0000:3b:02.8", false],
+  ["0000:3b:02", false],
+  ["0000:3b:02.1 ", false],
+  ["0000:3b:02.1\n", false],
+  ["pci0000:3b", false],
+  ["../0000:3b:02.1", false],
+  ["", false],
+])("%p is a PCI address: %p", (text, is) => {
+  expect(isPciAddress(text)).toBe(is);
+});
+
+test("what can't be read is noted with its reason, and its neighbours are read", () => {
+  const troubles: Trouble[] = [];
+  const read = (what: string) =>
+    orTrouble(troubles, what, `function ${what}`, () => {
+      if (what === "b") throw new Error("/sys/b/class holds nonsense");
+      return what;
+    });
+  expect(["a", "b", "c"].map(read)).toEqual(["a", null, "c"]);
+  expect(troubles).toEqual([{ key: "b", message: "function b is skipped: /sys/b/class holds nonsense" }]);
+});

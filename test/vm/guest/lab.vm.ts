@@ -97,7 +97,11 @@ test("labsim gives a PF a devlink instance whose switchdev mode brings represent
   const before = netdevsOf(pf0);
   await sh(`devlink dev eswitch set ${handle} mode switchdev`);
   expect(await eswitchMode(handle)).toBe("switchdev");
-  expect(netdevsOf(pf0)).toHaveLength(before.length + 2);
+  expect(netdevsOf(pf0)).toHaveLength(before.length + 3);
+  const portNames = netdevsOf(pf0)
+    .filter((name) => name !== "pf0")
+    .map((name) => readSys(`/sys/class/net/${name}/phys_port_name`));
+  expect(portNames.sort()).toEqual(["p0", "pf0vf0", "pf0vf1"]);
   labsim("clear");
   expect(netdevsOf(pf0)).toEqual(before);
 });

@@ -43,11 +43,14 @@ modules_vdpa() {
 }
 
 # Soft RoCE below the PCI function of its net device, as the RDMA device of a real NIC is: the kernel's own has no parent,
-# and so no /sys/bus/pci/devices/BDF/infiniband.
+# and so no /sys/bus/pci/devices/BDF/infiniband. And with the operation without which an RDMA device can't go to another
+# network namespace.
 modules_rxe() {
   cp -r "$source/drivers/infiniband/sw/rxe" rxe
   sed -i 's/obj-$(CONFIG_RDMA_RXE)/obj-m/' rxe/Makefile
   sed -i 's/^\terr = ib_register_device(dev, ibdev_name, NULL);/\tdev->dev.parent = ndev->dev.parent;\n&/' rxe/rxe_verbs.c
+  sed -i 's/^static const struct ib_device_ops rxe_dev_ops = {/static void rxe_disassociate_ucontext(struct ib_ucontext *context)\n{\n}\n\n&\n\t.disassociate_ucontext = rxe_disassociate_ucontext,/' rxe/rxe_verbs.c
+  grep -q '\.disassociate_ucontext' rxe/rxe_verbs.c || { echo "rxe_verbs.c is not as expected" >&2; return 1; }
   grep -q 'dev->dev.parent = ndev->dev.parent' rxe/rxe_verbs.c || { echo "rxe_verbs.c is not as expected" >&2; return 1; }
 }
 

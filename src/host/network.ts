@@ -56,20 +56,21 @@ export class LinksByDevice {
 /** Port names of uplinks in switchdev mode: "p0", "p1" (drivers' get_phys_port_name). */
 const uplinkPort = /^p\d+$/;
 
+/** Port names of representors: "pf0vf3", "pf0sf88", "c1pf0" (net/devlink/port.c, __devlink_port_phys_port_name_get). */
+const representorPort = /^(?:c\d+)?pf\d+(?:(?:vf|sf)\d+)?$/;
+
 /**
  * Picks the interface that stands for a PF.
  *
  * In switchdev mode a PF carries its uplink representor and those of its VFs; the uplink is the one with a switch id
- * and a port name pN. Where the eswitch mode is not known (asking needs CAP_NET_ADMIN) the same marks decide: no
- * interface carries them in legacy mode.
+ * and a port name pN. Where the eswitch mode is not known (asking needs CAP_NET_ADMIN) representors tell it: there are
+ * none in legacy mode.
  */
 export function pfLinkOf(links: readonly Link[], eswitchMode: "legacy" | "switchdev" | null): Link | null {
-  if (eswitchMode !== "legacy") {
-    const onSwitch = links.filter((link) => link.switchId !== null);
-    const uplink =
-      onSwitch.find((link) => link.portName !== null && uplinkPort.test(link.portName)) ??
-      (eswitchMode === "switchdev" ? onSwitch.find((link) => link.portName === null) : undefined);
-    if (uplink || eswitchMode === "switchdev") return uplink ?? null;
-  }
-  return links[0] ?? null;
+  const onSwitch = eswitchMode === "legacy" ? [] : links.filter((link) => link.switchId !== null);
+  const isPort = (pattern: RegExp) => (link: Link) => link.portName !== null && pattern.test(link.portName);
+  const isSwitchdev = eswitchMode === "switchdev" || onSwitch.some(isPort(representorPort));
+  const unnamed = (link: Link) => isSwitchdev && link.portName === null;
+  const uplink = onSwitch.find(isPort(uplinkPort)) ?? onSwitch.find(unnamed) ?? null;
+  return uplink === null && !isSwitchdev ? (links[0] ?? null) : uplink;
 }

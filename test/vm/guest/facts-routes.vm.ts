@@ -113,7 +113,8 @@ async function putBack(): Promise<void> {
   for (const step of undo) step();
   undo = [];
   // A default route by the interface itself stays when its address goes.
-  await sh(`ip route flush default; ip -6 route flush default; ip nexthop flush
+  await sh(`ip route flush default; ip -6 route flush default
+    for id in 3 2 1; do ip nexthop delete id $id 2>/dev/null || true; done
     for name in upper middle beside; do ip link delete $name 2>/dev/null || true; done
     for name in ${await netdevOf(pf1)} ${await netdevOf(vf)}; do
       ip address flush dev $name scope global; ip link set $name up

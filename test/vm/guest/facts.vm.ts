@@ -202,6 +202,7 @@ test("a VF bound to uio_pci_generic is known by its uio node", async () => {
 });
 
 test("a virtio function is known by the interface of its virtio device", async () => {
+  await loadModules("virtio_net");
   const bdf = await plug("virtio-net-pci", "virtio0", "port2");
   const name = await waitFor("its interface", () => {
     const virtio = readdirSync(devicePath(bdf)).find((entry) => /^virtio\d+$/.test(entry));
@@ -252,9 +253,9 @@ test("a function that is unplugged is gone", async () => {
 });
 
 test("functions may come and go while they are read", async () => {
-  let toggling = true;
+  const enough = new AbortController();
   const toggle = (async () => {
-    for (let round = 0; toggling; round++) {
+    for (let round = 0; !enough.signal.aborted; round++) {
       await writeFile(`${devicePath(pf1)}/sriov_numvfs`, "0");
       await writeFile(`${devicePath(pf1)}/sriov_numvfs`, round % 2 === 0 ? "7" : "3");
     }
@@ -266,7 +267,7 @@ test("functions may come and go while they are read", async () => {
     looks.push({ status, stderr: stderr.replace(/^.*\/dev\/null.*\n/gm, "") });
     counts.add((JSON.parse(stdout) as unknown[]).length);
   }
-  toggling = false;
+  enough.abort();
   await toggle;
   expect(looks.filter(({ status }) => status !== 0)).toEqual([]);
   expect(looks.filter(({ stderr }) => stderr !== "")).toEqual([]);

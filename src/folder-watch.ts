@@ -70,10 +70,11 @@ export class FolderWatch {
   }
 }
 
+/** Tells folders apart also where a new one gets the inode number of one that was just deleted. */
 function identityOf(path: string): string | null {
   try {
-    const { dev, ino } = statSync(path, { bigint: true });
-    return `${dev}/${ino}`;
+    const { dev, ino, birthtimeNs } = statSync(path, { bigint: true });
+    return `${dev}/${ino}/${birthtimeNs}`;
   } catch {
     return null;
   }

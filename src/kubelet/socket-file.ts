@@ -4,11 +4,14 @@
 import { lstatSync, renameSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 
-/** An identity that survives a rename: device and inode number. */
+/**
+ * An identity that survives a rename and tells a new socket from one that was just deleted, whose inode number it may
+ * have been given: device, inode number, time of birth.
+ */
 export function identityOf(path: string): string | null {
   try {
-    const { dev, ino } = lstatSync(path, { bigint: true });
-    return `${dev}/${ino}`;
+    const { dev, ino, birthtimeNs } = lstatSync(path, { bigint: true });
+    return `${dev}/${ino}/${birthtimeNs}`;
   } catch {
     return null;
   }

@@ -1,0 +1,290 @@
+import { credentials, type ServiceError } from "@grpc/grpc-js";
+import { describe, expect, test } from "bun:test";
+import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { DevicePluginClient } from "../../src/kubelet/api/deviceplugin.ts";
+import { removeFunction } from "../support/live.ts";
+import { buildNode } from "../support/node.ts";
+import { host, TestNode } from "../support/plugin.ts";
+import { until } from "../support/until.ts";
+
+const modes = [["watcher"], ["legacy"]] as const;
+const resource = "intel.com/net";
+const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
+const aNode = (mode: "watcher" | "legacy") => new TestNode({ entries: host("iavf-vfs"), config, mode });
+
+describe.each(modes)("a kubelet that hears of plugins by way of the %s", (mode) => {
+  const folderOf = ({ kubelet }: TestNode) => (mode === "watcher" ? kubelet.registry : kubelet.devicePlugins);
+
+  test("finds the pool's socket and is told all that it wants to know", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    const { announced, options, registrations, streams } = node.kubelet.resource(resource);
+    expect(announced as unknown).toEqual(
+      mode === "watcher"
+        ? {
+            type: "DevicePlugin",
+            name: resource,
+            endpoint: `${node.kubelet.registry}/intel.com_net.sock`,
+            supportedVersions: ["v1alpha1", "v1beta1"],
+          }
+        : { version: "v1beta1", endpoint: "intel.com_net.sock", resourceName: resource, options: undefined },
+    );
+    expect(options).toEqual({ preStartRequired: false, getPreferredAllocationAvailable: false });
+    expect({ registrations, streams }).toEqual({ registrations: 1, streams: 1 });
+    expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
+  });
+
+  test("can be started after the plugin, when not even its folders were there", async () => {
+    await using node = aNode(mode);
+    node.startPlugin();
+    await node.plugin.waitForLine(/waiting for the kubelet/);
+    await node.kubelet.start();
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+
+  test("can be started after the plugin, when its folders are left from before", async () => {
+    await using node = aNode(mode);
+    for (const folder of [node.kubelet.devicePlugins, folderOf(node)]) mkdirSync(folder, { recursive: true });
+    node.startPlugin();
+    await node.plugin.waitUntilReady();
+    await node.kubelet.start();
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+
+  test("hears of the pool again after it was restarted, once", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    await node.kubelet.restart();
+    await node.kubelet.waitForAllocatable(resource, 4);
+    await node.kubelet.restart();
+    await node.kubelet.waitForAllocatable(resource, 4);
+    expect(node.kubelet.resource(resource).streams).toBe(3);
+  });
+
+  test("that was away for long hears of the pool again", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    node.kubelet.stop();
+    await node.plugin.waitForLine(/stopped listening/);
+    await node.kubelet.start();
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+
+  test("that refuses the pool is asked again, and the plugin lives on", async () => {
+    await using node = aNode(mode);
+    node.kubelet.registration = "refuse";
+    await node.start([]);
+    await node.kubelet.waitFor((kubelet) => kubelet.resource(resource).registrations >= 2, "a second registration");
+    node.kubelet.registration = "accept";
+    await node.kubelet.waitForAllocatable(resource, 4);
+    expect(node.plugin.log).toMatch(/refuse/);
+  });
+
+  test("that hangs in registrations keeps no signal from ending the plugin", async () => {
+    await using node = aNode(mode);
+    node.kubelet.registration = "hang";
+    await node.start([]);
+    if (mode === "legacy") {
+      await node.kubelet.waitFor((kubelet) => kubelet.count("Register") > 0, "a Register call");
+    }
+    expect(await node.plugin.stop()).toBe(0);
+    expect(node.pluginSockets()).toEqual([]);
+  });
+
+  test("that hung in registrations hears of the pool after it was restarted", async () => {
+    await using node = aNode(mode);
+    node.kubelet.registration = "hang";
+    await node.start([]);
+    node.kubelet.stop();
+    node.kubelet.registration = "accept";
+    await node.kubelet.start();
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+
+  test("that is late in calling ListAndWatch gets the list when it does", async () => {
+    await using node = aNode(mode);
+    node.kubelet.holdsStreams = true;
+    await node.start([]);
+    await node.kubelet.waitFor((kubelet) => kubelet.resource(resource).options !== null, "a registration");
+    node.kubelet.holdsStreams = false;
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+
+  test("whose connection broke is registered with anew, since it never asks again by itself", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    node.kubelet.breakConnection(resource);
+    expect(node.kubelet.allocatable).toEqual({ [resource]: 0 });
+    expect(node.kubelet.resource(resource).capacity).toBe(4);
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+
+  test("gets a new socket when someone removed the pool's", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    rmSync(`${folderOf(node)}/intel.com_net.sock`);
+    await node.kubelet.waitFor((kubelet) => kubelet.resource(resource).streams === 2, "a second stream");
+    await node.kubelet.waitForAllocatable(resource, 4);
+    expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
+  });
+
+  test("is not told the same list twice", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    // Two looks at the node; only after the second is there something to tell.
+    writeFileSync(`${node.root}/uevent`, "");
+    node.plugin.signal("SIGHUP");
+    await node.plugin.waitForLine(/a reload was asked for/);
+    removeFunction(node.root, "0000:3b:01.3");
+    await node.kubelet.waitForAllocatable(resource, 3);
+    const { lists, repeatedLists } = node.kubelet.resource(resource);
+    expect({ lists, repeatedLists }).toEqual({ lists: 2, repeatedLists: 0 });
+  });
+
+  test("loses the pool as soon as the plugin ends, and gets it back from the next", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    await node.plugin.stop();
+    await node.kubelet.waitFor((kubelet) => !kubelet.resource(resource).connected, "the stream's end");
+    expect(node.kubelet.resource(resource)).toMatchObject({ capacity: 4, allocatable: 0 });
+    node.startPlugin();
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+
+  test("gets the pool back after the plugin was killed and left its socket", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    node.plugin.kill();
+    await node.plugin.ended();
+    await node.kubelet.waitFor((kubelet) => !kubelet.resource(resource).connected, "the stream's end");
+    expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
+    node.startPlugin();
+    await node.kubelet.waitForAllocatable(resource, 4);
+    expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
+  });
+
+  test("keeps the pool while a new plugin takes over from an old one", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    const old = node.plugin;
+    node.startPlugin();
+    await node.listed(resource);
+    await node.kubelet.waitFor((kubelet) => kubelet.resource(resource).streams === 2, "the new plugin's stream");
+    expect(await old.stop()).toBe(0);
+    expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
+    await node.kubelet.waitForAllocatable(resource, 4);
+    expect((await node.kubelet.allocate(resource, 1)).envs["PCIDEVICE_INTEL_COM_NET"]).toBe("0000:3b:01.0");
+  });
+
+  test("never sees a socket that does not answer: names of sockets in the making are hidden", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    expect(readdirSync(folderOf(node)).filter((name) => name.startsWith("."))).toEqual([]);
+    expect(lstatSync(`${folderOf(node)}/intel.com_net.sock`).isSocket()).toBe(true);
+  });
+
+  test.each(["SIGTERM", "SIGINT", "SIGQUIT"] as const)("sees the plugin leave cleanly at %s", async (signal) => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    expect(await node.plugin.stop(signal)).toBe(0);
+    expect(node.pluginSockets()).toEqual([]);
+  });
+
+  test("sees the plugin leave cleanly while it waits for its kubelet", async () => {
+    await using node = aNode(mode);
+    node.startPlugin();
+    await node.plugin.waitForLine(/waiting for the kubelet/);
+    expect(await node.plugin.stop()).toBe(0);
+  });
+});
+
+test("a folder for the watcher's plugins decides how the pool is announced", async () => {
+  await using node = aNode("watcher");
+  await node.start([resource]);
+  expect(node.names(node.kubelet.registry)).toEqual(["intel.com_net.sock"]);
+  expect(node.kubelet.count("Register")).toBe(0);
+});
+
+test("another root directory of the kubelet is used when it is named", async () => {
+  await using node = aNode("watcher");
+  const moved = new TestNode({ entries: [], config: null });
+  try {
+    await moved.kubelet.start();
+    node.startPlugin(`--kubelet-root-dir=${moved.kubelet.root}`);
+    await moved.kubelet.waitForAllocatable(resource, 4);
+  } finally {
+    await moved.close();
+  }
+});
+
+test("every pool has a socket of its own", async () => {
+  await using node = new TestNode({
+    entries: host("mixed"),
+    config: {
+      resourceList: [
+        { resourceName: "net", selectors: { drivers: ["iavf"] } },
+        { resourceName: "net", resourcePrefix: "mellanox.com", selectors: { vendors: ["15b3"] } },
+        { resourceName: "fpga", deviceType: "accelerator", selectors: {} },
+        { resourceName: "nothing", selectors: { vendors: ["1234"] } },
+      ],
+    },
+  });
+  await node.start(["intel.com/net", "mellanox.com/net", "intel.com/fpga"]);
+  expect(node.pluginSockets()).toEqual(["intel.com_fpga.sock", "intel.com_net.sock", "mellanox.com_net.sock"]);
+});
+
+test("1,024 VFs in 16 pools are all offered, each list sent once", async () => {
+  const pools = Array.from({ length: 16 }, (_, index) => index);
+  await using node = new TestNode({
+    entries: buildNode({
+      pfs: [0, 1, 2, 3].map((pf) => ({ nic: "e810", name: `ens${pf}f0`, vfs: [{ count: 256 }] })),
+    }),
+    config: {
+      resourceList: pools.map((index) => {
+        const from = (index % 4) * 64;
+        const pfNames = [`ens${Math.floor(index / 4)}f0#${from}-${from + 63}`];
+        return { resourceName: `pool${index}`, selectors: { pfNames } };
+      }),
+    },
+  });
+  const resources = pools.map((index) => `intel.com/pool${index}`);
+  await node.start(resources);
+  const ids = resources.flatMap((each) => [...node.kubelet.resource(each).devices.keys()]);
+  expect(new Set(ids).size).toBe(1024);
+  expect(resources.map((each) => node.kubelet.resource(each).allocatable)).toEqual(pools.map(() => 64));
+  expect(resources.map((each) => node.kubelet.resource(each).lists)).toEqual(pools.map(() => 1));
+  expect((await node.kubelet.allocate("intel.com/pool15", 64)).envs["PCIDEVICE_INTEL_COM_POOL15"]).toHaveLength(
+    64 * 13 - 1,
+  );
+});
+
+test("calls that the pool does not offer are answered, and harm nothing", async () => {
+  await using node = aNode("watcher");
+  await node.start([resource]);
+  const socket = `unix:${node.kubelet.registry}/intel.com_net.sock`;
+  const client = new DevicePluginClient(socket, credentials.createInsecure(), {
+    "grpc.default_authority": "localhost",
+  });
+  try {
+    const { promise, resolve } = Promise.withResolvers<ServiceError | null>();
+    client.getPreferredAllocation({ containerRequests: [] }, resolve);
+    expect(await promise).toMatchObject({ details: expect.stringContaining("not offered") });
+    const prestart = Promise.withResolvers<ServiceError | null>();
+    client.preStartContainer({ devicesIds: [] }, prestart.resolve);
+    expect(await prestart.promise).toBeNull();
+    // A stream that is opened and cancelled a hundred times leaves nothing behind that would be sent to.
+    for (let index = 0; index < 100; index++) {
+      const stream = client.listAndWatch({});
+      stream.on("error", () => {});
+      const heard = Promise.withResolvers<void>();
+      stream.once("data", () => heard.resolve());
+      await heard.promise;
+      stream.cancel();
+    }
+  } finally {
+    client.close();
+  }
+  removeFunction(node.root, "0000:3b:01.3");
+  await node.kubelet.waitForAllocatable(resource, 3);
+  await until("the plugin runs", () => node.plugin.isRunning);
+});

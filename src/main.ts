@@ -1,7 +1,7 @@
 // The program: flags → command, or config → agent → signal → close. The only place that ends the process.
 
 import { Agent, ConfigError } from "./agent.ts";
-import { exitStatus, inspect, type Output, validate } from "./cli/commands.ts";
+import { capture, exitStatus, inspect, type Output, validate } from "./cli/commands.ts";
 import { helpText } from "./cli/help.ts";
 import { type CommandLine, parseCommandLine } from "./cli/parse.ts";
 import { pathsOf } from "./cli/paths.ts";
@@ -37,6 +37,7 @@ async function main(): Promise<number> {
   }
   if (line.command === "validate") return validate(line, output);
   if (line.command === "discover" || line.command === "explain") return inspect(line, output);
+  if (line.command === "capture") return capture(line, output);
   return run(line);
 }
 

@@ -1,13 +1,16 @@
 // What does each command do besides running? They look once, print, and leave.
 
+import { release } from "node:os";
 import { readConfigFile } from "../config/file.ts";
 import { formatProblem } from "../config/problem.ts";
+import { captureNode } from "../host/capture.ts";
 import { lookAtNode } from "../host/look.ts";
 import { longestSocketPath } from "../kubelet/paths.ts";
 import { askedBy } from "../pools/asked.ts";
 import { assignPools } from "../pools/assign.ts";
 import { explain } from "../pools/explain.ts";
 import type { PoolSpec } from "../pools/pool.ts";
+import { commit, version } from "../version.ts";
 import type { CommandLine } from "./parse.ts";
 import { pathsOf } from "./paths.ts";
 import { deviceTable, explanation } from "./report.ts";
@@ -76,4 +79,12 @@ export async function inspect(line: CommandLine, output: Output): Promise<number
     );
   } else output.out(explained.map(({ device, verdicts }) => explanation(device, verdicts)).join("\n"));
   return strangers.length > 0 ? exitStatus.failure : exitStatus.ok;
+}
+
+/** `capture`: prints the node as a text from which a test can be made; of the config file it tells nothing. */
+export async function capture(line: CommandLine, output: Output): Promise<number> {
+  const { text, troubles } = await captureNode(pathsOf(line).root);
+  output.out(`# Captured by sriovdp ${version} (${commit}) on Linux ${release()}\n\n${text}`);
+  for (const { message } of troubles) output.err(`warning: ${message}\n`);
+  return exitStatus.ok;
 }

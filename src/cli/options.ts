@@ -93,6 +93,7 @@ export const commands = {
   discover: "Print the node's devices and the pool that each one is in",
   explain: "Print, for every device or those named, why each pool takes or refuses it",
   validate: "Check the config file; exit 2 when it has errors",
+  capture: "Print the node as a text for a bug report; MACs and GUIDs are replaced",
   version: "Print the version",
 } as const;
 

@@ -1,0 +1,174 @@
+// What of this node do the readers look at? Written down as a tree that gives the same devices again, so that a bug
+// report becomes a test. Serial numbers, MAC addresses and GUIDs are replaced, each always by the same.
+
+import { posix } from "node:path";
+import { exists, listDirectory, readAttribute, readLink } from "../../native/files.ts";
+import type { Link } from "../../native/netlink/route.ts";
+import { readDdpProfiles } from "./ddp.ts";
+import type { KernelFacts } from "./kernel.ts";
+import { lookAtNode } from "./look.ts";
+import { orTrouble, type Trouble } from "./trouble.ts";
+import { attribute, device, type Entry, folder, format, kernelFacts, link } from "./tree.ts";
+
+/** The text of a captured node, and what could not be read of it. */
+export interface Capture {
+  readonly text: string;
+  readonly troubles: readonly Trouble[];
+}
+
+/** Captures the node below `root`: the functions that it looks at, the /dev nodes they are used by, what netlink says. */
+export async function captureNode(root: string): Promise<Capture> {
+  const look = await lookAtNode(root, { ddpProfiles: true, enableRdma: true }, null);
+  const { functions, kernel } = look;
+  const troubles = [...look.troubles];
+  const profiles = await readDdpProfiles(root, functions, kernel, []);
+  const unreadable = (listDirectory(`${root}/sys/bus/pci/devices`) ?? []).filter((name) =>
+    troubles.some(({ key }) => key.endsWith(name)),
+  );
+  const device = (bus: string) => (name: string) => captureDevice(root, `sys/bus/${bus}/devices/${name}`, troubles);
+  const blocks = [
+    ...[...new Set([...functions.pci.keys(), ...unreadable])].map(device("pci")),
+    ...functions.auxiliary.map(({ name }) => name).map(device("auxiliary")),
+    ...kernel.vdpa.map(({ name }) => name).map(device("vdpa")),
+    captureNodes(root),
+    [kernelFacts(withoutOtherLinks(withProfiles(kernel, profiles)))],
+  ];
+  const text = blocks.filter((entries) => entries.length > 0).map(format);
+  return { text: withoutIdentities(text.join("\n")), troubles };
+}
+
+/** Attributes of a device that readers look at. Never sriov_numvfs: it blocks while VFs are made. */
+const attributes = /^(?:modalias|class|vendor|device|numa_node|acpi_index|sfnum)$/;
+const links = /^(?:driver|physfn|virtfn\d+|iommu_group)$/;
+/** Folders of a device by what is in them, and the attributes of each thing there that readers look at. */
+const folders: readonly { readonly name: RegExp; readonly of: readonly string[] }[] = [
+  { name: /^(?:net|uio)$/, of: [] },
+  { name: /^infiniband$/, of: ["ports/1/pkeys/0"] },
+  { name: /^infiniband_(?:verbs|mad|cm)$/, of: ["ibdev"] },
+  { name: /^vfio-dev$/, of: ["dev"] },
+];
+/** Folders of which only their being there tells. */
+const marks = /^(?:virtio\d+|vhost-vdpa-\d+)$/;
+
+function captureDevice(root: string, named: string, troubles: Trouble[]): Entry[] {
+  const target = readLink(`${root}/${named}`);
+  const path = target === null ? named : posix.join(posix.dirname(named), target);
+  const noted = (below: string): Entry[] => {
+    const text = orTrouble(troubles, below, below, () => readAttribute(`${root}/${below}`));
+    return text === null ? [] : [attribute(below, text)];
+  };
+  const linked = (below: string): Entry[] => {
+    const to = readLink(`${root}/${below}`);
+    if (to === null) return [];
+    const group = below.endsWith("/iommu_group") ? noted(`${posix.join(path, to)}/name`) : [];
+    return [link(below, to), ...group];
+  };
+  const listed = (below: string, of: readonly string[]): Entry[] => {
+    const children = listDirectory(`${root}/${below}`) ?? [];
+    const entries = children.flatMap((child) => {
+      const inside = of.flatMap((name) => noted(`${below}/${child}/${name}`));
+      return inside.length > 0 ? inside : [folder(`${below}/${child}`)];
+    });
+    return entries.length > 0 ? entries : [folder(below)];
+  };
+  const entries = (listDirectory(`${root}/${path}`) ?? []).flatMap((name) => {
+    const below = `${path}/${name}`;
+    if (attributes.test(name)) return noted(below);
+    if (links.test(name)) return linked(below);
+    if (marks.test(name)) return [folder(below)];
+    const kind = folders.find((each) => each.name.test(name));
+    return kind ? listed(below, kind.of) : [];
+  });
+  return target === null ? entries : [link(named, target), ...entries];
+}
+
+/** Device nodes that containers are given, and the classes that tell of them where /dev does not. */
+const nodeFolders: readonly { readonly path: string; readonly names: RegExp }[] = [
+  { path: "dev", names: /^(?:uio\d+|vhost-vdpa-\d+|vhost-net|iommu)$/ },
+  { path: "dev/net", names: /^tun$/ },
+  { path: "dev/vfio", names: /^(?!devices$)/ },
+  { path: "dev/vfio/devices", names: /^/ },
+  { path: "dev/infiniband", names: /^/ },
+];
+const classFolders: readonly { readonly path: string; readonly names: RegExp }[] = [
+  { path: "sys/class/misc", names: /^(?:vhost-net|tun|iommu|rdma_cm)$/ },
+  { path: "sys/class/vfio", names: /^/ },
+  { path: "sys/class/uio", names: /^/ },
+  { path: "sys/class/vhost-vdpa", names: /^/ },
+];
+
+function captureNodes(root: string): Entry[] {
+  const found = (places: typeof nodeFolders, entryOf: (path: string) => Entry) =>
+    places.flatMap(({ path, names }) =>
+      (listDirectory(`${root}/${path}`) ?? [])
+        .filter((name) => names.test(name))
+        .map((name) => entryOf(`${path}/${name}`)),
+    );
+  const cdevs = (listDirectory(`${root}/sys/class/vfio-dev`) ?? [])
+    .filter((name) => exists(`${root}/sys/class/vfio-dev/${name}/dev`))
+    .map((name) => folder(`sys/class/vfio-dev/${name}/dev`));
+  return [...found(nodeFolders, device), ...found(classFolders, folder), ...cdevs];
+}
+
+/** A recorded tree has no firmware to ask: the profiles of 700 series NICs are told as if by devlink. */
+function withProfiles(kernel: KernelFacts, profiles: ReadonlyMap<string, string>): KernelFacts {
+  const untold = new Map(profiles);
+  const devlink = kernel.devlink.map((facts) => {
+    const profile = facts.bus === "pci" ? untold.get(facts.device) : undefined;
+    if (profile === undefined) return facts;
+    untold.delete(facts.device);
+    return Object.assign({}, facts, { ddpProfile: facts.ddpProfile ?? profile });
+  });
+  const added = [...untold].map(([device, ddpProfile]) => ({
+    bus: "pci",
+    device,
+    eswitchMode: null,
+    ddpProfile,
+    enableRdma: null,
+  }));
+  return { ...kernel, devlink: [...devlink, ...added] };
+}
+
+/**
+ * Leaves out links that say nothing of a function, such as the many of pods: kept are functions' own, what is stacked
+ * upon these, the exits of default routes, and Open vSwitch's, which are tied to their ports by nothing.
+ */
+function withoutOtherLinks(kernel: KernelFacts): KernelFacts {
+  const kept = new Set<number>();
+  const byIndex = new Map(kernel.links.map((each) => [each.index, each]));
+  const keep = (each: Link | undefined) => {
+    if (!each || kept.has(each.index)) return;
+    kept.add(each.index);
+    if (each.master !== null) keep(byIndex.get(each.master));
+    for (const upper of kernel.links) if (upper.lower === each.index) keep(upper);
+  };
+  for (const each of kernel.links) if (each.parentDevice !== null || each.kind === "openvswitch") keep(each);
+  for (const exit of kernel.defaultRouteExits) keep(byIndex.get(exit));
+  return { ...kernel, links: kernel.links.filter(({ index }) => kept.has(index)) };
+}
+
+/** How MAC addresses and GUIDs are written: with colons, in names that are made of them, as the id of a switch. */
+const identities = [
+  /\b[0-9a-f]{2}(?::[0-9a-f]{2}){5,}\b/gi,
+  /\b[0-9a-f]{4}(?::[0-9a-f]{4}){3,}\b/gi,
+  /(?<=[a-z]x)(?:[0-9a-f]{16}|[0-9a-f]{12})(?![0-9a-f])/gi,
+  /(?<="switchId": ")[0-9a-f]+/gi,
+];
+
+/** Replaces identities by their rank among all of them, so that the same ones stay the same, and in the same order. */
+function withoutIdentities(text: string): string {
+  const bare = (identity: string) => identity.replaceAll(":", "").toLowerCase();
+  const found = new Set(
+    identities.flatMap((pattern) => [...text.matchAll(pattern)].map(([identity]) => bare(identity))),
+  );
+  const ranks = new Map([...found].sort().map((identity, index) => [identity, index + 1]));
+  return identities.reduce(
+    (replaced, pattern) =>
+      replaced.replaceAll(pattern, (identity) => {
+        const digits = (ranks.get(bare(identity)) ?? 0).toString(16).padStart(bare(identity).length, "0");
+        let next = 0;
+        return identity.replaceAll(/[0-9a-f]/gi, () => digits[next++] ?? "0");
+      }),
+    text,
+  );
+}

@@ -9,7 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname, basename } from "node:path";
 
@@ -25,7 +25,7 @@ export function writeAtomic(path: string, content: string, mode: number): void {
   try {
     const file = openSync(temporary, "wx", 0o600);
     try {
-      writeSync(file, content);
+      writeFileSync(file, content);
       fchmodSync(file, mode);
     } finally {
       closeSync(file);

@@ -57,6 +57,19 @@ describe("a file that is written", () => {
     expect(() => writeAtomic(`${folder}/missing/a`, "x", 0o644)).toThrow("ENOENT");
   });
 
+  test("is not put in place when only a part of it could be written", () => {
+    writeFileSync(`${folder}/a`, "old");
+    const code = `
+      const { writeAtomic } = await import(${JSON.stringify(`${import.meta.dir}/atomic.ts`)});
+      writeAtomic(${JSON.stringify(`${folder}/a`)}, "x".repeat(20_000), 0o644);`;
+    const limited = 'trap \'\' XFSZ; ulimit -f 8; exec "$0" -e "$1"';
+    const { exitCode, stderr } = Bun.spawnSync(["bash", "-c", limited, process.execPath, code]);
+    expect(exitCode).not.toBe(0);
+    expect(stderr.toString()).toContain("EFBIG");
+    expect(read("a")).toBe("old");
+    expect(readdirSync(folder)).toEqual(["a"]);
+  });
+
   test("may have a name as long as the file system takes", () => {
     const name = "a".repeat(255);
     writeAtomic(`${folder}/${name}`, "x", 0o644);

@@ -52,8 +52,8 @@ describe("a socket's identity", () => {
     expect(identityOf(`${folder}/a.sock`)).not.toBe(ours);
   });
 
-  // File systems give the inode number of the deleted socket to the next one: a kubelet that came back looks the same.
-  test.todo("is another's when its process ended and a new one listens", async () => {
+  // File systems give the inode number of a deleted socket to the next one.
+  test("is another's when its process ended and a new one listens", async () => {
     const seen = new Set<string | null>();
     for (let round = 0; round < 20; round++) {
       await listen(`${folder}/kubelet.sock`);

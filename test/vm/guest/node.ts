@@ -313,7 +313,7 @@ export interface Checkpoint {
 
 export const checkpointFile = `${devicePlugins}/kubelet_internal_checkpoint`;
 
-/** The device manager's checkpoint, which it writes on every change */
+/** The device manager's checkpoint, which it writes on every change; there is none before the first registration. */
 export const readCheckpoint = (): Checkpoint =>
   (JSON.parse(readFileSync(checkpointFile, "utf8")) as { Data: Checkpoint }).Data;
 
@@ -324,7 +324,7 @@ export const readCheckpoint = (): Checkpoint =>
 export function installCni(): void {
   mkdirSync("/opt/cni/bin", { recursive: true });
   mkdirSync("/etc/cni/net.d", { recursive: true });
-  writeFileSync("/opt/cni/bin/vf", `#!/usr/bin/dash\nexec /usr/bin/env BUN_BE_BUN=1 ${executable} /payload/cni.js\n`);
+  writeFileSync("/opt/cni/bin/vf", `#!/usr/bin/dash\nexport BUN_BE_BUN=1\nexec ${executable} /payload/cni.js\n`);
   chmodSync("/opt/cni/bin/vf", 0o755);
   // containerd asks this one for lo in every pod.
   rmSync("/opt/cni/bin/loopback", { force: true });

@@ -62,9 +62,13 @@ function del(): void {
   rmSync(notes);
 }
 
+const checkpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
+
 function podDevices(): string[] {
   const uid = new URLSearchParams(variable("CNI_ARGS").replaceAll(";", "&")).get("K8S_POD_UID");
-  const { Data } = JSON.parse(readFileSync("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint", "utf8")) as {
+  // The kubelet has none before the first plugin registers.
+  if (!existsSync(checkpoint)) return [];
+  const { Data } = JSON.parse(readFileSync(checkpoint, "utf8")) as {
     Data: { PodDeviceEntries: { PodUID: string; DeviceIDs: Record<string, string[]> }[] | null };
   };
   return (Data.PodDeviceEntries ?? [])

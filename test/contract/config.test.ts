@@ -1,9 +1,12 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { accelerator, buildNode } from "../support/node.ts";
 import { host, removeTemporaryFolder, runCommand, temporaryFolder, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
+
+// Waiting ends with the condition; this is for a machine that is busy.
+setDefaultTimeout(30_000);
 
 const documented = await Bun.file(`${import.meta.dir}/config/documented.json`).text();
 

@@ -1,7 +1,10 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { expected, goldenNames, observe, readGolden } from "./golden.ts";
 
-describe.each(goldenNames())("everything that is given of the node %s", (name) => {
+// Waiting ends with the condition; this is for a machine that is busy.
+setDefaultTimeout(30_000);
+
+describe.concurrent.each(goldenNames())("everything that is given of the node %s", (name) => {
   const golden = readGolden(name);
   test.each([
     ["device nodes", "watcher", false],

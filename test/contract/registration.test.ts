@@ -1,5 +1,5 @@
 import { credentials, type ServiceError } from "@grpc/grpc-js";
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { DevicePluginClient } from "../../src/kubelet/api/deviceplugin.ts";
 import { removeFunction } from "../support/live.ts";
@@ -7,12 +7,15 @@ import { buildNode } from "../support/node.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
 
+// Waiting ends with the condition; this is for a machine that is busy.
+setDefaultTimeout(30_000);
+
 const modes = [["watcher"], ["legacy"]] as const;
 const resource = "intel.com/net";
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
 const aNode = (mode: "watcher" | "legacy") => new TestNode({ entries: host("iavf-vfs"), config, mode });
 
-describe.each(modes)("a kubelet that hears of plugins by way of the %s", (mode) => {
+describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %s", (mode) => {
   const folderOf = ({ kubelet }: TestNode) => (mode === "watcher" ? kubelet.registry : kubelet.devicePlugins);
 
   test("finds the pool's socket and is told all that it wants to know", async () => {

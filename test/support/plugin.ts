@@ -51,8 +51,9 @@ export class Plugin {
   readonly #process: Bun.Subprocess<"ignore", "ignore", "pipe">;
   readonly #read: Promise<void>;
 
-  constructor(args: readonly string[]) {
-    this.#process = Bun.spawn([executable, ...args], {
+  /** `under` is a program that starts the executable under other circumstances, as setpriv does. */
+  constructor(args: readonly string[], under: readonly string[] = []) {
+    this.#process = Bun.spawn([...under, executable, ...args], {
       stdin: "ignore",
       stdout: "ignore",
       stderr: "pipe",
@@ -172,7 +173,12 @@ export class TestNode {
   }
 
   startPlugin(...args: readonly string[]): Plugin {
-    this.#plugin = new Plugin(["--root", this.root, ...args]);
+    return this.startPluginUnder([], ...args);
+  }
+
+  /** Starts the plugin by way of another program. */
+  startPluginUnder(under: readonly string[], ...args: readonly string[]): Plugin {
+    this.#plugin = new Plugin(["--root", this.root, ...args], under);
     return this.#plugin;
   }
 

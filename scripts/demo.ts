@@ -1,0 +1,81 @@
+// What does the plugin do? Shows it in a second, on the written-down node test/hosts/mixed.host: the devices, the pools
+// they go to, what the kubelet then has to offer, what a pod is given, and what happens when a link goes down.
+// Needs no privileges and no SR-IOV hardware; nothing is left behind.
+
+import { readFileSync } from "node:fs";
+import { setLink } from "../test/support/live.ts";
+import { host, runCommand, TestNode } from "../test/support/plugin.ts";
+
+const config = {
+  resourceList: [
+    { resourceName: "kernel_vfs", selectors: { drivers: ["iavf"], pfNames: ["ens1f0", "ens3f0"] } },
+    { resourceName: "dpdk_vfs", selectors: { drivers: ["vfio-pci"], pfNames: ["ens1f0#4-7"], needVhostNet: true } },
+    { resourceName: "roce_vfs", resourcePrefix: "mellanox.com", selectors: { vendors: ["15b3"], isRdma: true } },
+    {
+      resourceName: "sub_functions",
+      resourcePrefix: "nvidia.com",
+      deviceType: "auxNetDevice",
+      selectors: { auxTypes: ["sf"] },
+    },
+    { resourceName: "fpga", deviceType: "accelerator", selectors: { devices: ["0d90"] } },
+  ],
+};
+
+const dpdk = "intel.com/dpdk_vfs";
+
+function heading(title: string): void {
+  console.log(`\n== ${title}\n`);
+}
+
+const indented = (text: string): string => text.trimEnd().replaceAll(/^/gm, "   ");
+
+/** As `kubectl get node -o json | jq .status.allocatable` prints it: quantities are strings. */
+function allocatable({ kubelet }: TestNode): string {
+  const quantities = Object.entries(kubelet.allocatable).map(([name, count]) => [name, String(count)]);
+  return JSON.stringify(Object.fromEntries(quantities), null, 2);
+}
+
+async function demo(): Promise<void> {
+  await using node = new TestNode({ entries: host("mixed"), config });
+  const shown = (text: string) => text.replaceAll(node.root, "");
+
+  heading("The node's devices, and the pool that each one is in: sriovdp discover");
+  console.log(indented(shown(runCommand(["discover", "--root", node.root]).stdout)));
+
+  heading("Why one of them is not offered: sriovdp explain 0000:19:00.0");
+  console.log(indented(shown(runCommand(["explain", "--root", node.root, "0000:19:00.0"]).stdout)));
+
+  heading("The plugin runs; what it tells its operator");
+  await node.start(config.resourceList.map((entry) => `${entry.resourcePrefix ?? "intel.com"}/${entry.resourceName}`));
+  const story = node.plugin.lines.filter((line) => / WARN| (starting|serving|ready) /.test(line));
+  console.log(indented(story.map((line) => shown(line.replace(/^\S+ /, "").replace(/ version=.*/, ""))).join("\n")));
+
+  heading("The kubelet (a stand-in) has heard of every pool: kubectl get node -o json | jq .status.allocatable");
+  console.log(indented(allocatable(node)));
+
+  heading(`A pod asks for 2 of ${dpdk}, and its container gets`);
+  const answer = await node.kubelet.allocate(dpdk, 2);
+  for (const [name, value] of Object.entries(answer.envs)) console.log(indented(`${name}=${value}`));
+  for (const { hostPath, permissions } of answer.devices) console.log(indented(`${hostPath} (${permissions})`));
+  const [info = ""] = node.names(node.deviceInfoFolder);
+  const path = `${node.deviceInfoFolder}/${info}`;
+  console.log(indented(`and multus reads ${shown(path)}, the first of two:`));
+  console.log(indented(readFileSync(path, "utf8")));
+
+  heading("Somebody pulls the cable of ens1f0; its VFs are not handed out until it is back");
+  const pulled = performance.now();
+  setLink(node.root, "ens1f0", "down");
+  await node.kubelet.waitForAllocatable(dpdk, 0);
+  console.log(indented(`${dpdk}: 4 -> 0 after ${Math.round(performance.now() - pulled)} ms; the pod keeps running`));
+  setLink(node.root, "ens1f0", "up");
+  await node.kubelet.waitForAllocatable(dpdk, 4);
+  console.log(indented(`${dpdk}: 0 -> 4 after the cable is back`));
+
+  heading("The plugin is told to end");
+  const status = await node.plugin.stop();
+  console.log(indented(`exit status ${status}, sockets left: ${node.pluginSockets().join() || "none"}\n`));
+  if (status !== 0) throw new Error(`the plugin ended with ${status}\n${node.plugin.log}`);
+}
+
+await demo();
+process.exit(0);

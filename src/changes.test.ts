@@ -67,7 +67,7 @@ describe("what is stale", () => {
     expect(ms).toBeLessThan(settling.config.most + 500);
   });
 
-  test.todo("that must be looked at now is not put off by a later event", async () => {
+  test("that must be looked at now is not put off by a later event", async () => {
     changes.mark("functions", true);
     changes.mark("functions");
     expect((await timed()).ms).toBeLessThan(settling.functions.quiet);

@@ -23,7 +23,7 @@ export const settling: Readonly<Record<Stale, Settling>> = {
 
 /** Collects what is stale; next() gives it when it has settled. */
 export class Changes {
-  readonly #due = new Map<Stale, { readonly first: number; at: number }>();
+  readonly #due = new Map<Stale, { readonly first: number; readonly at: number; readonly now: boolean }>();
   #timer: Timer | null = null;
   #wake: (() => void) | null = null;
   #closed = false;
@@ -35,8 +35,9 @@ export class Changes {
     const { quiet, most } = settling[stale];
     const known = this.#due.get(stale);
     const first = known?.first ?? time;
-    const at = now ? time : Math.min(first + most, quiet === 0 ? first + most : time + quiet);
-    this.#due.set(stale, { first, at: known && now ? Math.min(known.at, at) : at });
+    const settled = Math.min(first + most, quiet === 0 ? first + most : time + quiet);
+    // What must be looked at now is not put off by what happens meanwhile.
+    this.#due.set(stale, known?.now === true ? known : { first, at: now ? time : settled, now });
     this.#schedule();
   }
 

@@ -32,7 +32,8 @@ export class FolderWatch {
   rearm(): boolean {
     if (this.#closed) return false;
     let renewed = false;
-    for (const [level, watched] of this.#chain.entries()) {
+    // From above to below: what is made meanwhile is seen by the watch above it.
+    for (const [level, watched] of [...this.#chain.entries()].toReversed()) {
       const identity = identityOf(watched.path);
       if (identity === watched.identity) continue;
       watched.watcher?.close();

@@ -20,7 +20,7 @@ test.each([
   [8, "8"],
   [null, "null"],
   [true, "true"],
-  [undefined, '"undefined"'],
+  [undefined, "undefined"],
   ["", '""'],
   ["two words", '"two words"'],
   ['a"b', '"a\\"b"'],
@@ -49,15 +49,15 @@ test("a line is one line whatever its values hold", () => {
   }
 });
 
-test.todo("control characters beyond ASCII are escaped too", () => {
+test("control characters beyond ASCII are escaped too", () => {
   expect(line("m", { text: "a\u0085b\u009b31m\u007f" }).slice(0, -1)).not.toMatch(/\p{Cc}/u);
 });
 
-test.todo("a message that quotes the operator's file is one line", () => {
+test("a message that quotes the operator's file is one line", () => {
   expect(line("resourceList[0].x\nforged: unknown key").slice(0, -1)).not.toMatch(/\p{Cc}/u);
 });
 
-test.todo("a value that JSON can't write does not end the program", () => {
+test("a value that JSON can't write does not end the program", () => {
   const round: Record<string, unknown> = {};
   round["round"] = round;
   expect(() => line("m", { round, big: 1n })).not.toThrow();

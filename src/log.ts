@@ -3,6 +3,7 @@
 
 import { type ConsolaInstance, createConsola, LogLevels, type LogObject } from "consola/core";
 import { createStream } from "rotating-file-stream";
+import { oneLine } from "./config/problem.ts";
 
 /** How much is logged, and where to. */
 export interface LogOptions {
@@ -60,7 +61,7 @@ export function formatLine({ date, type, args }: Pick<LogObject, "date" | "type"
   const level = (type === "error" || type === "fatal" ? "ERROR" : type.toUpperCase()).padEnd(5);
   const [message, fields] = args as [unknown, Readonly<Record<string, unknown>> | undefined];
   const told = Object.entries(fields ?? {}).map(([key, value]) => ` ${key}=${formatValue(value)}`);
-  return `${date.toISOString()} ${level} ${String(message)}${told.join("")}\n`;
+  return `${date.toISOString()} ${level} ${oneLine(String(message))}${told.join("")}\n`;
 }
 
 /** Beyond so many elements of a list only their number is told. */
@@ -71,6 +72,16 @@ function formatValue(value: unknown): string {
     const more = value.length - longestList;
     return formatValue(value.slice(0, longestList).join(",") + (more > 0 ? `, and ${more} more` : ""));
   }
-  const text = typeof value === "string" ? value : JSON.stringify(value);
-  return /^[^\s"=\\\p{Cc}]+$/u.test(text ?? "") ? (text ?? "") : JSON.stringify(text ?? "undefined");
+  const text = typeof value === "string" ? value : jsonOf(value);
+  return /^[^\s"=\\\p{Cc}]+$/u.test(text) ? text : oneLine(JSON.stringify(text));
+}
+
+/** A value as JSON; one that JSON can't write, as its own text. */
+function jsonOf(value: unknown): string {
+  if (value instanceof Error) return value.message;
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
 }

@@ -44,7 +44,6 @@ export const options = {
     kind: "number",
     aliases: ["v"],
     default: 0,
-    least: 0,
     value: "N",
     help: "Verbosity; debug lines from 5 on",
   },
@@ -89,11 +88,11 @@ type Value<O extends Option> = O["kind"] extends "flag"
 export type Options = { readonly [K in OptionName]: Value<(typeof options)[K]> };
 
 export const commands = {
-  run: "Find the devices, offer them to the kubelet, follow the node (this is done without a command)",
+  run: "Offer the devices to the kubelet and follow the node (the default)",
   discover: "Print the node's devices and the pool that each one is in",
-  explain: "Print, for every device or those named, why each pool takes or refuses it",
+  explain: "Print why each pool takes or refuses a device: all, or those named",
   validate: "Check the config file; exit 2 when it has errors",
-  capture: "Print the node as a text for a bug report; MACs and GUIDs are replaced",
+  capture: "Print the node as text for a bug report, MACs and GUIDs replaced",
   version: "Print the version",
 } as const;
 

@@ -97,7 +97,7 @@ describe("options", () => {
     expect(given("--config-file=/a=b=c")).toEqual({ "config-file": "/a=b=c" });
   });
 
-  test.todo("an empty value is the same as none, as the reference's entrypoint takes it", () => {
+  test("an empty value is the same as none, as the reference's entrypoint takes it", () => {
     for (const name of ["log-dir", "config-file", "resource-prefix"] as const) {
       expect(parse(`--${name}=`).options[name]).toBe(options[name].default);
     }
@@ -115,11 +115,10 @@ describe("options", () => {
     ["--config-file", "--config-file wants a value"],
     ["--use-cdi=maybe", "--use-cdi=maybe: expected true or false"],
     ["--use-cdi=", "--use-cdi=: expected true or false"],
-    ["-v=x", "--v=x: expected a number of at least 0"],
-    ["-v=", "--v=: expected a number of at least 0"],
-    ["-v=-1", "--v=-1: expected a number of at least 0"],
-    ["-v=NaN", "--v=NaN: expected a number of at least 0"],
-    ["-v=Infinity", "--v=Infinity: expected a number of at least 0"],
+    ["-v=x", "--v=x: expected a number"],
+    ["-v=", "--v=: expected a number"],
+    ["-v=NaN", "--v=NaN: expected a number"],
+    ["-v=Infinity", "--v=Infinity: expected a number"],
     ["--resync-interval=0", "--resync-interval=0: expected a number of at least 1"],
     ["frob", "unknown command frob"],
     ["discovr", "unknown command discovr; did you mean discover?"],
@@ -169,7 +168,7 @@ describe("the help", () => {
       expect(help).toMatch(new RegExp(`^  ${name} +${text.slice(0, 9)}`, "m"));
   });
 
-  test.todo("fits into 100 columns", () => {
+  test("fits into 100 columns", () => {
     expect(help.split("\n").filter((line) => line.length > 100)).toEqual([]);
   });
 });

@@ -52,6 +52,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
       problems.push(`--${spelling} wants a value`);
       continue;
     }
+    // As the reference's entrypoint: an empty value is the same as none.
+    if (text === "" && option.kind === "text") continue;
     const value = valueOf(option, text);
     if (value === undefined) problems.push(`--${spelling}=${text}: expected ${expectation(option)}`);
     else {
@@ -86,4 +88,4 @@ function valueOf(option: Option, text: string): string | number | boolean | unde
 }
 
 const expectation = ({ kind, least }: Option): string =>
-  kind === "flag" ? "true or false" : kind === "number" ? `a number of at least ${least}` : "text";
+  kind === "flag" ? "true or false" : least === undefined ? "a number" : `a number of at least ${least}`;

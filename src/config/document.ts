@@ -30,7 +30,7 @@ export function parseDocument(text: string): Document {
   let root: Node | undefined;
   let tooDeep = false;
   try {
-    root = parseTree(content, errors, { allowTrailingComma: true });
+    root = parseTree(content, errors, { allowTrailingComma: true, allowEmptyContent: true });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     tooDeep = true;

@@ -83,7 +83,7 @@ class EntryReader {
   strangers(fields: Fields, path: string, severity: Problem["severity"]): void {
     const below = (key: string) => (path === "" ? key : `${path}.${key}`);
     for (const { key, node, meant } of fields.unknown) {
-      if ((meaninglessKeys as readonly string[]).includes(key)) continue;
+      if (meaninglessKeys.has(key.toLowerCase())) continue;
       const hint = meant === null ? "" : `; did you mean "${meant}"?`;
       const effect = severity === "warning" ? "unknown key, ignored" : "unknown selector: it would select everything";
       this.problem(node, below(key), `${effect}${hint}`, severity);
@@ -98,7 +98,9 @@ class EntryReader {
     const fields = fieldsOf(node, entryKeys);
     this.strangers(fields, path, "warning");
     const { selectors: selectorsNode, ...rest } = fields.values;
-    const plain = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, valueOf(value)]));
+    // As the reference: an empty deviceType or resourcePrefix is the same as none.
+    const given = Object.entries(rest).filter(([key, { value }]) => value !== "" || key === "resourceName");
+    const plain = Object.fromEntries(given.map(([key, value]) => [key, valueOf(value)]));
     const parsed = v.safeParse(entrySchema, plain, { abortPipeEarly: true });
     if (!parsed.success) {
       for (const issue of parsed.issues) this.#issue(issue, node, fields, path, "error");

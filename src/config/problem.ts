@@ -16,10 +16,14 @@ export interface Problem {
   readonly column: number;
 }
 
+/** Escapes what would break a line or a terminal: control characters, also those of Latin-1. */
+export const oneLine = (text: string): string =>
+  text.replaceAll(/\p{Cc}/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** Prints a problem on one line: "FILE:LINE:COLUMN: warning: PATH: MESSAGE". */
 export function formatProblem(file: string, { severity, path, message, line, column }: Problem): string {
   const kind = severity === "skip" ? "error: entry skipped" : severity;
-  return `${file}:${line}:${column}: ${kind}: ${path === "" ? "" : `${path}: `}${message}`;
+  return oneLine(`${file}:${line}:${column}: ${kind}: ${path === "" ? "" : `${path}: `}${message}`);
 }
 
 /** The known word that was probably meant: the nearest within two edits (one for short words); null when none is near. */

@@ -8,10 +8,17 @@ import { type Selector, type SelectorName, selectors } from "../pools/selectors.
 export const fileKeys = ["resourceList"] as const;
 
 /** Keys that the operator's older and newer releases write beside the known ones and that mean nothing. */
-export const meaninglessKeys = ["SelectorObj", "SelectorObjs"] as const;
+export const meaninglessKeys: ReadonlySet<string> = new Set(["selectorobj", "selectorobjs"]);
 
 const text = v.string("expected a string");
 const flag = v.boolean("expected true or false");
+
+/** A JSON object whose values have one form; null values mean the default of that form, as for Go's JSON library. */
+const objectOf = <T>(values: v.GenericSchema<unknown, T>, empty: T, expected: string) =>
+  v.pipe(
+    v.custom<object>((value) => typeof value === "object" && value !== null && !Array.isArray(value), expected),
+    v.record(text, v.nullable(values, empty)),
+  );
 
 /** Names that Kubernetes takes behind the "/" (IsQualifiedName), further narrowed as the reference does. */
 export const resourceNameSchema = v.pipe(
@@ -49,7 +56,7 @@ export const entryFields = {
   excludeTopology: v.optional(v.pipe(flag, v.description("Don't tell the kubelet the devices' NUMA nodes")), false),
   additionalInfo: v.optional(
     v.pipe(
-      v.record(text, v.record(text, text, "expected an object of strings"), "expected an object of objects"),
+      objectOf(objectOf(text, "", "expected an object of strings"), {}, "expected an object of objects"),
       v.description('Extra keys for the containers\' INFO variable, by device id or "*"'),
     ),
   ),

@@ -3,6 +3,7 @@
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fchmodSync,
   mkdirSync,
   openSync,
@@ -40,10 +41,12 @@ export function writeAtomic(path: string, content: string, mode: number): void {
 /**
  * Makes a folder that this process can write to.
  *
- * The reference's library makes its folders without any permission bits; a process without CAP_DAC_OVERRIDE can't
- * enter them, but their owner may mend them.
+ * The reference's library makes its folders, at every level, without any permission bits; a process without
+ * CAP_DAC_OVERRIDE can't enter them, but their owner may mend them, from the top.
  */
 export function ensureFolder(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o755 });
+  const above = dirname(path);
+  if (above !== path) ensureFolder(above);
+  if (!existsSync(path)) mkdirSync(path, { mode: 0o755 });
   if ((statSync(path).mode & 0o700) !== 0o700) chmodSync(path, 0o755);
 }

@@ -14,7 +14,8 @@ export function writeCdiSpec(folder: string, name: string, spec: CdiSpec | null)
     rmSync(path, { force: true });
     return before !== null;
   }
-  const content = stringify(spec, { aliasDuplicateObjects: false });
+  // YAML 1.1 quotes what its readers would take for a number in base 60, as "0000:03:02.1".
+  const content = stringify(spec, { version: "1.1", aliasDuplicateObjects: false });
   if (before === content) return false;
   ensureFolder(folder);
   writeAtomic(path, content, 0o644);

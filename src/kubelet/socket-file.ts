@@ -17,7 +17,7 @@ export function identityOf(path: string): string | null {
   }
 }
 
-/** A hidden name beside the socket's, of 10 characters: the kubelet's watcher skips names that start with ".". */
+/** A hidden name beside the socket's, of 9 characters: the kubelet's watcher skips names that start with ".". */
 export function hiddenName(folder: string): string {
   return `${folder}/.${crypto.randomUUID().slice(0, 8)}`;
 }

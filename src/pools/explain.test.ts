@@ -29,7 +29,7 @@ test("each selector object names the selectors that failed and what the device h
 });
 
 test.each<[string, Device, PoolSpec, string]>([
-  ["of another type", aDevice(), aSpec({ deviceType: "accelerator" }), "it is not a"],
+  ["of another type", aDevice(), aSpec({ deviceType: "accelerator" }), "it is not of type"],
   [
     "needed by the host",
     aPf({ host: { defaultRoute: "bond0", vfs: 0 } }),

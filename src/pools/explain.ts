@@ -31,7 +31,7 @@ export function explain(device: Device, pools: readonly Pool[]): Verdict[] {
 
 function refusals(device: Device, spec: PoolSpec, owner: Pool | undefined): string[] {
   const type = deviceTypes[spec.deviceType];
-  if (!type.isOne(device)) return [`it is not a ${spec.deviceType} (${type.help})`];
+  if (!type.isOne(device)) return [`it is not of type ${spec.deviceType}: ${type.help}`];
   const barred = type.barred(device);
   if (barred !== null) return [barred];
   const misses = spec.selectors.map((wanted, index) => {

@@ -107,9 +107,15 @@ describe("pfNames and rootDevices", () => {
     ["ens1f0#7-2", "runs backwards"],
     ["#1", "no PF"],
     ["", "no PF"],
-  ])("%j is refused: it would select nothing", (text, why) => {
-    const parsed = v.safeParse(selectors.pfNames.schema, [text]);
-    expect(parsed.issues?.[0].message).toContain(why);
+  ])("%j selects nothing, and a doubt says why", (text, why) => {
+    const wanted = v.parse(selectors.pfNames.schema, [text]);
+    expect(selectors.pfNames.doubts?.(wanted)).toEqual([expect.stringContaining(why)]);
+    expect(selectors.pfNames.matches(aDevice(), wanted)).toBe(false);
+  });
+
+  test("an entry that selects nothing leaves the others of its list as they are", () => {
+    const wanted = v.parse(selectors.pfNames.schema, ["ens1f0#7-2", "ens1f0"]);
+    expect(selectors.pfNames.matches(aDevice(), wanted)).toBe(true);
   });
 });
 

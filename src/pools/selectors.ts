@@ -20,6 +20,8 @@ export interface Selector<T> {
 export interface FunctionRange {
   readonly pf: string;
   readonly ranges: readonly (readonly [from: number, to: number])[] | null;
+  /** Why the entry can't be understood; it then selects nothing. */
+  readonly wrong?: string;
 }
 
 type Fact = (device: Device) => string | null | undefined;
@@ -50,31 +52,30 @@ const spelling = (pattern: RegExp, right: string) => (wanted: readonly string[])
 const hexId = spelling(/^[0-9a-f]{4}$/, 'ids are four lower-case hexadecimal digits, as in "8086"');
 const address = spelling(/^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/, 'addresses are written as in "0000:3b:02.1"');
 
-const functionRange = v.pipe(
-  v.string("expected a string"),
-  v.rawTransform<string, FunctionRange>(({ dataset: { value: text }, addIssue, NEVER }) => {
-    const wrong = (why: string) => {
-      addIssue({
-        message: `${JSON.stringify(text)}: ${why}; expected "PF" or "PF#INDEX[-INDEX][,…]", as in "ens1f0#0,2-7"`,
-      });
-      return NEVER;
-    };
-    const [pf = "", ranges, more] = text.split("#");
-    if (more !== undefined) return wrong('more than one "#"');
-    if (pf === "") return wrong("no PF before the range");
-    if (ranges === undefined) return { pf, ranges: null };
-    const parsed: [number, number][] = [];
-    for (const range of ranges.split(",")) {
-      const found = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(range);
-      if (!found) return wrong(`${JSON.stringify(range)} is not a range`);
-      const from = Number(found[1]);
-      const to = Number(found[2] ?? found[1]);
-      if (to < from) return wrong(`${JSON.stringify(range)} runs backwards`);
-      parsed.push([from, to]);
-    }
-    return { pf, ranges: parsed };
-  }),
-);
+/** Reads "PF" or "PF#INDEX[-INDEX][,…]"; as the reference, an entry that can't be understood selects nothing. */
+function parseFunctionRange(text: string): FunctionRange {
+  const nothing = (wrong: string): FunctionRange => ({
+    pf: text,
+    ranges: [],
+    wrong: `${JSON.stringify(text)}: ${wrong}`,
+  });
+  const [pf = "", ranges, more] = text.split("#");
+  if (more !== undefined) return nothing('more than one "#"');
+  if (pf === "") return nothing("no PF before the range");
+  if (ranges === undefined) return { pf, ranges: null };
+  const parsed: [number, number][] = [];
+  for (const range of ranges.split(",")) {
+    const found = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(range);
+    if (!found) return nothing(`${JSON.stringify(range)} is not a range`);
+    const from = Number(found[1]);
+    const to = Number(found[2] ?? found[1]);
+    if (to < from) return nothing(`${JSON.stringify(range)} runs backwards`);
+    parsed.push([from, to]);
+  }
+  return { pf, ranges: parsed };
+}
+
+const functionRange = v.pipe(v.string("expected a string"), v.transform(parseFunctionRange));
 
 // As the reference, names are compared without regard to case; unlike it, several entries for one PF add up.
 const functionsOf = (fact: Fact, help: string, example: string): Selector<FunctionRange[]> => ({
@@ -93,6 +94,12 @@ const functionsOf = (fact: Fact, help: string, example: string): Selector<Functi
         (entry.ranges === null || (index !== null && entry.ranges.some(([from, to]) => from <= index && index <= to))),
     );
   },
+  doubts: (wanted) =>
+    wanted.flatMap(({ wrong }) =>
+      wrong === undefined
+        ? []
+        : [`${wrong}, so this selects nothing; expected "PF" or "PF#INDEX[-INDEX][,…]", as in "ens1f0#0,2-7"`],
+    ),
 });
 
 const yesOrNo = (fact: (device: Device) => boolean, help: string): Selector<boolean> => ({

@@ -198,6 +198,19 @@ test("an RDMA device that is taken away leaves a function that is not RDMA capab
   await sh("rdma system set netns shared");
 });
 
+test("a device whose RDMA is turned on by devlink is RDMA capable, though none of its RDMA devices is seen", async () => {
+  const handle = await addDevlink(pf0, 0);
+  const turn = (value: boolean) =>
+    sh(`devlink dev param set ${handle} name enable_rdma value ${value} cmode driverinit`);
+  expect((await discovered(pf0, wantsRdma)).rdma).toBeNull();
+  await turn(true);
+  expect((await discovered(pf0, wantsRdma)).rdma).toEqual({ names: [] });
+  // It is asked only when a selector wants to know.
+  expect((await discovered(pf0)).rdma).toBeNull();
+  await turn(false);
+  expect((await discovered(pf0, wantsRdma)).rdma).toBeNull();
+});
+
 test("devices whose links, RDMA devices and sub-functions are asked for by a config are asked without an error", async () => {
   const asksAll = configFile({
     resourceName: "all",

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { accelerator, buildNode, type NodePlan } from "../../test/support/node.ts";
 import { attribute, type Entry, file, kernelFacts, link, parse, unpack } from "../../test/support/tree.ts";
@@ -115,6 +115,23 @@ describe.each(Object.entries(nodes))("a node %s", (_, plan) => {
     const { text, copy } = await captured(buildNode(plan));
     expect((await captureNode(copy)).text).toBe(text);
   });
+});
+
+test("the node of the lab, captured on its kernel, has all that was set up there", async () => {
+  const text = readFileSync(`${import.meta.dir}/../../test/hosts/lab.host`, "utf8");
+  const root = unpacked(parse(text));
+  const devices = new Map((await devicesOf(root)).map((each) => [each.id, each]));
+  expect(devices.size).toBe(10);
+  expect(devices.get("0000:41:10.0")?.host.defaultRoute).toBe("bond1.7");
+  expect(devices.get("0000:41:10.2")?.rdma).toEqual({ names: ["rxe0"] });
+  expect(devices.get("0000:41:10.4")?.vfio?.node).toEqual({ path: "/dev/vfio/13", present: true });
+  expect(devices.get("0000:41:10.6")?.uio).toEqual({ path: "/dev/uio0", present: true });
+  expect(devices.get("0000:41:11.0")?.driver).toBeNull();
+  expect(devices.get("0000:81:00.0")?.rdma).toEqual({ names: [] });
+  expect(devices.get("0000:82:00.0")?.vdpa).toMatchObject({ name: "vdpa0", type: "vhost" });
+  expect(devices.get("mlx5_core.sf.2")).toMatchObject({ functionIndex: 88, pf: { interfaceName: "eth4" } });
+  const withoutOrigin = text.slice(text.indexOf("\n\n") + 2);
+  expect((await captureNode(root)).text).toBe(withoutOrigin);
 });
 
 test("functions of other kinds are not captured", async () => {

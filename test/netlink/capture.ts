@@ -57,7 +57,8 @@ function eachDevice(
   return readDevlinkDevices(new GenericNetlink()).map(({ bus, device }) => read(generic, bus, device));
 }
 
-function main(folder: string, prefix: string, origin: string): void {
+/** Asks everything, and keeps what was answered. */
+export function capture(folder: string, prefix: string, origin: string): void {
   for (const [name, ask] of Object.entries(questions)) {
     const datagrams: Uint8Array[] = [];
     try {
@@ -71,4 +72,4 @@ function main(folder: string, prefix: string, origin: string): void {
   }
 }
 
-if (import.meta.main) main(process.argv[2] ?? ".", process.argv[3] ?? "host", process.argv.slice(4).join(" "));
+if (import.meta.main) capture(process.argv[2] ?? ".", process.argv[3] ?? "host", process.argv.slice(4).join(" "));

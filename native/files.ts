@@ -83,20 +83,14 @@ export function listDirectory(path: string): readonly string[] | null {
     for (;;) {
       const length = libc.getdentsInto(fd, buffer);
       if (isAbsent(length, "getdents64", path)) return null;
-      if (length > 0) collectNames(length, names);
-      if (length === 0 || isWhole(path, length)) return names.sort();
+      // Only an empty answer is the end: a signal cuts one short (filldir64 in fs/readdir.c).
+      if (length === 0) return names.sort();
+      collectNames(length, names);
     }
   } finally {
     libc.close(fd);
   }
 }
-
-// The longest record: 19 bytes, a name of NAME_MAX, NUL and padding.
-const longestRecord = 280;
-
-/** sysfs goes on until the buffer is full (fs/kernfs/dir.c), so a read that left room was the last one: a call saved. */
-const isWhole = (path: string, length: number): boolean =>
-  path.startsWith("/sys/") && length < buffer.length - longestRecord;
 
 // struct linux_dirent64: d_ino u64, d_off i64, d_reclen u16, d_type u8, d_name with a NUL (include/linux/dirent.h).
 function collectNames(length: number, names: string[]): void {

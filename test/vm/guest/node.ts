@@ -20,7 +20,7 @@ import {
   type ContainerDevices,
   type ListPodResourcesResponse,
 } from "../../../src/kubelet/api/podresources.ts";
-import { executable, loadModules, sh, start, waitFor, type Program } from "./support.ts";
+import { attempt, executable, loadModules, sh, start, waitFor, type Program } from "./support.ts";
 
 export const kubeletRoot = "/var/lib/kubelet";
 export const devicePlugins = `${kubeletRoot}/device-plugins`;
@@ -32,17 +32,18 @@ const nodeName = "lab";
 
 // ---- containerd
 
-export async function startContainerd(): Promise<Program> {
+/** Starts containerd, unless it runs: files share boots, and this takes its time. */
+export async function startContainerd(): Promise<void> {
+  if ((await attempt("ctr version")).status === 0) return;
   await loadModules("overlay", "veth", "br_netfilter");
   // The kubelet wants mounts that containers share with the node.
   await sh("mount --make-rshared /");
   await sh("mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf");
   mkdirSync("/etc/containerd", { recursive: true });
   writeFileSync("/etc/containerd/config.toml", containerdConfig);
-  const containerd = start("containerd", ["containerd"]);
+  start("containerd", ["containerd"]);
   await waitFor("containerd", async () => await sh("ctr version"), 60);
   for (const image of readdirSync("/images")) await sh(`ctr -n k8s.io images import --local /images/${image}`);
-  return containerd;
 }
 
 const containerdConfig = `
@@ -66,6 +67,17 @@ disabled_plugins = [
 `;
 
 // ---- kubelet
+
+/** waitFor, at a pace that leaves the emulated processors to the kubelet that is asked */
+const waitForKubelet: typeof waitFor = (what, condition, seconds) =>
+  waitFor(
+    what,
+    async () => {
+      await Bun.sleep(200);
+      return condition();
+    },
+    seconds,
+  );
 
 /** Fields of KubeletConfiguration that a test wants otherwise, for instance { topologyManagerPolicy: "single-numa-node" } */
 export type KubeletConfiguration = Readonly<Record<string, unknown>>;
@@ -94,6 +106,13 @@ export interface Kubelet {
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
+/** Ends what a test file left behind that had no time to clean up, and takes its pods away from the next kubelet. */
+export async function clearNode(): Promise<void> {
+  await attempt("pkill -KILL -x kubelet");
+  await attempt(`pkill -TERM -f '^${executable} --resource-prefix'`);
+  rmSync(manifests, { recursive: true, force: true });
+}
+
 /** Starts the kubelet and waits until it takes registrations, answers pod-resources and has its pod list. */
 export async function startKubelet(configuration: KubeletConfiguration = {}): Promise<Kubelet> {
   mkdirSync(manifests, { recursive: true });
@@ -108,7 +127,7 @@ export async function startKubelet(configuration: KubeletConfiguration = {}): Pr
     "--v=2",
   ];
   const program = start("kubelet", command);
-  await waitFor(
+  await waitForKubelet(
     "kubelet",
     async () => {
       if (!program.running()) throw new Error(`kubelet ended: ${program.output().slice(-2000)}`);
@@ -168,6 +187,9 @@ export interface PodStatus {
 
 export const busybox = "lab.local/busybox:1";
 
+/** The end of a script that stays. Process 1 is deaf to SIGTERM without a trap, and killed only after seconds. */
+export const stay = "trap exit TERM; sleep 10000 & wait";
+
 /** A container "main" that runs a shell script, with so many devices of each resource */
 export function container(script: string, devices: Readonly<Record<string, number>> = {}, name = "main"): Container {
   const limits = Object.fromEntries(Object.entries(devices).map(([resource, count]) => [resource, String(count)]));
@@ -184,6 +206,8 @@ export function pod(name: string, containers: readonly Container[], spec: Readon
   };
 }
 
+export const manifestOf = (name: string): string => `${manifests}/${name}.json`;
+
 /**
  * Without a scheduler nothing keeps a pod waiting for its devices. If their resource was never registered, it runs without
  * any; if the resource is known but has too few, it is rejected for good. So register first, then put the pod.
@@ -192,13 +216,33 @@ export function putPod(pod: Pod): void {
   // By rename, so that the kubelet never reads half of it; files with a leading dot are ignored.
   const temporary = `${manifests}/.${pod.metadata.name}.json`;
   writeFileSync(temporary, JSON.stringify(pod));
-  renameSync(temporary, `${manifests}/${pod.metadata.name}.json`);
+  renameSync(temporary, manifestOf(pod.metadata.name));
 }
 
 /** Takes the manifest away and waits until the kubelet has forgotten the pod. */
 export async function removePod(name: string): Promise<void> {
-  rmSync(`${manifests}/${name}.json`, { force: true });
-  await waitFor(`${name} removed`, async () => (await findPod(name)) === null, 60);
+  rmSync(manifestOf(name), { force: true });
+  await waitForKubelet(`${name} removed`, async () => (await findPod(name)) === null, 60);
+}
+
+/** Takes all pods away but those named, and waits until the kubelet has forgotten them. */
+export async function removePods(...keep: readonly string[]): Promise<void> {
+  for (const file of readdirSync(manifests)) {
+    if (!keep.some((name) => manifestOf(name) === `${manifests}/${file}`)) rmSync(`${manifests}/${file}`);
+  }
+  const kept = keep.map((name) => `${name}-${nodeName}`);
+  const removed = async () => (await readPods()).every(({ metadata }) => kept.includes(metadata.name));
+  await waitForKubelet("pods removed", removed, 120);
+}
+
+/** Sees to it that a pod that several tests share is running. */
+export async function keepPod(pod: Pod): Promise<void> {
+  const { name } = pod.metadata;
+  const { phase } = (await findPod(name))?.status ?? {};
+  if (phase === "Running") return;
+  if (phase !== "Pending") await removePod(name);
+  putPod(pod);
+  await waitForPhase(name, "Running");
 }
 
 export async function readPods(): Promise<PodStatus[]> {
@@ -211,23 +255,31 @@ export async function readPods(): Promise<PodStatus[]> {
 export const findPod = async (name: string): Promise<PodStatus | null> =>
   (await readPods()).find(({ metadata }) => metadata.name === `${name}-${nodeName}`) ?? null;
 
+/** Waits for one of the phases; ends at once when the pod has ended otherwise, or has been rejected. */
 export async function waitForPhase(
   name: string,
   ...phases: NonNullable<PodStatus["status"]["phase"]>[]
 ): Promise<PodStatus> {
   let last: PodStatus | null = null;
-  try {
-    return await waitFor(
-      `${name} ${phases.join(" or ")}`,
-      async () => {
-        last = await findPod(name);
-        return last?.status.phase && phases.includes(last.status.phase) && last;
-      },
-      90,
+  const ended = () => last?.status.phase === "Succeeded" || last?.status.phase === "Failed";
+  const reached = () => last?.status.phase !== undefined && phases.includes(last.status.phase);
+  await waitForKubelet(
+    name,
+    async () => {
+      last = await findPod(name);
+      return reached() || ended();
+    },
+    90,
+  ).catch(() => {});
+  if (last === null || !reached()) {
+    const trouble = await attempt(
+      "grep -h -E 'Error syncing pod|level=error' /share/kubelet.log /share/containerd.log | tail -n 4",
     );
-  } catch (cause) {
-    throw new Error(`pod ${name} is ${JSON.stringify((last as PodStatus | null)?.status ?? null)}`, { cause });
+    throw new Error(
+      `pod ${name} isn't ${phases.join(" or ")}: ${JSON.stringify((last as PodStatus | null)?.status)}\n${trouble.stdout}`,
+    );
   }
+  return last;
 }
 
 /** What a container has printed so far */
@@ -245,6 +297,17 @@ export async function podLog(name: string, container = "main"): Promise<string> 
     })
     .join("");
 }
+
+/** Waits until a container has printed a line, by default "ready", and gives all that it has printed. */
+export const podOutput = (name: string, container = "main", line = "ready"): Promise<string> =>
+  waitForKubelet(
+    `${name}/${container} prints "${line}"`,
+    async () => {
+      const log = await podLog(name, container);
+      return `\n${log}`.includes(`\n${line}\n`) && log;
+    },
+    90,
+  );
 
 /** Runs a command in a running container and gives its output. */
 export async function execInPod(name: string, command: string, container = "main"): Promise<string> {
@@ -279,6 +342,21 @@ export async function allocatableDevices(): Promise<Record<string, string[]>> {
   return byResource((await getAllocatableResources()).devices);
 }
 
+/** Waits until the healthy devices are these, resource by resource; one without any need not be named. */
+export async function waitForAllocatable(wanted: Readonly<Record<string, readonly string[]>>): Promise<void> {
+  let last: Record<string, string[]> = {};
+  const sorted = (lists: Readonly<Record<string, readonly string[]>>) =>
+    Object.fromEntries(
+      Object.entries(lists)
+        .filter(([, ids]) => ids.length > 0)
+        .map(([resource, ids]) => [resource, ids.toSorted()]),
+    );
+  const asked = async () => Bun.deepEquals(sorted((last = await allocatableDevices())), sorted(wanted));
+  await waitForKubelet("the devices wanted are allocatable", asked, 90).catch((cause: unknown) => {
+    throw new Error(`allocatable is ${JSON.stringify(last)}, not ${JSON.stringify(wanted)}`, { cause });
+  });
+}
+
 /** The devices that each container of a pod holds: { main: { "example.com/vf": ["0000:41:10.0"] } } */
 export async function allocatedDevices(podName: string): Promise<Record<string, Record<string, string[]>>> {
   const { podResources } = await listPodResources();
@@ -307,6 +385,8 @@ export interface Checkpoint {
         readonly ResourceName: string;
         /** by NUMA node, -1 for none */
         readonly DeviceIDs: Readonly<Record<string, readonly string[]>>;
+        /** ContainerAllocateResponse, base64 */
+        readonly AllocResp: string;
       }[]
     | null;
 }

@@ -37,8 +37,8 @@ function add(): object {
   writeFileSync(notes, JSON.stringify(moved));
   for (const { from, to } of moved) {
     ip("link", "set", from, "down");
-    ip("link", "set", from, "netns", netns);
-    ip("-n", netns, "link", "set", from, "name", to);
+    // In one request, since the pod may have an interface of the name that it had on the host.
+    ip("link", "set", from, "netns", netns, "name", to);
     ip("-n", netns, "link", "set", to, "up");
   }
   const names = ["eth0", ...moved.map(({ to }) => to)];
@@ -49,18 +49,20 @@ function add(): object {
   };
 }
 
-// May be called again, and when the namespace is gone: its netdevs are back with the host by then, under their last names.
+// May be called again, after an ADD that failed half-way, and when the namespace is gone: then the kernel has given the
+// netdevs back to the host.
 function del(): void {
   if (config.type === "loopback" || !existsSync(notes)) return;
   for (const { from, to } of JSON.parse(readFileSync(notes, "utf8")) as Moved[]) {
-    if (existsSync(`/run/netns/${netns}`) && netns !== "") {
-      ip("-n", netns, "link", "set", to, "down");
-      ip("-n", netns, "link", "set", to, "name", from);
-      ip("-n", netns, "link", "set", from, "netns", "1");
-    }
+    if (!inPod(to)) continue;
+    ip("-n", netns, "link", "set", to, "down");
+    ip("-n", netns, "link", "set", to, "netns", "1", "name", from);
   }
   rmSync(notes);
 }
+
+const inPod = (netdev: string): boolean =>
+  netns !== "" && Bun.spawnSync(["ip", "-n", netns, "link", "show", netdev], { stderr: "ignore" }).exitCode === 0;
 
 const checkpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
 

@@ -113,3 +113,20 @@ test.skipIf(!straceWorks)("an attribute costs three system calls, a link one (ne
   const names = calls.slice(begin + 1, end).map((call) => call.slice(0, call.indexOf("(")));
   expect(names).toEqual([expect.stringMatching(/^open/), "read", "close", "readlink"]);
 });
+
+// getdents64 gives what it has when a signal is pending: an answer that leaves room is not the end.
+test("a directory is listed whole in a storm of signals", async () => {
+  const whole = readdirSync("/sys/module").length;
+  const ignore = () => {};
+  process.on("SIGWINCH", ignore);
+  const storm = Bun.spawn(["/bin/sh", "-c", `while kill -WINCH ${process.pid}; do :; done`], {
+    stdio: ["ignore", "ignore", "ignore"],
+  });
+  try {
+    for (let n = 0; n < 400; n++) expect(listDirectory("/sys/module")).toHaveLength(whole);
+  } finally {
+    storm.kill();
+    await storm.exited;
+    process.off("SIGWINCH", ignore);
+  }
+});

@@ -122,6 +122,8 @@ export class KubeletDouble {
   readonly events: KubeletEvent[] = [];
   /** When true, ListAndWatch is not called after a registration until it is false again: kubelets can be minutes late. */
   holdsStreams = false;
+  /** Whether a start removes the sockets in device-plugins, as all kubelets of today do. */
+  wipesSockets = true;
   /** When set, Allocate must be answered within so many milliseconds; the kubelet itself sets no limit. */
   readonly allocateLimit = 10_000;
   readonly #resources = new Map<string, Resource>();
@@ -171,7 +173,7 @@ export class KubeletDouble {
     // In the kubelet's order: the device manager makes its folder last.
     if (this.mode === "watcher") mkdirSync(this.registry, { recursive: true });
     for (const folder of [`${this.root}/pod-resources`, this.devicePlugins]) mkdirSync(folder, { recursive: true });
-    for (const name of readdirSync(this.devicePlugins)) {
+    for (const name of this.wipesSockets ? readdirSync(this.devicePlugins) : []) {
       const path = `${this.devicePlugins}/${name}`;
       if (isSocket(path)) rmSync(path);
     }

@@ -14,7 +14,16 @@ import {
 import { basename } from "node:path";
 import type { Link, VfLinkState } from "../../native/netlink/route.ts";
 import type { KernelFacts } from "../../src/host/kernel.ts";
-import { type LinkStatePlan, linkStates, NodeBuilder, pciFolder, usage, vfAddress, type VfPlan } from "./node.ts";
+import {
+  type LinkStatePlan,
+  linkStates,
+  NodeBuilder,
+  pciFolder,
+  type PfPlan,
+  usage,
+  vfAddress,
+  type VfPlan,
+} from "./node.ts";
 import { type Entry, formatKernelFacts, kernelFactsName, unpack } from "./tree.ts";
 
 export const readFacts = (root: string): KernelFacts =>
@@ -96,6 +105,73 @@ export function addVf(root: string, pf: string, plan: Omit<VfPlan, "count"> = {}
   return address;
 }
 
+/** A NIC is plugged: a PF with all that the plan says is below it. Gives the PF's address. */
+export function plugPf(root: string, plan: PfPlan & { readonly address: string }): string {
+  const builder = new NodeBuilder(nextNumbers(root));
+  builder.pf(plan, 0);
+  place(root, builder);
+  functionsChanged(root);
+  return plan.address;
+}
+
+/** A NIC is unplugged: the PF leaves after its VFs and SFs. */
+export function unplugPf(root: string, address: string): void {
+  const pf = `${root}/${pciFolder(address)}`;
+  for (const name of readdirSync(pf)) {
+    const vf = name.startsWith("virtfn") ? linkName(`${pf}/${name}`) : null;
+    if (vf !== null) removeFunction(root, vf);
+    if (existsSync(`${root}/sys/bus/auxiliary/devices/${name}`)) removeSf(root, address, name);
+  }
+  removeFunction(root, address);
+}
+
+/** `devlink port add … flavour pcisf`, activated; gives the auxiliary device's name. */
+export function addSf(root: string, pf: string, sfnum: number, { rdma = false } = {}): string {
+  const builder = new NodeBuilder(nextNumbers(root));
+  const id = `mlx5_core.sf.${builder.nextNumbers.aux}`;
+  const name = readFacts(root).links.find(({ parentDevice }) => parentDevice === pf)?.name ?? null;
+  builder.sf(pciFolder(pf), pf, { sfnum, rdma }, name, { nic: "bluefield2", name });
+  place(root, builder);
+  functionsChanged(root);
+  return id;
+}
+
+/** `devlink port del`. */
+export function removeSf(root: string, pf: string, id: string): void {
+  const self = `${pciFolder(pf)}/${id}`;
+  unmake(root, id, self);
+  rmSync(`${root}/sys/bus/auxiliary/devices/${id}`);
+  rmSync(`${root}/${self}`, { recursive: true });
+  functionsChanged(root);
+}
+
+/** `vdpa dev add … mgmtdev pci/ADDRESS`; gives the vDPA device's name. */
+export function addVdpa(root: string, address: string, type: "vhost" | "virtio"): string {
+  const builder = new NodeBuilder(nextNumbers(root));
+  const name = `vdpa${builder.nextNumbers.vdpa}`;
+  builder.vdpaDevice(pciFolder(address), address, type);
+  place(root, builder);
+  functionsChanged(root);
+  return name;
+}
+
+/** `vdpa dev del`. */
+export function removeVdpa(root: string, address: string, name: string): void {
+  rmSync(`${root}/dev/vhost-${name.replace("vdpa", "vdpa-")}`, { force: true });
+  rmSync(`${root}/sys/bus/vdpa/devices/${name}`);
+  rmSync(`${root}/${pciFolder(address)}/${name}`, { recursive: true });
+  changeFacts(root, ({ vdpa }) => ({ vdpa: vdpa.filter((each) => each.name !== name) }));
+  functionsChanged(root);
+}
+
+/** The function's RDMA driver is loaded. */
+export function addRdma(root: string, address: string): void {
+  const builder = new NodeBuilder(nextNumbers(root));
+  builder.rdma(pciFolder(address));
+  place(root, builder);
+  functionsChanged(root);
+}
+
 /** Another driver is bound, or none; netdev, RDMA devices and nodes of the old one go. */
 export function rebind(root: string, address: string, driver: string | null): void {
   unmake(root, address);
@@ -140,17 +216,21 @@ export function moveNetdevAway(root: string, address: string, { rdma = false } =
 }
 
 /** Writes what a builder made below an unpacked root. */
-function place(root: string, { entries, links, vdpa }: NodeBuilder): void {
+function place(root: string, { entries, links, devlink, vdpa }: NodeBuilder): void {
   unpack(
     entries.filter((entry: Entry) => entry.kind === "file" || !existsSync(`${root}/${entry.path}`)),
     root,
   );
-  changeFacts(root, (facts) => ({ links: [...facts.links, ...links], vdpa: [...facts.vdpa, ...vdpa] }));
+  changeFacts(root, (facts) => ({
+    links: [...facts.links, ...links],
+    devlink: [...facts.devlink, ...devlink],
+    vdpa: [...facts.vdpa, ...vdpa],
+  }));
 }
 
-/** Takes away all that the function's driver made. */
-function unmake(root: string, address: string): void {
-  const self = `${root}/${pciFolder(address)}`;
+/** Takes away all that the function's driver made; of an SF, by its name and folder. */
+function unmake(root: string, id: string, folder: string = pciFolder(id)): void {
+  const self = `${root}/${folder}`;
   const group = linkName(`${self}/iommu_group`);
   const namesIn = (folder: string) => (existsSync(`${self}/${folder}`) ? readdirSync(`${self}/${folder}`) : []);
   for (const name of namesIn("net")) rmSync(`${root}/sys/class/net/${name}`, { force: true });
@@ -167,7 +247,7 @@ function unmake(root: string, address: string): void {
   for (const name of ["driver", "net", "uio", "vfio-dev", "infiniband", "infiniband_mad", "infiniband_verbs"]) {
     rmSync(`${self}/${name}`, { recursive: true, force: true });
   }
-  changeFacts(root, ({ links }) => ({ links: links.filter(({ parentDevice }) => parentDevice !== address) }));
+  changeFacts(root, ({ links }) => ({ links: links.filter(({ parentDevice }) => parentDevice !== id) }));
 }
 
 /** The first numbers that an unpacked tree has not used. */

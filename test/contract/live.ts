@@ -1,0 +1,58 @@
+// How does a test follow a plugin that runs on a changing node?
+
+import type { RegistrationMode } from "../support/kubelet.ts";
+import { buildNode, type NodePlan } from "../support/node.ts";
+import { host, type Plugin, TestNode } from "../support/plugin.ts";
+
+export const modes = [["watcher"], ["legacy"]] as const;
+
+/** What a running node is made of. */
+export interface Running {
+  /** A fixture's name, or a plan. */
+  readonly node: NodePlan | string;
+  /** The config file's value. */
+  readonly config: unknown;
+  /** The resources that the kubelet has a list of before the test begins. */
+  readonly resources: readonly string[];
+  readonly mode?: RegistrationMode;
+  /** Further arguments; debug lines are written in any case. */
+  readonly args?: readonly string[];
+}
+
+/** A node with its kubelet and its plugin, both at work. */
+export async function running({ node: plan, config, resources, mode = "watcher", args = [] }: Running) {
+  const entries = typeof plan === "string" ? host(plan) : buildNode(plan);
+  const node = new TestNode({ entries, config, mode });
+  try {
+    await node.start(resources, "-v=5", ...args);
+    return node;
+  } catch (error) {
+    await node.close();
+    throw error;
+  }
+}
+
+/** The devices of a resource that the kubelet may hand out. */
+export const healthy = ({ kubelet }: TestNode, resource: string): string[] =>
+  [...kubelet.resource(resource).devices.values()].flatMap(({ ID, health }) => (health === "Healthy" ? [ID] : []));
+
+/** All devices of a resource, healthy or not. */
+export const listed = ({ kubelet }: TestNode, resource: string): string[] => [
+  ...kubelet.resource(resource).devices.keys(),
+];
+
+/** Asks for a look at config and node, and waits until it is over: what was changed before has had its effect then. */
+export async function lookAgain(plugin: Plugin): Promise<void> {
+  const from = plugin.lines.length;
+  plugin.signal("SIGHUP");
+  await plugin.waitForLine(/ looked at the node stale=\S*config/, from);
+}
+
+/** What shows that nobody touched a resource: its registrations, streams and lists. */
+export function touches({ kubelet }: TestNode, resource: string) {
+  const { registrations, streams, lists, repeatedLists } = kubelet.resource(resource);
+  return { registrations, streams, lists, repeatedLists };
+}
+
+/** What touches() gives of a resource that was registered once and has been told so many lists, each a new one. */
+export const onceRegistered = (lists: number) => ({ registrations: 1, streams: 1, lists, repeatedLists: 0 });

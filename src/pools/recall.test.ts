@@ -55,6 +55,14 @@ describe("what the host needs is never offered", () => {
     expect(recall(recall(aPf(), before), recall(aPf(), before)).host.defaultRoute).toBe("bond0");
   });
 
+  test("an uplink whose driver is bound anew is kept for the host, with whatever driver", () => {
+    const before = aPf({ host: { defaultRoute: "bond0", vfs: 2 } });
+    const unbound = recall(aPf({ driver: null }), before);
+    expect(unbound.host).toEqual({ defaultRoute: "bond0", vfs: 2 });
+    expect(recall(aPf(), unbound).host).toEqual({ defaultRoute: "bond0", vfs: 2 });
+    expect(recall(aPf({ driver: "vfio-pci" }), unbound).host).toEqual({ defaultRoute: "bond0", vfs: 2 });
+  });
+
   test("a PF whose VFs are made anew is not a device in between", () => {
     expect(recall(aPf(), aPf({ host: { defaultRoute: null, vfs: 8 } })).host.vfs).toBe(8);
     const fewer = aPf({ host: { defaultRoute: null, vfs: 2 } });

@@ -4,13 +4,20 @@
 import type { Device } from "../host/device.ts";
 
 /**
- * Carries over what was seen before and can't be seen now, as long as the function is there with the same driver.
+ * Carries over what was seen before and can't be seen now, as long as the function is there with the same driver: a
+ * device bound to another driver is another device.
  *
- * Reasons to keep a device for the host latch in the same way: they must not lapse in the instant in which a route
- * is replaced or VFs are made anew. A device bound to another driver is another device.
+ * Reasons to keep a device for the host latch as long as the function is there at all: they must not lapse in the
+ * instant in which a route is replaced, VFs are made anew, or the uplink's driver is bound anew and its addresses are
+ * not yet back.
  */
 export function recall(now: Device, before: Device | undefined): Device {
-  if (!before || before.driver !== now.driver) return now;
+  if (!before) return now;
+  const host = {
+    defaultRoute: now.host.defaultRoute ?? before.host.defaultRoute,
+    vfs: now.host.vfs || before.host.vfs,
+  };
+  if (before.driver !== now.driver) return { ...now, host };
   return {
     ...now,
     linkType: now.linkType ?? before.linkType,
@@ -18,10 +25,7 @@ export function recall(now: Device, before: Device | undefined): Device {
     ddpProfile: now.ddpProfile ?? before.ddpProfile,
     rdma: now.rdma ?? (before.rdma && { names: [] }),
     pf: recallParent(now.pf, before.pf),
-    host: {
-      defaultRoute: now.host.defaultRoute ?? before.host.defaultRoute,
-      vfs: now.host.vfs || before.host.vfs,
-    },
+    host,
   };
 }
 

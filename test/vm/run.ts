@@ -88,7 +88,8 @@ async function runBoot(planned: Boot): Promise<TestResult[]> {
   const folder = join(results, planned.name);
   const payload = mkdtempSync(join(tmpdir(), "sriovdp-payload-"));
   try {
-    await fillPayload(planned, join(payload, "payload"));
+    const trouble = await fillPayload(planned, join(payload, "payload"));
+    if (trouble !== null) return planned.tests.flatMap((test) => withoutRun(test, "failed", trouble));
     const limit = 120 + planned.tests.reduce((sum, { profile }) => sum + profile.limit, 0);
     const start = () => boot(planned.profile, join(payload, "payload"), folder, limit);
     console.log(`boot ${planned.name}: ${planned.tests.map(({ name }) => name).join(", ")}`);
@@ -144,7 +145,8 @@ function resultsOf(test: GuestTest, folder: string, { timedOut }: BootResult): T
   return found;
 }
 
-async function fillPayload({ tests }: Boot, payload: string): Promise<void> {
+/** Gives what is wrong with the test files when they can't be bundled. */
+async function fillPayload({ tests }: Boot, payload: string): Promise<string | null> {
   mkdirSync(payload);
   copyFileSync(executable, join(payload, "sriovdp"));
   const programs = join(here, "guest/programs");
@@ -158,8 +160,9 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<void> {
     naming: "[name].js",
     external: ["bun:test"],
     sourcemap: "inline",
+    throw: false,
   });
-  if (!bundle.success) throw new AggregateError(bundle.logs, "the guest tests don't bundle");
+  if (!bundle.success) return ["the test files of this boot can't be bundled", ...bundle.logs.map(String)].join("\n");
   // A process a file: one that crashes or hangs takes no other along.
   const lines = tests.map(
     ({ name, profile: { limit } }) =>
@@ -168,6 +171,7 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<void> {
       `echo $? >/share/${name}.status\n`,
   );
   writeFileSync(join(payload, "run"), `${lines.join("")}exit 0\n`);
+  return null;
 }
 
 function consoleTail(folder: string): string {

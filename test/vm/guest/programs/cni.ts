@@ -14,6 +14,8 @@ const variable = (name: string): string => process.env[name] ?? "";
 const netns = basename(variable("CNI_NETNS"));
 const notes = `/run/vf-cni/${variable("CNI_CONTAINERID")}.json`;
 const config = JSON.parse(await Bun.stdin.text()) as { cniVersion: string; type: string };
+// The same in every pod: nothing routes between them.
+const address = "10.244.0.2/16";
 const ip = (...words: string[]): void => {
   const { exitCode, stderr } = Bun.spawnSync(["ip", ...words]);
   if (exitCode !== 0) throw new Error(`ip ${words.join(" ")}: ${stderr.toString().trim()}`);
@@ -30,6 +32,8 @@ function add(): object {
     };
   }
   ip("-n", netns, "link", "add", "eth0", "type", "dummy");
+  ip("-n", netns, "address", "add", address, "dev", "eth0");
+  ip("-n", netns, "link", "set", "eth0", "up");
   const moved = podDevices()
     .flatMap(netdevs)
     .map((from, index) => ({ from, to: `net${index + 1}` }));
@@ -45,7 +49,7 @@ function add(): object {
   return {
     cniVersion,
     interfaces: names.map((name) => ({ name, sandbox: variable("CNI_NETNS") })),
-    ips: [{ address: "10.244.0.2/16", interface: 0 }],
+    ips: [{ address, interface: 0 }],
   };
 }
 

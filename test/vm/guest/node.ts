@@ -215,7 +215,9 @@ export const manifestOf = (name: string): string => `${manifests}/${name}.json`;
 export function putPod(pod: Pod): void {
   // By rename, so that the kubelet never reads half of it; files with a leading dot are ignored.
   const temporary = `${manifests}/.${pod.metadata.name}.json`;
-  writeFileSync(temporary, JSON.stringify(pod));
+  // Of the same UID it would be the pod that was there before, together with its containers.
+  const metadata = { ...pod.metadata, uid: crypto.randomUUID() };
+  writeFileSync(temporary, JSON.stringify({ ...pod, metadata }));
   renameSync(temporary, manifestOf(pod.metadata.name));
 }
 

@@ -1,7 +1,8 @@
 // The plugin in the guest: started on the live node with a config, beside the kubelet double.
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { KubeletDouble, type RegistrationMode } from "../../support/kubelet.ts";
-import { executable, type Program, start } from "./support.ts";
+import { executable, type Program, sh, start } from "./support.ts";
 
 export const kubeletRoot = "/var/lib/kubelet";
 export const deviceInfoFolder = "/var/run/k8s.cni.cncf.io/devinfo/dp";
@@ -13,17 +14,31 @@ export interface Entry {
   readonly [field: string]: unknown;
 }
 
-/** Writes the config that the plugin reads, in one rename as an editor does. */
-export function writeConfig(...resourceList: readonly Entry[]): void {
-  const text = JSON.stringify({ resourceList });
-  Bun.spawnSync(["/usr/bin/dash", "-c", "mkdir -p /etc/pcidp"]);
-  writeFileSync(`${configFile}.new`, text);
-  Bun.spawnSync(["/usr/bin/dash", "-c", `mv ${configFile}.new ${configFile}`]);
+/** Writes the config that the plugin reads. */
+export const writeConfig = (...resourceList: readonly Entry[]): void => writeConfigFile(configFile, ...resourceList);
+
+/** Writes a config in one rename, as an editor does. */
+export function writeConfigFile(file: string, ...resourceList: readonly Entry[]): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(`${file}.new`, JSON.stringify({ resourceList }));
+  renameSync(`${file}.new`, file);
 }
 
 /** Starts the plugin; its log is kept among the results. */
 export const startPlugin = (...args: readonly string[]): Program =>
   start("sriovdp", [executable, "--resource-prefix=test.io", "--log-level=10", ...args]);
+
+/**
+ * Starts the plugin beside the genuine kubelet. In legacy mode it sees the kubelet's folder as it is where only
+ * device-plugins is mounted into the plugin's container: without plugins_registry, and without pod-resources.
+ */
+export async function startPluginIn(mode: RegistrationMode, ...args: readonly string[]): Promise<Program> {
+  if (mode === "watcher") return startPlugin(...args);
+  const seen = "/run/kubelet-legacy";
+  await sh(`mkdir -p ${seen}/device-plugins`);
+  await sh(`mountpoint -q ${seen}/device-plugins || mount --bind ${kubeletRoot}/device-plugins ${seen}/device-plugins`);
+  return startPlugin(`--kubelet-root-dir=${seen}`, ...args);
+}
 
 export interface Node {
   readonly kubelet: KubeletDouble;

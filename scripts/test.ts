@@ -23,7 +23,7 @@ const found: TestResult[] = steps.map(({ name, command }) => {
 
 const tests = Bun.spawnSync(
   [
-    ...[process.execPath, "test", "--reporter=junit", `--reporter-outfile=${bunReport}`],
+    ...[process.execPath, "test", "--timeout=60000", "--reporter=junit", `--reporter-outfile=${bunReport}`],
     ...(process.argv.length > 2 ? process.argv.slice(2) : ["src/", "native/", "test/"]),
   ],
   { cwd: root, stdio: ["ignore", "inherit", "inherit"] },

@@ -56,8 +56,11 @@ export class ConfigError extends Error {
 /** Messages beyond this many bytes may stall in Bun's HTTP/2 for ever. */
 const largestList = 100_000;
 
-/** How long after Allocate the kubelet's checkpoint may not yet show it, in milliseconds. */
-const justAllocated = 60_000;
+/** How long after Allocate the kubelet may not yet tell of it, in milliseconds. */
+const kubeletDelay = 10_000;
+
+/** How often it is looked whether a pod ended that holds a device which another pool waits for, in milliseconds. */
+const holdersRecheck = 10_000;
 
 /** After how long a pass that failed is tried again, in milliseconds. */
 const retryPass = 5000;
@@ -85,8 +88,8 @@ export class Agent {
   #held: Held = new Map();
   /** False when the kubelet could not be asked: then nothing that pods may hold is removed. */
   #heldKnown = false;
-  /** When each device was last allocated by this process, in milliseconds of performance.now(). */
-  readonly #allocated = new Map<string, number>();
+  /** When each device was last allocated by this process, in milliseconds of performance.now(), and from which pool. */
+  readonly #allocated = new Map<string, { readonly resource: string; readonly at: number }>();
   #retry: Timer | null = null;
   #closed = false;
 
@@ -235,10 +238,7 @@ export class Agent {
     } catch (error) {
       if (this.#closed) return false;
       this.#log.error("a look at the node failed; will try again", { reason: messageOf(error) });
-      this.#retry ??= setTimeout(() => {
-        this.#retry = null;
-        this.#changes.mark("functions", true);
-      }, retryPass);
+      this.#lookAgain(retryPass);
       return false;
     }
   }
@@ -262,7 +262,10 @@ export class Agent {
     const pools = await this.#assign();
     if (this.#closed) return;
     const running = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
-    const effects = diff(running, pools, (a, b) => Bun.deepEquals(a, b));
+    const effects = inSafeOrder(
+      diff(running, pools, (a, b) => Bun.deepEquals(a, b)),
+      running,
+    );
     for (const effect of effects) await this.#apply(effect);
     this.#log.debug("looked at the node", {
       stale: [...stale],
@@ -290,6 +293,7 @@ export class Agent {
     try {
       const held = await readHeld(this.#paths);
       this.#heldKnown = true;
+      for (const [id, { resource }] of this.#justAllocated()) if (!held.has(id)) held.set(id, resource);
       this.#held = new Map([...held].filter(([id]) => present.has(id)));
     } catch (error) {
       this.#log.warn("the kubelet does not tell what pods hold; devices stay where they are", {
@@ -298,7 +302,22 @@ export class Agent {
       this.#heldKnown = false;
       this.#held = new Map(homes);
     }
+    if ([...this.#held].some(([id, resource]) => placed.get(id) !== resource)) this.#lookAgain(holdersRecheck);
     return assignPools(this.#specs, this.#devices, this.#held, served);
+  }
+
+  /** What this process allocated so recently that the kubelet may not tell it yet. */
+  #justAllocated(): [id: string, allocation: { readonly resource: string; readonly at: number }][] {
+    const since = performance.now() - kubeletDelay;
+    return [...this.#allocated].filter(([, { at }]) => at > since);
+  }
+
+  /** Asks for a look some time from now, unless one is asked for already. */
+  #lookAgain(after: number): void {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null;
+      this.#changes.mark("functions", true);
+    }, after);
   }
 
   async #apply(effect: Effect): Promise<void> {
@@ -349,10 +368,9 @@ export class Agent {
   /** Removes the resource's device-info files, but not those of devices that pods hold or are about to. */
   #pruneDeviceInfo(resource: string): void {
     if (!this.#heldKnown) return;
-    const now = performance.now();
-    const fresh = (id: string) => now - (this.#allocated.get(id) ?? -Infinity) < justAllocated;
+    const recent = new Map(this.#justAllocated());
     this.#quietly("could not remove stale device-info files", { resource }, () =>
-      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#held.get(id) === resource || fresh(id)),
+      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#held.get(id) === resource || recent.has(id)),
     );
   }
 
@@ -405,10 +423,7 @@ export class Agent {
         folder: this.#cdiFolder,
         reason: messageOf(error),
       });
-      this.#retry ??= setTimeout(() => {
-        this.#retry = null;
-        this.#changes.mark("functions", true);
-      }, retryPass);
+      this.#lookAgain(retryPass);
       return false;
     }
   }
@@ -417,10 +432,12 @@ export class Agent {
   #allocate(resource: string, request: AllocateRequest): AllocateResponse {
     const pool = this.#served.get(resource)?.pool;
     if (!pool) throw new StatusError(status.UNAVAILABLE, `pool ${resource} is no longer served`);
-    for (const { devicesIds } of request.containerRequests) {
-      const refusal = refuseIds(pool, devicesIds);
-      if (refusal !== null) throw new StatusError(status.INVALID_ARGUMENT, refusal);
-    }
+    const asked = request.containerRequests.map(({ devicesIds }) => devicesIds);
+    // Each container's ids, and all together: two containers can't have the same device.
+    const refusal = [...asked, ...(asked.length > 1 ? [asked.flat()] : [])]
+      .map((ids) => refuseIds(pool, ids))
+      .find((each) => each !== null);
+    if (refusal) throw new StatusError(status.INVALID_ARGUMENT, refusal);
     const answers = request.containerRequests.map(({ devicesIds }) => {
       const handles = new Map<string, Handles>();
       for (const id of devicesIds) {
@@ -438,7 +455,7 @@ export class Agent {
       );
     }
     for (const { devicesIds } of request.containerRequests) {
-      for (const id of devicesIds) this.#allocated.set(id, performance.now());
+      for (const id of devicesIds) this.#allocated.set(id, { resource, at: performance.now() });
       this.#log.info("allocated", { resource, devices: devicesIds });
     }
     return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
@@ -506,6 +523,16 @@ export class Agent {
   get #cdiFolder(): string {
     return `${this.#options.root}/var/run/cdi`;
   }
+}
+
+/** Pools that lose devices come first: no two lists, and no two CDI specs, name a device at the same time. */
+function inSafeOrder(effects: readonly Effect[], running: ReadonlyMap<string, Pool>): Effect[] {
+  const loses = (effect: Effect) => {
+    if (effect.kind !== "update") return effect.kind === "stop";
+    const before = running.get(effect.pool.spec.resource)?.claims ?? new Map<string, Claim>();
+    return [...before.keys()].some((id) => !effect.pool.claims.has(id));
+  };
+  return [...effects.filter(loses), ...effects.filter((effect) => !loses(effect))];
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -18,29 +18,36 @@ export interface LogOptions {
 /** The verbosity from which on debug lines are written. */
 export const debugVerbosity = 5;
 
-type Sink = (line: string, severe: boolean) => void;
+interface Sink {
+  readonly write: (line: string, severe: boolean) => void;
+  /** Resolves when everything that was written is where it belongs. */
+  readonly finish?: () => Promise<void>;
+}
 
 /** The program's one logger. */
 export type Log = ConsolaInstance;
 
 /** Makes the logger. Lines look like "2026-11-24T10:41:15.123Z INFO  pool is served resource=intel.com/a devices=8". */
-export function createLog(options: LogOptions): Log {
-  const sinks: Sink[] = [];
+export function createLog(options: LogOptions): Log & { readonly finish: () => Promise<void> } {
+  const all = options.folder === null || options.stderr === "all";
+  const sinks: Sink[] = [{ write: (line, severe) => (all || severe) && process.stderr.write(line) }];
   if (options.folder !== null) sinks.push(fileSink(options.folder));
-  if (options.folder === null || options.stderr === "all") sinks.push((line) => process.stderr.write(line));
-  else sinks.push((line, severe) => severe && process.stderr.write(line));
-  return createConsola({
+  const log = createConsola({
     level: options.verbosity >= debugVerbosity ? LogLevels.debug : LogLevels.info,
     throttle: 0,
     reporters: [
       {
         log: (entry) => {
           const line = formatLine(entry);
-          for (const sink of sinks) sink(line, entry.level <= LogLevels.error);
+          for (const { write } of sinks) write(line, entry.level <= LogLevels.error);
         },
       },
     ],
   });
+  const finish = async () => {
+    await Promise.all(sinks.map((sink) => sink.finish?.()));
+  };
+  return Object.assign(log, { finish });
 }
 
 /** Ten files of 10 MiB at most; a folder that can't be written to costs one line on standard error, not the plugin. */
@@ -51,8 +58,14 @@ function fileSink(folder: string): Sink {
     if (!broken) process.stderr.write(`the log folder ${folder} can't be written to: ${error.message}\n`);
     broken = true;
   });
-  return (line) => {
-    if (!broken) stream.write(line);
+  return {
+    write: (line) => !broken && stream.write(line),
+    finish: () =>
+      new Promise((resolve) => {
+        if (broken) return resolve();
+        stream.on("error", () => resolve());
+        stream.end(() => resolve());
+      }),
   };
 }
 

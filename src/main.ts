@@ -7,7 +7,7 @@ import { type CommandLine, parseCommandLine } from "./cli/parse.ts";
 import { pathsOf } from "./cli/paths.ts";
 import { formatProblem } from "./config/problem.ts";
 import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
-import { createLog, type Log } from "./log.ts";
+import { createLog } from "./log.ts";
 import { commit, version } from "./version.ts";
 
 const output: Output = {
@@ -41,9 +41,9 @@ async function main(): Promise<number> {
   return run(line);
 }
 
-function logOf({ options }: CommandLine): Log {
+function logOf({ options }: CommandLine, root: string): ReturnType<typeof createLog> {
   const named = options["log-dir"];
-  const folder = named === null ? options.log_dir : named.startsWith("/") ? named : `/var/log/${named}`;
+  const folder = named === null ? options.log_dir : named.startsWith("/") ? named : `${root}/var/log/${named}`;
   return createLog({
     verbosity: options["log-level"],
     folder: options.logtostderr ? null : folder,
@@ -55,8 +55,8 @@ function logOf({ options }: CommandLine): Log {
 async function run(line: CommandLine): Promise<number> {
   const { promise: ended, resolve: end } = Promise.withResolvers<string>();
   for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) process.on(signal, () => end(signal));
-  const log = logOf(line);
   const paths = pathsOf(line);
+  const log = logOf(line, paths.root);
   const agent = new Agent(
     {
       ...paths,
@@ -81,6 +81,7 @@ async function run(line: CommandLine): Promise<number> {
     return exitStatus.operatorMistake;
   } finally {
     await agent.close();
+    await log.finish();
   }
 }
 

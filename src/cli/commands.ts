@@ -2,7 +2,7 @@
 
 import { release } from "node:os";
 import { readConfigFile } from "../config/file.ts";
-import { formatProblem } from "../config/problem.ts";
+import { formatProblem, oneLine } from "../config/problem.ts";
 import { captureNode } from "../host/capture.ts";
 import { lookAtNode } from "../host/look.ts";
 import { longestSocketPath } from "../kubelet/paths.ts";
@@ -52,7 +52,7 @@ export async function inspect(line: CommandLine, output: Output): Promise<number
   const specs = loaded?.specs ?? [];
   const { devices, troubles } = await lookAtNode(pathsOf(line).root, askedBy(specs), null);
   const pools = assignPools(specs, devices);
-  for (const { message } of troubles) output.err(`warning: ${message}\n`);
+  for (const { message } of troubles) output.err(`warning: ${oneLine(message)}\n`);
   if (line.command === "discover") {
     if (line.options.json) {
       const placed = devices.map((device) => ({

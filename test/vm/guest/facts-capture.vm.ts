@@ -1,4 +1,4 @@
-// boot: limit=240
+// boot: alone=yes
 // Shows that a captured node is the node, and brings out what the kernel answers of it: /share/lab.host, /share/lab-*.hex
 import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// boot: limit=240
+// boot: limit=400
 // Shows that what `sriovdp discover` says of PCI functions is what the kernel's own tools say of them.
 import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readlinkSync } from "node:fs";

@@ -311,6 +311,17 @@ export const podOutput = (name: string, container = "main", line = "ready"): Pro
     90,
   );
 
+/** Waits until the container "main" has started a second time, and gives what it printed each time down to "ready". */
+export const podRuns = (name: string): Promise<string[]> =>
+  waitForKubelet(
+    `${name} runs a second time`,
+    async () => {
+      const runs = (await podLog(name)).split("ready\n").slice(0, -1);
+      return runs.length > 1 && runs;
+    },
+    90,
+  );
+
 /** Runs a command in a running container and gives its output. */
 export async function execInPod(name: string, command: string, container = "main"): Promise<string> {
   const status = (await findPod(name))?.status.containerStatuses?.find((found) => found.name === container);

@@ -44,6 +44,16 @@ const retry = { first: 1000, most: 30_000 } as const;
  */
 const patience = { first: 10_000, most: 60_000 } as const;
 
+/** How often it is looked whether the instance that serves the pool in our place still lives, in milliseconds. */
+const standBy = 2000;
+
+/**
+ * How long after taking the pool from a living instance it is registered once more, in milliseconds. A kubelet that is
+ * called at its socket takes the end of the other's stream for the end of the resource, ours included
+ * (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected).
+ */
+const takenOver = 3000;
+
 /** How long a server that is shut down may take before its connections are cut, in milliseconds. */
 const shutdownLimit = 1000;
 
@@ -62,6 +72,8 @@ export class PluginServer {
   #again = false;
   #announcedTo: string | null = null;
   #standingBy = false;
+  /** Another instance lived when this one's socket took the place of its socket. */
+  #replaced = false;
   #complaint: string | null = null;
 
   constructor(options: PluginOptions) {
@@ -72,7 +84,7 @@ export class PluginServer {
       opened: () => {
         this.#backOff.reset();
         this.#patience.reset();
-        this.#cancelRetry();
+        if (!this.#replaced) this.#cancelRetry();
         options.events.info("the kubelet listens to the pool", { resource: options.resource });
       },
       closed: () => {
@@ -143,6 +155,8 @@ export class PluginServer {
       .then(
         (announced) => {
           this.#complaint = null;
+          if (this.#standingBy) return standBy;
+          if (this.#replaced) return takenOver;
           return announced ? this.#patience.wait() : this.#backOff.wait();
         },
         (error: unknown) => {
@@ -154,7 +168,7 @@ export class PluginServer {
         this.#announcing = null;
         if (this.#abort.signal.aborted) return undefined;
         if (this.#again) return this.#announce();
-        if (this.#streams.size === 0) this.#retryLater(wait);
+        if (this.#streams.size === 0 || this.#standingBy || this.#replaced) this.#retryLater(wait);
         return undefined;
       });
     return this.#announcing;
@@ -172,10 +186,15 @@ export class PluginServer {
     if (this.#bound && inPlace !== null && !wasOurs && (await isListening(this.#path))) {
       if (!this.#standingBy) events.info("another instance serves the pool; standing by", { resource });
       this.#standingBy = true;
+      // The kubelet would take our lists for the other's.
+      this.#streams.close();
       return false;
     }
     this.#standingBy = false;
-    if (!wasOurs) await this.#bind();
+    if (!wasOurs) {
+      this.#replaced = mode === "legacy" && inPlace !== null && (await isListening(this.#path));
+      await this.#bind();
+    }
     if (this.#abort.signal.aborted) return false;
     if (mode === "watcher") {
       if (wasOurs && this.#streams.size === 0) reappear(this.#path, this.#folder);
@@ -289,6 +308,14 @@ export class PluginServer {
     if (this.#timer !== null || this.#abort.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
+      if (this.#replaced && this.#streams.size > 0) {
+        // The kubelet must have seen the streams end before it hears of the pool anew.
+        this.#replaced = false;
+        this.#streams.close();
+        this.#retryLater(this.#backOff.wait());
+        return;
+      }
+      this.#replaced = false;
       if (this.#streams.size === 0) void this.#announce();
     }, wait);
   }

@@ -526,7 +526,8 @@ export class KubeletDouble {
     const stream = endpoint.client.listAndWatch({});
     endpoint.stream = stream;
     stream.on("data", ({ devices }: ListAndWatchResponse) => {
-      if (resource.endpoint !== endpoint) return;
+      // Nobody asks whose list it is: two plugins that both have a stream overwrite each other's.
+      if (endpoint.closed) return;
       const said = JSON.stringify(devices);
       resource.lists++;
       if (said === before) resource.repeatedLists++;
@@ -538,6 +539,8 @@ export class KubeletDouble {
       if (endpoint.closed) return;
       this.#note("stream ended", name, reason);
       this.#disconnected(endpoint);
+      // The end of an older plugin's stream ends the resource, also when a newer one has taken it over.
+      if (this.mode === "legacy") markUnhealthy(resource);
     };
     stream.on("end", () => ended("by the plugin"));
     stream.on("error", (error) => ended(error.message));
@@ -547,9 +550,7 @@ export class KubeletDouble {
   #disconnected(endpoint: Endpoint): void {
     close(endpoint);
     for (const resource of this.#resources.values()) {
-      if (resource.endpoint !== endpoint) continue;
-      resource.endpoint = null;
-      resource.devices = new Map([...resource.devices].map(([id, each]) => [id, { ...each, health: "Unhealthy" }]));
+      if (resource.endpoint === endpoint) markUnhealthy(resource);
     }
   }
 
@@ -586,6 +587,12 @@ const newResource = (): Resource => ({
   options: null,
   announced: null,
 });
+
+/** PluginDisconnected (pkg/kubelet/cm/devicemanager/manager.go): no device is healthy, nothing can be allocated. */
+function markUnhealthy(resource: Resource): void {
+  resource.endpoint = null;
+  resource.devices = new Map([...resource.devices].map(([id, each]) => [id, { ...each, health: "Unhealthy" }]));
+}
 
 function close(endpoint: Endpoint): void {
   endpoint.closed = true;

@@ -1,0 +1,178 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { lstatSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { identityOf } from "../../src/kubelet/socket-file.ts";
+import type { RegistrationMode } from "../support/kubelet.ts";
+import { removeFunction } from "../support/live.ts";
+import type { Plugin, TestNode } from "../support/plugin.ts";
+import { until } from "../support/until.ts";
+import { listed, lookAgain, modes, running } from "./live.ts";
+
+// Waiting ends with the condition; this is for a machine that is busy.
+setDefaultTimeout(30_000);
+
+const net = "intel.com/net";
+const dpdk = "intel.com/dpdk";
+const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
+const infoName = (id: string, resource = "intel.com-net") => `${resource}-${id}-device.json`;
+
+describe.concurrent.each(modes)("what is left on the node over a restart of ours (%s)", (mode) => {
+  const [one, two] = ["0000:3b:01.0", "0000:3b:01.1"] as const;
+  const start = () => running({ node: "iavf-vfs", config, resources: [net], mode });
+
+  test("is the device-info file of what a pod holds; it is the same file all along", async () => {
+    await using node = await start();
+    await node.kubelet.allocate(net, [one], { pod: "pod" });
+    await node.kubelet.allocate(net, [two], { pod: "short" });
+    const before = readFileSync(`${node.deviceInfoFolder}/${infoName(one)}`, "utf8");
+    const identity = identityOf(`${node.deviceInfoFolder}/${infoName(one)}`);
+    node.kubelet.release("short");
+    expect(await node.plugin.stop()).toBe(0);
+    expect(node.names(node.deviceInfoFolder)).toContain(infoName(one));
+    node.startPlugin("-v=5");
+    await node.listed(net);
+    await node.kubelet.waitForAllocatable(net, 4);
+    expect(node.names(node.deviceInfoFolder)).toEqual([infoName(one)]);
+    expect(readFileSync(`${node.deviceInfoFolder}/${infoName(one)}`, "utf8")).toBe(before);
+    expect(identityOf(`${node.deviceInfoFolder}/${infoName(one)}`)).toBe(identity);
+  });
+
+  test("is nothing that a killed plugin left and no pod needs, once the next has started", async () => {
+    await using node = await start();
+    await node.kubelet.allocate(net, [one], { pod: "pod" });
+    await node.kubelet.allocate(net, [two], { pod: "short" });
+    const foreign = ["0000:3b:01.3.json", infoName(one, "other.com-net"), "intel.com-net-eth0-device.json"];
+    for (const name of foreign) writeFileSync(`${node.deviceInfoFolder}/${name}`, "{}");
+    node.plugin.kill();
+    await node.plugin.ended();
+    await node.kubelet.waitFor((kubelet) => !kubelet.resource(net).connected, "the stream's end");
+    node.kubelet.release("short");
+    node.startPlugin("-v=5");
+    await node.listed(net);
+    await node.kubelet.waitForAllocatable(net, 4);
+    expect(node.names(node.deviceInfoFolder)).toEqual([infoName(one), ...foreign].toSorted());
+    expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
+    expect(await node.plugin.stop()).toBe(0);
+    expect(node.pluginSockets()).toEqual([]);
+  });
+});
+
+describe.concurrent("CDI specs", () => {
+  const pools = {
+    resourceList: [
+      { resourceName: "dpdk", selectors: { drivers: ["vfio-pci"] } },
+      { resourceName: "net", selectors: {} },
+    ],
+  };
+  const spec = "sriov-dp-intel.com-net-pci-dpdk.yaml";
+  const start = () => running({ node: "vfio-pci-vfs", config: pools, resources: [dpdk], args: ["--use-cdi"] });
+
+  test("of what a pod holds survive our exit, and the next start leaves them as they are", async () => {
+    await using node = await start();
+    const [id = ""] = listed(node, dpdk);
+    await node.kubelet.allocate(dpdk, [id], { pod: "pod" });
+    const before = identityOf(`${node.cdiFolder}/${spec}`);
+    expect(before).not.toBeNull();
+    expect(await node.plugin.stop()).toBe(0);
+    expect(identityOf(`${node.cdiFolder}/${spec}`)).toBe(before);
+    node.startPlugin("-v=5", "--use-cdi");
+    await node.listed(dpdk);
+    expect(identityOf(`${node.cdiFolder}/${spec}`)).toBe(before);
+    node.kubelet.release("pod");
+    expect(await node.plugin.stop()).toBe(0);
+    expect(node.names(node.cdiFolder)).toEqual([]);
+  });
+
+  test("that a killed plugin left of pools that are no more are removed at the start; others' files stay", async () => {
+    await using node = await start();
+    const stale = "sriov-dp-intel.com-net-pci-gone.yaml";
+    writeFileSync(`${node.cdiFolder}/${stale}`, "");
+    writeFileSync(`${node.cdiFolder}/vendor.yaml`, "");
+    mkdirSync(`${node.root}/etc/cdi`, { recursive: true });
+    writeFileSync(`${node.root}/etc/cdi/${stale}`, "");
+    node.plugin.kill();
+    await node.plugin.ended();
+    await node.kubelet.waitFor((kubelet) => !kubelet.resource(dpdk).connected, "the stream's end");
+    node.startPlugin("-v=5", "--use-cdi");
+    await node.listed(dpdk);
+    expect(node.names(node.cdiFolder)).toEqual([spec, "vendor.yaml"]);
+    expect(node.names(`${node.root}/etc/cdi`)).toEqual([]);
+  });
+});
+
+describe.concurrent.each(modes)("two plugins at once (%s)", (mode) => {
+  const socketOf = ({ kubelet }: TestNode) =>
+    `${mode === "watcher" ? kubelet.registry : kubelet.devicePlugins}/intel.com_net.sock`;
+
+  /** A node on which a second plugin was started beside the first, with fewer devices: as when a DaemonSet is updated. */
+  async function overlapping(mode: RegistrationMode): Promise<{ node: TestNode; old: Plugin; young: Plugin }> {
+    const node = await running({ node: "iavf-vfs", config, resources: [net], mode });
+    const old = node.plugin;
+    const other = `${node.root}/etc/pcidp/young.json`;
+    writeFileSync(
+      other,
+      JSON.stringify({ resourceList: [{ resourceName: "net", selectors: { pfNames: ["ens1f0#0-1"] } }] }),
+    );
+    const young = node.startPlugin("-v=5", `--config-file=${other}`);
+    await node.kubelet.waitForAllocatable(net, 2);
+    await old.waitForLine(/another instance serves the pool; standing by/);
+    return { node, old, young };
+  }
+
+  test("leave the kubelet with the devices of the new one, and the old one stands by", async () => {
+    const { node, old, young } = await overlapping(mode);
+    await using _ = node;
+    // Both see it, and only one tells it.
+    removeFunction(node.root, "0000:3b:01.1");
+    await node.kubelet.waitForAllocatable(net, 1);
+    await lookAgain(old);
+    await lookAgain(young);
+    expect(listed(node, net)).toEqual(["0000:3b:01.0"]);
+    expect(node.kubelet.resource(net)).toMatchObject({ allocatable: 1, connected: true });
+    expect(await old.stop()).toBe(0);
+  });
+
+  test("end without harm when the old one ends: the socket, the files and the devices of the new one stay", async () => {
+    const { node, old } = await overlapping(mode);
+    await using _ = node;
+    const socket = identityOf(socketOf(node));
+    await node.kubelet.allocate(net, 1, { pod: "pod" });
+    expect(await old.stop()).toBe(0);
+    await node.kubelet.waitForAllocatable(net, 2);
+    expect(identityOf(socketOf(node))).toBe(socket);
+    expect(node.names(node.deviceInfoFolder)).toHaveLength(1);
+    removeFunction(node.root, "0000:3b:01.1");
+    await node.kubelet.waitForAllocatable(net, 1);
+    expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
+  });
+
+  test.each(["SIGTERM", "SIGKILL"] as const)(
+    "become one when the new one gets a %s: the old one takes over",
+    async (signal) => {
+      const { node, old, young } = await overlapping(mode);
+      await using _ = node;
+      young.signal(signal);
+      await young.ended();
+      await node.kubelet.waitForAllocatable(net, 4);
+      expect(lstatSync(socketOf(node)).isSocket()).toBeTrue();
+      expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
+      expect(await old.stop()).toBe(0);
+      expect(node.pluginSockets()).toEqual([]);
+    },
+  );
+});
+
+test("a plugin that is killed again and again, at any instant of its start, leaves nothing that the last one minds", async () => {
+  await using node = await running({ node: "iavf-vfs", config, resources: [net] });
+  for (const line of [/starting/, /config is loaded/, /serving the pool/, /ready/, /registered the pool/]) {
+    node.plugin.kill();
+    await node.plugin.ended();
+    await node.startPlugin("-v=5").waitForLine(line);
+  }
+  node.plugin.kill();
+  await node.plugin.ended();
+  node.startPlugin("-v=5");
+  await node.kubelet.waitForAllocatable(net, 4);
+  await until("all other sockets are gone", () => node.pluginSockets().join() === "intel.com_net.sock");
+  expect(await node.plugin.stop()).toBe(0);
+  expect(node.pluginSockets()).toEqual([]);
+});

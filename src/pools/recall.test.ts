@@ -12,12 +12,24 @@ describe("an allocated device never looks unplugged", () => {
     rdma,
     interfaces: ["ens1f0v1"],
   });
-  const inPod = { ...seen, linkType: null, pKey: null, ddpProfile: null, rdma: null, interfaces: [], link: null };
+  const inPod = {
+    ...seen,
+    linkType: null,
+    pKey: null,
+    ddpProfile: null,
+    rdma: { names: [] },
+    interfaces: [],
+    link: null,
+  };
 
   test("facts that a pod's network namespace hides are carried over", () => {
     const now = recall(inPod, seen);
     expect(now).toMatchObject({ linkType: "infiniband", pKey: "0x7fff", ddpProfile: "E810 Comms" });
     expect(now.rdma).toEqual({ names: [] });
+  });
+
+  test("an RDMA device that was removed, not moved away, is gone", () => {
+    expect(recall({ ...inPod, rdma: null }, seen).rdma).toBeNull();
   });
 
   test("they are carried over many looks", () => {

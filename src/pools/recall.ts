@@ -7,6 +7,9 @@ import type { Device } from "../host/device.ts";
  * Carries over what was seen before and can't be seen now, as long as the function is there with the same driver: a
  * device bound to another driver is another device.
  *
+ * Not so RDMA devices: those in another namespace leave an empty folder that says so (see host/rdma.ts), and those that
+ * were removed are gone.
+ *
  * Reasons to keep a device for the host latch as long as the function is there at all: they must not lapse in the
  * instant in which a route is replaced, VFs are made anew, or the uplink's driver is bound anew and its addresses are
  * not yet back.
@@ -23,7 +26,6 @@ export function recall(now: Device, before: Device | undefined): Device {
     linkType: now.linkType ?? before.linkType,
     pKey: now.pKey ?? before.pKey,
     ddpProfile: now.ddpProfile ?? before.ddpProfile,
-    rdma: now.rdma ?? (before.rdma && { names: [] }),
     pf: recallParent(now.pf, before.pf),
     host,
   };

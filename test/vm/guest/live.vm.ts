@@ -18,6 +18,7 @@ import {
   pf0,
   pf1,
   plug,
+  rdmaDevicesOf,
   reset,
   setCarrier,
   sh,
@@ -179,12 +180,10 @@ test("an RDMA device comes, goes to a pod in exclusive mode without being missed
   await nextPass();
   expect(listsOf("test.io/rdma")).toBe(lists);
   await deleteNetns("pod");
-  await sh("rdma system set netns shared");
-  // A function whose RDMA device is really gone keeps being taken for capable until its driver is bound anew.
-  await sh("rdma link delete rxe0 || true");
-  await bind(vf, null);
-  await bindDefault(vf);
+  await waitFor("the RDMA device is back", () => rdmaDevicesOf(vf).length === 1);
+  await sh("rdma link delete rxe0");
   await kubelet.waitForAllocatable("test.io/rdma", 0, 60_000);
+  await sh("rdma system set netns shared");
 });
 
 test("sub-functions come and go", async () => {

@@ -322,13 +322,20 @@ export const podRuns = (name: string): Promise<string[]> =>
     90,
   );
 
+/** The kubelet may tell of a container only after it has printed something. */
+const containerId = (name: string, container: string): Promise<string> =>
+  waitForKubelet(`container ${container} of ${name}`, async () => {
+    const statuses = (await findPod(name))?.status.containerStatuses;
+    return statuses?.find((found) => found.name === container)?.containerID?.replace("containerd://", "");
+  });
+
 /** Runs a command in a running container and gives its output. */
-export async function execInPod(name: string, command: string, container = "main"): Promise<string> {
-  const status = (await findPod(name))?.status.containerStatuses?.find((found) => found.name === container);
-  const id = status?.containerID?.replace("containerd://", "");
-  if (!id) throw new Error(`no container ${container} of ${name}`);
-  return sh(`ctr -n k8s.io tasks exec --exec-id x${Date.now()} ${id} ${command}`);
-}
+export const execInPod = async (name: string, command: string, container = "main"): Promise<string> =>
+  sh(`ctr -n k8s.io tasks exec --exec-id x${Date.now()} ${await containerId(name, container)} ${command}`);
+
+/** Ends a container from outside, as a crash would. */
+export const endContainer = async (name: string, container = "main"): Promise<string> =>
+  sh(`ctr -n k8s.io tasks kill --signal SIGTERM ${await containerId(name, container)}`);
 
 // ---- devices as the kubelet sees them
 

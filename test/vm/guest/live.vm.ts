@@ -211,7 +211,7 @@ test("a NIC is plugged and unplugged, and kept for the host as soon as a default
 
 test("vDPA devices come and go", async () => {
   const { kubelet } = node;
-  const bdf = await plug("virtio-net-pci", "virtio0", "port2");
+  const bdf = await plug("virtio-net-pci", "virtio0", "port3");
   await loadModules("vp_vdpa", "vhost_vdpa");
   await bind(bdf, "vp-vdpa");
   await sh(`vdpa dev add name vdpa1 mgmtdev pci/${bdf}`);

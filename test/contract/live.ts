@@ -17,12 +17,21 @@ export interface Running {
   readonly mode?: RegistrationMode;
   /** Further arguments; debug lines are written in any case. */
   readonly args?: readonly string[];
+  /** For a tree of thousands of functions. */
+  readonly inMemory?: boolean;
 }
 
 /** A node with its kubelet and its plugin, both at work. */
-export async function running({ node: plan, config, resources, mode = "watcher", args = [] }: Running) {
+export async function running({
+  node: plan,
+  config,
+  resources,
+  mode = "watcher",
+  args = [],
+  inMemory = false,
+}: Running): Promise<TestNode> {
   const entries = typeof plan === "string" ? host(plan) : buildNode(plan);
-  const node = new TestNode({ entries, config, mode });
+  const node = new TestNode({ entries, config, mode, inMemory });
   try {
     await node.start(resources, "-v=5", ...args);
     return node;

@@ -1,7 +1,16 @@
 // How does a test run the compiled executable? On an unpacked tree with a kubelet double beside it; everything that was
 // started is ended and removed again, whatever happens to the test.
 
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname } from "node:path";
 import { KubeletDouble, type RegistrationMode } from "./kubelet.ts";
@@ -21,9 +30,18 @@ process.on("exit", () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-/** A new temporary folder, its name short: a socket's path can't be longer than 107 bytes. */
-export function temporaryFolder(): string {
-  const folder = mkdtempSync(`${tmpdir()}/n-`);
+const memory = "/dev/shm";
+
+/** Whether there is room for a tree of some thousand functions in memory. */
+const hasMemory = existsSync(memory) && statfsSync(memory).bavail * statfsSync(memory).bsize > 512 << 20;
+
+/**
+ * A new temporary folder, its name short: a socket's path can't be longer than 107 bytes.
+ *
+ * On disk by default, since kubelets have their folders there; large trees are made and removed faster in memory.
+ */
+export function temporaryFolder({ inMemory = false } = {}): string {
+  const folder = mkdtempSync(`${inMemory && hasMemory ? memory : tmpdir()}/n-`);
   folders.add(folder);
   return folder;
 }
@@ -146,16 +164,24 @@ export interface NodeOptions {
   /** The config file: a text as it is, or a value written as JSON; null for no file. */
   readonly config: unknown;
   readonly mode?: RegistrationMode;
+  /** For a tree of thousands of functions. */
+  readonly inMemory?: boolean;
 }
 
 /** A node in a temporary folder: its tree, its kubelet and its plugin. */
 export class TestNode {
-  readonly root = temporaryFolder();
+  readonly root: string;
   readonly kubelet: KubeletDouble;
-  readonly configFile = `${this.root}/etc/pcidp/config.json`;
+  readonly configFile: string;
+  readonly deviceInfoFolder: string;
+  readonly cdiFolder: string;
   #plugin: Plugin | null = null;
 
-  constructor({ entries, config, mode = "watcher" }: NodeOptions) {
+  constructor({ entries, config, mode = "watcher", inMemory = false }: NodeOptions) {
+    this.root = temporaryFolder({ inMemory });
+    this.configFile = `${this.root}/etc/pcidp/config.json`;
+    this.deviceInfoFolder = `${this.root}/var/run/k8s.cni.cncf.io/devinfo/dp`;
+    this.cdiFolder = `${this.root}/var/run/cdi`;
     unpack(entries, this.root);
     this.kubelet = new KubeletDouble(`${this.root}/var/lib/kubelet`, mode);
     if (config !== null) this.configure(config);
@@ -200,9 +226,6 @@ export class TestNode {
       );
     }
   }
-
-  readonly deviceInfoFolder = `${this.root}/var/run/k8s.cni.cncf.io/devinfo/dp`;
-  readonly cdiFolder = `${this.root}/var/run/cdi`;
 
   /** The names in a folder, sorted; none when it is missing. */
   names(folder: string): string[] {

@@ -322,20 +322,15 @@ export const podRuns = (name: string): Promise<string[]> =>
     90,
   );
 
-/** The kubelet may tell of a container only after it has printed something. */
-const containerId = (name: string, container: string): Promise<string> =>
-  waitForKubelet(`container ${container} of ${name}`, async () => {
+/** Ends a container from outside, as a crash would. */
+export async function endContainer(name: string, container = "main"): Promise<void> {
+  // The kubelet may tell of a container only after it has printed something.
+  const id = await waitForKubelet(`container ${container} of ${name}`, async () => {
     const statuses = (await findPod(name))?.status.containerStatuses;
     return statuses?.find((found) => found.name === container)?.containerID?.replace("containerd://", "");
   });
-
-/** Runs a command in a running container and gives its output. */
-export const execInPod = async (name: string, command: string, container = "main"): Promise<string> =>
-  sh(`ctr -n k8s.io tasks exec --exec-id x${Date.now()} ${await containerId(name, container)} ${command}`);
-
-/** Ends a container from outside, as a crash would. */
-export const endContainer = async (name: string, container = "main"): Promise<string> =>
-  sh(`ctr -n k8s.io tasks kill --signal SIGTERM ${await containerId(name, container)}`);
+  await sh(`ctr -n k8s.io tasks kill --signal SIGTERM ${id}`);
+}
 
 // ---- devices as the kubelet sees them
 

@@ -1,0 +1,239 @@
+import { type ClientReadableStream, credentials } from "@grpc/grpc-js";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { connect as connectHttp2 } from "node:http2";
+import { connect } from "node:net";
+import { DevicePluginClient, type ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
+import { removeFunction, setLink } from "../support/live.ts";
+import type { Plugin, TestNode } from "../support/plugin.ts";
+import { until } from "../support/until.ts";
+import { listed, modes, onceRegistered, running, touches } from "./live.ts";
+
+// Waiting ends with the condition; this is for a machine that is busy.
+setDefaultTimeout(60_000);
+
+const net = "intel.com/net";
+const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
+const start = () => running({ node: "iavf-vfs", config, resources: [net] });
+const socketOf = ({ kubelet }: TestNode) => `${kubelet.registry}/intel.com_net.sock`;
+const clientOf = (node: TestNode) =>
+  new DevicePluginClient(`unix:${socketOf(node)}`, credentials.createInsecure(), {
+    "grpc.default_authority": "localhost",
+    "grpc.use_local_subchannel_pool": 1,
+  });
+
+/** A ListAndWatch stream and the lists that it was sent. */
+function listen(client: DevicePluginClient): {
+  readonly stream: ClientReadableStream<ListAndWatchResponse>;
+  readonly lists: ListAndWatchResponse[];
+} {
+  const lists: ListAndWatchResponse[] = [];
+  const stream = client.listAndWatch({});
+  stream.on("data", (list: ListAndWatchResponse) => lists.push(list));
+  stream.on("error", () => {});
+  return { stream, lists };
+}
+
+const openFiles = ({ pid }: Plugin) => readdirSync(`/proc/${pid}/fd`).length;
+const residentKilobytes = ({ pid }: Plugin) =>
+  Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+
+describe.concurrent("many listeners", () => {
+  test("at once are all told the same, and each only what changed", async () => {
+    await using node = await start();
+    const clients = Array.from({ length: 8 }, () => clientOf(node));
+    try {
+      const listeners = clients.flatMap((client) => Array.from({ length: 8 }, () => listen(client)));
+      await until("all have a list", () => listeners.every(({ lists }) => lists.length === 1));
+      setLink(node.root, "ens1f0", "down");
+      await until("all have a second list", () => listeners.every(({ lists }) => lists.length === 2));
+      removeFunction(node.root, "0000:3b:01.3");
+      await until("all have a third list", () => listeners.every(({ lists }) => lists.length === 3));
+      for (const { lists } of listeners) {
+        expect(lists.map(({ devices }) => devices.length)).toEqual([4, 4, 3]);
+        expect(lists[1]?.devices.every(({ health }) => health === "Unhealthy")).toBeTrue();
+      }
+      await node.kubelet.waitFor((kubelet) => kubelet.resource(net).lists === 3, "the kubelet has a third list");
+      expect(touches(node, net)).toEqual(onceRegistered(3));
+    } finally {
+      for (const client of clients) client.close();
+    }
+  });
+
+  test("that come and go 5,000 times leave no memory and no open file behind", async () => {
+    await using node = await start();
+    const client = clientOf(node);
+    try {
+      const rounds = async (count: number) => {
+        for (let round = 0; round < count; round++) {
+          const listeners = Array.from({ length: 50 }, () => listen(client));
+          await until("all have a list", () => listeners.every(({ lists }) => lists.length > 0));
+          for (const { stream } of listeners) stream.cancel();
+        }
+      };
+      // What the first thousand grow by are caches; what is measured is what grows on.
+      await rounds(20);
+      const files = openFiles(node.plugin);
+      const before = residentKilobytes(node.plugin);
+      await rounds(100);
+      const grown = (residentKilobytes(node.plugin) - before) / 1024;
+      console.log(`memory after 5,000 cancelled streams: ${grown.toFixed(1)} MiB more`);
+      expect(grown).toBeLessThan(20);
+      expect(openFiles(node.plugin)).toBe(files);
+    } finally {
+      client.close();
+    }
+    // Nobody but the kubelet is told any more, and it is told once.
+    removeFunction(node.root, "0000:3b:01.3");
+    await node.kubelet.waitForAllocatable(net, 3);
+    expect(touches(node, net)).toEqual(onceRegistered(2));
+  });
+
+  test("that stop reading are given up after a while, and the kubelet's own stream is not", async () => {
+    await using node = await start();
+    // A window of no bytes: the plugin may send headers, and never a list.
+    const session = connectHttp2("http://localhost", {
+      createConnection: () => connect({ path: socketOf(node) }),
+      settings: { initialWindowSize: 0 },
+    });
+    session.on("error", () => {});
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/v1beta1.DevicePlugin/ListAndWatch",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    stream.on("error", () => {});
+    stream.end(new Uint8Array(5));
+    try {
+      await node.plugin.waitForLine(/ WARN .*a list was not taken in time; its stream is ended/);
+    } finally {
+      session.destroy();
+    }
+    setLink(node.root, "ens1f0", "down");
+    await node.kubelet.waitForAllocatable(net, 0);
+    expect(touches(node, net)).toEqual(onceRegistered(2));
+  });
+});
+
+describe("large pools", () => {
+  const isSizeWarning = (line: string) => line.includes("so large that its list may stall");
+  const sizes = [
+    ["intel.com/small", 1024],
+    ["intel.com/large", 2048],
+  ] as const;
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await running({
+      // The VFs have no netdev, which leaves a smaller tree to write.
+      node: { pfs: [{ nic: "x520", name: "ens1f0", vfs: [{ count: 3072 }] }] },
+      config: {
+        resourceList: [
+          { resourceName: "small", selectors: { pfNames: ["ens1f0#0-1023"] } },
+          { resourceName: "large", selectors: { pfNames: ["ens1f0#1024-3071"] } },
+        ],
+      },
+      resources: sizes.map(([resource]) => resource),
+      inMemory: true,
+    });
+  }, 60_000);
+  afterAll(() => node.close());
+
+  test("of 1,024 and 2,048 devices arrive whole, again and again", async () => {
+    const wait = async (available: boolean) => {
+      for (const [resource, count] of sizes) await node.kubelet.waitForAllocatable(resource, available ? count : 0);
+    };
+    await wait(true);
+    for (let times = 0; times < 5; times++) {
+      setLink(node.root, "ens1f0", "down");
+      await wait(false);
+      setLink(node.root, "ens1f0", "up");
+      await wait(true);
+    }
+    for (const [resource, count] of sizes) {
+      expect(new Set(listed(node, resource)).size).toBe(count);
+      expect(touches(node, resource)).toEqual(onceRegistered(11));
+    }
+    expect(node.plugin.lines.filter(isSizeWarning)).toEqual([]);
+  });
+
+  test("beyond what a list can safely hold are told in one warning", async () => {
+    // 3,072 devices fit while they are Healthy, and don't when they are not: the word is longer.
+    node.configure({ resourceList: [{ resourceName: "all", selectors: {} }] });
+    await node.kubelet.waitForAllocatable("intel.com/all", 3072);
+    setLink(node.root, "ens1f0", "down");
+    expect(await node.plugin.waitForLine(/so large that its list may stall/)).toMatch(
+      / WARN .*split it.* devices=3072/,
+    );
+    setLink(node.root, "ens1f0", "up");
+    await node.plugin.waitForLine(/devices are Healthy again resource=intel.com\/all/);
+    setLink(node.root, "ens1f0", "down");
+    await node.kubelet.waitForAllocatable("intel.com/all", 0);
+    expect(node.plugin.lines.filter(isSizeWarning)).toHaveLength(1);
+  });
+});
+
+describe.concurrent("a node on which nothing changes", () => {
+  /** All that stands below a folder without links, with what would betray that it was written. */
+  const written = (folder: string): string[] =>
+    readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .map((name) => {
+        const { ino, mtimeNs, ctimeNs } = lstatSync(`${folder}/${name}`, { bigint: true });
+        return `${name} ${ino} ${mtimeNs} ${ctimeNs}`;
+      })
+      .toSorted();
+
+  test("is looked at again and again without a word above debug, a list, or a write", async () => {
+    await using node = await running({
+      node: "mixed",
+      config: {
+        resourceList: [
+          { resourceName: "dpdk", selectors: { drivers: ["vfio-pci"] } },
+          { resourceName: "net", selectors: { drivers: ["iavf"] } },
+          { resourceName: "sf", deviceType: "auxNetDevice", selectors: { auxTypes: ["sf"] } },
+        ],
+      },
+      resources: ["intel.com/dpdk", net, "intel.com/sf"],
+      args: ["--resync-interval=1", "--use-cdi"],
+    });
+    await node.kubelet.allocate(net, 1);
+    await node.plugin.waitForLine(/ INFO {2}allocated/);
+    await until("the kubelet listens", () => node.plugin.log.match(/the kubelet listens/g)?.length === 3);
+    await until("all is registered", () => node.plugin.log.match(/registered the pool/g)?.length === 3);
+    const files = written(`${node.root}/var`);
+    const from = node.plugin.lines.length;
+    for (let looks = 0, at = from; looks < 3; looks++) {
+      await node.plugin.waitForLine(/looked at the node stale=\S*functions/, at);
+      at = node.plugin.lines.length;
+    }
+    expect(node.plugin.lines.slice(from).filter((line) => !line.includes(" DEBUG "))).toEqual([]);
+    expect(written(`${node.root}/var`)).toEqual(files);
+    for (const resource of ["intel.com/dpdk", net, "intel.com/sf"]) {
+      expect(touches(node, resource)).toEqual(onceRegistered(1));
+    }
+  });
+});
+
+describe.concurrent.each(modes)("16 pools (%s)", (mode) => {
+  test("end at SIGTERM with all streams open: status 0, no socket left", async () => {
+    const names = Array.from({ length: 16 }, (_, index) => `pool${index}`);
+    await using node = await running({
+      node: { pfs: [{ nic: "e810", name: "ens1f0", vfs: [{ count: 32 }] }] },
+      config: {
+        resourceList: names.map((resourceName, index) => ({
+          resourceName,
+          selectors: { pfNames: [`ens1f0#${2 * index}-${2 * index + 1}`] },
+        })),
+      },
+      resources: names.map((name) => `intel.com/${name}`),
+      mode,
+    });
+    expect(node.pluginSockets()).toHaveLength(16);
+    expect(await node.plugin.stop()).toBe(0);
+    expect(node.pluginSockets()).toEqual([]);
+    await node.kubelet.waitFor(
+      (kubelet) => names.every((name) => !kubelet.resource(`intel.com/${name}`).connected),
+      "all streams end",
+    );
+  });
+});

@@ -16,18 +16,19 @@ import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
 import { lookAtNode, type NodeLook } from "./host/look.ts";
-import { readCheckpoint, readHeld } from "./kubelet/allocations.ts";
 import type { AllocateRequest, AllocateResponse } from "./kubelet/api/deviceplugin.ts";
 import { deviceList, listBytes } from "./kubelet/device-list.ts";
 import { status, StatusError } from "./kubelet/handlers.ts";
+import { Holders } from "./kubelet/holders.ts";
 import { kubeletPaths, longestSocketPath, type KubeletPaths, type RegistrationMode } from "./kubelet/paths.ts";
 import { PluginServer } from "./kubelet/plugin-server.ts";
 import type { Log } from "./log.ts";
 import { askedBy } from "./pools/asked.ts";
-import { assignPools, type Held } from "./pools/assign.ts";
+import { assignPools } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 import { recallAll } from "./pools/recall.ts";
+import { type Line, openingOf, storyOf } from "./pools/story.ts";
 
 /** What the command line decides for the whole life of the process. */
 export interface AgentOptions {
@@ -56,9 +57,6 @@ export class ConfigError extends Error {
 /** Messages beyond this many bytes may stall in Bun's HTTP/2 for ever. */
 const largestList = 100_000;
 
-/** How long after Allocate the kubelet may not yet tell of it, in milliseconds. */
-const kubeletDelay = 10_000;
-
 /** How often it is looked whether a pod ended that holds a device which another pool waits for, in milliseconds. */
 const holdersRecheck = 10_000;
 
@@ -76,6 +74,7 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #log: Log;
   readonly #paths: KubeletPaths;
+  readonly #holders: Holders;
   readonly #changes = new Changes();
   readonly #closers: (() => void)[] = [];
   readonly #served = new Map<string, Served>();
@@ -85,11 +84,6 @@ export class Agent {
   #configText: string | null = null;
   #look: NodeLook | null = null;
   #devices: readonly Device[] = [];
-  #held: Held = new Map();
-  /** False when the kubelet could not be asked: then nothing that pods may hold is removed. */
-  #heldKnown = false;
-  /** When each device was last allocated by this process, in milliseconds of performance.now(), and from which pool. */
-  readonly #allocated = new Map<string, { readonly resource: string; readonly at: number }>();
   #retry: Timer | null = null;
   #closed = false;
 
@@ -97,6 +91,7 @@ export class Agent {
     this.#options = options;
     this.#log = log;
     this.#paths = kubeletPaths(options.kubeletRoot);
+    this.#holders = new Holders(this.#paths);
   }
 
   /** Loads the config, then runs until closed. Throws ConfigError for a refused file. */
@@ -286,30 +281,21 @@ export class Agent {
     const present = new Set(this.#devices.map(({ id }) => id));
     const homes = [
       ...[...served].flatMap(([resource, { claims }]) => [...claims.keys()].map((id) => [id, resource] as const)),
-      ...this.#held,
+      ...this.#holders.held,
     ];
     const moves = homes.some(([id, resource]) => present.has(id) && placed.get(id) !== resource);
     if (served.size > 0 && !moves) return free;
     try {
-      const held = await readHeld(this.#paths);
-      this.#heldKnown = true;
-      for (const [id, { resource }] of this.#justAllocated()) if (!held.has(id)) held.set(id, resource);
-      this.#held = new Map([...held].filter(([id]) => present.has(id)));
+      await this.#holders.read();
     } catch (error) {
       this.#log.warn("the kubelet does not tell what pods hold; devices stay where they are", {
         reason: messageOf(error),
       });
-      this.#heldKnown = false;
-      this.#held = new Map(homes);
+      this.#holders.assume(new Map(homes));
     }
-    if ([...this.#held].some(([id, resource]) => placed.get(id) !== resource)) this.#lookAgain(holdersRecheck);
-    return assignPools(this.#specs, this.#devices, this.#held, served);
-  }
-
-  /** What this process allocated so recently that the kubelet may not tell it yet. */
-  #justAllocated(): [id: string, allocation: { readonly resource: string; readonly at: number }][] {
-    const since = performance.now() - kubeletDelay;
-    return [...this.#allocated].filter(([, { at }]) => at > since);
+    const held = new Map([...this.#holders.held].filter(([id]) => present.has(id)));
+    if ([...held].some(([id, resource]) => placed.get(id) !== resource)) this.#lookAgain(holdersRecheck);
+    return assignPools(this.#specs, this.#devices, held, served);
   }
 
   /** Asks for a look some time from now, unless one is asked for already. */
@@ -334,7 +320,7 @@ export class Agent {
     }
     const served = this.#served.get(resource);
     if (served) {
-      this.#tell(served.pool, pool);
+      this.#tell(storyOf(served.pool, pool));
       served.pool = pool;
       served.server.setDevices(list);
       return;
@@ -350,8 +336,7 @@ export class Agent {
       events: this.#log,
     });
     this.#served.set(resource, { server, pool });
-    this.#log.info("serving the pool", { resource, devices: pool.claims.size, unhealthy: pool.unhealthy.size });
-    this.#tellUnhealthy(pool);
+    this.#tell(openingOf(pool));
     void server.start();
   }
 
@@ -361,21 +346,15 @@ export class Agent {
     this.#served.delete(resource);
     await served.server.close();
     this.#pruneDeviceInfo(resource);
-    if (this.#options.useCdi && !this.#isHeld(resource)) this.#removeCdiSpec(served.pool.spec);
+    if (this.#options.useCdi && !this.#holders.mayHoldAny(resource)) this.#removeCdiSpec(served.pool.spec);
     this.#log.info("stopped serving the pool: it left the config", { resource });
   }
 
   /** Removes the resource's device-info files, but not those of devices that pods hold or are about to. */
   #pruneDeviceInfo(resource: string): void {
-    if (!this.#heldKnown) return;
-    const recent = new Map(this.#justAllocated());
     this.#quietly("could not remove stale device-info files", { resource }, () =>
-      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#held.get(id) === resource || recent.has(id)),
+      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#holders.mayHold(resource, id)),
     );
-  }
-
-  #isHeld(resource: string): boolean {
-    return !this.#heldKnown || [...this.#held.values()].includes(resource);
   }
 
   #removeCdiSpec(spec: PoolSpec): void {
@@ -390,14 +369,13 @@ export class Agent {
    * pools that another instance serves by now.
    */
   #tidy(): void {
-    this.#heldKnown = existsSync(this.#paths.devicePlugins);
-    this.#held =
-      this.#quietly("the kubelet's checkpoint can't be read", {}, () => readCheckpoint(this.#paths.checkpoint)) ??
-      this.#held;
+    // Without the kubelet's folder there is no checkpoint either, which would be taken for one of nothing.
+    if (!existsSync(this.#paths.devicePlugins)) return;
+    this.#quietly("the kubelet's checkpoint can't be read", {}, () => this.#holders.readNow());
     for (const [resource, { pool, server }] of this.#served) {
       if (!server.inPlace) continue;
       this.#pruneDeviceInfo(resource);
-      if (this.#options.useCdi && !this.#isHeld(resource)) this.#removeCdiSpec(pool.spec);
+      if (this.#options.useCdi && !this.#holders.mayHoldAny(resource)) this.#removeCdiSpec(pool.spec);
     }
   }
 
@@ -455,7 +433,7 @@ export class Agent {
       );
     }
     for (const { devicesIds } of request.containerRequests) {
-      for (const id of devicesIds) this.#allocated.set(id, { resource, at: performance.now() });
+      this.#holders.allocated(resource, devicesIds);
       this.#log.info("allocated", { resource, devices: devicesIds });
     }
     return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
@@ -469,36 +447,8 @@ export class Agent {
     });
   }
 
-  #tell(before: Pool, now: Pool): void {
-    const { resource } = now.spec;
-    const came = [...now.claims.keys()].filter((id) => !before.claims.has(id));
-    const left = [...before.claims.keys()].filter((id) => !now.claims.has(id));
-    if (came.length > 0 || left.length > 0) {
-      this.#log.info("the pool's devices changed", { resource, came, left, devices: now.claims.size });
-    }
-    const groups = new Map<string, string[]>();
-    for (const [id, reason] of now.unhealthy) {
-      if (before.unhealthy.get(id) !== reason) groups.set(reason, [...(groups.get(reason) ?? []), id]);
-    }
-    for (const [reason, devices] of groups) this.#log.warn("devices are Unhealthy", { resource, reason, devices });
-    const recovered = [...before.unhealthy.keys()].filter((id) => now.claims.has(id) && !now.unhealthy.has(id));
-    if (recovered.length > 0) this.#log.info("devices are Healthy again", { resource, devices: recovered });
-  }
-
-  /** One warning a reason when a pool starts with devices that are not healthy. */
-  #tellUnhealthy(pool: Pool): void {
-    const counts = new Map<string, number>();
-    for (const reason of pool.unhealthy.values()) counts.set(reason, (counts.get(reason) ?? 0) + 1);
-    for (const [reason, functions] of counts) {
-      this.#log.warn(
-        'devices start as Unhealthy; "linkHealth": false in the entry or --link-health=false turns the link part off',
-        {
-          resource: pool.spec.resource,
-          reason,
-          functions,
-        },
-      );
-    }
+  #tell(lines: readonly Line[]): void {
+    for (const { level, message, fields } of lines) this.#log[level](message, fields);
   }
 
   #warnOnce(key: string, message: string, fields: Record<string, unknown>): void {

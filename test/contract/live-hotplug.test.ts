@@ -82,13 +82,13 @@ describe.concurrent("VFs", () => {
     rebind(node.root, vf(0), "vfio-pci");
     await node.kubelet.waitForAllocatable(dpdk, 1);
     await node.kubelet.waitForAllocatable(net, 3);
-    const { containerResponses } = await node.kubelet.callAllocate(dpdk, [[vf(0)]]);
-    expect(containerResponses.map(({ devices }) => devices.map(({ hostPath }) => hostPath))).toEqual([
-      ["/dev/vfio/vfio", "/dev/vfio/2"],
-    ]);
     rebind(node.root, vf(0), "iavf");
     await node.kubelet.waitForAllocatable(net, 4);
     await node.kubelet.waitFor(() => listed(node, dpdk).length === 0, "the other pool is empty");
+    rebind(node.root, vf(1), "vfio-pci");
+    await node.kubelet.waitForAllocatable(dpdk, 1);
+    const { devices } = await node.kubelet.allocate(dpdk, 1);
+    expect(devices.map(({ hostPath }) => hostPath)).toEqual(["/dev/vfio/vfio", "/dev/vfio/3"]);
   });
 
   test("are never in two pools at once while they move", async () => {
@@ -185,13 +185,14 @@ describe.concurrent("RDMA devices", () => {
     });
     addRdma(node.root, vf(1));
     await node.kubelet.waitForAllocatable("intel.com/roce", 1);
-    const { devices } = await node.kubelet.allocate("intel.com/roce", 1, { pod: "pod" });
-    expect(devices.map(({ hostPath }) => hostPath)).toContain("/dev/infiniband/uverbs0");
-    node.kubelet.release("pod");
     await node.kubelet.waitFor(() => listed(node, net).join() === vf(0), "the other pool lost it");
     rebind(node.root, vf(1), null);
     rebind(node.root, vf(1), "vfio-pci");
     await node.kubelet.waitForAllocatable(net, 2);
     expect(listed(node, "intel.com/roce")).toEqual([]);
+    addRdma(node.root, vf(0));
+    await node.kubelet.waitForAllocatable("intel.com/roce", 1);
+    const { devices } = await node.kubelet.allocate("intel.com/roce", 1);
+    expect(devices.map(({ hostPath }) => hostPath)).toContain("/dev/infiniband/uverbs0");
   });
 });

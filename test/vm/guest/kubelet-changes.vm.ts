@@ -21,7 +21,19 @@ import {
   waitForPhase,
 } from "./node.ts";
 import { type Entry, startPluginIn, writeConfig } from "./plugin.ts";
-import { bind, bindDefault, createVfs, netdevsOf, pf0, pf1, type Program, reset, sh, waitFor } from "./support.ts";
+import {
+  bind,
+  bindDefault,
+  createVfs,
+  driverOf,
+  netdevsOf,
+  pf0,
+  pf1,
+  type Program,
+  reset,
+  sh,
+  waitFor,
+} from "./support.ts";
 
 let kubelet: Kubelet;
 let plugin: Program | null = null;
@@ -87,14 +99,17 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
   });
 
   test("devices are unavailable one by one, and back one by one, as they lose and get their driver", async () => {
-    const [first = "", second = ""] = near;
-    await bind(first, null);
-    await waitForAllocatable({ "test.io/near": [second], "test.io/far": far });
-    await bind(second, null);
-    await waitForAllocatable({ "test.io/far": far });
-    await bindDefault(second);
-    await waitForAllocatable({ "test.io/near": [second], "test.io/far": far });
-    await bindDefault(first);
+    const [first = "", second = "", ...rest] = near;
+    try {
+      await bind(first, null);
+      await waitForAllocatable({ "test.io/near": [second, ...rest], "test.io/far": far });
+      await bind(second, null);
+      await waitForAllocatable({ "test.io/near": rest, "test.io/far": far });
+      await bindDefault(second);
+      await waitForAllocatable({ "test.io/near": [second, ...rest], "test.io/far": far });
+    } finally {
+      for (const vf of near) if (driverOf(vf) === null) await bindDefault(vf);
+    }
     await waitForAllocatable({ "test.io/near": near, "test.io/far": far });
   });
 

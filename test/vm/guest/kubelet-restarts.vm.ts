@@ -18,6 +18,7 @@ import {
   podOutput,
   podRuns,
   putPod,
+  removePod,
   removePods,
   startContainerd,
   startKubelet,
@@ -131,15 +132,24 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
     const before = await held();
     const file = "/etc/pcidp-new/config.json";
     writeConfigFile(file, { resourceName: "vf", selectors: [{ rootDevices: [pf0, pf1] }] });
+    const all = { "test.io/vf": [...vfs, ...others] };
     const next = await startPluginIn(mode, `--config-file=${file}`);
     try {
-      await waitForAllocatable({ "test.io/vf": [...vfs, ...others] });
+      await waitForAllocatable(all);
       expect(await plugin?.stop()).toBe(0);
       const sockets = readdirSync(mode === "watcher" ? pluginsRegistry : devicePlugins);
       expect(sockets.filter((name) => name.startsWith("test.io_"))).toEqual(["test.io_vf.sock"]);
+      // While the kubelet goes over to the new one it may refuse a pod; a controller would try again, too.
+      const served = async () => {
+        putPod(pod("three", [container(stay, { "test.io/vf": 3 })]));
+        if ((await waitForPhase("three", "Running", "Failed")).status.phase === "Running") return true;
+        await removePod("three");
+        return false;
+      };
+      await waitFor("a pod is served by the new plugin", served, 60);
       await kubelet?.stop();
       kubelet = await startKubelet();
-      await waitForAllocatable({ "test.io/vf": [...vfs, ...others] });
+      await waitForAllocatable(all);
       expect(await held()).toEqual(before);
     } finally {
       if (next.running()) await next.stop();

@@ -62,27 +62,29 @@ describe.concurrent("many listeners", () => {
 
   test("that come and go 5,000 times leave no memory and no open file behind", async () => {
     await using node = await start();
-    const client = clientOf(node);
-    try {
-      const rounds = async (count: number) => {
-        for (let round = 0; round < count; round++) {
-          const listeners = Array.from({ length: 50 }, () => listen(client));
-          await until("all have a list", () => listeners.every(({ lists }) => lists.length > 0));
-          for (const { stream } of listeners) stream.cancel();
-        }
-      };
-      // What the first thousand grow by are caches; what is measured is what grows on.
-      await rounds(20);
-      const files = openFiles(node.plugin);
-      const before = residentKilobytes(node.plugin);
-      await rounds(100);
-      const grown = (residentKilobytes(node.plugin) - before) / 1024;
-      console.log(`memory after 5,000 cancelled streams: ${grown.toFixed(1)} MiB more`);
-      expect(grown).toBeLessThan(20);
-      expect(openFiles(node.plugin)).toBe(files);
-    } finally {
-      client.close();
-    }
+    // Each round has a connection of its own, as each registration of a kubelet has. Gives the least memory that was
+    // used after a round: what is used between two collections of garbage says little.
+    const rounds = async (count: number) => {
+      let least = Infinity;
+      for (let round = 0; round < count; round++) {
+        const client = clientOf(node);
+        const listeners = Array.from({ length: 50 }, () => listen(client));
+        await until("all have a list", () => listeners.every(({ lists }) => lists.length > 0));
+        for (const { stream } of listeners) stream.cancel();
+        client.close();
+        least = Math.min(least, residentKilobytes(node.plugin));
+      }
+      return least;
+    };
+    const files = openFiles(node.plugin);
+    // A heap that has just started to work grows to its working size first.
+    await rounds(50);
+    const before = await rounds(50);
+    await rounds(50);
+    const grown = ((await rounds(50)) - before) / 1024;
+    console.log(`memory after 5,000 more cancelled streams: ${grown.toFixed(1)} MiB more`);
+    expect(grown).toBeLessThan(20);
+    await until("all connections are closed", () => openFiles(node.plugin) <= files);
     // Nobody but the kubelet is told any more, and it is told once.
     removeFunction(node.root, "0000:3b:01.3");
     await node.kubelet.waitForAllocatable(net, 3);

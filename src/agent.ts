@@ -20,8 +20,15 @@ import type { AllocateRequest, AllocateResponse } from "./kubelet/api/deviceplug
 import { deviceList, listBytes } from "./kubelet/device-list.ts";
 import { status, StatusError } from "./kubelet/handlers.ts";
 import { Holders } from "./kubelet/holders.ts";
-import { kubeletPaths, longestSocketPath, type KubeletPaths, type RegistrationMode } from "./kubelet/paths.ts";
+import {
+  kubeletPaths,
+  longestSocketPath,
+  socketFolder,
+  type KubeletPaths,
+  type RegistrationMode,
+} from "./kubelet/paths.ts";
 import { PluginServer } from "./kubelet/plugin-server.ts";
+import { removeAbandoned } from "./kubelet/socket-file.ts";
 import type { Log } from "./log.ts";
 import { askedBy } from "./pools/asked.ts";
 import { assignPools } from "./pools/assign.ts";
@@ -101,6 +108,9 @@ export class Agent {
     this.#watch();
     await this.#kubeletFolders();
     if (this.#closed) return;
+    await removeAbandoned(socketFolder(this.#paths, this.#mode ?? "legacy")).catch((error: unknown) =>
+      this.#log.warn("could not remove sockets that a killed plugin left", { reason: messageOf(error) }),
+    );
     this.#forgetStaleFiles();
     while (!this.#closed && !(await this.#safePass(new Set(["functions", "links"])))) await Bun.sleep(retryPass);
     if (this.#closed) return;

@@ -42,6 +42,15 @@ test("what was allocated just now is held though the kubelet does not tell it ye
   expect(Object.fromEntries(holders.held)).toEqual({ x: "a/b", y: "a/c" });
 });
 
+test("what the kubelet told of once is free as soon as it tells so, however short the pod lived", () => {
+  holders.allocated("a/b", ["x"]);
+  checkpoint([{ ResourceName: "a/b", DeviceIDs: { "0": ["x"] } }]);
+  holders.readNow();
+  checkpoint([]);
+  holders.readNow();
+  expect([...holders.held]).toEqual([]);
+});
+
 test("while the kubelet does not tell, a guess counts and nothing is known to be free", () => {
   checkpoint([]);
   holders.readNow();

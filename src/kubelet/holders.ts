@@ -56,7 +56,9 @@ export class Holders {
 
   #learn(told: ReadonlyMap<string, string>): void {
     const since = performance.now() - kubeletDelay;
-    const recent = [...this.#allocated].filter(([, { at }]) => at > since);
+    // What the kubelet has told of once is its to take back: the pod may end at once.
+    for (const [id, { at }] of this.#allocated) if (at <= since || told.has(id)) this.#allocated.delete(id);
+    const recent = [...this.#allocated];
     this.#held = new Map([...recent.map(([id, { resource }]) => [id, resource] as const), ...told]);
     this.#isKnown = true;
   }

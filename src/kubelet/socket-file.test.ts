@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { lstatSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { linkSync, lstatSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { kubeletPaths, longestSocketPath, socketFolder } from "./paths.ts";
-import { hiddenName, identityOf, isListening, reappear, removeIf } from "./socket-file.ts";
+import { hiddenName, identityOf, isListening, reappear, removeAbandoned, removeIf } from "./socket-file.ts";
 
 let folder = "";
 const servers: Server[] = [];
@@ -103,6 +103,21 @@ test("a process listens, or does not", async () => {
   expect(await isListening(`${folder}/a.sock`)).toBe(true);
   expect(await isListening(`${folder}/missing`)).toBe(false);
   expect(await isListening(`${folder}/file`)).toBe(false);
+});
+
+test("what a killed plugin left under a hidden name is removed, and nothing else", async () => {
+  // A listening socket that is unlinked by its server's end, kept by a second name.
+  await listen(`${folder}/gone`);
+  linkSync(`${folder}/gone`, `${folder}/.00c0ffee`);
+  linkSync(`${folder}/gone`, `${folder}/visible.sock`);
+  linkSync(`${folder}/gone`, `${folder}/.another-vendor`);
+  await new Promise((resolve) => servers.pop()?.close(resolve));
+  await listen(`${folder}/.0ddba115`);
+  writeFileSync(`${folder}/.0000file`, "");
+  writeFileSync(`${folder}/.00000bad`, "");
+  await removeAbandoned(folder);
+  const left = readdirSync(folder).filter((name) => name !== "gone");
+  expect(left.toSorted()).toEqual([".00000bad", ".0000file", ".0ddba115", ".another-vendor", "visible.sock"]);
 });
 
 test("hidden names are skipped by the kubelet's watcher, differ, and are short", () => {

@@ -1,7 +1,7 @@
 // Whose socket stands at a path? A socket is bound under a hidden name and renamed into place: the kubelet never sees
 // one that does not listen yet, and a socket that another instance put there is never taken for ours.
 
-import { lstatSync, renameSync, rmSync } from "node:fs";
+import { lstatSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 
 /**
@@ -20,6 +20,15 @@ export function identityOf(path: string): string | null {
 /** A hidden name beside the socket's, of 9 characters: the kubelet's watcher skips names that start with ".". */
 export function hiddenName(folder: string): string {
   return `${folder}/.${crypto.randomUUID().slice(0, 8)}`;
+}
+
+/** Removes sockets under hidden names that nobody listens on: who made them was killed before it renamed them. */
+export async function removeAbandoned(folder: string): Promise<void> {
+  for (const name of readdirSync(folder)) {
+    const path = `${folder}/${name}`;
+    const identity = /^\.[0-9a-f]{8}$/.test(name) && lstatSync(path).isSocket() ? identityOf(path) : null;
+    if (identity !== null && !(await isListening(path))) removeIf(path, identity);
+  }
 }
 
 /** Takes a socket out of its place for an instant, so that the kubelet's watcher sees it created anew. */

@@ -107,6 +107,12 @@ export class PluginServer {
     return this.#bound !== null && identityOf(this.#path) === this.#bound.identity;
   }
 
+  /** Whether our socket is in place, and the kubelet that is there now has been told of it. */
+  get #isSettled(): boolean {
+    const { mode, paths } = this.#options;
+    return this.inPlace && (mode === "watcher" || identityOf(paths.kubeletSocket) === this.#announcedTo);
+  }
+
   /** Binds the socket and registers; gives up never, and never throws. */
   start(): Promise<void> {
     return this.#announce();
@@ -125,11 +131,8 @@ export class PluginServer {
    */
   check(): void {
     if (this.#abort.signal.aborted) return;
-    const ours = this.inPlace;
-    const sameKubelet =
-      this.#options.mode === "watcher" || identityOf(this.#options.paths.kubeletSocket) === this.#announcedTo;
-    if (ours && sameKubelet) return;
-    if (ours && !existsSync(this.#options.paths.kubeletSocket)) return;
+    if (this.#isSettled) return;
+    if (this.inPlace && !existsSync(this.#options.paths.kubeletSocket)) return;
     this.#backOff.reset();
     void this.#announce();
   }
@@ -167,8 +170,12 @@ export class PluginServer {
       .then((wait) => {
         this.#announcing = null;
         if (this.#abort.signal.aborted) return undefined;
-        if (this.#again) return this.#announce();
-        if (this.#streams.size === 0 || this.#standingBy || this.#replaced) this.#retryLater(wait);
+        if (this.#again && !this.#isSettled) return this.#announce();
+        if (this.#streams.size === 0 || this.#standingBy || this.#replaced) {
+          // A shorter wait from before would register once more what the kubelet has just heard of.
+          this.#cancelRetry();
+          this.#retryLater(wait);
+        }
         return undefined;
       });
     return this.#announcing;

@@ -139,6 +139,13 @@ describe("what Go's JSON reads, is read", () => {
     expect(load(text)).toEqual({ specs: [], problems: [], skipped: [] });
   });
 
+  test("a file without resourceList and with other keys is refused: it would take all pools away", () => {
+    const { specs, problems } = load('{"resources": []}');
+    expect(specs).toBeNull();
+    expect(problems.map(({ severity, path }) => `${severity} ${path}`)).toContain("error resourceList");
+    expect(load("{}").specs).toEqual([]);
+  });
+
   test("an unknown key of an entry or of the file is a warning, with what was probably meant", () => {
     const loaded = load({ resourcelist2: 1, ...list(entry({ excludeTopolgy: true, comment: "x" })) });
     expect(loaded.specs).toHaveLength(1);

@@ -49,6 +49,13 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
   const file = fieldsOf(root, fileKeys);
   reader.strangers(file, "", "warning");
   const list = file.values["resourceList"];
+  if (!list && file.unknown.length > 0) {
+    reader.problem(
+      root,
+      "resourceList",
+      'missing, though there are other keys; for no pools write {"resourceList": []}',
+    );
+  }
   if (list && list.type !== "array") reader.problem(list, "resourceList", `expected a list, found ${list.type}`);
   else for (const [index, entry] of (list?.children ?? []).entries()) reader.entry(entry, `resourceList[${index}]`);
   const { problems, specs, skipped } = reader;

@@ -7,6 +7,7 @@ import {
   fchmodSync,
   mkdirSync,
   openSync,
+  readdirSync,
   renameSync,
   rmSync,
   statSync,
@@ -35,6 +36,20 @@ export function writeAtomic(path: string, content: string, mode: number): void {
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
+  }
+}
+
+/** How old a temporary file must be before it is taken for one that a killed process left, in milliseconds. */
+const abandonedAfter = 60_000;
+
+/** Removes temporary files of `writeAtomic` that a killed process left for files whose names `ours` knows. */
+export function removeAbandoned(folder: string, ours: (name: string) => boolean): void {
+  for (const entry of readdirSync(folder)) {
+    const name = /^\.(.+)\.\d+\.\d+\.tmp$/.exec(entry)?.[1];
+    if (name === undefined || !ours(name)) continue;
+    const path = `${folder}/${entry}`;
+    const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+    if (written !== undefined && Date.now() - written > abandonedAfter) rmSync(path, { force: true });
   }
 }
 

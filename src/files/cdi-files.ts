@@ -1,9 +1,9 @@
 // Which CDI specs are on the node? One file a pool, written before the kubelet hears of its devices.
 
-import { readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { stringify } from "yaml";
 import { type CdiSpec, cdiFilePrefix } from "../allocation/cdi.ts";
-import { ensureFolder, writeAtomic } from "./atomic.ts";
+import { ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
 import { namesIn } from "./device-info-files.ts";
 
 /** Writes a spec, unless it stands there already; a null spec removes the file. Tells whether anything changed. */
@@ -24,6 +24,7 @@ export function writeCdiSpec(folder: string, name: string, spec: CdiSpec | null)
 
 /** Removes our specs that `keep` does not name; gives the names of the removed. */
 export function pruneCdiSpecs(folder: string, keep: ReadonlySet<string>): string[] {
+  if (existsSync(folder)) removeAbandoned(folder, (name) => name.startsWith(cdiFilePrefix));
   const stale = namesIn(folder).filter((name) => name.startsWith(cdiFilePrefix) && !keep.has(name));
   for (const name of stale) rmSync(`${folder}/${name}`, { force: true });
   return stale;

@@ -1,8 +1,8 @@
 // Which device-info files are on the node? Written at Allocate, pruned when nothing uses them any more.
 
-import { readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { type DeviceInfoFile, deviceInfoId } from "../allocation/device-info.ts";
-import { ensureFolder, writeAtomic } from "./atomic.ts";
+import { ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
 
 /** Writes the files, readable by all and writable by none, into a folder that is made or mended when it must be. */
 export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]): void {
@@ -25,6 +25,7 @@ export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]
  */
 export function pruneDeviceInfo(folder: string, resource: string, keep: (id: string) => boolean): string[] {
   const removed: string[] = [];
+  if (existsSync(folder)) removeAbandoned(folder, (name) => deviceInfoId(resource, name) !== null);
   for (const name of namesIn(folder)) {
     const id = deviceInfoId(resource, name);
     if (id === null || keep(id)) continue;

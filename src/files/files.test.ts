@@ -8,13 +8,14 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { parse } from "yaml";
 import { aSpec } from "../../test/support/device.ts";
 import { cdiFileName, cdiSpec } from "../allocation/cdi.ts";
-import { ensureFolder, writeAtomic } from "./atomic.ts";
+import { ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
 import { pruneCdiSpecs, writeCdiSpec } from "./cdi-files.ts";
 import { namesIn, pruneDeviceInfo, writeDeviceInfo } from "./device-info-files.ts";
 
@@ -26,6 +27,16 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8);
 const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
+
+test("temporary files that a killed process left are removed when they are old, ours alone", () => {
+  const names = [".ours.12.0.tmp", ".ours.13.1.tmp", ".theirs.12.0.tmp", ".ours.tmp", "ours"];
+  for (const name of names) {
+    writeFileSync(`${folder}/${name}`, "");
+    if (name !== ".ours.13.1.tmp") utimesSync(`${folder}/${name}`, 0, 0);
+  }
+  removeAbandoned(folder, (name) => name === "ours");
+  expect(readdirSync(folder).toSorted()).toEqual(names.slice(1).toSorted());
+});
 
 describe("a file that is written", () => {
   test.each([0o444, 0o644])("has its content and mode %o whatever the umask, and nothing else is left", (mode) => {

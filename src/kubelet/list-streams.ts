@@ -97,9 +97,9 @@ export class ListStreams {
     listener.watchdog = null;
     if (listener.unsent === 0 || !this.#listeners.has(listener.stream)) return;
     listener.watchdog = setTimeout(() => {
-      this.#on.stalled();
       this.#forget(listener);
       listener.stream.destroy();
+      this.#on.stalled();
     }, patience);
   }
 

@@ -32,6 +32,8 @@ export interface PluginOptions {
 
 interface Bound {
   readonly server: Server;
+  /** What it was bound to: "unix:" and the hidden path. */
+  readonly address: string;
   readonly identity: string;
 }
 
@@ -92,8 +94,11 @@ export class PluginServer {
         options.events.info("the kubelet stopped listening to the pool", { resource: options.resource });
         this.#retryLater(this.#backOff.wait());
       },
-      stalled: () =>
-        options.events.warn("a list was not taken in time; its stream is ended", { resource: options.resource }),
+      stalled: () => {
+        options.events.warn("a list was not taken in time; its stream is ended", { resource: options.resource });
+        // A stream that is stalled can't be told of its end; where no other one suffers, its connection is cut.
+        if (this.#streams.size === 0) this.#bound?.server.drain(this.#bound.address, 0);
+      },
     });
   }
 
@@ -228,10 +233,9 @@ export class PluginServer {
     const earlier = this.#bound;
     const server = this.#newServer();
     const hidden = hiddenName(this.#folder);
+    const address = `unix:${hidden}`;
     await new Promise<void>((resolve, reject) =>
-      server.bindAsync(`unix:${hidden}`, ServerCredentials.createInsecure(), (error) =>
-        error ? reject(error) : resolve(),
-      ),
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve())),
     );
     const identity = identityOf(hidden);
     if (this.#abort.signal.aborted || identity === null) {
@@ -247,7 +251,7 @@ export class PluginServer {
       await shutDown(server);
       throw error;
     }
-    this.#bound = { server, identity };
+    this.#bound = { server, address, identity };
     this.#announcedTo = null;
     if (earlier) {
       this.#streams.close();

@@ -1,7 +1,7 @@
 import { type ClientReadableStream, credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
-import { connect as connectHttp2 } from "node:http2";
+import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import { DevicePluginClient, type ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
 import { removeFunction, setLink } from "../support/live.ts";
@@ -32,6 +32,24 @@ function listen(client: DevicePluginClient): {
   stream.on("data", (list: ListAndWatchResponse) => lists.push(list));
   stream.on("error", () => {});
   return { stream, lists };
+}
+
+/** Calls ListAndWatch with a window of no bytes: the plugin may send headers, and never a list. */
+function listenWithoutReading(node: TestNode): ClientHttp2Session {
+  const session = connectHttp2("http://localhost", {
+    createConnection: () => connect({ path: socketOf(node) }),
+    settings: { initialWindowSize: 0 },
+  });
+  session.on("error", () => {});
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/v1beta1.DevicePlugin/ListAndWatch",
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.on("error", () => {});
+  stream.end(new Uint8Array(5));
+  return session;
 }
 
 const openFiles = ({ pid }: Plugin) => readdirSync(`/proc/${pid}/fd`).length;
@@ -93,20 +111,7 @@ describe.concurrent("many listeners", () => {
 
   test("that stop reading are given up after a while, and the kubelet's own stream is not", async () => {
     await using node = await start();
-    // A window of no bytes: the plugin may send headers, and never a list.
-    const session = connectHttp2("http://localhost", {
-      createConnection: () => connect({ path: socketOf(node) }),
-      settings: { initialWindowSize: 0 },
-    });
-    session.on("error", () => {});
-    const stream = session.request({
-      ":method": "POST",
-      ":path": "/v1beta1.DevicePlugin/ListAndWatch",
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
-    stream.on("error", () => {});
-    stream.end(new Uint8Array(5));
+    const session = listenWithoutReading(node);
     try {
       await node.plugin.waitForLine(/ WARN .*a list was not taken in time; its stream is ended/);
     } finally {
@@ -115,6 +120,15 @@ describe.concurrent("many listeners", () => {
     setLink(node.root, "ens1f0", "down");
     await node.kubelet.waitForAllocatable(net, 0);
     expect(touches(node, net)).toEqual(onceRegistered(2));
+  });
+
+  test("that stop reading and are the only one lose their connection, which tells them so", async () => {
+    await using node = await start();
+    node.kubelet.stop();
+    const session = listenWithoutReading(node);
+    let closed = false;
+    session.on("close", () => (closed = true));
+    await until("the connection is cut", () => closed, { within: 30_000, found: () => node.plugin.log });
   });
 });
 

@@ -26,8 +26,10 @@ import {
   waitForAllocatable,
   waitForPhase,
 } from "./node.ts";
-import { startPluginIn, writeConfig, writeConfigFile } from "./plugin.ts";
+import { type Entry, startPluginIn, writeConfig, writeConfigFile } from "./plugin.ts";
 import { createVfs, pf0, pf1, type Program, reset, waitFor } from "./support.ts";
+
+const config: readonly Entry[] = [{ resourceName: "vf", selectors: [{ rootDevices: [pf0] }] }];
 
 let kubelet: Kubelet | null = null;
 let plugin: Program | null = null;
@@ -40,7 +42,7 @@ beforeAll(async () => {
   await Promise.all([reset(), startContainerd()]);
   vfs = await createVfs(pf0, 2);
   others = await createVfs(pf1, 2);
-  writeConfig({ resourceName: "vf", selectors: [{ rootDevices: [pf0] }] });
+  writeConfig(...config);
 });
 
 afterAll(async () => {
@@ -139,23 +141,25 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
     expect(await allocatedDevices("both")).toEqual({ main: { "test.io/vf": vfs } });
   });
 
-  // The last one: without pod-resources, what its pod had stays in the pool until the kubelet allocates again.
   test("a new plugin that starts before the old one ends has the last word", async () => {
     const before = await held();
     const file = "/etc/pcidp-new/config.json";
-    writeConfigFile(file, { resourceName: "vf", selectors: [{ rootDevices: [pf0, pf1] }] });
-    const all = { "test.io/vf": [...vfs, ...others] };
+    writeConfigFile(file, ...config, { resourceName: "more", selectors: [{ rootDevices: [pf1] }] });
+    const all = { "test.io/vf": vfs, "test.io/more": others };
     const next = await startPluginIn(mode, `--config-file=${file}`);
     try {
       await waitForAllocatable(all);
       expect(await plugin?.stop()).toBe(0);
       const sockets = readdirSync(mode === "watcher" ? pluginsRegistry : devicePlugins);
-      expect(sockets.filter((name) => name.startsWith("test.io_"))).toEqual(["test.io_vf.sock"]);
+      expect(sockets.filter((name) => name.startsWith("test.io_")).toSorted()).toEqual([
+        "test.io_more.sock",
+        "test.io_vf.sock",
+      ]);
       // While the kubelet goes over to the new one it may refuse a pod; a controller would try again, too.
       const served = async () => {
-        putPod(pod("three", [container(stay, { "test.io/vf": 3 })]));
-        if ((await waitForPhase("three", "Running", "Failed")).status.phase === "Running") return true;
-        await removePod("three");
+        putPod(pod("another", [container(stay, { "test.io/vf": 1, "test.io/more": 2 })]));
+        if ((await waitForPhase("another", "Running", "Failed")).status.phase === "Running") return true;
+        await removePod("another");
         return false;
       };
       await waitFor("a pod is served by the new plugin", served, 60);

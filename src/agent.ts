@@ -31,7 +31,7 @@ import { PluginServer } from "./kubelet/plugin-server.ts";
 import { removeAbandoned } from "./kubelet/socket-file.ts";
 import type { Log } from "./log.ts";
 import { askedBy } from "./pools/asked.ts";
-import { assignPools } from "./pools/assign.ts";
+import { assignPools, placements } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 import { recallAll } from "./pools/recall.ts";
@@ -287,7 +287,7 @@ export class Agent {
   async #assign(): Promise<Pool[]> {
     const served = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
     const free = assignPools(this.#specs, this.#devices, new Map(), served);
-    const placed = new Map(free.flatMap(({ spec, claims }) => [...claims.keys()].map((id) => [id, spec.resource])));
+    const placed = placements(free);
     const present = new Set(this.#devices.map(({ id }) => id));
     const homes = [
       ...[...served].flatMap(([resource, { claims }]) => [...claims.keys()].map((id) => [id, resource] as const)),

@@ -1,5 +1,14 @@
 import { describe, expect, test } from "bun:test";
-import { aCharDevice, aDevice, aPf, aSpec, aSubFunction, pciAddress, someHandles } from "../../test/support/device.ts";
+import {
+  aClaim,
+  aCharDevice,
+  aDevice,
+  aPf,
+  aSpec,
+  aSubFunction,
+  pciAddress,
+  someHandles,
+} from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import type { Handles } from "../host/handles.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
@@ -13,7 +22,7 @@ const other = aDevice({ id: "0000:1a:03.5" });
 /** One pool whose devices were all won by one wish. */
 const poolOf = (spec: PoolSpec, wanted: Wanted, ...devices: Device[]): Pool => ({
   spec,
-  claims: new Map(devices.map((each) => [each.id, { device: each, wanted }])),
+  claims: new Map(devices.map((each) => [each.id, aClaim(each, wanted)])),
   unhealthy: new Map(),
 });
 

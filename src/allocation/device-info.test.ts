@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { aCharDevice, aDevice, aSpec, aSubFunction, someHandles } from "../../test/support/device.ts";
+import { aClaim, aCharDevice, aDevice, aSpec, aSubFunction, someHandles } from "../../test/support/device.ts";
 import type { Handles } from "../host/handles.ts";
 import type { Wanted } from "../pools/selectors.ts";
 import { deviceInfoFile, deviceInfoId, deviceInfoName } from "./device-info.ts";
@@ -7,7 +7,7 @@ import { deviceInfoFile, deviceInfoId, deviceInfoName } from "./device-info.ts";
 const spec = aSpec({ prefix: "openshift.io", name: "nic1" });
 const device = aDevice({ id: "0000:3b:02.1" });
 const content = (wanted: Wanted, handles: Partial<Handles>) =>
-  deviceInfoFile({ device, wanted }, someHandles(handles), spec)?.content;
+  deviceInfoFile(aClaim(device, wanted), someHandles(handles), spec)?.content;
 
 const vhost = { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } as const;
 const rdma = { names: ["mlx5_2", "mlx5_3"], nodes: [] };
@@ -55,14 +55,12 @@ test.each<[string, Wanted, Partial<Handles>, string]>([
 });
 
 test("the file is called after the resource and the device", () => {
-  expect(deviceInfoFile({ device, wanted: {} }, someHandles(), spec)?.name).toBe(
-    "openshift.io-nic1-0000:3b:02.1-device.json",
-  );
+  expect(deviceInfoFile(aClaim(device), someHandles(), spec)?.name).toBe("openshift.io-nic1-0000:3b:02.1-device.json");
   expect(deviceInfoName("a/b", "c/d")).toBe("a-b-c-d-device.json");
 });
 
 test.each(["accelerator", "auxNetDevice"] as const)("a pool of %s has no files", (deviceType) => {
-  const claim = { device: aSubFunction(), wanted: {} };
+  const claim = aClaim(aSubFunction());
   expect(deviceInfoFile(claim, someHandles(), { ...spec, deviceType })).toBeNull();
 });
 

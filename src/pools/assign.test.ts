@@ -88,6 +88,27 @@ describe("with pods", () => {
     expect(placed(assignPools([narrow, B], [a, b], held))).toEqual({ A: [a.id, b.id], B: [] });
   });
 
+  test("a held device that the config has come to want elsewhere is Unhealthy where it is, until its pod ends", () => {
+    const before = served(assignPools([A, B], [a, b]));
+    const moved = assignPools([B, A], [a, b], held, before);
+    expect(placed(moved)).toEqual({ B: [a.id], A: [b.id] });
+    expect([...(moved[1]?.unhealthy.keys() ?? [])]).toEqual([b.id]);
+    // It stays so at the next look, and is Healthy when the config wants it here again.
+    const again = assignPools([B, A], [a, b], held, served(moved));
+    expect(again[1]?.claims.get(b.id)?.standing).toBe("leaving");
+    expect(assignPools([A, B], [a, b], held, served(again))[0]?.unhealthy.size).toBe(0);
+  });
+
+  test("a held device that no selector knows after our start is kept as it is: what it is known by may be in the pod", () => {
+    const narrow = { ...A, selectors: [{ linkTypes: ["infiniband"] }] };
+    const first = assignPools([narrow], [b], held);
+    const second = assignPools([narrow], [b], held, served(first));
+    for (const [pool] of [first, second]) {
+      expect(pool?.claims.get(b.id)?.standing).toBe("kept");
+      expect(pool?.unhealthy.size).toBe(0);
+    }
+  });
+
   test("a device that is held under a resource that left the config is offered by nobody", () => {
     expect(placed(assignPools([A, B], [b], new Map([[b.id, "intel.com/gone"]])))).toEqual({ A: [], B: [] });
   });

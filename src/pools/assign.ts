@@ -4,7 +4,7 @@
 import type { Device } from "../host/device.ts";
 import { deviceTypes } from "./device-types.ts";
 import { unhealthiness } from "./health.ts";
-import type { Claim, Pool, PoolSpec } from "./pool.ts";
+import type { Claim, Pool, PoolSpec, Standing } from "./pool.ts";
 import { matches, type Wanted } from "./selectors.ts";
 
 /** What pods hold: the resource under which each device id was allocated. */
@@ -25,26 +25,27 @@ export function assignPools(
   held: Held = new Map(),
   before: ReadonlyMap<string, Pool> = new Map(),
 ): Pool[] {
+  const placed = held.size === 0 ? null : placements(assignPools(specs, devices, new Map(), before));
   const taken = new Set<string>();
   return specs.map((spec) => {
     const type = deviceTypes[spec.deviceType];
     const ours = devices.filter((device) => type.isOne(device) && !taken.has(device.id));
     const claims = new Map<string, Claim>();
-    const claim = (device: Device, wanted: Wanted) => {
+    const was = before.get(spec.resource)?.claims;
+    const claim = (device: Device, wanted: Wanted, standing: Standing = "wished") => {
       taken.add(device.id);
-      claims.set(device.id, { device, wanted });
+      claims.set(device.id, { device, wanted, standing });
     };
     for (const device of ours) {
       if (held.get(device.id) !== spec.resource) continue;
       const wish =
         spec.selectors.find((wanted) => matches(device, wanted)) ??
-        before.get(spec.resource)?.claims.get(device.id)?.wanted ??
+        was?.get(device.id)?.wanted ??
         (spec.selectors.length === 1 ? spec.selectors[0] : undefined) ??
         anything;
-      claim(device, wish);
+      claim(device, wish, standingOf(placed?.get(device.id) === spec.resource, was?.get(device.id)?.standing));
     }
     // A device that lost its driver stays where it was, Unhealthy, until a driver is bound again and decides.
-    const was = before.get(spec.resource)?.claims;
     for (const device of ours) {
       const claimed = device.driver === null && !held.has(device.id) ? was?.get(device.id) : undefined;
       if (claimed) claim(device, claimed.wanted);
@@ -68,3 +69,11 @@ export function assignPools(
     return { spec, claims: ordered, unhealthy };
   });
 }
+
+/** The resource that each device is assigned to. */
+export const placements = (pools: readonly Pool[]): Map<string, string> =>
+  new Map(pools.flatMap(({ spec, claims }) => [...claims.keys()].map((id) => [id, spec.resource])));
+
+/** What a held device is to its pool: one that was wished for once, and is no longer, can only have been moved by the config. */
+const standingOf = (isWished: boolean, before: Standing | undefined): Standing =>
+  isWished ? "wished" : before === "wished" || before === "leaving" ? "leaving" : "kept";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { aCharDevice, aDevice, aLink, aPf, aSubFunction, pciAddress } from "../../test/support/device.ts";
+import { aClaim, aCharDevice, aDevice, aLink, aPf, aSubFunction, pciAddress } from "../../test/support/device.ts";
 import type { Device, LinkState } from "../host/device.ts";
 import { unhealthiness } from "./health.ts";
 
@@ -13,7 +13,7 @@ const vfio = (present: boolean) => ({
 });
 const vdpa = (present: boolean) =>
   ({ name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0", present) }) as const;
-const why = (device: Device, linkHealth = true) => unhealthiness({ device, wanted: {} }, { linkHealth });
+const why = (device: Device, linkHealth = true) => unhealthiness(aClaim(device), { linkHealth });
 
 test.each<[string, Device]>([
   ["a VF whose PF is up", below(aLink())],

@@ -7,9 +7,15 @@ import type { Claim, PoolSpec } from "./pool.ts";
 const usable: ReadonlySet<string> = new Set(["up", "unknown", "dormant"]);
 
 /** Says why a claimed device is not healthy, as a sentence's end; null when it is. */
-export function unhealthiness({ device }: Claim, spec: Pick<PoolSpec, "linkHealth">): string | null {
-  return missingDriver(device) ?? missingNode(device) ?? (spec.linkHealth ? brokenLink(device) : null);
+export function unhealthiness({ device, standing }: Claim, spec: Pick<PoolSpec, "linkHealth">): string | null {
+  return (
+    missingDriver(device) ?? missingNode(device) ?? onItsWay(standing) ?? (spec.linkHealth ? brokenLink(device) : null)
+  );
 }
+
+// The pod that holds it is not disturbed; but no other pod may be given it here when that one ends.
+const onItsWay = (standing: Claim["standing"]) =>
+  standing === "leaving" ? "a pod holds it, and the config no longer wants it in this pool" : null;
 
 const missingDriver = (device: Device) => (device.driver === null ? "no driver is bound to it any more" : null);
 

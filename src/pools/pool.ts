@@ -25,7 +25,14 @@ export interface PoolSpec {
 export interface Claim {
   readonly device: Device;
   readonly wanted: Wanted;
+  readonly standing: Standing;
 }
+
+/**
+ * Why a device is in its pool. "wished": a selector wants it. "kept": a pod holds it, and what a selector would know it
+ * by is hidden in the pod. "leaving": a pod holds it, and the config has come to want it elsewhere or nowhere.
+ */
+export type Standing = "wished" | "kept" | "leaving";
 
 /** A pool spec and what it won, by device id. */
 export interface Pool {

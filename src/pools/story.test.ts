@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { aDevice, aSpec } from "../../test/support/device.ts";
+import { aClaim, aDevice, aSpec } from "../../test/support/device.ts";
 import type { Pool } from "./pool.ts";
 import { openingOf, storyOf } from "./story.ts";
 
@@ -7,7 +7,7 @@ const spec = aSpec();
 
 const poolOf = (ids: readonly string[], unhealthy: Readonly<Record<string, string>> = {}): Pool => ({
   spec,
-  claims: new Map(ids.map((id) => [id, { device: aDevice({ id }), wanted: {} }])),
+  claims: new Map(ids.map((id) => [id, aClaim(aDevice({ id }))])),
   unhealthy: new Map(Object.entries(unhealthy)),
 });
 

@@ -2,7 +2,8 @@
 
 import type { CharDevice, Device, LinkState, PciAddress } from "../../src/host/device.ts";
 import type { Handles } from "../../src/host/handles.ts";
-import type { PoolSpec } from "../../src/pools/pool.ts";
+import type { Claim, PoolSpec } from "../../src/pools/pool.ts";
+import type { Wanted } from "../../src/pools/selectors.ts";
 
 export const pciAddress = (text: string): PciAddress => text as PciAddress;
 
@@ -76,6 +77,9 @@ export const aSubFunction = (overrides: Partial<Device> = {}): Device =>
     auxType: "sf",
     ...overrides,
   });
+
+/** A device that a selector object won. */
+export const aClaim = (device: Device, wanted: Wanted = {}): Claim => ({ device, wanted, standing: "wished" });
 
 export const aCharDevice = (path: string, present = true): CharDevice => ({ path, present });
 

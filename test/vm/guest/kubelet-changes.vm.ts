@@ -117,8 +117,9 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
     const held = await heldDevice();
     const free = far.filter((vf) => vf !== held);
     writeConfig({ resourceName: "taker", selectors: [{ rootDevices: [pf1] }] }, ...entries);
+    await waitForAllocatable({ "test.io/near": near, "test.io/taker": free });
+    // A plugin that starts can't tell a device that the config moved from one whose marks are hidden in its pod.
     const kept = { "test.io/near": near, "test.io/far": [held], "test.io/taker": free };
-    await waitForAllocatable(kept);
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
       await plugin?.stop(signal);
       await waitForAllocatable({});

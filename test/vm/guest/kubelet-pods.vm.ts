@@ -38,6 +38,7 @@ import {
   type Program,
   readSys,
   reset,
+  waitFor,
   writeSys,
 } from "./support.ts";
 
@@ -204,7 +205,7 @@ describe("in one pod", () => {
     expect(netdevsOf(device)).toEqual([]);
     expect(await allocatableDevices()).toHaveProperty(["test.io/net"], net.toSorted());
     await removePod("networked");
-    expect(await netdevOf(device)).toBe(names.get(device) ?? "");
+    await waitFor("the interface has its name again", () => netdevsOf(device)[0] === names.get(device));
     expect(await allocatableDevices()).toHaveProperty(["test.io/net"], net.toSorted());
   });
 });

@@ -58,9 +58,12 @@ function add(): object {
 function del(): void {
   if (config.type === "loopback" || !existsSync(notes)) return;
   for (const { from, to } of JSON.parse(readFileSync(notes, "utf8")) as Moved[]) {
-    if (!inPod(to)) continue;
-    ip("-n", netns, "link", "set", to, "down");
-    ip("-n", netns, "link", "set", to, "netns", "1", "name", from);
+    if (inPod(to)) {
+      ip("-n", netns, "link", "set", to, "down");
+      ip("-n", netns, "link", "set", to, "netns", "1", "name", from);
+    } else if (existsSync(`/sys/class/net/${to}`)) {
+      ip("link", "set", to, "down", "name", from);
+    }
   }
   rmSync(notes);
 }

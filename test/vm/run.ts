@@ -84,34 +84,43 @@ function withoutRun({ name, tests }: GuestTest, outcome: "failed" | "skipped", m
   return names.map((test) => ({ file: `${name}.vm.ts`, name: test, outcome, seconds: 0, message }));
 }
 
-async function runBoot(planned: Boot): Promise<TestResult[]> {
+/**
+ * Boots and runs the boot's files. The emulated kernel hangs now and then, before init or later in a driver: files that left
+ * no report are run once more, in a boot of their own.
+ */
+async function runBoot(planned: Boot, again = false): Promise<TestResult[]> {
   const folder = join(results, planned.name);
   const payload = mkdtempSync(join(tmpdir(), "sriovdp-payload-"));
+  let found: Map<GuestTest, TestResult[]>;
   try {
     const trouble = await fillPayload(planned, join(payload, "payload"));
     if (trouble !== null) return planned.tests.flatMap((test) => withoutRun(test, "failed", trouble));
     const limit = 120 + planned.tests.reduce((sum, { profile }) => sum + profile.limit, 0);
-    const start = () => boot(planned.profile, join(payload, "payload"), folder, limit);
     console.log(`boot ${planned.name}: ${planned.tests.map(({ name }) => name).join(", ")}`);
-    let result = await start();
-    if (result.timedOut) {
-      console.log(
-        `boot ${planned.name}: hung, ended after ${result.seconds.toFixed(0)} s; console before the retry:\n${consoleTail(folder)}`,
-      );
-      result = await start();
-    }
-    const found = planned.tests.flatMap((test) => resultsOf(test, folder, result));
+    const result = await boot(planned.profile, join(payload, "payload"), folder, limit);
+    found = new Map(planned.tests.map((test) => [test, resultsOf(test, folder, result)]));
     console.log(`boot ${planned.name}: ${result.seconds.toFixed(0)} s, ${describeEnd(result)}`);
-    if (result.status === null || found.some(({ message }) => message?.startsWith(noReport)))
-      console.log(consoleTail(folder));
-    return found;
   } finally {
     rmSync(payload, { recursive: true, force: true });
   }
+  const silent = planned.tests.filter((test) => found.get(test)?.some(({ message }) => message?.startsWith(noReport)));
+  if (silent.length > 0) console.log(consoleTail(folder));
+  if (silent.length > 0 && !again) {
+    console.log(`boot ${planned.name}: no report of ${silent.map(({ name }) => name).join(", ")}; once more`);
+    const second = await runBoot({ ...planned, name: `${planned.name}-again`, tests: silent }, true);
+    for (const test of silent) {
+      const file = `${test.name}.vm.ts`;
+      found.set(
+        test,
+        second.filter((each) => each.file === file),
+      );
+    }
+  }
+  return [...found.values()].flat();
 }
 
 const describeEnd = ({ status, timedOut }: BootResult): string =>
-  timedOut ? "hung again" : status === null ? "the guest ended without a status" : "the guest ended by itself";
+  timedOut ? "hung" : status === null ? "the guest ended without a status" : "the guest ended by itself";
 
 const noReport = "no report from the guest";
 
@@ -168,7 +177,9 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<string | n
     ({ name, profile: { limit } }) =>
       `echo "lab: ${name}"\n` +
       `BUN_BE_BUN=1 timeout -s KILL ${limit} ./sriovdp test --timeout ${limit * 1000} --reporter=junit --reporter-outfile=/share/${name}.xml ./${name}.vm.js\n` +
-      `echo $? >/share/${name}.status\n`,
+      `status=$?; echo $status >/share/${name}.status\n` +
+      // What was killed may have left the kernel stuck; the files after it are run in another boot.
+      `[ $status = 137 ] && exit 0\n`,
   );
   writeFileSync(join(payload, "run"), `${lines.join("")}exit 0\n`);
   return null;

@@ -1,4 +1,4 @@
-// boot: topology=numa iommu=on memory=2048 limit=300
+// boot: topology=numa iommu=on memory=2048 limit=240
 // A live node: real events of a real kernel, and what the kubelet hears of them.
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { idsOf, type Node, startNode, startPlugin, unhealthyIn, writeConfig } from "./plugin.ts";

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -64,4 +65,14 @@ export function ensureFolder(path: string): void {
   if (above !== path) ensureFolder(above);
   if (!existsSync(path)) mkdirSync(path, { mode: 0o755 });
   if ((statSync(path).mode & 0o700) !== 0o700) chmodSync(path, 0o755);
+}
+
+/** A file's text; null when there is none. */
+export function contentOf(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
 }

@@ -1,9 +1,9 @@
 // Which CDI specs are on the node? One file a pool, written before the kubelet hears of its devices.
 
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { stringify } from "yaml";
 import { type CdiSpec, cdiFilePrefix } from "../allocation/cdi.ts";
-import { ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
+import { contentOf, ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
 import { namesIn } from "./device-info-files.ts";
 
 /** Writes a spec, unless it stands there already; a null spec removes the file. Tells whether anything changed. */
@@ -28,13 +28,4 @@ export function pruneCdiSpecs(folder: string, keep: ReadonlySet<string>): string
   const stale = namesIn(folder).filter((name) => name.startsWith(cdiFilePrefix) && !keep.has(name));
   for (const name of stale) rmSync(`${folder}/${name}`, { force: true });
   return stale;
-}
-
-function contentOf(path: string): string | null {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
-  }
 }

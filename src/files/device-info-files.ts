@@ -2,12 +2,16 @@
 
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { type DeviceInfoFile, deviceInfoId } from "../allocation/device-info.ts";
-import { ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
+import { contentOf, ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
 
 /** Writes the files, readable by all and writable by none, into a folder that is made or mended when it must be. */
 export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]): void {
   const write = () => {
-    for (const { name, content } of files) writeAtomic(`${folder}/${name}`, content, 0o444);
+    for (const { name, content } of files) {
+      const path = `${folder}/${name}`;
+      // A device that was allocated before mostly says the same again.
+      if (contentOf(path) !== content) writeAtomic(path, content, 0o444);
+    }
   };
   try {
     write();

@@ -30,6 +30,7 @@ import {
 import { PluginServer } from "./kubelet/plugin-server.ts";
 import { removeAbandoned } from "./kubelet/socket-file.ts";
 import type { Log } from "./log.ts";
+import { messageOf } from "./message-of.ts";
 import { askedBy } from "./pools/asked.ts";
 import { assignPools, placements } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
@@ -494,5 +495,3 @@ function inSafeOrder(effects: readonly Effect[], running: ReadonlyMap<string, Po
   };
   return [...effects.filter(loses), ...effects.filter((effect) => !loses(effect))];
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -4,7 +4,6 @@
 import { posix } from "node:path";
 import { exists, listDirectory, readAttribute, readLink } from "../../native/files.ts";
 import type { Link } from "../../native/netlink/route.ts";
-import { readDdpProfiles } from "./ddp.ts";
 import type { KernelFacts } from "./kernel.ts";
 import { lookAtNode } from "./look.ts";
 import { orTrouble, type Trouble } from "./trouble.ts";
@@ -19,9 +18,8 @@ export interface Capture {
 /** Captures the node below `root`: the functions that it looks at, the /dev nodes they are used by, what netlink says. */
 export async function captureNode(root: string): Promise<Capture> {
   const look = await lookAtNode(root, { ddpProfiles: true, enableRdma: true }, null);
-  const { functions, kernel } = look;
+  const { functions, kernel, ddpProfiles } = look;
   const troubles = [...look.troubles];
-  const profiles = await readDdpProfiles(root, functions, kernel, []);
   const unreadable = (listDirectory(`${root}/sys/bus/pci/devices`) ?? []).filter((name) =>
     troubles.some(({ key }) => key.endsWith(name)),
   );
@@ -31,7 +29,7 @@ export async function captureNode(root: string): Promise<Capture> {
     ...functions.auxiliary.map(({ name }) => name).map(device("auxiliary")),
     ...kernel.vdpa.map(({ name }) => name).map(device("vdpa")),
     captureNodes(root),
-    [kernelFacts(withoutOtherLinks(withProfiles(kernel, profiles)))],
+    [kernelFacts(withoutOtherLinks(withProfiles(kernel, ddpProfiles)))],
   ];
   const text = blocks.filter((entries) => entries.length > 0).map(format);
   return { text: withoutIdentities(text.join("\n")), troubles };

@@ -1,6 +1,6 @@
 // One look at the node: what sysfs, netlink and, when asked for, the NIC's firmware say, as devices.
 
-import { readDdpProfiles } from "./ddp.ts";
+import { type DdpProfiles, readDdpProfiles } from "./ddp.ts";
 import type { Device } from "./device.ts";
 import { type DevlinkQuestions, type KernelFacts, readKernelFacts } from "./kernel.ts";
 import { devicesOf, type Functions, readFunctions } from "./snapshot.ts";
@@ -10,6 +10,7 @@ import type { Trouble } from "./trouble.ts";
 export interface NodeLook {
   readonly functions: Functions;
   readonly kernel: KernelFacts;
+  readonly ddpProfiles: DdpProfiles;
   readonly devices: readonly Device[];
   readonly troubles: readonly Trouble[];
 }
@@ -25,8 +26,10 @@ export async function lookAtNode(root: string, asked: Asked, earlier: NodeLook |
   const functions = earlier?.functions ?? (await readFunctions(root));
   const troubles = [...functions.troubles];
   const kernel = readKernelFacts(root, questionsOn(functions, asked), earlier?.kernel ?? null, troubles);
-  const ddpProfiles = asked.ddpProfiles ? await readDdpProfiles(root, functions, kernel, troubles) : new Map();
-  return { functions, kernel, devices: devicesOf(root, functions, kernel, ddpProfiles), troubles };
+  const ddpProfiles =
+    earlier?.ddpProfiles ??
+    (asked.ddpProfiles ? await readDdpProfiles(root, functions, kernel, troubles) : (new Map() as DdpProfiles));
+  return { functions, kernel, ddpProfiles, devices: devicesOf(root, functions, kernel, ddpProfiles), troubles };
 }
 
 /** Eswitch modes are PFs'; packages are told by a device or its PF; only a device without RDMA devices may have them away. */

@@ -1,5 +1,7 @@
 // What could not be read? A device that can't be read is skipped, with one warning that names the file.
 
+import { messageOf } from "../message-of.ts";
+
 /** One thing that was skipped: `key` tells repeats apart, `message` is a whole sentence. */
 export interface Trouble {
   readonly key: string;
@@ -11,7 +13,7 @@ export function orTrouble<T>(troubles: Trouble[], key: string, what: string, rea
   try {
     return read();
   } catch (error) {
-    troubles.push({ key, message: `${what} is skipped: ${error instanceof Error ? error.message : String(error)}` });
+    troubles.push({ key, message: `${what} is skipped: ${messageOf(error)}` });
     return null;
   }
 }

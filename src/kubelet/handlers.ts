@@ -2,6 +2,7 @@
 // unhandled rejection in a gRPC handler would end the process.
 
 import { type handleUnaryCall, status } from "@grpc/grpc-js";
+import { messageOf } from "../message-of.ts";
 
 export { status };
 
@@ -24,8 +25,7 @@ export function unary<Request, Answer>(
   return (call, callback) => {
     const refuse = (error: unknown) => {
       failed(error);
-      const message = error instanceof Error ? error.message : String(error);
-      callback({ code: error instanceof StatusError ? error.code : status.INTERNAL, details: message });
+      callback({ code: error instanceof StatusError ? error.code : status.INTERNAL, details: messageOf(error) });
     };
     try {
       const given = answer(call.request);

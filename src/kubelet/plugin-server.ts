@@ -5,6 +5,7 @@ import { Server, ServerCredentials, status, type UntypedServiceImplementation } 
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { DevicePluginService, type AllocateRequest, type AllocateResponse, type Device } from "./api/deviceplugin.ts";
 import { type PluginInfo, RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
+import { messageOf } from "../message-of.ts";
 import { BackOff } from "./back-off.ts";
 import { StatusError, unary } from "./handlers.ts";
 import { ListStreams, type ListStream } from "./list-streams.ts";
@@ -100,11 +101,6 @@ export class PluginServer {
         if (this.#streams.size === 0) this.#bound?.server.drain(this.#bound.address, 0);
       },
     });
-  }
-
-  /** Whether the kubelet listens to this pool now. */
-  get connected(): boolean {
-    return this.#streams.size > 0;
   }
 
   /** Whether the socket in place is this server's: false when another instance put its own there. */
@@ -346,8 +342,6 @@ export class PluginServer {
     this.#complaint = reason;
   }
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Waits for calls to end, and cuts those that don't after a second. */
 function shutDown(server: Server): Promise<void> {

@@ -130,6 +130,8 @@ test("the node of the lab, captured on its kernel, has all that was set up there
   expect(devices.get("0000:81:00.0")?.rdma).toEqual({ names: [] });
   expect(devices.get("0000:82:00.0")?.vdpa).toMatchObject({ name: "vdpa0", type: "vhost" });
   expect(devices.get("mlx5_core.sf.2")).toMatchObject({ functionIndex: 88, pf: { interfaceName: "eth4" } });
+  expect(devices.get("0000:41:10.0")?.pcieRoot).toBe("pci0000:40");
+  expect(devices.get("0000:82:00.0")?.pcieRoot).toBe("pci0000:80");
   const withoutOrigin = text.slice(text.indexOf("\n\n") + 2);
   expect((await captureNode(root)).text).toBe(withoutOrigin);
 });

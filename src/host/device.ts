@@ -65,6 +65,8 @@ export interface Device {
   readonly product: string;
   readonly driver: string | null;
   readonly numaNode: number | null;
+  /** The PCIe root below which the PCI function hangs ("pci0000:40"): what shares it has the shortest way to one another. */
+  readonly pcieRoot: string | null;
   /** null for a PF and for a function that is not under SR-IOV. */
   readonly pf: ParentFunction | null;
   /** The VF's index below its PF, or the SF's number (sfnum). */

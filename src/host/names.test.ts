@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { auxiliaryType } from "./auxiliary.ts";
-import { isPciAddress } from "./pci.ts";
+import { isPciAddress, pcieRootOf } from "./pci.ts";
 import { orTrouble, type Trouble } from "./trouble.ts";
 
 test.each([
@@ -48,4 +48,20 @@ test("what can't be read is noted with its reason, and its neighbours are read",
     });
   expect(["a", "b", "c"].map(read)).toEqual(["a", null, "c"]);
   expect(troubles).toEqual([{ key: "b", message: "function b is skipped: /sys/b/class holds nonsense" }]);
+});
+
+test.each([
+  ["../../../devices/pci0000:40/0000:40:00.0/0000:41:10.0", "pci0000:40"],
+  ["../../../devices/pci0000:00/0000:00:1f.6", "pci0000:00"],
+  ["../../../devices/platform/40000000.pcie/pci0000:00/0000:00:01.0", "pci0000:00"],
+  ["../../../devices/pci0000:80/0000:80:05.5/pci10000:00/10000:00:00.0/10000:01:00.0", "pci0000:80"],
+  [
+    "../../../devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0004:00/VMBUS:00/47505500-0001/pci10001:00/10001:00:02.0",
+    "pci10001:00",
+  ],
+  ["../../../devices/0000:41:10.0", null],
+  ["", null],
+  [null, null],
+])("the PCIe root of a function at %p is %p", (path, root) => {
+  expect(pcieRootOf(path)).toBe(root);
 });

@@ -1,7 +1,7 @@
 // Which PCI functions does the node have, and what are they? Reads sysfs only; network controllers and processing
 // accelerators are looked at, everything else is passed over (Documentation/ABI/testing/sysfs-bus-pci).
 
-import { listDirectory, readAttribute, readLinkName } from "../../native/files.ts";
+import { listDirectory, readAttribute, readLink, readLinkName } from "../../native/files.ts";
 import type { PciAddress } from "./device.ts";
 import { orTrouble, type Trouble } from "./trouble.ts";
 
@@ -17,6 +17,8 @@ export interface PciFunction {
   readonly product: string;
   readonly driver: string | null;
   readonly numaNode: number | null;
+  /** The PCIe root below which it hangs, as "pci0000:40". */
+  readonly pcieRoot: string | null;
   readonly acpiIndex: string | null;
   /** The PF of a VF. */
   readonly physfn: PciAddress | null;
@@ -35,10 +37,11 @@ export const isPciAddress = (text: string): text is PciAddress => addressPattern
 /**
  * Reads the PCI functions of the node below `root`, sorted by address; what can't be read goes to `troubles`.
  *
- * PFs mostly come before their VFs and name them, which saves a look at each VF's physfn.
+ * PFs mostly come before their VFs and name them, which saves a look at each VF's physfn, and at its root: a VF hangs
+ * where its PF does (drivers/pci/iov.c pci_iov_add_virtfn).
  */
 export function* readPciFunctions(root: string, troubles: Trouble[]): Generator<PciFunction> {
-  const parents = new Map<string, PciAddress>();
+  const parents = new Map<string, PciFunction>();
   const devices = `${root}/sys/bus/pci/devices`;
   const names = orTrouble(troubles, devices, devices, () => listDirectory(devices)) ?? [];
   for (const name of names) {
@@ -50,13 +53,13 @@ export function* readPciFunctions(root: string, troubles: Trouble[]): Generator<
       readFunction(`${devices}/${name}`, name, parents.get(name)),
     );
     if (!found) continue;
-    for (const vf of found.virtfns.values()) parents.set(vf, found.address);
+    for (const vf of found.virtfns.values()) parents.set(vf, found);
     yield found;
   }
 }
 
 /** Reads one PCI function; null when it is of no class that matters or left while it was read. */
-function readFunction(folder: string, address: PciAddress, parent: PciAddress | undefined): PciFunction | null {
+function readFunction(folder: string, address: PciAddress, parent: PciFunction | undefined): PciFunction | null {
   const identity = readIdentity(folder);
   if (!identity || !classes.has(identity.pciClass)) return null;
   const entries = listDirectory(folder);
@@ -68,7 +71,7 @@ function readFunction(folder: string, address: PciAddress, parent: PciAddress | 
     const index = Number(entry.slice("virtfn".length));
     if (vf !== null && isPciAddress(vf) && Number.isInteger(index)) virtfns.set(index, vf);
   }
-  const physfn = parent ?? (entries.includes("physfn") ? readLinkName(`${folder}/physfn`) : null);
+  const physfn = parent?.address ?? (entries.includes("physfn") ? readLinkName(`${folder}/physfn`) : null);
   return {
     address,
     folder,
@@ -76,6 +79,7 @@ function readFunction(folder: string, address: PciAddress, parent: PciAddress | 
     ...identity,
     driver: entries.includes("driver") ? readLinkName(`${folder}/driver`) : null,
     numaNode: readNumaNode(folder),
+    pcieRoot: parent ? parent.pcieRoot : pcieRootOf(readLink(folder)),
     acpiIndex: (entries.includes("acpi_index") && readAttribute(`${folder}/acpi_index`)) || null,
     physfn: physfn !== null && isPciAddress(physfn) ? physfn : null,
     virtfns,
@@ -111,6 +115,14 @@ function readIdentity(folder: string): Pick<PciFunction, "pciClass" | "vendor" |
   }
   return { vendor, product, pciClass: Number.parseInt(pciClass.slice(0, 2), 16) };
 }
+
+/**
+ * The PCIe root in a function's real path: "pci0000:40" of "../../../devices/pci0000:40/0000:40:00.0/0000:41:00.0".
+ *
+ * Before it there can be a platform's folder (Arm, Hyper-V); of two, as behind Intel's VMD, the outer one is the socket's.
+ */
+export const pcieRootOf = (path: string | null): string | null =>
+  path?.split("/").find((name) => /^pci[0-9a-f]{4,}:[0-9a-f]{2}$/.test(name)) ?? null;
 
 /** The NUMA node; null for -1, which is how the kernel says that it does not know, and for nonsense. */
 function readNumaNode(folder: string): number | null {

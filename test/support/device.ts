@@ -28,6 +28,7 @@ export function aDevice(overrides: Partial<Device> = {}): Device {
     product: "1889",
     driver: "iavf",
     numaNode: 0,
+    pcieRoot: "pci0000:3a",
     pf: { address: pciAddress("0000:3b:00.0"), interfaceName: "ens1f0", link: aLink() },
     functionIndex: 1,
     interfaces: ["ens1f0v1"],

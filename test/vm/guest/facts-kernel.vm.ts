@@ -155,6 +155,7 @@ test("a sub-function is known by its number, its PF and its interface", async ()
     vendor: "8086",
     driver: "igb",
     numaNode: 0,
+    pcieRoot: "pci0000:40",
   });
   expect((await discovered(name)).pool).toContain("subfunctions");
 });

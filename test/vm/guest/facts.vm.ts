@@ -1,7 +1,7 @@
 // boot: limit=400
 // Shows that what `sriovdp discover` says of PCI functions is what the kernel's own tools say of them.
 import { beforeAll, expect, test } from "bun:test";
-import { existsSync, readdirSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync, realpathSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { discover, discovered, discoveredAs, verdictOn } from "./facts.ts";
@@ -63,7 +63,7 @@ test("all network functions of the node are found, and nothing else", async () =
   expect(found.size).toBeGreaterThanOrEqual(8);
 });
 
-test("ids, class, driver, NUMA node and interfaces of every function are those in sysfs", async () => {
+test("ids, class, driver, NUMA node, PCIe root and interfaces of every function are those in sysfs", async () => {
   const found = await discover();
   for (const bdf of functions()) {
     const text = (name: string) => readSys(`${devicePath(bdf)}/${name}`);
@@ -75,6 +75,7 @@ test("ids, class, driver, NUMA node and interfaces of every function are those i
       pciClass: 2,
       driver: driverOf(bdf),
       numaNode: text("numa_node") === "-1" ? null : Number(text("numa_node")),
+      pcieRoot: realpathSync(devicePath(bdf)).split("/")[3] ?? "",
       interfaces: netdevsOf(bdf),
       linkType: "ether",
       rdma: null,
@@ -85,6 +86,8 @@ test("ids, class, driver, NUMA node and interfaces of every function are those i
     });
   }
   expect(new Set([...found.values()].map(({ numaNode }) => numaNode))).toEqual(new Set([0, 1]));
+  const roots = [...found.values()].map(({ pcieRoot }) => pcieRoot);
+  expect(new Set(roots).isSupersetOf(new Set(["pci0000:40", "pci0000:80"]))).toBeTrue();
 });
 
 test("every VF is known by its index below its PF, and by the PF's address and interface", async () => {

@@ -1,19 +1,15 @@
 // The program: flags → command, or config → agent → signal → close. The only place that ends the process.
 
 import { Agent, ConfigError } from "./agent.ts";
-import { capture, exitStatus, inspect, type Output, validate } from "./cli/commands.ts";
+import { capture, inspect, validate } from "./cli/commands.ts";
 import { helpText } from "./cli/help.ts";
+import { exitStatus, output } from "./cli/output.ts";
 import { type CommandLine, parseCommandLine } from "./cli/parse.ts";
 import { pathsOf } from "./cli/paths.ts";
 import { formatProblem } from "./config/problem.ts";
 import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
 import { createLog } from "./log.ts";
 import { commit, version } from "./version.ts";
-
-const output: Output = {
-  out: (text) => process.stdout.write(text),
-  err: (text) => process.stderr.write(text),
-};
 
 async function main(): Promise<number> {
   const [, , command, interfaceName = "", product = ""] = process.argv;

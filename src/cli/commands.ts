@@ -11,18 +11,10 @@ import { assignPools } from "../pools/assign.ts";
 import { explain } from "../pools/explain.ts";
 import type { PoolSpec } from "../pools/pool.ts";
 import { commit, version } from "../version.ts";
+import { exitStatus, type Output, print } from "./output.ts";
 import type { CommandLine } from "./parse.ts";
 import { pathsOf } from "./paths.ts";
 import { deviceTable, explanation } from "./report.ts";
-
-/** Exit statuses. */
-export const exitStatus = { ok: 0, failure: 1, operatorMistake: 2 } as const;
-
-/** Where a command prints. */
-export interface Output {
-  readonly out: (text: string) => void;
-  readonly err: (text: string) => void;
-}
 
 /** Loads the config file and prints its problems; null when it is refused. */
 function load(line: CommandLine, { err }: Output): { specs: readonly PoolSpec[]; clean: boolean } | null {
@@ -54,14 +46,13 @@ export async function inspect(line: CommandLine, output: Output): Promise<number
   const pools = assignPools(specs, devices);
   for (const { message } of troubles) output.err(`warning: ${oneLine(message)}\n`);
   if (line.command === "discover") {
-    if (line.options.json) {
-      const placed = devices.map((device) => ({
-        ...device,
-        pool: pools.find(({ claims }) => claims.has(device.id))?.spec.resource ?? null,
-      }));
-      output.out(`${JSON.stringify(placed, null, 2)}\n`);
-    } else
-      output.out(devices.length === 0 ? "no network or accelerator function was found\n" : deviceTable(devices, pools));
+    const placed = devices.map((device) => ({
+      ...device,
+      pool: pools.find(({ claims }) => claims.has(device.id))?.spec.resource ?? null,
+    }));
+    await print(output, line.options.output, placed, () =>
+      devices.length === 0 ? "no network or accelerator function was found\n" : deviceTable(devices, pools, output),
+    );
     return exitStatus.ok;
   }
   const known = new Set(devices.map(({ id }) => id));
@@ -69,15 +60,12 @@ export async function inspect(line: CommandLine, output: Output): Promise<number
   for (const id of strangers) output.err(`device ${id} is not on this node; "sriovdp discover" lists those that are\n`);
   const shown = line.operands.length === 0 ? devices : devices.filter(({ id }) => line.operands.includes(id));
   const explained = shown.map((device) => ({ device, verdicts: explain(device, pools) }));
-  if (line.options.json) {
-    output.out(
-      `${JSON.stringify(
-        explained.map(({ device, verdicts }) => ({ device: device.id, verdicts })),
-        null,
-        2,
-      )}\n`,
-    );
-  } else output.out(explained.map(({ device, verdicts }) => explanation(device, verdicts)).join("\n"));
+  await print(
+    output,
+    line.options.output,
+    explained.map(({ device, verdicts }) => ({ device: device.id, verdicts })),
+    () => explained.map(({ device, verdicts }) => explanation(device, verdicts)).join("\n"),
+  );
   return strangers.length > 0 ? exitStatus.failure : exitStatus.ok;
 }
 

@@ -1,6 +1,6 @@
 // What does --help print? The tables, laid out.
 
-import { commands, type Option, options } from "./options.ts";
+import { type CommandRow, commands, type Option, options } from "./options.ts";
 
 const usage = `sriovdp: the SR-IOV network device plugin for Kubernetes
 
@@ -33,7 +33,9 @@ export function helpText(): string {
         .filter(([, option]) => (option.legacy ?? false) === legacy)
         .map(([name, option]) => optionRow(name, option)),
     ].join("\n");
-  const commandRows = Object.entries(commands).map(([name, help]) => row(name, help));
+  const commandRows = (Object.entries(commands) as [string, CommandRow][]).map(([name, { help, operands }]) =>
+    row(operands ? `${name} ${operands.form}` : name, help),
+  );
   return `${usage}
 Commands:
 ${commandRows.join("\n")}

@@ -3,7 +3,7 @@
 
 /** One option. */
 export interface Option {
-  readonly kind: "text" | "flag" | "number";
+  readonly kind: "text" | "flag" | "number" | "choice";
   /** Other spellings, without dashes. */
   readonly aliases?: readonly string[];
   readonly default: string | boolean | number | null;
@@ -13,6 +13,10 @@ export interface Option {
   /** Accepted for the reference's sake; the help says what it does here. */
   readonly legacy?: true;
   readonly least?: number;
+  /** All values of a choice. */
+  readonly choices?: readonly string[];
+  /** The option and the value that this flag is a short form of. */
+  readonly means?: readonly [option: string, value: string];
 }
 
 export const options = {
@@ -39,7 +43,15 @@ export const options = {
   },
   "kubelet-root-dir": { kind: "text", default: "/var/lib/kubelet", value: "DIR", help: "The kubelet's --root-dir" },
   root: { kind: "text", default: "/", value: "DIR", help: "Read and write the node below DIR: a recorded tree" },
-  json: { kind: "flag", default: false, help: "discover, explain: print JSON" },
+  output: {
+    kind: "choice",
+    aliases: ["o"],
+    default: "table",
+    choices: ["table", "json", "yaml"],
+    value: "FORMAT",
+    help: "What a command prints: table, json or yaml",
+  },
+  json: { kind: "flag", default: false, help: "The same as --output=json", means: ["output", "json"] },
   "log-level": {
     kind: "number",
     aliases: ["v"],
@@ -80,20 +92,38 @@ type Value<O extends Option> = O["kind"] extends "flag"
   ? boolean
   : O["kind"] extends "number"
     ? number
-    : O["default"] extends null
-      ? string | null
-      : string;
+    : O extends { readonly choices: readonly (infer C)[] }
+      ? C
+      : O["default"] extends null
+        ? string | null
+        : string;
 
 /** The values of all options. */
 export type Options = { readonly [K in OptionName]: Value<(typeof options)[K]> };
 
+/** A command. */
+export interface CommandRow {
+  readonly help: string;
+  /** What may stand behind its name; a command without takes nothing. */
+  readonly operands?: {
+    /** As the help and errors call them. */
+    readonly form: string;
+    readonly most: number;
+    /** All words that are taken, where they are known. */
+    readonly choices?: readonly string[];
+  };
+}
+
 export const commands = {
-  run: "Offer the devices to the kubelet and follow the node (the default)",
-  discover: "Print the node's devices and the pool that each one is in",
-  explain: "Print why each pool takes or refuses a device: all, or those named",
-  validate: "Check the config file; exit 2 when it has errors",
-  capture: "Print the node as text for a bug report, MACs and GUIDs replaced",
-  version: "Print the version",
-} as const;
+  run: { help: "Offer the devices to the kubelet and follow the node (the default)" },
+  discover: { help: "Print the node's devices and the pool that each one is in" },
+  explain: {
+    help: "Print why each pool takes or refuses a device: all, or those named",
+    operands: { form: "[DEVICE]…", most: Infinity },
+  },
+  validate: { help: "Check the config file; exit 2 when it has errors" },
+  capture: { help: "Print the node as text for a bug report, MACs and GUIDs replaced" },
+  version: { help: "Print the version" },
+} as const satisfies Record<string, CommandRow>;
 
 export type Command = keyof typeof commands;

@@ -103,6 +103,17 @@ describe("options", () => {
     }
   });
 
+  test.each([
+    [["-o", "yaml"], "yaml"],
+    [["--output=json"], "json"],
+    [["--json"], "json"],
+    [["-o=yaml", "--json"], "json"],
+    [["--json", "-o=yaml"], "yaml"],
+    [["--json=false"], "table"],
+  ] as const)("%j asks for %s", (args, format) => {
+    expect(parse(...args).options.output).toBe(format);
+  });
+
   test("the last of several values counts", () => {
     expect(given("-v", "1", "-v", "2")).toEqual({ "log-level": 2 });
   });
@@ -120,6 +131,8 @@ describe("options", () => {
     ["-v=NaN", "--v=NaN: expected a number"],
     ["-v=Infinity", "--v=Infinity: expected a number"],
     ["--resync-interval=0", "--resync-interval=0: expected a number of at least 1"],
+    ["--output=xml", "--output=xml: expected table, json or yaml"],
+    ["-o=", "--o=: expected table, json or yaml"],
     ["frob", "unknown command frob"],
     ["discovr", "unknown command discovr; did you mean discover?"],
     ["toString", "unknown command toString"],
@@ -164,8 +177,8 @@ describe("the help", () => {
   });
 
   test("tells of every command", () => {
-    for (const [name, text] of Object.entries(commands))
-      expect(help).toMatch(new RegExp(`^  ${name} +${text.slice(0, 9)}`, "m"));
+    for (const [name, { help: text }] of Object.entries(commands))
+      expect(help).toMatch(new RegExp(`^  ${name}( \\S+)? +${text.slice(0, 9)}`, "m"));
   });
 
   test("fits into 100 columns", () => {

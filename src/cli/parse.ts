@@ -1,7 +1,15 @@
 // What did the command line say? Go's flag syntax: -x V, --x V, -x=V; a flag alone, or -x=true, -x=false.
 
 import { didYouMean } from "../config/problem.ts";
-import { type Command, commands, type Option, type OptionName, options, type Options } from "./options.ts";
+import {
+  type Command,
+  type CommandRow,
+  commands,
+  type Option,
+  type OptionName,
+  options,
+  type Options,
+} from "./options.ts";
 
 /** The parsed command line; `problems` are sentences, empty when all is well. */
 export interface CommandLine {
@@ -59,6 +67,11 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     else {
       values[name] = value;
       given.add(name);
+      if (option.means && value === true) {
+        const [meant, setting] = option.means;
+        values[meant] = setting;
+        given.add(meant as OptionName);
+      }
     }
   }
   const [first, ...operands] = words;
@@ -68,10 +81,21 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     problems.push(`unknown command ${first}${meant === null ? "" : `; did you mean ${meant}?`}`);
   }
   const command = known ? (first as Command) : "run";
-  if (known && command !== "explain" && operands.length > 0)
-    problems.push(`${command} takes no ${JSON.stringify(operands[0])}`);
+  if (known) problems.push(...operandProblems(command, operands));
   return { command, options: values as unknown as Options, given, operands, problems };
 }
+
+function operandProblems(command: Command, operands: readonly string[]): string[] {
+  const { operands: taken }: CommandRow = commands[command];
+  const surplus = operands[taken?.most ?? 0];
+  const odd = operands.filter((word) => taken?.choices && !taken.choices.includes(word));
+  return [
+    ...(surplus === undefined ? [] : [`${command} takes no ${JSON.stringify(surplus)}`]),
+    ...(surplus === undefined ? odd.map((word) => `${command} ${word}: expected ${listed(taken?.choices ?? [])}`) : []),
+  ];
+}
+
+const listed = (words: readonly string[]): string => words.join(", ").replace(/, ([^,]+)$/, " or $1");
 
 /** Go's spellings of booleans (strconv.ParseBool). */
 const truths = new Map(
@@ -83,9 +107,16 @@ const truths = new Map(
 function valueOf(option: Option, text: string): string | number | boolean | undefined {
   if (option.kind === "flag") return truths.get(text);
   if (option.kind === "text") return text;
+  if (option.kind === "choice") return option.choices?.includes(text) === true ? text : undefined;
   const number = Number(text);
   return text !== "" && Number.isFinite(number) && number >= (option.least ?? -Infinity) ? number : undefined;
 }
 
-const expectation = ({ kind, least }: Option): string =>
-  kind === "flag" ? "true or false" : least === undefined ? "a number" : `a number of at least ${least}`;
+const expectation = ({ kind, least, choices }: Option): string =>
+  kind === "flag"
+    ? "true or false"
+    : choices
+      ? listed(choices)
+      : least === undefined
+        ? "a number"
+        : `a number of at least ${least}`;

@@ -2,18 +2,7 @@ import { expect, test } from "bun:test";
 import { aDevice, aPf, aSpec, aSubFunction, pciAddress } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { assignPools } from "../pools/assign.ts";
-import { deviceTable, explanation, kindOf, table } from "./report.ts";
-
-test("columns are as wide as their widest cell, and lines end without blanks", () => {
-  expect(
-    table([
-      ["A", "LONG HEAD", "C"],
-      ["longer", "b", ""],
-      ["x", "", "c"],
-    ]),
-  ).toBe("A       LONG HEAD  C\nlonger  b\nx                  c");
-  expect(table([])).toBe("");
-});
+import { deviceTable, explanation, kindOf } from "./report.ts";
 
 test.each<[string, Device]>([
   ["VF 1 of ens1f0", aDevice()],
@@ -33,7 +22,7 @@ test.each<[string, Device]>([
 test("the node is shown one device a line, with pool and health", () => {
   const down = aDevice({ id: "0000:3b:02.2", vfLinkState: "disable", interfaces: [], numaNode: null });
   const devices = [aDevice(), down, aDevice({ id: "0000:3b:02.3", driver: null, linkType: null })];
-  expect(deviceTable(devices, assignPools([aSpec()], devices))).toBe(
+  expect(deviceTable(devices, assignPools([aSpec()], devices), { colour: false, columns: null })).toBe(
     [
       "DEVICE        KIND            ID         DRIVER  NUMA  INTERFACE  LINK TYPE  POOL                   HEALTH",
       "0000:3b:02.1  VF 1 of ens1f0  8086:1889  iavf    0     ens1f0v1   ether      intel.com/sriov_net_A  Healthy",

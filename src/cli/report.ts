@@ -3,22 +3,7 @@
 import type { Device } from "../host/device.ts";
 import type { Verdict } from "../pools/explain.ts";
 import type { Pool } from "../pools/pool.ts";
-
-/** A table of left-aligned columns, two spaces apart. */
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows.reduce<number[]>(
-    (all, row) => row.map((cell, index) => Math.max(cell.length, all[index] ?? 0)),
-    [],
-  );
-  return rows
-    .map((row) =>
-      row
-        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
-}
+import { type Style, table } from "./table.ts";
 
 /** What a device is, in a few words: "VF 3 of ens1f0", "PF ens1f0", "SF 88 of p0". */
 export function kindOf(device: Device): string {
@@ -32,7 +17,7 @@ export function kindOf(device: Device): string {
 }
 
 /** The devices of a node, one a line, with the pool that each is in. */
-export function deviceTable(devices: readonly Device[], pools: readonly Pool[]): string {
+export function deviceTable(devices: readonly Device[], pools: readonly Pool[], style: Style): string {
   const header = ["DEVICE", "KIND", "ID", "DRIVER", "NUMA", "INTERFACE", "LINK TYPE", "POOL", "HEALTH"];
   const rows = devices.map((device) => {
     const pool = pools.find(({ claims }) => claims.has(device.id));
@@ -49,7 +34,7 @@ export function deviceTable(devices: readonly Device[], pools: readonly Pool[]):
       health,
     ];
   });
-  return `${table([header, ...rows])}\n`;
+  return table(header, rows, style);
 }
 
 /** Why a device is where it is. */

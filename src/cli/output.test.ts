@@ -1,0 +1,37 @@
+import { describe, expect, test } from "bun:test";
+import { parse } from "yaml";
+import type { Options } from "./options.ts";
+import { print, takesColour } from "./output.ts";
+
+const terminal = { isTTY: true };
+
+test.each([
+  ["a terminal", terminal, { TERM: "xterm" }, true],
+  ["a terminal that doesn't tell what it is", terminal, {}, true],
+  ["a terminal with an empty NO_COLOR", terminal, { NO_COLOR: "" }, true],
+  ["a terminal with NO_COLOR", terminal, { NO_COLOR: "1" }, false],
+  ["a dumb terminal", terminal, { TERM: "dumb" }, false],
+  ["a file or a pipe", {}, { TERM: "xterm" }, false],
+])("on %s", (_, stream, environment, colour) => {
+  expect(takesColour(stream, environment)).toBe(colour);
+});
+
+describe("what a command found", () => {
+  const shared = ["x"];
+  const data = { id: "0000:03:02.1", none: null, a: shared, b: shared, octal: "010", yes: "y" };
+  const printed = async (format: Options["output"]) => {
+    const parts: string[] = [];
+    const output = { out: (text: string) => void parts.push(text), err: () => {}, colour: false, columns: null };
+    await print(output, format, data, () => "for a person\n");
+    return parts.join("");
+  };
+
+  test("is printed for a person", async () => expect(await printed("table")).toBe("for a person\n"));
+  test("is printed as JSON", async () => expect(await printed("json")).toBe(`${JSON.stringify(data, null, 2)}\n`));
+  test("is printed as YAML that YAML 1.1 and 1.2 read alike, without anchors", async () => {
+    const text = await printed("yaml");
+    expect(parse(text)).toEqual(data);
+    expect(parse(text, { version: "1.1" })).toEqual(data);
+    expect(text).not.toContain("&");
+  });
+});

@@ -10,6 +10,7 @@ const { symbols: libc } = dlopen("libc.so.6", {
   __errno_location: { args: [], returns: "ptr" },
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
   bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
   getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   send: { args: ["i32", "ptr", "usize", "i32"], returns: FFIType.i64_fast },
@@ -20,11 +21,13 @@ const { symbols: libc } = dlopen("libc.so.6", {
   readlink: { args: ["ptr", "ptr", "usize"], returns: FFIType.i64_fast },
   access: { args: ["ptr", "i32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
+  clock_gettime: { args: ["i32", "ptr"], returns: "i32" },
   // getdents64 has a wrapper of its own only since glibc 2.30.
   syscall: { args: ["i64", "i32", "ptr", "usize"], returns: FFIType.i64_fast },
 });
 
 /** The address families, socket types and options that this program uses (include/linux/socket.h, asm-generic/socket.h). */
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
@@ -35,6 +38,7 @@ export const SOCK_CLOEXEC = 0x80000;
 export const SOL_SOCKET = 1;
 export const SO_RCVBUF = 8;
 export const SO_RCVTIMEO = 20;
+export const SO_SNDTIMEO = 21;
 export const SO_RCVBUFFORCE = 33;
 export const MSG_TRUNC = 0x20;
 export const O_RDONLY = 0;
@@ -103,6 +107,14 @@ export function bind(fd: number, address: Uint8Array): void {
   orThrow(
     "bind",
     untilDone(() => libc.bind(fd, address, address.length)),
+  );
+}
+
+/** connect(2) to an address structure: of a datagram socket, what send() goes to. */
+export function connect(fd: number, address: Uint8Array): void {
+  orThrow(
+    "connect",
+    untilDone(() => libc.connect(fd, address, address.length)),
   );
 }
 
@@ -200,3 +212,15 @@ export const access = (path: string): number => withPath(path, () => libc.access
 /** getdents64(2): the number of bytes of directory entries (fs/readdir.c), 0 at the end, or -errno. */
 export const getdentsInto = (fd: number, buffer: Uint8Array): number =>
   untilDone(() => libc.syscall(SYS_getdents64, fd, buffer, buffer.length));
+
+const CLOCK_MONOTONIC = 1;
+
+/** clock_gettime(2) of CLOCK_MONOTONIC: struct timespec, seconds and nanoseconds as two 64-bit numbers. */
+export function monotonicTime(): Uint8Array {
+  const time = new Uint8Array(16);
+  orThrow(
+    "clock_gettime",
+    untilDone(() => libc.clock_gettime(CLOCK_MONOTONIC, time)),
+  );
+  return time;
+}

@@ -31,6 +31,7 @@ import { PluginServer } from "./kubelet/plugin-server.ts";
 import { removeAbandoned } from "./kubelet/socket-file.ts";
 import type { Log } from "./log.ts";
 import { messageOf } from "./message-of.ts";
+import type { Standing } from "./service-notices.ts";
 import { askedBy } from "./pools/asked.ts";
 import { assignPools, placements } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
@@ -71,6 +72,14 @@ const holdersRecheck = 10_000;
 /** After how long a pass that failed is tried again, in milliseconds. */
 const retryPass = 5000;
 
+/** What somebody outside hears of the agent's course. */
+export interface Listener {
+  /** All that can be done before the kubelet's folders are there is done. */
+  readonly waiting: () => void;
+  /** A look at the node is done, and this is what the kubelet is offered. */
+  readonly serving: (standing: Standing) => void;
+}
+
 /** A pool that is served: what it was when the kubelet last heard of it, and by what it is served. */
 interface Served {
   readonly server: PluginServer;
@@ -81,6 +90,7 @@ interface Served {
 export class Agent {
   readonly #options: AgentOptions;
   readonly #log: Log;
+  readonly #listener: Listener;
   readonly #paths: KubeletPaths;
   readonly #holders: Holders;
   readonly #changes = new Changes();
@@ -90,14 +100,17 @@ export class Agent {
   #mode: RegistrationMode | null = null;
   #specs: readonly PoolSpec[] = [];
   #configText: string | null = null;
+  #configRefused = false;
   #look: NodeLook | null = null;
   #devices: readonly Device[] = [];
   #retry: Timer | null = null;
+  #reloads: (() => void)[] = [];
   #closed = false;
 
-  constructor(options: AgentOptions, log: Log) {
+  constructor(options: AgentOptions, log: Log, listener: Listener) {
     this.#options = options;
     this.#log = log;
+    this.#listener = listener;
     this.#paths = kubeletPaths(options.kubeletRoot);
     this.#holders = new Holders(this.#paths);
   }
@@ -115,21 +128,23 @@ export class Agent {
     this.#forgetStaleFiles();
     while (!this.#closed && !(await this.#safePass(new Set(["functions", "links"])))) await Bun.sleep(retryPass);
     if (this.#closed) return;
+    const { pools, devices } = this.#standing;
     this.#log.info("ready", {
-      pools: this.#served.size,
-      devices: [...this.#served.values()].reduce((sum, { pool }) => sum + pool.claims.size, 0),
+      pools,
+      devices,
       mode: this.#mode,
       ms: Math.round(performance.now() - started),
     });
     await this.#loop();
   }
 
-  /** Asks for a look at the config file and at the whole node. */
-  reload(): void {
+  /** Asks for a look at the config file and at the whole node; resolves when that is done, whatever came of it. */
+  reload(): Promise<void> {
     this.#log.info("a reload was asked for");
     this.#configText = null;
     this.#changes.mark("config", true);
     this.#changes.mark("functions", true);
+    return new Promise((resolve) => this.#reloads.push(resolve));
   }
 
   /** Ends everything: sockets are gone when it resolves. */
@@ -143,7 +158,11 @@ export class Agent {
   }
 
   async #loop(): Promise<void> {
-    for (let stale = await this.#changes.next(); stale; stale = await this.#changes.next()) await this.#safePass(stale);
+    for (let stale = await this.#changes.next(); stale; stale = await this.#changes.next()) {
+      const asked = stale.has("config") ? this.#reloads.splice(0) : [];
+      await this.#safePass(stale);
+      for (const done of asked) done();
+    }
   }
 
   #watch(): void {
@@ -185,6 +204,7 @@ export class Agent {
     this.#mode = choose();
     if (this.#mode !== null) return;
     this.#log.warn("waiting for the kubelet's folders", { root: this.#paths.root });
+    this.#listener.waiting();
     const { promise, resolve } = Promise.withResolvers<void>();
     const look = () => {
       this.#mode = choose();
@@ -213,6 +233,7 @@ export class Agent {
     const usable = loaded.specs !== null && lost.length === 0;
     if (!usable && first) throw new ConfigError(configFile, loaded.problems);
     for (const problem of loaded.problems) this.#log[usable ? "warn" : "error"](formatProblem(configFile, problem));
+    this.#configRefused = !usable;
     if (!usable || !loaded.specs) {
       this.#log.error("the config file is refused; the running config stays", {
         file: basename(configFile),
@@ -251,7 +272,10 @@ export class Agent {
 
   async #pass(stale: ReadonlySet<Stale>): Promise<void> {
     const configChanged = stale.has("config") && this.#loadConfig(false);
-    if (!configChanged && !stale.has("functions") && !stale.has("links")) return;
+    if (!configChanged && !stale.has("functions") && !stale.has("links")) {
+      this.#listener.serving(this.#standing);
+      return;
+    }
     const started = performance.now();
     const look = await lookAtNode(
       this.#options.root,
@@ -273,6 +297,7 @@ export class Agent {
       running,
     );
     for (const effect of effects) await this.#apply(effect);
+    this.#listener.serving(this.#standing);
     this.#log.debug("looked at the node", {
       stale: [...stale],
       devices: this.#devices.length,
@@ -475,6 +500,17 @@ export class Agent {
       this.#log.warn(message, { ...fields, reason: messageOf(error) });
       return null;
     }
+  }
+
+  get #standing(): Standing {
+    const served = [...this.#served.values()].map(({ pool }) => pool);
+    const sum = (count: (pool: Pool) => number) => served.reduce((total, pool) => total + count(pool), 0);
+    return {
+      pools: served.length,
+      devices: sum(({ claims }) => claims.size),
+      unhealthy: sum(({ unhealthy }) => unhealthy.size),
+      configRefused: this.#configRefused,
+    };
   }
 
   get #deviceInfoFolder(): string {

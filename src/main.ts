@@ -9,6 +9,7 @@ import { pathsOf } from "./cli/paths.ts";
 import { formatProblem } from "./config/problem.ts";
 import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
 import { createLog } from "./log.ts";
+import { managerOf, ServiceNotices } from "./service-notices.ts";
 import { commit, version } from "./version.ts";
 
 async function main(): Promise<number> {
@@ -53,6 +54,7 @@ async function run(line: CommandLine): Promise<number> {
   for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) process.on(signal, () => end(signal));
   const paths = pathsOf(line);
   const log = logOf(line, paths.root);
+  const notices = new ServiceNotices(managerOf(process.env, process.pid), () => true, log);
   const agent = new Agent(
     {
       ...paths,
@@ -62,8 +64,9 @@ async function run(line: CommandLine): Promise<number> {
       resync: line.options["resync-interval"] * 1000,
     },
     log,
+    { waiting: () => notices.waiting(), serving: (standing) => notices.serving(standing) },
   );
-  process.on("SIGHUP", () => agent.reload());
+  process.on("SIGHUP", () => void notices.reloading(() => agent.reload()));
   log.info("starting", { version, commit });
   try {
     const failed = new Promise<never>((_, reject) => agent.run().catch(reject));
@@ -76,6 +79,7 @@ async function run(line: CommandLine): Promise<number> {
     output.err(`sriovdp: ${error.message}; nothing was started\n`);
     return exitStatus.operatorMistake;
   } finally {
+    notices.close();
     await agent.close();
     await log.finish();
   }

@@ -1,8 +1,33 @@
-# The image: dist/sriovdp on a base with glibc and nothing else. Build the executable first: npm run build.
-# The base is an argument: any image with glibc 2.17 or newer will do. A distroless one is the smallest, and an air-gapped
-# site names its own copy.
-ARG BASE=debian:stable-slim
-FROM ${BASE}
-COPY dist/sriovdp /usr/bin/sriovdp
-COPY LICENSE /usr/share/doc/sriovdp/LICENSE
+# The image: the executable built from this checkout, the few files of glibc that it needs, and nothing else (scripts/image/files.ts is
+# the list; scripts/image.ts makes the same image without a container engine).
+#
+#   docker build --build-arg COMMIT=$(git rev-parse --short=12 HEAD) --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) -t sriovdp .
+#
+# The bases are pinned by tag. A release adds the digest to each of these two lines, after the tag: NAME=IMAGE:TAG@sha256:DIGEST.
+# An air-gapped site names its own copies: --build-arg DEBIAN=… --build-arg BUN=…
+ARG DEBIAN=debian:13.8-slim
+ARG BUN=oven/bun:1.4.5-slim
+
+FROM ${DEBIAN} AS glibc
+
+FROM ${BUN} AS build
+WORKDIR /src
+COPY package.json package-lock.json ./
+COPY scripts/install.sh scripts/hooks.sh scripts/
+RUN sh scripts/install.sh
+COPY . .
+ARG COMMIT=unknown
+ARG SOURCE_DATE_EPOCH=0
+RUN SRIOVDP_COMMIT="${COMMIT}" bun scripts/build.ts
+ARG TARGETARCH
+RUN --mount=type=bind,from=glibc,target=/glibc \
+    bun scripts/image.ts ${TARGETARCH:+--arch="${TARGETARCH}"} --glibc-root=/glibc --folder=/image
+
+FROM scratch
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="sriovdp" \
+      org.opencontainers.image.description="SR-IOV network device plugin for Kubernetes" \
+      org.opencontainers.image.revision="${COMMIT}" \
+      org.opencontainers.image.licenses="Apache-2.0 AND MIT AND LGPL-2.1-or-later"
+COPY --from=build /image/ /
 ENTRYPOINT ["/usr/bin/sriovdp"]

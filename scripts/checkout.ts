@@ -1,0 +1,31 @@
+// Of which version, commit and time is this checkout? What builds and images are stamped with.
+
+import manifest from "../package.json" with { type: "json" };
+
+const root = `${import.meta.dir}/..`;
+
+/** Asks git; "" where there is no checkout, or no git. */
+function git(...args: string[]): string {
+  if (Bun.which("git") === null) return "";
+  return Bun.spawnSync(["git", "-C", root, ...args], { stderr: "ignore" })
+    .stdout.toString()
+    .trim();
+}
+
+export const version: string = manifest.version;
+
+/** The commit, 12 digits, with "-dirty" when files differ from it; SRIOVDP_COMMIT where that is set (a build without git), else "unknown". */
+export function commit(): string {
+  const given = process.env["SRIOVDP_COMMIT"] ?? "";
+  if (given !== "") return given;
+  const head = git("rev-parse", "--short=12", "HEAD");
+  if (head === "") return "unknown";
+  return git("status", "--porcelain") === "" ? head : `${head}-dirty`;
+}
+
+/** SOURCE_DATE_EPOCH (seconds) where that is set, else the commit's time, else 1970: what is made from one commit bears one time. */
+export function sourceDate(): Date {
+  const seconds = process.env["SOURCE_DATE_EPOCH"] || git("log", "-1", "--format=%ct") || "0";
+  if (!/^\d+$/.test(seconds)) throw new Error(`SOURCE_DATE_EPOCH is a number of seconds, not "${seconds}"`);
+  return new Date(Number(seconds) * 1000);
+}

@@ -1,0 +1,134 @@
+// How do layers become a file that container engines import? An OCI image layout in a tar, with Docker's older manifest.json beside it.
+// The same entries, labels and times give the same bytes: sorted, no time of day, and a compressor whose output is the same on every machine.
+
+import { createHash } from "node:crypto";
+import { packTar } from "modern-tar";
+import type { Entry } from "./files.ts";
+
+/** One layer of the image. */
+export interface Layer {
+  /** What it is called in the image's history. */
+  readonly name: string;
+  readonly entries: readonly Entry[];
+  /** The time of its files. */
+  readonly time: Date;
+}
+
+/** What the image is called and how it starts. */
+export interface Image {
+  /** Full name with tag: localhost/sriovdp:1.0.0 */
+  readonly tag: string;
+  readonly architecture: string;
+  readonly entrypoint: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly created: Date;
+}
+
+/** A part of the image by its hash. */
+interface Blob {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Sizes in bytes, as nodes store and as they fetch it. */
+export interface LayerSizes {
+  readonly name: string;
+  readonly digest: string;
+  readonly unpacked: number;
+  readonly packed: number;
+}
+
+/** Makes the archive. */
+export async function ociArchive(
+  image: Image,
+  layers: readonly Layer[],
+): Promise<{ archive: Uint8Array; digest: string; layers: LayerSizes[] }> {
+  const tars = await Promise.all(layers.map(async ({ entries, time }) => tarOf(entries, time)));
+  const packed = tars.map((tar) => blob("application/vnd.oci.image.layer.v1.tar+gzip", gzip(tar)));
+  const config = jsonBlob("application/vnd.oci.image.config.v1+json", {
+    created: image.created.toISOString(),
+    architecture: image.architecture,
+    os: "linux",
+    config: { User: "0:0", WorkingDir: "/", Entrypoint: image.entrypoint, Labels: sorted(image.labels) },
+    rootfs: { type: "layers", diff_ids: tars.map(digestOf) },
+    history: layers.map(({ name, time }) => ({ created: time.toISOString(), created_by: name })),
+  });
+  const manifest = jsonBlob("application/vnd.oci.image.manifest.v1+json", {
+    schemaVersion: 2,
+    mediaType: "application/vnd.oci.image.manifest.v1+json",
+    config: descriptor(config),
+    layers: packed.map(descriptor),
+    annotations: sorted(image.labels),
+  });
+  const index = {
+    schemaVersion: 2,
+    mediaType: "application/vnd.oci.image.index.v1+json",
+    manifests: [
+      {
+        ...descriptor(manifest),
+        platform: { architecture: image.architecture, os: "linux" },
+        annotations: {
+          "io.containerd.image.name": image.tag,
+          "org.opencontainers.image.ref.name": image.tag.replace(/^.*:/, ""),
+        },
+      },
+    ],
+  };
+  const docker = [{ Config: pathOf(config), RepoTags: [image.tag], Layers: packed.map(pathOf) }];
+  const blobs = [config, manifest, ...packed].toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+  const archive = await tarOf(
+    [
+      { path: "blobs/", folder: true, mode: 0o755 },
+      { path: "blobs/sha256/", folder: true, mode: 0o755 },
+      ...blobs.map((each) => ({ path: pathOf(each), content: each.bytes, mode: 0o644 })),
+      { path: "index.json", content: JSON.stringify(index), mode: 0o644 },
+      { path: "manifest.json", content: JSON.stringify(docker), mode: 0o644 },
+      { path: "oci-layout", content: JSON.stringify({ imageLayoutVersion: "1.0.0" }), mode: 0o644 },
+    ],
+    image.created,
+  );
+  const sizes = layers.map(({ name }, at) => ({
+    name,
+    digest: packed[at]?.digest ?? "",
+    unpacked: tars[at]?.length ?? 0,
+    packed: packed[at]?.size ?? 0,
+  }));
+  return { archive, digest: manifest.digest, layers: sizes };
+}
+
+const tarOf = (entries: readonly Entry[], mtime: Date): Promise<Uint8Array> =>
+  packTar(
+    entries.map((entry) => {
+      const owner = { mtime, uid: 0, gid: 0, uname: "", gname: "" };
+      if ("link" in entry)
+        return { header: { ...owner, name: entry.path, type: "symlink", size: 0, mode: 0o777, linkname: entry.link } };
+      if ("folder" in entry)
+        return { header: { ...owner, name: entry.path, type: "directory", size: 0, mode: entry.mode } };
+      const body = typeof entry.content === "string" ? Buffer.from(entry.content) : entry.content;
+      return { header: { ...owner, name: entry.path, type: "file", size: body.length, mode: entry.mode }, body };
+    }),
+  );
+
+/** libdeflate's choices do not depend on the processor's features, as those of zlib's faster forks do; it stores no time. */
+const gzip = (bytes: Uint8Array): Uint8Array =>
+  Bun.gzipSync(bytes as Uint8Array<ArrayBuffer>, { library: "libdeflate", level: 9 });
+
+const digestOf = (bytes: Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+
+const blob = (mediaType: string, bytes: Uint8Array): Blob => ({
+  mediaType,
+  digest: digestOf(bytes),
+  size: bytes.length,
+  bytes,
+});
+
+const jsonBlob = (mediaType: string, value: object): Blob => blob(mediaType, Buffer.from(JSON.stringify(value)));
+
+const descriptor = ({ mediaType, digest, size }: Blob): object => ({ mediaType, digest, size });
+
+const pathOf = ({ digest }: Blob): string => `blobs/${digest.replace(":", "/")}`;
+
+const sorted = (record: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(record).toSorted(([a], [b]) => (a < b ? -1 : 1)));

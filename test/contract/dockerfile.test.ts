@@ -1,0 +1,39 @@
+// Does the Dockerfile make the image that scripts/image.ts makes? Its file list is the script's; what it says itself is compared here.
+
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { validate } from "dockerfile-utils";
+import manifest from "../../package.json" with { type: "json" };
+
+const text = readFileSync(`${import.meta.dir}/../../Dockerfile`, "utf8");
+const script = readFileSync(`${import.meta.dir}/../../scripts/image.ts`, "utf8");
+const [, ...stages] = text.split(/^(?=FROM )/m);
+
+test("it has nothing that the linter objects to", () => {
+  expect(validate(text).map(({ message }) => message)).toEqual([]);
+  expect(validate("FRM debian\n")).not.toEqual([]);
+});
+
+test("its last stage is empty but for the files that scripts/image.ts lays out", () => {
+  const [glibc, build, last] = stages;
+  expect(stages).toHaveLength(3);
+  expect(glibc?.trim()).toBe("FROM ${DEBIAN} AS glibc");
+  expect(build).toMatch(/bun scripts\/image\.ts .*--glibc-root=\/glibc --folder=\/image$/m);
+  expect(last).toStartWith("FROM scratch\n");
+  expect(last?.match(/^(COPY|ADD|RUN|USER|ENV|WORKDIR|VOLUME|CMD) .*/gm)).toEqual(["COPY --from=build /image/ /"]);
+});
+
+test("it starts and labels the image as scripts/image.ts does", () => {
+  expect(/^ENTRYPOINT (.*)$/m.exec(text)?.[1]).toBe(/entrypoint: (\[.*\]),$/m.exec(script)?.[1] ?? "");
+  const labels = [...text.matchAll(/(org\.opencontainers\.image\.\w+)="([^"$]*)"/g)];
+  expect(labels.length).toBeGreaterThan(2);
+  for (const [, name, value] of labels) expect(script).toContain(`"${name}": "${value}"`);
+});
+
+test("its bases are pinned: the Bun of package.json, a release of Debian, each with room for a digest", () => {
+  const bases = Object.fromEntries(
+    [...text.matchAll(/^ARG (DEBIAN|BUN)=(.*)$/gm)].map(([, name, value]) => [name, value]),
+  );
+  expect(bases["BUN"]?.split("@")[0]).toBe(`oven/bun:${manifest.devDependencies.bun}-slim`);
+  expect(bases["DEBIAN"]).toMatch(/^debian:\d+\.\d+-slim(@sha256:[0-9a-f]{64})?$/);
+});

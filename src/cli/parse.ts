@@ -63,9 +63,10 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     // As the reference's entrypoint: an empty value is the same as none.
     if (text === "" && option.kind === "text") continue;
     const value = valueOf(option, text);
-    if (value === undefined) problems.push(`--${spelling}=${text}: expected ${expectation(option)}`);
+    const expected = value === undefined ? expectation(option) : option.expected?.(text);
+    if (typeof expected === "string") problems.push(`--${spelling}=${text}: expected ${expected}`);
     else {
-      values[name] = value;
+      values[name] = value as string | number | boolean;
       given.add(name);
       if (option.means && value === true) {
         const [meant, setting] = option.means;

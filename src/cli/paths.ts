@@ -1,5 +1,6 @@
 // Which paths do the options mean? A root goes before every path of the node that was not named explicitly.
 
+import { statusSockets } from "../telemetry/places.ts";
 import type { CommandLine } from "./parse.ts";
 
 /** The paths that the commands work on; root is "" for the node itself. */
@@ -7,13 +8,18 @@ export interface Paths {
   readonly root: string;
   readonly configFile: string;
   readonly kubeletRoot: string;
+  /** Where the running plugin's own socket may be, in the order of preference. */
+  readonly statusSockets: readonly string[];
 }
 
 export function pathsOf({ options, given }: Pick<CommandLine, "options" | "given">): Paths {
   const root = options.root.replace(/\/+$/, "");
+  const kubeletRoot =
+    (given.has("kubelet-root-dir") ? "" : root) + options["kubelet-root-dir"].replace(/(?<=.)\/+$/, "");
   return {
     root,
     configFile: (given.has("config-file") ? "" : root) + options["config-file"],
-    kubeletRoot: (given.has("kubelet-root-dir") ? "" : root) + options["kubelet-root-dir"].replace(/(?<=.)\/+$/, ""),
+    kubeletRoot,
+    statusSockets: options["status-socket"] === null ? statusSockets(root, kubeletRoot) : [options["status-socket"]],
   };
 }

@@ -11,6 +11,7 @@ import { StatusError, unary } from "./handlers.ts";
 import { ListStreams, type ListStream } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
 import { register } from "./register.ts";
+import type { Registration, RegistrationState } from "./registration.ts";
 import { hiddenName, identityOf, isListening, reappear, removeIf } from "./socket-file.ts";
 
 /** What a plugin server tells of its life; each is one line of the operator's log. */
@@ -78,6 +79,14 @@ export class PluginServer {
   /** Another instance lived when this one's socket took the place of its socket. */
   #replaced = false;
   #complaint: string | null = null;
+  #standing: Omit<Registration, "streams"> = {
+    state: "waiting",
+    reason: null,
+    since: Date.now(),
+    registrations: 0,
+    failures: 0,
+    lastAt: null,
+  };
 
   constructor(options: PluginOptions) {
     this.#options = options;
@@ -88,10 +97,12 @@ export class PluginServer {
         this.#backOff.reset();
         this.#patience.reset();
         if (!this.#replaced) this.#cancelRetry();
+        this.#stand("listening");
         options.events.info("the kubelet listens to the pool", { resource: options.resource });
       },
       closed: () => {
         if (this.#streams.size > 0 || this.#abort.signal.aborted) return;
+        this.#stand("waiting", "it stopped listening");
         options.events.info("the kubelet stopped listening to the pool", { resource: options.resource });
         this.#retryLater(this.#backOff.wait());
       },
@@ -106,6 +117,11 @@ export class PluginServer {
   /** Whether the socket in place is this server's: false when another instance put its own there. */
   get inPlace(): boolean {
     return this.#bound !== null && identityOf(this.#path) === this.#bound.identity;
+  }
+
+  /** How the pool stands with the kubelet. */
+  get registration(): Registration {
+    return { ...this.#standing, streams: this.#streams.size };
   }
 
   /** Whether our socket is in place, and the kubelet that is there now has been told of it. */
@@ -164,7 +180,9 @@ export class PluginServer {
           return announced ? this.#patience.wait() : this.#backOff.wait();
         },
         (error: unknown) => {
-          this.#complain(messageOf(error));
+          const reason = messageOf(error);
+          this.#refused(this.inPlace ? "refused" : "failed", reason);
+          this.#complain(reason);
           return this.#backOff.wait();
         },
       )
@@ -186,6 +204,7 @@ export class PluginServer {
   async #announceOnce(): Promise<boolean> {
     const { mode, paths, resource, socketName, events } = this.#options;
     if (!existsSync(this.#folder)) {
+      this.#stand("waiting", `${this.#folder} is not there`);
       events.debug("waiting for the kubelet's folder", { resource, folder: this.#folder });
       return false;
     }
@@ -194,6 +213,7 @@ export class PluginServer {
     if (this.#bound && inPlace !== null && !wasOurs && (await isListening(this.#path))) {
       if (!this.#standingBy) events.info("another instance serves the pool; standing by", { resource });
       this.#standingBy = true;
+      this.#stand("standing by", "another instance serves the pool");
       // The kubelet would take our lists for the other's.
       this.#streams.close();
       return false;
@@ -206,10 +226,12 @@ export class PluginServer {
     if (this.#abort.signal.aborted) return false;
     if (mode === "watcher") {
       if (wasOurs && this.#streams.size === 0) reappear(this.#path, this.#folder);
+      this.#announced();
       return true;
     }
     const kubelet = identityOf(paths.kubeletSocket);
     if (kubelet === null) {
+      this.#stand("waiting", `${paths.kubeletSocket} is not there`);
       events.debug("waiting for the kubelet's socket", { resource, socket: paths.kubeletSocket });
       return false;
     }
@@ -220,8 +242,32 @@ export class PluginServer {
       this.#announcedTo = null;
       throw error;
     }
-    events.info("registered the pool with the kubelet", { resource });
+    this.#confirmed();
     return true;
+  }
+
+  /** Notes how the pool stands with the kubelet from now on. */
+  #stand(state: RegistrationState, reason: string | null = null): void {
+    const since = state === this.#standing.state ? this.#standing.since : Date.now();
+    this.#standing = { ...this.#standing, state, reason, since };
+  }
+
+  /** The kubelet was told of the socket; a refusal stands until it answers otherwise. */
+  #announced(): void {
+    if (this.#streams.size === 0 && this.#standing.state !== "refused") this.#stand("announced");
+  }
+
+  #confirmed(): void {
+    const { registrations } = this.#standing;
+    this.#standing = { ...this.#standing, registrations: registrations + 1, lastAt: Date.now() };
+    this.#stand(this.#streams.size > 0 ? "listening" : "announced");
+    const { events, resource } = this.#options;
+    events.info("registered the pool with the kubelet", { resource });
+  }
+
+  #refused(state: "refused" | "failed", reason: string): void {
+    this.#standing = { ...this.#standing, failures: this.#standing.failures + 1 };
+    this.#stand(state, reason);
   }
 
   /** Binds a new server under a hidden name and renames it into place; an earlier server is shut down. */
@@ -301,9 +347,9 @@ export class PluginServer {
 
   #notified({ pluginRegistered, error }: RegistrationStatus): Record<string, never> {
     const { events, resource } = this.#options;
-    if (pluginRegistered) {
-      events.info("registered the pool with the kubelet", { resource });
-    } else {
+    if (pluginRegistered) this.#confirmed();
+    else {
+      this.#refused("refused", error);
       events.warn("the kubelet refused the pool; will try again", { resource, reason: error });
       this.#cancelRetry();
       this.#retryLater(this.#backOff.wait());

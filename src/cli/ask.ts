@@ -1,0 +1,62 @@
+// What does the running plugin say? The commands that ask it over its socket: status and probe.
+
+import { existsSync } from "node:fs";
+import type { Status } from "../telemetry/status.ts";
+import { exitStatus, type Output, print } from "./output.ts";
+import type { CommandLine } from "./parse.ts";
+import { pathsOf } from "./paths.ts";
+import { statusReport } from "./status-report.ts";
+
+/** How long the plugin may take to answer, in milliseconds: probes are asked often, and a late answer is a failure. */
+const limits = { status: 10_000, probe: 3000 } as const;
+
+/** Asks the first socket that is listened to; throws, in words for the operator, when no plugin answers in time. */
+async function ask(line: CommandLine, route: string, limit: number): Promise<Response> {
+  const { statusSockets } = pathsOf(line);
+  const reasons: string[] = [];
+  for (const path of statusSockets.filter((each) => existsSync(each))) {
+    try {
+      return await fetch(`http://localhost${route}`, { unix: path, signal: AbortSignal.timeout(limit) });
+    } catch (error) {
+      const { name, code } = error as { name: string; code?: string };
+      if (name === "TimeoutError")
+        throw new Error(`the plugin did not answer at ${path} within ${limit / 1000} s`, { cause: error });
+      reasons.push(`${path}: ${code ?? name}`);
+    }
+  }
+  const why = reasons.length > 0 ? reasons.join("; ") : `there is no socket at ${statusSockets.join(" or ")}`;
+  throw new Error(`no running plugin can be asked (${why}); is it running here, and is this root?`);
+}
+
+/** `probe`: exit status 0 when the plugin says "ok"; else the reasons on standard error. */
+export async function probe(line: CommandLine, output: Output): Promise<number> {
+  const route = ({ liveness: "/livez", readiness: "/readyz" } as Record<string, string>)[line.operands[0] ?? ""];
+  if (route === undefined) {
+    output.err('sriovdp: probe wants one of "liveness" and "readiness"\n');
+    return exitStatus.operatorMistake;
+  }
+  try {
+    const response = await ask(line, route, limits.probe);
+    const text = await response.text();
+    if (response.ok) output.out(text);
+    else output.err(text);
+    return response.ok ? exitStatus.ok : exitStatus.failure;
+  } catch (error) {
+    output.err(`sriovdp: ${(error as Error).message}\n`);
+    return exitStatus.failure;
+  }
+}
+
+/** `status`: prints what the plugin says of itself. */
+export async function status(line: CommandLine, output: Output): Promise<number> {
+  try {
+    const response = await ask(line, "/status", limits.status);
+    if (!response.ok) throw new Error(`the plugin answers ${response.status}: ${await response.text()}`);
+    const told = (await response.json()) as Status;
+    await print(output, line.options.output, told, () => statusReport(told, output));
+    return exitStatus.ok;
+  } catch (error) {
+    output.err(`sriovdp: ${(error as Error).message}\n`);
+    return exitStatus.failure;
+  }
+}

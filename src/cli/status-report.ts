@@ -1,0 +1,65 @@
+// How is the running plugin's status shown to a person? What is wrong stands where it is looked for: at the pool, at the
+// device.
+
+import { formatProblem, oneLine } from "../config/problem.ts";
+import type { DeviceStatus, PoolStatus, Status } from "../telemetry/status.ts";
+import { type Cell, type Style, table, type Tone } from "./table.ts";
+
+/** The status as text: the plugin, its pools, their devices. */
+export function statusReport(status: Status, style: Style): string {
+  const { config, pools } = status;
+  const reload = config.lastReload;
+  const refused = reload !== null && !reload.success;
+  const lines = [
+    `sriovdp ${status.version} (${status.commit}), process ${status.pid}, since ${status.started}`,
+    status.mode === null ? "waiting for the kubelet's folders" : `registers with the kubelet as ${status.mode}`,
+    `config ${config.file}, generation ${config.generation}${reload === null ? "" : `, last read ${reload.at}`}`,
+    ...(refused ? ["the config file is refused; the config before it stays"] : []),
+    ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
+    `${status.passes.count} looks at the node, ${status.passes.failures} failed; ${lastLook(status)}`,
+  ];
+  const listed = pools.flatMap(({ resource, devices }) => devices.map((device) => deviceRow(resource, device)));
+  return [
+    `${lines.map(oneLine).join("\n")}\n`,
+    pools.length === 0 ? "no pool is configured\n" : table(poolHeader, pools.map(poolRow), style),
+    ...(listed.length === 0 ? [] : [table(["DEVICE", "POOL", "HEALTH", "REASON"], listed, style)]),
+  ].join("\n");
+}
+
+function lastLook({ passes, ready }: Status): string {
+  if (passes.runningMs !== null) return `one has been running for ${Math.round(passes.runningMs)} ms`;
+  if (!ready) return "the first one is not done";
+  const failed = passes.failure === null ? "" : `, and failed: ${passes.failure}`;
+  return `the last one took ${Math.round(passes.lastMs ?? 0)} ms, at ${passes.lastEnd}${failed}`;
+}
+
+const poolHeader = ["POOL", "TYPE", "DEVICES", "HEALTHY", "ALLOCATIONS", "FAILED", "REGISTERED", "KUBELET"];
+
+function poolRow({ resource, deviceType, devices, registration, allocations }: PoolStatus): Cell[] {
+  const healthy = devices.filter(({ health }) => health === "Healthy").length;
+  return [
+    resource,
+    deviceType,
+    String(devices.length),
+    { text: String(healthy), tone: healthy < devices.length ? "doubt" : "plain" },
+    String(allocations.calls),
+    { text: String(allocations.failures), tone: allocations.failures > 0 ? "doubt" : "plain" },
+    registration?.lastAt ?? "-",
+    standing(registration),
+  ];
+}
+
+const tones: Readonly<Record<string, Tone>> = { listening: "good", refused: "bad", failed: "bad" };
+
+function standing(registration: PoolStatus["registration"]): Cell {
+  if (registration === null) return { text: "not offered: it never had a device", tone: "quiet" };
+  const { state, reason } = registration;
+  return { text: reason === null ? state : `${state}: ${reason}`, tone: tones[state] ?? "doubt" };
+}
+
+const deviceRow = (resource: string, { id, health, reason }: DeviceStatus): Cell[] => [
+  id,
+  resource,
+  { text: health, tone: health === "Healthy" ? "good" : "bad" },
+  reason ?? "",
+];

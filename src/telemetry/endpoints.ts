@@ -1,0 +1,164 @@
+// How is the running plugin asked? By HTTP on a unix socket that root alone may open, and on an address where one was
+// given. Neither is needed for the plugin's work: what can't be opened is told, and tried again.
+
+import type { Server } from "bun";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
+import { hiddenName, identityOf, isListening, removeIf } from "../kubelet/socket-file.ts";
+import { messageOf } from "../message-of.ts";
+import type { Address } from "./places.ts";
+import type { Status } from "./status.ts";
+import type { Verdict } from "./verdict.ts";
+
+/** What can be asked. */
+export interface Asked {
+  readonly status: () => Status;
+  readonly liveness: () => Verdict;
+  readonly readiness: () => Promise<Verdict>;
+}
+
+interface Told {
+  warn(message: string, fields: Record<string, unknown>): void;
+  error(message: string, fields: Record<string, unknown>): void;
+  info(message: string, fields: Record<string, unknown>): void;
+}
+
+/** How often it is looked whether the socket is where clients find it, in milliseconds. */
+const recheck = 20_000;
+
+/** The endpoints of the running plugin. */
+export class Endpoints {
+  readonly #asked: Asked;
+  readonly #places: readonly string[];
+  readonly #log: Told;
+  readonly #timer: Timer;
+  #local: { readonly server: Server<unknown>; readonly path: string; readonly identity: string } | null = null;
+  #remote: Server<unknown> | null = null;
+  #complained = false;
+  #checking = false;
+
+  /** Opens the first of the places that a socket can be made at, and the address, if any. */
+  constructor(asked: Asked, places: readonly string[], address: Address | null, log: Told) {
+    this.#asked = asked;
+    this.#places = places;
+    this.#log = log;
+    this.#openLocal();
+    if (address) this.#openRemote(address);
+    this.#timer = setInterval(() => void this.check(), recheck);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#closeLocal();
+    void this.#remote?.stop(true);
+  }
+
+  #closeLocal(): void {
+    if (!this.#local) return;
+    const { server, path, identity } = this.#local;
+    this.#local = null;
+    removeIf(path, identity);
+    void server.stop(true);
+  }
+
+  /** Puts the socket back where another instance had its own and is gone, or where somebody removed it. */
+  async check(): Promise<void> {
+    if (this.#checking) return;
+    this.#checking = true;
+    try {
+      if (this.#local && identityOf(this.#local.path) === this.#local.identity) return;
+      if (this.#local && existsSync(this.#local.path) && (await isListening(this.#local.path))) return;
+      this.#closeLocal();
+      this.#openLocal();
+    } finally {
+      this.#checking = false;
+    }
+  }
+
+  #openLocal(): void {
+    const reasons: string[] = [];
+    for (const path of this.#places) {
+      try {
+        this.#local = { ...listen(path, (request) => this.#answer(request, true)), path };
+        if (this.#complained || path !== this.#places[0]) this.#log.info("status socket is open", { path });
+        this.#complained = false;
+        return;
+      } catch (error) {
+        reasons.push(messageOf(error));
+      }
+    }
+    if (!this.#complained)
+      this.#log.warn(
+        "no status socket can be opened: status, probe and its metrics are not to be had; will try again",
+        {
+          reason: reasons.join("; "),
+        },
+      );
+    this.#complained = true;
+  }
+
+  #openRemote({ host, port }: Address): void {
+    try {
+      this.#remote = Bun.serve({
+        hostname: host === "" ? "::" : host,
+        port,
+        development: false,
+        fetch: (request) => this.#answer(request, false),
+        error: failed,
+      });
+    } catch (error) {
+      this.#log.error("metrics are not served at the address; the plugin goes on without", {
+        host,
+        port,
+        reason: messageOf(error),
+      });
+    }
+  }
+
+  async #answer(request: Request, local: boolean): Promise<Response> {
+    if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET is answered\n");
+    switch (new URL(request.url).pathname) {
+      case "/livez":
+        return verdictResponse(this.#asked.liveness());
+      case "/readyz":
+        return verdictResponse(await this.#asked.readiness());
+      case "/status":
+        if (local) return Response.json(this.#asked.status(), { headers });
+    }
+    return text(404, `there is ${local ? "/status, " : ""}/metrics, /livez and /readyz\n`);
+  }
+}
+
+const headers = { "cache-control": "no-store" } as const;
+
+const text = (status: number, body: string) =>
+  new Response(body, { status, headers: { ...headers, "content-type": "text/plain; charset=utf-8" } });
+
+const verdictResponse = ({ ok, reasons }: Verdict) => text(ok ? 200 : 503, ok ? "ok\n" : `${reasons.join("\n")}\n`);
+
+const failed = (error: unknown) => text(500, `${messageOf(error)}\n`);
+
+/** Binds under a hidden name, never open to others, and renames into place. */
+function listen(path: string, answer: (request: Request) => Promise<Response>) {
+  const folder = dirname(path);
+  // Not the kubelet's folders: where they are missing they are the kubelet's to make.
+  if (!existsSync(folder) && !folder.endsWith("/plugins_registry")) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const hidden = hiddenName(folder);
+  const mask = process.umask(0o177);
+  let server: Server<unknown>;
+  try {
+    server = Bun.serve({ unix: hidden, development: false, fetch: answer, error: failed });
+  } finally {
+    process.umask(mask);
+  }
+  try {
+    const identity = identityOf(hidden);
+    if (identity === null) throw new Error(`${hidden} was deleted while a socket was bound to it`);
+    renameSync(hidden, path);
+    return { server, identity };
+  } catch (error) {
+    void server.stop(true);
+    rmSync(hidden, { force: true });
+    throw error;
+  }
+}

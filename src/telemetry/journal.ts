@@ -1,0 +1,122 @@
+// What happened since the start? Plain counters: the agent counts, status and metrics read when they are asked.
+
+import type { Problem } from "../config/problem.ts";
+import { messageOf } from "../message-of.ts";
+
+/** How many values were at most as large as each bound, in the bounds' order; those above all come last. */
+export interface Histogram {
+  readonly bounds: readonly number[];
+  readonly counts: number[];
+  sum: number;
+}
+
+export const histogram = (bounds: readonly number[]): Histogram => ({
+  bounds,
+  counts: bounds.map(() => 0).concat(0),
+  sum: 0,
+});
+
+/** Adds a value; costs some comparisons, so that it can be done in every call of Allocate. */
+export function observe(into: Histogram, value: number): void {
+  const { bounds, counts } = into;
+  let bucket = 0;
+  while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket++;
+  counts[bucket] = (counts[bucket] as number) + 1;
+  into.sum += value;
+}
+
+/** What happened, since the start. Times of day are milliseconds since 1970, others milliseconds of performance.now(). */
+export interface Journal {
+  readonly started: number;
+  readonly config: {
+    generation: number;
+    successes: number;
+    failures: number;
+    last: { readonly at: number; readonly success: boolean; readonly problems: readonly Problem[] } | null;
+  };
+  readonly passes: {
+    count: number;
+    failures: number;
+    /** Why the last one failed; null when it did not. */
+    failure: string | null;
+    /** When the one of now began; null between passes. */
+    began: number | null;
+    last: { readonly at: number; readonly ms: number } | null;
+    readonly ms: Histogram;
+  };
+}
+
+/** What happened to the Allocate calls of a pool. */
+export interface AllocationCounts {
+  calls: number;
+  failures: number;
+  devices: number;
+  lastAt: number | null;
+  readonly ms: Histogram;
+}
+
+/** Bounds of the time that Allocate takes, in milliseconds. */
+const allocateBounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 100, 1000] as const;
+
+/** Bounds of the time that a look at the node takes, in milliseconds. */
+const passBounds = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000] as const;
+
+export const newJournal = (): Journal => ({
+  started: Date.now(),
+  config: { generation: 0, successes: 0, failures: 0, last: null },
+  passes: { count: 0, failures: 0, failure: null, began: null, last: null, ms: histogram(passBounds) },
+});
+
+export const newAllocationCounts = (): AllocationCounts => ({
+  calls: 0,
+  failures: 0,
+  devices: 0,
+  lastAt: null,
+  ms: histogram(allocateBounds),
+});
+
+/** Notes that the config file was found to say something else, and what became of it. */
+export function noteConfig({ config }: Journal, success: boolean, problems: readonly Problem[]): void {
+  config.last = { at: Date.now(), success, problems };
+  if (success) {
+    config.generation++;
+    config.successes++;
+  } else config.failures++;
+}
+
+/** Looks at the node, and notes how long it took and whether it failed. */
+export async function countPass({ passes }: Journal, pass: () => Promise<void>): Promise<void> {
+  const began = performance.now();
+  passes.began = began;
+  passes.count++;
+  try {
+    await pass();
+    passes.failure = null;
+  } catch (error) {
+    passes.failures++;
+    passes.failure = messageOf(error);
+    throw error;
+  } finally {
+    const ms = performance.now() - began;
+    passes.began = null;
+    passes.last = { at: Date.now(), ms };
+    observe(passes.ms, ms);
+  }
+}
+
+/** Answers a call of Allocate for so many devices, and counts it. */
+export function countAllocate<Answer>(counts: AllocationCounts, devices: number, answer: () => Answer): Answer {
+  const began = performance.now();
+  counts.calls++;
+  counts.lastAt = Date.now();
+  try {
+    const given = answer();
+    counts.devices += devices;
+    return given;
+  } catch (error) {
+    counts.failures++;
+    throw error;
+  } finally {
+    observe(counts.ms, performance.now() - began);
+  }
+}

@@ -1,0 +1,23 @@
+// Where can the running plugin be asked? At a unix socket, by plugin and clients tried in the same order, and at an address.
+
+/**
+ * The places of the status socket. The second is for containers whose root file system is read-only and which have
+ * nothing mounted but the kubelet's folders: the kubelet passes over names there that begin with a dot.
+ */
+export const statusSockets = (root: string, kubeletRoot: string): string[] => [
+  `${root}/run/sriovdp/status.sock`,
+  `${kubeletRoot}/plugins_registry/.sriovdp-status.sock`,
+];
+
+/** An address to listen at; the host is "" for all of the node's. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Reads "HOST:PORT", "[IPV6]:PORT" or ":PORT"; null for anything else. */
+export function addressOf(text: string): Address | null {
+  const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+(?:%\w+)?)\]|([\w.-]*)):(\d{1,5})$/.exec(text) ?? [];
+  const port = Number(digits);
+  return port >= 1 && port <= 65_535 ? { host: bracketed ?? plain ?? "", port } : null;
+}

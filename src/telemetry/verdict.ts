@@ -1,0 +1,57 @@
+// Is the plugin alive, and does it serve? Pure: the agent tells what is, these say what follows.
+
+import type { PoolStatus, Status } from "./status.ts";
+
+/** The answer to a probe: "ok", or every reason why not. */
+export interface Verdict {
+  readonly ok: boolean;
+  readonly reasons: readonly string[];
+}
+
+/**
+ * How long one look at the node may take before the plugin counts as stuck, in milliseconds. Sysfs of a NIC whose
+ * firmware resets answers after tens of seconds, and a restart would only begin the same wait anew.
+ */
+export const passLimit = 120_000;
+
+const verdict = (reasons: readonly string[]): Verdict => ({ ok: reasons.length === 0, reasons });
+
+/** Whether the loop makes progress; that anybody answers at all shows that the event loop is not blocked. */
+export function livenessOf({ passes: { runningMs } }: Pick<Status, "passes">): Verdict {
+  return verdict(
+    runningMs !== null && runningMs > passLimit
+      ? [`a look at the node has been running for ${Math.round(runningMs / 1000)} s`]
+      : [],
+  );
+}
+
+/**
+ * Whether every pool is where it should be: the first look is done, the last one did not fail, and the kubelet listens
+ * to each pool, or is away. A pool without devices is not offered, and asks for nothing.
+ */
+export function readinessOf(
+  { ready, passes, pools }: Pick<Status, "ready" | "passes" | "pools">,
+  kubeletIsThere: boolean,
+): Verdict {
+  return verdict([
+    ...(ready ? [] : ["the first look at the node is not done"]),
+    ...(passes.failure === null ? [] : [`the last look at the node failed: ${passes.failure}`]),
+    ...pools.flatMap((pool) => hindrance(pool, kubeletIsThere) ?? []),
+  ]);
+}
+
+function hindrance({ resource, registration }: PoolStatus, kubeletIsThere: boolean): string | null {
+  if (!registration) return null;
+  const told = registration.reason === null ? "" : `: ${registration.reason}`;
+  switch (registration.state) {
+    case "listening":
+    case "standing by":
+      return null;
+    case "failed":
+      return `pool ${resource} has no socket${told}`;
+    case "refused":
+      return kubeletIsThere ? `the kubelet refuses pool ${resource}${told}` : null;
+    default:
+      return kubeletIsThere ? `the kubelet does not listen to pool ${resource} yet${told}` : null;
+  }
+}

@@ -1,0 +1,292 @@
+// What does the running plugin say to those who ask at its socket: whether it lives, whether it serves, what it has?
+
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { parse } from "yaml";
+import type { Status } from "../../src/telemetry/status.ts";
+import { setLink } from "../support/live.ts";
+import { pciFolder } from "../support/node.ts";
+import { executable, host, TestNode } from "../support/plugin.ts";
+import { until } from "../support/until.ts";
+import { healthy, listed, lookAgain, modes, running } from "./live.ts";
+
+const net = "intel.com/net";
+const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
+
+const start = (mode: "watcher" | "legacy" = "watcher", args: readonly string[] = []) =>
+  running({ node: "iavf-vfs", config, resources: [net], mode, args });
+
+const socketOf = (node: TestNode) => `${node.root}/run/sriovdp/status.sock`;
+const fallbackOf = (node: TestNode) => `${node.kubelet.registry}/.sriovdp-status.sock`;
+
+/** Runs a command while the test's other servers go on. */
+async function command(node: TestNode, ...args: readonly string[]) {
+  const process = Bun.spawn([executable, ...args, "--root", node.root], { stdin: "ignore", stderr: "pipe", env: {} });
+  const [stdout, stderr, status] = await Promise.all([
+    new Response(process.stdout).text(),
+    new Response(process.stderr).text(),
+    process.exited,
+  ]);
+  return { status, stdout, stderr };
+}
+
+/** Probes; gives the exit status and what was told on standard error. */
+async function probe(node: TestNode, what: "liveness" | "readiness", ...args: readonly string[]) {
+  const { status, stderr, stdout } = await command(node, "probe", what, ...args);
+  expect(stdout).toBe(status === 0 ? "ok\n" : "");
+  return { status, told: stderr };
+}
+
+/** Asks the plugin at its socket, as the commands do; answers while the kubelet double does too. */
+const ask = (node: TestNode, route: string, unix = socketOf(node)) => fetch(`http://localhost${route}`, { unix });
+
+const statusOf = async (node: TestNode) => (await (await ask(node, "/status")).json()) as Status;
+
+/** Waits until readiness is what is expected; gives the reasons. */
+async function becomesReady(node: TestNode, ready: boolean): Promise<string> {
+  let text = "";
+  await until(
+    ready ? "the plugin is ready" : "the plugin is not ready",
+    async () => {
+      const response = await ask(node, "/readyz");
+      text = await response.text();
+      return response.ok === ready;
+    },
+    { found: () => `${text}\n${node.plugin.log}` },
+  );
+  return text;
+}
+
+const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
+
+describe.concurrent("the status socket", () => {
+  test("is open to root alone, in a folder of root's alone, and is gone after the end", async () => {
+    await using node = await start();
+    expect([mode(socketOf(node)), mode(`${node.root}/run/sriovdp`)]).toEqual(["600", "700"]);
+    expect(await probe(node, "liveness")).toEqual({ status: 0, told: "" });
+    await node.plugin.stop();
+    expect(node.names(`${node.root}/run/sriovdp`)).toEqual([]);
+  });
+
+  test("stands in the kubelet's plugins_registry, hidden, where /run can't be written to", async () => {
+    await using node = new TestNode({ entries: host("iavf-vfs"), config });
+    writeFileSync(`${node.root}/run`, "in the way");
+    await node.start([net]);
+    expect(mode(fallbackOf(node))).toBe("600");
+    expect(await node.plugin.waitForLine(/status socket is open/)).toContain("plugins_registry");
+    expect(await probe(node, "readiness")).toEqual({ status: 0, told: "" });
+    expect(healthy(node, net)).toHaveLength(4);
+    await node.plugin.stop();
+    expect(node.pluginSockets()).toEqual([]);
+  });
+
+  test("is done without where it can't be made, with one warning", async () => {
+    await using node = new TestNode({ entries: host("iavf-vfs"), config, mode: "legacy" });
+    writeFileSync(`${node.root}/run`, "in the way");
+    await node.start([net], "--resync-interval=1", "-v=5");
+    for (let looks = 0, from = 0; looks < 2; looks++, from = node.plugin.lines.length)
+      await node.plugin.waitForLine(/looked at the node/, from);
+    expect(node.plugin.lines.filter((line) => line.includes("no status socket can be opened"))).toHaveLength(1);
+    const { status, told } = await probe(node, "liveness");
+    expect(status).toBe(1);
+    expect(told).toContain(`there is no socket at ${socketOf(node)} or ${fallbackOf(node)}`);
+    expect(await node.kubelet.allocate(net, 1)).toBeObject();
+  });
+
+  test("stands where --status-socket says, and nowhere else", async () => {
+    await using node = new TestNode({ entries: host("iavf-vfs"), config });
+    const path = `${node.root}/here/s.sock`;
+    await node.start([net], "--status-socket", path);
+    expect([mode(path), mode(`${node.root}/here`)]).toEqual(["600", "700"]);
+    expect(existsSync(socketOf(node))).toBeFalse();
+    expect(await probe(node, "liveness", "--status-socket", path)).toEqual({ status: 0, told: "" });
+    expect(await probe(node, "liveness")).toMatchObject({ status: 1 });
+  });
+
+  test("is the newer instance's while two overlap, and stays when the older ends", async () => {
+    await using node = await start();
+    const older = node.plugin;
+    const newer = node.startPlugin();
+    try {
+      await newer.waitUntilReady();
+      expect((await statusOf(node)).pid).toBe(newer.pid);
+      await older.stop();
+      expect((await statusOf(node)).pid).toBe(newer.pid);
+    } finally {
+      older.kill();
+      await older.ended();
+    }
+  });
+
+  test("is put back by the older instance when the newer one was killed", async () => {
+    await using node = await start();
+    const older = node.plugin;
+    const newer = node.startPlugin();
+    try {
+      await newer.waitUntilReady();
+      newer.kill();
+      await newer.ended();
+      expect(await probe(node, "liveness")).toMatchObject({ status: 1 });
+      older.signal("SIGHUP");
+      await until("the older one answers", async () => (await ask(node, "/livez").catch(() => null))?.ok === true);
+      expect((await statusOf(node)).pid).toBe(older.pid);
+      expect(await older.stop()).toBe(0);
+      expect(node.names(`${node.root}/run/sriovdp`)).toEqual([]);
+    } finally {
+      older.kill();
+      await older.ended();
+    }
+  });
+
+  test("answers GET on its own routes, and nothing else", async () => {
+    await using node = await start();
+    const answers = async (route: string, init = {}) => {
+      const response = await fetch(`http://localhost${route}`, { ...init, unix: socketOf(node) });
+      return [response.status, response.headers.get("content-type")?.split(";")[0]];
+    };
+    expect(await answers("/livez")).toEqual([200, "text/plain"]);
+    expect(await answers("/status")).toEqual([200, "application/json"]);
+    expect(await answers("/")).toEqual([404, "text/plain"]);
+    expect(await answers("/livez", { method: "POST", body: "x" })).toEqual([405, "text/plain"]);
+  });
+});
+
+describe.concurrent("liveness", () => {
+  test("fails within the probe's own limit when the plugin is stopped in its tracks", async () => {
+    await using node = await start();
+    node.plugin.signal("SIGSTOP");
+    const began = performance.now();
+    const { status, told } = await probe(node, "liveness");
+    expect(status).toBe(1);
+    expect(told).toContain("did not answer");
+    expect(performance.now() - began).toBeLessThan(8000);
+    node.plugin.signal("SIGCONT");
+    expect(await probe(node, "liveness")).toEqual({ status: 0, told: "" });
+  });
+
+  test("fails while a driver's file in sysfs keeps its reader waiting, and holds again afterwards", async () => {
+    await using node = await start();
+    const file = `${node.root}/${pciFolder("0000:3b:01.0")}/numa_node`;
+    const content = readFileSync(file, "utf8");
+    rmSync(file);
+    // Whoever opens a pipe without a writer waits in the kernel, as in a wedged driver.
+    expect(Bun.spawnSync(["mkfifo", file]).success).toBeTrue();
+    node.plugin.signal("SIGHUP");
+    await until("the plugin hangs", async () => (await probe(node, "liveness")).status === 1);
+    writeFileSync(file, content);
+    await until("the plugin lives again", async () => (await probe(node, "liveness")).status === 0);
+  });
+
+  test("is there before the kubelet is", async () => {
+    await using node = new TestNode({ entries: host("iavf-vfs"), config });
+    node.startPlugin();
+    await node.plugin.waitForLine(/waiting for the kubelet's folders/);
+    expect(await probe(node, "liveness")).toEqual({ status: 0, told: "" });
+    expect(await becomesReady(node, false)).toBe("the first look at the node is not done\n");
+    await node.kubelet.start();
+    await becomesReady(node, true);
+  });
+});
+
+describe.concurrent("readiness", () => {
+  test.each(modes)("(%s) fails with the kubelet's reason while it refuses a pool", async (mode) => {
+    await using node = await start(mode);
+    node.kubelet.stop();
+    node.kubelet.registration = "refuse";
+    await node.kubelet.start();
+    expect(await becomesReady(node, false)).toContain(net);
+    await until("the refusal is told", async () =>
+      /refuses pool intel.com\/net: ./.test(await becomesReady(node, false)),
+    );
+    expect((await statusOf(node)).pools).toMatchObject([{ registration: { state: "refused", streams: 0 } }]);
+    expect(await probe(node, "readiness")).toMatchObject({ status: 1 });
+    expect(await probe(node, "liveness")).toMatchObject({ status: 0 });
+    node.kubelet.registration = "accept";
+    await becomesReady(node, true);
+  });
+
+  test.each(modes)("(%s) holds while the kubelet is away", async (mode) => {
+    await using node = await start(mode);
+    node.kubelet.stop();
+    await until("the stream's end is seen", async () => (await statusOf(node)).pools[0]?.registration?.streams === 0);
+    expect(await becomesReady(node, true)).toBe("ok\n");
+    await node.kubelet.start();
+    await until("the kubelet listens", async () => {
+      const [pool] = (await statusOf(node)).pools;
+      return pool?.registration?.state === "listening" && pool.registration.registrations === 2;
+    });
+  });
+
+  test("fails while the kubelet knows of a pool and does not listen to it", async () => {
+    await using node = await start();
+    node.kubelet.holdsStreams = true;
+    await node.kubelet.restart();
+    expect(await becomesReady(node, false)).toContain("does not listen to pool intel.com/net yet");
+    node.kubelet.holdsStreams = false;
+    await becomesReady(node, true);
+  });
+});
+
+describe.concurrent("the status", () => {
+  test("tells of each pool what the kubelet has been told, and of each allocation", async () => {
+    await using node = await running({
+      node: "iavf-vfs",
+      config: { resourceList: [...config.resourceList, { resourceName: "none", selectors: { vendors: ["ffff"] } }] },
+      resources: [net],
+    });
+    await node.kubelet.allocate(net, 2);
+    await node.kubelet.callAllocate(net, [["0000:00:00.0"]]).catch(() => {});
+    const { pools, mode, ready, config: told } = await statusOf(node);
+    expect({ mode, ready, generation: told.generation }).toEqual({ mode: "watcher", ready: true, generation: 1 });
+    expect(pools).toMatchObject([
+      {
+        resource: net,
+        registration: { state: "listening", registrations: 1, streams: 1 },
+        allocations: { calls: 2, failures: 1 },
+      },
+      { resource: "intel.com/none", registration: null, devices: [] },
+    ]);
+    expect(pools[0]?.devices.map(({ id }) => id)).toEqual(listed(node, net));
+  });
+
+  test("tells why a device is Unhealthy", async () => {
+    await using node = await start();
+    setLink(node.root, "ens1f0", "down");
+    await node.kubelet.waitForAllocatable(net, 0);
+    const [pool] = (await statusOf(node)).pools;
+    expect(pool?.devices[0]).toMatchObject({
+      health: "Unhealthy",
+      reason: expect.stringContaining("ens1f0") as string,
+    });
+    const { stdout } = await command(node, "status");
+    expect(stdout).toMatch(/0000:3b:0\S+ +intel.com\/net +Unhealthy +\S.*ens1f0/);
+  });
+
+  test("tells that the config file was refused, with every problem, and that what was running goes on", async () => {
+    await using node = await start();
+    node.configure('{"resourceList": [{"resourceName": "net"}, {"selectors": {}}]}');
+    node.plugin.signal("SIGHUP");
+    await node.plugin.waitForLine(/the running config stays/);
+    const { config: told, pools } = await statusOf(node);
+    expect(told).toMatchObject({ generation: 1, lastReload: { success: false } });
+    expect(told.lastReload?.problems.map(({ path }) => path)).toEqual([
+      "resourceList[0].selectors",
+      "resourceList[1].resourceName",
+    ]);
+    expect(pools).toHaveLength(1);
+    const { stdout } = await command(node, "status");
+    expect(stdout).toContain("the config file is refused");
+    expect(stdout).toContain("resourceList[1].resourceName: missing");
+    node.configure({ resourceList: [] });
+    await lookAgain(node.plugin);
+    expect((await statusOf(node)).config).toMatchObject({ generation: 2, lastReload: { success: true, problems: [] } });
+  });
+
+  test("is to be had as JSON and as YAML too", async () => {
+    await using node = await start();
+    const json = JSON.parse((await command(node, "status", "-o", "json")).stdout) as Status;
+    const yaml = parse((await command(node, "status", "-o", "yaml")).stdout) as Status;
+    expect(yaml.pools).toEqual(json.pools);
+    expect(json.pools.map(({ resource }) => resource)).toEqual([net]);
+  });
+});

@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import * as v from "valibot";
 import { entryFields } from "../src/config/schema.ts";
+import { limits } from "../src/limits.ts";
 import { deviceTypes } from "../src/pools/device-types.ts";
 import { type Selector, type SelectorName, selectors } from "../src/pools/selectors.ts";
 
@@ -90,6 +91,16 @@ ${typeSections.join("\n\n")}
 | not JSON; a wrong type in a field of an entry; a name or prefix that Kubernetes or the file system could not take; a resource named twice; an unknown \`deviceType\`; \`selectors\` missing; other keys but no \`resourceList\`; an unknown or inapplicable selector; \`isRdma\` with \`vdpaType\` | the file is refused: exit status 2 at start, and a running plugin goes on with the config that it has |
 | \`selectors\` empty; a value inside \`selectors\` of the wrong type or form | the entry is skipped, the others run; a running plugin that serves the entry refuses the file |
 | an unknown key outside selectors; a key given twice; a value that can never match, or an entry of \`pfNames\` or \`rootDevices\` that can't be understood and selects nothing; more than one link type; two resources with one environment variable | a warning |
+
+## Limits
+
+| at most | of | what is beyond |
+| --- | --- | --- |
+${Object.values(limits)
+  .map(({ most, of, beyond }) => row(most.toLocaleString("en"), of, beyond))
+  .join("\n")}
+
+Whatever is beyond a limit, the pools that have nothing to do with it go on.
 `;
 
 if (process.argv.includes("--check")) {

@@ -1,7 +1,15 @@
 // A JSON file as its operator wrote it: comments and trailing commas allowed, positions kept, keys known by their
 // names without regard to case, as the reference's JSON library reads them.
 
-import { type Node, type ParseError, type ParseErrorCode, parseTree, printParseErrorCode } from "jsonc-parser";
+import {
+  createScanner,
+  type Node,
+  type ParseError,
+  type ParseErrorCode,
+  parseTree,
+  printParseErrorCode,
+} from "jsonc-parser";
+import { limits } from "../limits.ts";
 import { didYouMean, type Problem } from "./problem.ts";
 
 /** A parsed file: its tree, and how to say where in it something is. */
@@ -26,27 +34,48 @@ export function parseDocument(text: string): Document {
     }
     return { line: low + 1, column: offset - (starts[low] ?? 0) + 1 };
   };
-  const errors: ParseError[] = [];
-  let root: Node | undefined;
-  let tooDeep = false;
-  try {
-    root = parseTree(content, errors, { allowTrailingComma: true, allowEmptyContent: true });
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    tooDeep = true;
-  }
-  const syntaxErrors = errors.map(({ error, offset }): Problem => ({
+  const problem = (offset: number, message: string): Problem => ({
     severity: "error",
     path: "",
-    message: explainSyntax(error),
+    message,
     ...where(offset),
-  }));
-  if (tooDeep) syntaxErrors.push({ severity: "error", path: "", message: "nested too deeply", line: 1, column: 1 });
+  });
+  const tooMuch = excess(content);
+  const errors: ParseError[] = [];
+  const root = tooMuch ? null : parseTree(content, errors, { allowTrailingComma: true, allowEmptyContent: true });
+  const syntaxErrors = tooMuch
+    ? [problem(tooMuch.offset, tooMuch.message)]
+    : errors.map(({ error, offset }) => problem(offset, explainSyntax(error)));
   return {
     root: root ?? null,
     at: (node, path, message, severity = "error") => ({ severity, path, message, ...where(node?.offset ?? 0) }),
     syntaxErrors,
   };
+}
+
+// jsonc-parser's SyntaxKind, of which only the types can be imported: "{", "[", "}", "]" and the end.
+const opening: ReadonlySet<number> = new Set([1, 3]);
+const closing: ReadonlySet<number> = new Set([2, 4]);
+const endOfFile = 17;
+
+/** Where a text is deeper or longer than a tree is made of; null when it is not. The scanner needs no stack and keeps nothing. */
+function excess(content: string): { readonly offset: number; readonly message: string } | null {
+  const scanner = createScanner(content, true);
+  const scan = () => scanner.scan() as number;
+  const [deepest, most] = [limits.configDepth.most, limits.configTokens.most];
+  let depth = 0;
+  for (let tokens = 0, kind = scan(); kind !== endOfFile; tokens++, kind = scan()) {
+    if (opening.has(kind)) depth++;
+    if (closing.has(kind)) depth--;
+    const message =
+      depth > deepest
+        ? `nested too deeply: at most ${deepest} levels`
+        : tokens >= most
+          ? `too long: at most ${most} words and signs`
+          : null;
+    if (message !== null) return { offset: scanner.getTokenOffset(), message };
+  }
+  return null;
 }
 
 function explainSyntax(code: ParseErrorCode): string {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { readConfigFile } from "./file.ts";
 
@@ -29,5 +29,39 @@ test("a folder in place of the file is a problem, not a crash", () => {
 test("a file far larger than a ConfigMap is not read", () => {
   writeFileSync(`${folder}/large.json`, "");
   truncateSync(`${folder}/large.json`, 64 << 20);
-  expect(readConfigFile(`${folder}/large.json`, options).problems[0]?.message).toStartWith("too large");
+  expect(readConfigFile(`${folder}/large.json`, options).problems[0]?.message).toContain("too large");
+});
+
+test("a FIFO, a device or a link to itself in place of the file is a problem at once", () => {
+  Bun.spawnSync(["mkfifo", `${folder}/fifo`]);
+  symlinkSync("loop", `${folder}/loop`);
+  const said = ["fifo", "loop", "../../dev/zero"].map(
+    (name) => readConfigFile(`${folder}/${name}`, options).problems[0]?.message,
+  );
+  expect(said).toEqual([
+    expect.stringContaining("not a regular file"),
+    expect.stringContaining("ELOOP"),
+    expect.stringContaining("not a regular file"),
+  ]);
+});
+
+test("a file that tells no size, as those of /proc, is read to its end", () => {
+  const { text } = readConfigFile("/proc/self/status", options);
+  expect(text).toStartWith("Name:");
+  expect(text).toEndWith("\n");
+});
+
+test("64 MiB of file, and a whole file of nothing but signs, cost little memory", () => {
+  const peakOf = (name: string) => {
+    const code = `
+      const { readConfigFile } = await import(${JSON.stringify(`${import.meta.dir}/file.ts`)});
+      readConfigFile(${JSON.stringify(folder)} + "/${name}", { resourcePrefix: "a.b", useCdi: false, socketNameLimit: 73 });
+      console.log(/VmHWM:\\s+(\\d+)/.exec(require("node:fs").readFileSync("/proc/self/status", "utf8"))[1]);`;
+    return Number(Bun.spawnSync([process.execPath, "-e", code]).stdout.toString());
+  };
+  writeFileSync(`${folder}/small.json`, "{}");
+  writeFileSync(`${folder}/signs.json`, `[${",".repeat((1 << 20) - 1)}`);
+  const least = peakOf("small.json");
+  expect(least).toBeGreaterThan(1000);
+  for (const name of ["large.json", "signs.json"]) expect(peakOf(name) - least).toBeLessThan(48 << 10);
 });

@@ -2,6 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { type Loaded, loadConfig, type LoadOptions } from "./load.ts";
 import { didYouMean, formatProblem } from "./problem.ts";
 
+import { limits } from "../limits.ts";
+
 const options: LoadOptions = { resourcePrefix: "intel.com", useCdi: false, socketNameLimit: 73 };
 const load = (config: unknown, more: Partial<LoadOptions> = {}): Loaded =>
   loadConfig(typeof config === "string" ? config : JSON.stringify(config), { ...options, ...more });
@@ -429,6 +431,62 @@ describe("hostile files", () => {
       '{"a":'.repeat(depth) + "1" + "}".repeat(depth),
     ]) {
       expect(load(text).problems.length).toBeGreaterThan(0);
+    }
+  });
+
+  test("what is nested more deeply than any config is refused with its place, and what comes close is read", () => {
+    const info = (depth: number) =>
+      `{"resourceList":[{"resourceName":"a","selectors":[{}],"x":${"[".repeat(depth)}1${"]".repeat(depth)}}]}`;
+    expect(load(info(limits.configDepth.most - 3)).specs).toHaveLength(1);
+    expect(load(info(limits.configDepth.most - 2)).problems[0]).toMatchObject({
+      line: 1,
+      column: 88,
+      severity: "error",
+    });
+  });
+
+  test("a million signs are refused without making a tree of them, and few problems are listed of many", () => {
+    expect(load("[".repeat(1) + ",".repeat(1 << 20)).problems).toHaveLength(1);
+    const { specs, problems } = load(`{"resourceList":[${"{},".repeat(5000)}]}`);
+    expect(specs).toBeNull();
+    expect(problems).toHaveLength(limits.problems.most + 1);
+    expect(problems.at(-1)?.message).toBe(`and ${2 * 5000 - limits.problems.most} more problems`);
+  });
+
+  test("warnings never push the error that refuses the file out of the list", () => {
+    const { problems } = load(
+      list(...Array.from({ length: 200 }, () => entry({ speed: 1 })), entry({ linkHealth: 1 })),
+    );
+    expect(problems.filter(({ severity }) => severity === "error").length).toBeGreaterThan(0);
+  });
+
+  test("pools beyond the limit are skipped, and the first ones run", () => {
+    const many = Array.from({ length: limits.pools.most + 2 }, (_, index) => entry({ resourceName: `r${index}` }));
+    const { specs, skipped } = load(list(...many));
+    expect(specs).toHaveLength(limits.pools.most);
+    expect(skipped).toEqual([limits.pools.most, limits.pools.most + 1].map((index) => `intel.com/r${index}`));
+  });
+
+  test("additionalInfo keeps keys that a JavaScript object has already", () => {
+    const text = '{"*":{"__proto__":"a","constructor":"b","prototype":"c"},"__proto__":{"k":"v"}}';
+    const { specs } = load(`{"resourceList":[{"resourceName":"a","selectors":[{}],"additionalInfo":${text}}]}`);
+    expect(JSON.stringify(specs?.[0]?.additionalInfo)).toBe(text);
+    expect(({} as { k?: string }).k).toBeUndefined();
+  });
+
+  test.each(["\uFEFF", "\uFEFF\n"])("a byte order mark before the text is passed over", (mark) => {
+    expect(load(`${mark}{"resourceList":[]}`).specs).toEqual([]);
+  });
+
+  test("NUL and lone surrogates are no part of a name, and harm nothing in a value", () => {
+    for (const escape of ["\\u0000", "\\ud800", "\\udfff", "../", "/", "..", "a\\nb"]) {
+      const { specs } = load(`{"resourceList":[{"resourceName":"a${escape}","selectors":[{}]}]}`);
+      expect(specs).toBeNull();
+      expect(
+        load(`{"resourceList":[{"resourceName":"a","resourcePrefix":"${escape}","selectors":[{}]}]}`).specs,
+      ).toBeNull();
+      const text = `{"resourceList":[{"resourceName":"a","selectors":[{"pfNames":["${escape}"]}],"additionalInfo":{"*":{"k":"${escape}"}}}]}`;
+      expect(load(text).specs).toHaveLength(1);
     }
   });
 

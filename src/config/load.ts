@@ -5,6 +5,7 @@
 import type { Node } from "jsonc-parser";
 import * as v from "valibot";
 import { type DeviceTypeName, deviceTypes } from "../pools/device-types.ts";
+import { limits } from "../limits.ts";
 import type { PoolSpec } from "../pools/pool.ts";
 import { type Selector, type SelectorName, selectorNames, selectors, type Wanted } from "../pools/selectors.ts";
 import { type Document, type Fields, fieldsOf, nodeAt, parseDocument, valueOf } from "./document.ts";
@@ -31,7 +32,7 @@ export interface Loaded {
 export function loadConfig(text: string, options: LoadOptions): Loaded {
   const document = parseDocument(text);
   const root = document.root;
-  if (document.syntaxErrors.length > 0) return refused(document.syntaxErrors);
+  if (document.syntaxErrors.length > 0) return refused(listed(document.syntaxErrors));
   if (!root)
     return refused([
       document.at(undefined, "", 'not JSON: the file is empty; for no pools write {"resourceList": []}'),
@@ -60,12 +61,24 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
   else for (const [index, entry] of (list?.children ?? []).entries()) reader.entry(entry, `resourceList[${index}]`);
   const { problems, specs, skipped } = reader;
   const fatal = problems.some(({ severity }) => severity === "error");
-  return { specs: fatal ? null : specs, problems: inOrder(problems), skipped };
+  return { specs: fatal ? null : specs, problems: listed(inOrder(problems)), skipped };
 }
 
 const refused = (problems: readonly Problem[]): Loaded => ({ specs: null, problems, skipped: [] });
 
 const inOrder = (problems: readonly Problem[]) => problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
+
+/** So many problems that somebody may read them, those that refuse the file first, and the number of the others. */
+function listed(problems: readonly Problem[]): readonly Problem[] {
+  const { most } = limits.problems;
+  if (problems.length <= most) return problems;
+  const severe = problems.toSorted((a, b) => rank[b.severity] - rank[a.severity]);
+  const shown = inOrder(severe.slice(0, most));
+  const [next] = severe.slice(most);
+  return next ? [...shown, { ...next, path: "", message: `and ${problems.length - most} more problems` }] : shown;
+}
+
+const rank = { warning: 0, skip: 1, error: 2 } as const satisfies Record<Problem["severity"], number>;
 
 /** Reads entries one after the other; what is unique over the file is remembered between them. */
 class EntryReader {
@@ -115,13 +128,15 @@ class EntryReader {
     const deviceType = parsed.success ? parsed.output.deviceType : typeIfKnown(plain["deviceType"]);
     const before = this.problems.length;
     const wishes = this.#selectors(selectorsNode, node, `${path}.selectors`, deviceType);
-    const skip = this.problems.slice(before).some(({ severity }) => severity === "skip");
     if (!parsed.success) return;
     const entry = parsed.output;
     const prefix = entry.resourcePrefix ?? this.#options.resourcePrefix;
     const resource = `${prefix}/${entry.resourceName}`;
+    if (this.#resources.size >= limits.pools.most) {
+      this.problem(node, path, `too many entries: at most ${limits.pools.most} pools are served`, "skip");
+    }
     this.#names(node, path, prefix, entry.resourceName, resource);
-    if (skip) {
+    if (this.problems.slice(before).some(({ severity }) => severity === "skip")) {
       this.skipped.push(resource);
       return;
     }
@@ -169,7 +184,7 @@ class EntryReader {
     const socketName = `${prefix}_${name}.sock`;
     const limit = this.#options.socketNameLimit;
     if (Buffer.byteLength(socketName) > limit) {
-      this.problem(node, path, `the socket's file name ${socketName} is too long: at most ${limit} characters fit`);
+      this.problem(node, path, `the socket's file name ${socketName} is too long: at most ${limit} bytes fit`, "skip");
     }
     if (this.#options.useCdi && !/^[a-zA-Z]/.test(prefix)) {
       this.problem(node, path, `a CDI vendor must start with a letter, found resourcePrefix "${prefix}"`);

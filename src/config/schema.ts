@@ -1,6 +1,7 @@
 // What may stand in the config file? The form of an entry and, derived from the tables of pools/, of its selectors.
 
 import * as v from "valibot";
+import { limits } from "../limits.ts";
 import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../pools/device-types.ts";
 import { type Selector, type SelectorName, selectors } from "../pools/selectors.ts";
 
@@ -13,11 +14,16 @@ export const meaninglessKeys: ReadonlySet<string> = new Set(["selectorobj", "sel
 const text = v.string("expected a string");
 const flag = v.boolean("expected true or false");
 
-/** A JSON object whose values have one form; null values mean the default of that form, as for Go's JSON library. */
+/**
+ * A JSON object whose values have one form; null values mean the default of that form, as for Go's JSON library. Checked
+ * as a Map: valibot's record drops "__proto__", "constructor" and "prototype", which are keys like any other here.
+ */
 const objectOf = <T>(values: v.GenericSchema<unknown, T>, empty: T, expected: string) =>
   v.pipe(
     v.custom<object>((value) => typeof value === "object" && value !== null && !Array.isArray(value), expected),
-    v.record(text, v.nullable(values, empty)),
+    v.transform((value) => new Map(Object.entries(value))),
+    v.map(text, v.nullable(values, empty)),
+    v.transform((value) => Object.fromEntries(value) as Record<string, T>),
   );
 
 /** Names that Kubernetes takes behind the "/" (IsQualifiedName), further narrowed as the reference does. */
@@ -25,7 +31,7 @@ export const resourceNameSchema = v.pipe(
   text,
   v.regex(/^[a-zA-Z0-9_-]+$/, 'only letters, digits, "_" and "-" can be used, as in "sriov_net_A"'),
   v.regex(/^[a-zA-Z0-9](.*[a-zA-Z0-9])?$/s, "Kubernetes wants a letter or digit first and last"),
-  v.maxLength(63, "Kubernetes takes at most 63 characters"),
+  v.maxLength(limits.nameLength.most, `Kubernetes takes at most ${limits.nameLength.most} characters`),
 );
 
 /** Prefixes that make an extended resource name (IsExtendedResourceName, IsDNS1123Subdomain). */
@@ -35,7 +41,7 @@ export const resourcePrefixSchema = v.pipe(
     /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/,
     'Kubernetes wants a DNS name in lower case, as in "intel.com"',
   ),
-  v.maxLength(253 - "requests.".length, "Kubernetes takes at most 244 characters"),
+  v.maxLength(limits.prefixLength.most, `Kubernetes takes at most ${limits.prefixLength.most} characters`),
   v.check((prefix) => !`${prefix}/`.includes("kubernetes.io/"), 'names below "kubernetes.io" belong to Kubernetes'),
   v.check((prefix) => !prefix.startsWith("requests."), 'Kubernetes refuses names that start with "requests."'),
 );

@@ -8,25 +8,27 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
+  lstatSync,
   statSync,
+  unlinkSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, basename } from "node:path";
-
-let counter = 0;
+import { readText } from "../read-text.ts";
 
 /**
  * Writes a file by rename; throws the system's error and leaves the old file as it was when that fails.
  *
- * The temporary name starts with "." and ends in ".tmp", so that no reader of the folder takes it for a file of its own.
+ * The temporary name starts with "." and ends in ".tmp", so that no reader of the folder takes it for a file of its own. It
+ * ends in chance: in their containers two plugins that overlap are both process 1.
  */
 export function writeAtomic(path: string, content: string, mode: number): void {
-  const temporary = `${dirname(path)}/.${basename(path).slice(0, 200)}.${process.pid}.${counter++}.tmp`;
+  const [chance = 0] = crypto.getRandomValues(new Uint32Array(1));
+  const temporary = `${dirname(path)}/.${basename(path).slice(0, 200)}.${process.pid}.${chance}.tmp`;
+  const file = openSync(temporary, "wx", 0o600);
   try {
-    const file = openSync(temporary, "wx", 0o600);
     try {
       writeFileSync(file, content);
       fchmodSync(file, mode);
@@ -49,7 +51,7 @@ export function removeAbandoned(folder: string, ours: (name: string) => boolean)
     const name = /^\.(.+)\.\d+\.\d+\.tmp$/.exec(entry)?.[1];
     if (name === undefined || !ours(name)) continue;
     const path = `${folder}/${entry}`;
-    const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+    const written = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs;
     if (written !== undefined && Date.now() - written > abandonedAfter) rmSync(path, { force: true });
   }
 }
@@ -58,21 +60,37 @@ export function removeAbandoned(folder: string, ours: (name: string) => boolean)
  * Makes a folder that this process can write to.
  *
  * The reference's library makes its folders, at every level, without any permission bits; a process without
- * CAP_DAC_OVERRIDE can't enter them, but their owner may mend them, from the top.
+ * CAP_DAC_OVERRIDE can't enter them, but their owner may mend them, from the top. Folders with any bit are left as they
+ * are: "/" itself may be 0555.
  */
 export function ensureFolder(path: string): void {
   const above = dirname(path);
   if (above !== path) ensureFolder(above);
   if (!existsSync(path)) mkdirSync(path, { mode: 0o755 });
-  if ((statSync(path).mode & 0o700) !== 0o700) chmodSync(path, 0o755);
+  if ((statSync(path).mode & 0o777) === 0) chmodSync(path, 0o755);
 }
 
-/** A file's text; null when there is none. */
+/** Removes what has this name, a link and not what it leads to; false for a folder, which is none of ours, and for nothing. */
+export function removeFile(path: string): boolean {
+  try {
+    unlinkSync(path);
+    return true;
+  } catch (error) {
+    if (["ENOENT", "EISDIR", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+    throw error;
+  }
+}
+
+/** Beyond so many bytes nothing is a file of ours. */
+const largest = 16 << 20;
+
+/** A file's text; null when there is none, or anything else that is no file of ours: a link, a FIFO, a folder. */
 export function contentOf(path: string): string | null {
   try {
-    return readFileSync(path, "utf8");
+    return readText(path, largest, "refuse");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (["ENOENT", "ELOOP", "EINVAL", "EISDIR", "EFBIG", "ENXIO"].includes(code)) return null;
     throw error;
   }
 }

@@ -1,19 +1,16 @@
 // Which CDI specs are on the node? One file a pool, written before the kubelet hears of its devices.
 
-import { existsSync, rmSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { stringify } from "yaml";
 import { type CdiSpec, cdiFilePrefix } from "../allocation/cdi.ts";
-import { contentOf, ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
+import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "./atomic.ts";
 import { namesIn } from "./device-info-files.ts";
 
 /** Writes a spec, unless it stands there already; a null spec removes the file. Tells whether anything changed. */
 export function writeCdiSpec(folder: string, name: string, spec: CdiSpec | null): boolean {
   const path = `${folder}/${name}`;
+  if (!spec) return removeFile(path);
   const before = contentOf(path);
-  if (!spec) {
-    rmSync(path, { force: true });
-    return before !== null;
-  }
   // YAML 1.1 quotes what its readers would take for a number in base 60, as "0000:03:02.1".
   const content = stringify(spec, { version: "1.1", aliasDuplicateObjects: false });
   if (before === content) return false;
@@ -26,6 +23,5 @@ export function writeCdiSpec(folder: string, name: string, spec: CdiSpec | null)
 export function pruneCdiSpecs(folder: string, keep: ReadonlySet<string>): string[] {
   if (existsSync(folder)) removeAbandoned(folder, (name) => name.startsWith(cdiFilePrefix));
   const stale = namesIn(folder).filter((name) => name.startsWith(cdiFilePrefix) && !keep.has(name));
-  for (const name of stale) rmSync(`${folder}/${name}`, { force: true });
-  return stale;
+  return stale.filter((name) => removeFile(`${folder}/${name}`));
 }

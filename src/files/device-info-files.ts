@@ -1,8 +1,8 @@
 // Which device-info files are on the node? Written at Allocate, pruned when nothing uses them any more.
 
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { type DeviceInfoFile, deviceInfoId } from "../allocation/device-info.ts";
-import { contentOf, ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
+import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "./atomic.ts";
 
 /** Writes the files, readable by all and writable by none, into a folder that is made or mended when it must be. */
 export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]): void {
@@ -33,8 +33,7 @@ export function pruneDeviceInfo(folder: string, resource: string, keep: (id: str
   for (const name of namesIn(folder)) {
     const id = deviceInfoId(resource, name);
     if (id === null || keep(id)) continue;
-    rmSync(`${folder}/${name}`, { force: true });
-    removed.push(name);
+    if (removeFile(`${folder}/${name}`)) removed.push(name);
   }
   return removed;
 }

@@ -2,12 +2,15 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
+  lstatSync,
+  lutimesSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -109,10 +112,82 @@ describe("a folder", () => {
     expect(levels.toReversed().map(modeOf)).toEqual(["755", "755", "755"]);
   });
 
+  test("keeps any bits that it has: on some systems / itself is 0555", () => {
+    mkdirSync(`${folder}/etc/cdi`, { recursive: true });
+    for (const name of ["etc/cdi", "etc"]) chmodSync(`${folder}/${name}`, 0o555);
+    ensureFolder(`${folder}/etc/cdi`);
+    expect(["etc", "etc/cdi"].map((name) => modeOf(`${folder}/${name}`))).toEqual(["555", "555"]);
+  });
+
   test("that the operator made private stays so", () => {
     mkdirSync(`${folder}/private`, { mode: 0o700 });
     ensureFolder(`${folder}/private`);
     expect(modeOf(`${folder}/private`)).toBe("700");
+  });
+});
+
+describe("what somebody planted under the name of a file of ours", () => {
+  const secret = () => `${folder}/elsewhere`;
+  const spec = aSpec({ prefix: "intel.com", name: "net" });
+  const file = cdiFileName(spec);
+  const node = { hostPath: "/dev/vfio/2", containerPath: "/dev/vfio/2" };
+  const info = { name: "intel.com-net-0000:3b:02.1-device.json", content: "{}" };
+  const write = {
+    [file]: () => writeCdiSpec(`${folder}/d`, file, cdiSpec(spec, new Map([["0000:3b:02.1", [node]]]))),
+    [info.name]: () => writeDeviceInfo(`${folder}/d`, [info]),
+  };
+  const remove = {
+    [file]: () => pruneCdiSpecs(`${folder}/d`, new Set()),
+    [info.name]: () => pruneDeviceInfo(`${folder}/d`, "intel.com/net", () => false),
+  };
+  beforeEach(() => mkdirSync(`${folder}/d`));
+
+  test.each([file, info.name])("a link is replaced, and not followed: %s", (name) => {
+    for (const content of ["kept", "{}"]) {
+      writeFileSync(secret(), content);
+      rmSync(`${folder}/d/${name}`, { force: true });
+      symlinkSync(secret(), `${folder}/d/${name}`);
+      write[name]?.();
+      expect(lstatSync(`${folder}/d/${name}`).isFile()).toBe(true);
+      expect(readFileSync(secret(), "utf8")).toBe(content);
+    }
+  });
+
+  test.each([file, info.name])("a link is removed, and what it leads to is not: %s", (name) => {
+    mkdirSync(secret());
+    writeFileSync(`${secret()}/inside`, "");
+    for (const target of [secret(), `${secret()}/inside`, "/nonexistent"]) {
+      symlinkSync(target, `${folder}/d/${name}`);
+      expect(remove[name]?.()).toEqual([name]);
+    }
+    expect(readdirSync(secret())).toEqual(["inside"]);
+  });
+
+  test.each([file, info.name])("a FIFO holds nothing up: %s", (name) => {
+    Bun.spawnSync(["mkfifo", `${folder}/d/${name}`]);
+    write[name]?.();
+    expect(lstatSync(`${folder}/d/${name}`).isFile()).toBe(true);
+  });
+
+  test.each([file, info.name])(
+    "a folder stays, is told of when it is in the way, and spares no other file: %s",
+    (name) => {
+      mkdirSync(`${folder}/d/${name}`);
+      writeFileSync(`${folder}/d/${name}/inside`, "");
+      writeFileSync(`${folder}/d/${name.replace("net", "net-z")}`, "");
+      expect(() => write[name]?.()).toThrow("EISDIR");
+      expect(remove[name]?.()).not.toContain(name);
+      expect(readdirSync(`${folder}/d/${name}`)).toEqual(["inside"]);
+    },
+  );
+
+  test("links under names of temporary files are removed when they are old, and not what they lead to", () => {
+    writeFileSync(secret(), "kept");
+    symlinkSync(secret(), `${folder}/d/.a.1.2.tmp`);
+    lutimesSync(`${folder}/d/.a.1.2.tmp`, 0, 0);
+    removeAbandoned(`${folder}/d`, (name) => name === "a");
+    expect(readdirSync(`${folder}/d`)).toEqual([]);
+    expect(readFileSync(secret(), "utf8")).toBe("kept");
   });
 });
 

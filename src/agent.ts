@@ -16,19 +16,14 @@ import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
 import { lookAtNode, type NodeLook } from "./host/look.ts";
-import type { AllocateRequest, AllocateResponse } from "./kubelet/api/deviceplugin.ts";
-import { deviceList, listBytes } from "./kubelet/device-list.ts";
+import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "./kubelet/api/deviceplugin.ts";
+import { deviceList, fitting } from "./kubelet/device-list.ts";
 import { status, StatusError } from "./kubelet/handlers.ts";
 import { Holders } from "./kubelet/holders.ts";
-import {
-  kubeletPaths,
-  longestSocketPath,
-  socketFolder,
-  type KubeletPaths,
-  type RegistrationMode,
-} from "./kubelet/paths.ts";
+import { kubeletPaths, socketFolder, type KubeletPaths, type RegistrationMode } from "./kubelet/paths.ts";
 import { PluginServer } from "./kubelet/plugin-server.ts";
 import { isListening, removeAbandoned } from "./kubelet/socket-file.ts";
+import { limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { messageOf } from "./message-of.ts";
 import type { Standing } from "./service-notices.ts";
@@ -73,9 +68,6 @@ export class ConfigError extends Error {
   }
 }
 
-/** Messages beyond this many bytes may stall in Bun's HTTP/2 for ever. */
-const largestList = 100_000;
-
 /** How often it is looked whether a pod ended that holds a device which another pool waits for, in milliseconds. */
 const holdersRecheck = 10_000;
 
@@ -95,6 +87,8 @@ interface Served {
   readonly server: PluginServer;
   readonly allocations: AllocationCounts;
   pool: Pool;
+  /** The ids of the list that the kubelet was given. */
+  listed: ReadonlySet<string>;
 }
 
 /** The plugin. */
@@ -108,7 +102,8 @@ export class Agent {
   readonly #closers: (() => void)[] = [];
   readonly #journal = newJournal();
   readonly #served = new Map<string, Served>();
-  readonly #warned = new Set<string>();
+  #troubles: ReadonlySet<string> = new Set();
+  readonly #oversized = new Set<string>();
   #mode: RegistrationMode | null = null;
   #specs: readonly PoolSpec[] = [];
   #configText: string | null = null;
@@ -263,7 +258,7 @@ export class Agent {
     const loaded = readConfigFile(configFile, {
       resourcePrefix,
       useCdi,
-      socketNameLimit: longestSocketPath - folder.length,
+      socketNameLimit: limits.socketPath.most - Buffer.byteLength(folder),
     });
     if (loaded.text !== null && loaded.text === this.#configText) return false;
     this.#configText = loaded.text ?? this.#configText ?? "";
@@ -318,12 +313,11 @@ export class Agent {
       askedBy(this.#specs),
       stale.has("functions") || configChanged ? null : this.#look,
     );
+    const isWhole = look.functions !== this.#look?.functions;
     this.#look = look;
-    for (const { key, message } of look.troubles) {
-      if (this.#warned.has(key)) continue;
-      this.#warned.add(key);
-      this.#log.warn(message);
-    }
+    for (const { key, message } of look.troubles) if (!this.#troubles.has(key)) this.#log.warn(message);
+    // What is no trouble any more is told again when it comes back; a look at links alone does not know of all.
+    if (isWhole) this.#troubles = new Set(look.troubles.map(({ key }) => key));
     this.#devices = recallAll(look.devices, this.#devices);
     const pools = await this.#assign();
     if (this.#closed) return;
@@ -332,7 +326,7 @@ export class Agent {
       diff(running, pools, (a, b) => Bun.deepEquals(a, b)),
       running,
     );
-    for (const effect of effects) await this.#apply(effect);
+    for (const effect of effects) await this.#safeApply(effect);
     this.#listener.serving(this.#standing);
     this.#log.debug("looked at the node", {
       stale: [...stale],
@@ -378,22 +372,29 @@ export class Agent {
     }, after);
   }
 
+  /** An effect that fails is told and tried again; the other pools have theirs all the same. */
+  async #safeApply(effect: Effect): Promise<void> {
+    try {
+      await this.#apply(effect);
+    } catch (error) {
+      const resource = effect.kind === "stop" ? effect.resource : effect.pool.spec.resource;
+      this.#log.error("a pool could not be changed; will try again", { resource, reason: messageOf(error) });
+      this.#lookAgain(retryPass);
+    }
+  }
+
   async #apply(effect: Effect): Promise<void> {
     if (effect.kind === "stop") return this.#stop(effect.resource);
     const { pool } = effect;
     const { resource } = pool.spec;
     if (!this.#describe(pool)) return;
-    const list = deviceList(pool);
-    if (listBytes(list) > largestList) {
-      this.#warnOnce(`size ${resource}`, "the pool is so large that its list may stall; split it", {
-        resource,
-        devices: list.length,
-      });
-    }
     const served = this.#served.get(resource);
+    const list = this.#list(pool, served?.listed ?? new Set());
+    const ids = new Set(list.map(({ ID }) => ID));
     if (served) {
       this.#tell(storyOf(served.pool, pool));
       served.pool = pool;
+      served.listed = ids;
       served.server.setDevices(list);
       return;
     }
@@ -408,9 +409,28 @@ export class Agent {
       allocate: (request) => countAllocate(allocations, devicesIn(request), () => this.#allocate(resource, request)),
       events: this.#log,
     });
-    this.#served.set(resource, { server, allocations, pool });
+    this.#served.set(resource, { server, allocations, pool, listed: ids });
     this.#tell(openingOf(pool));
     void server.start();
+  }
+
+  /** The pool's list; of one that is too long what pods hold and what was `listed` before comes first. */
+  #list(pool: Pool, listed: ReadonlySet<string>): readonly KubeletDevice[] {
+    const { resource } = pool.spec;
+    const all = deviceList(pool);
+    const list = fitting(all, limits.listBytes.most, (id) =>
+      this.#holders.holds(resource, id) ? 0 : listed.has(id) ? 1 : 2,
+    );
+    if (list.length === all.length) this.#oversized.delete(resource);
+    else if (!this.#oversized.has(resource)) {
+      this.#oversized.add(resource);
+      this.#log.error("the pool has more devices than a list can hold; split it", {
+        resource,
+        devices: all.length,
+        offered: list.length,
+      });
+    }
+    return list;
   }
 
   async #stop(resource: string): Promise<void> {
@@ -522,12 +542,6 @@ export class Agent {
 
   #tell(lines: readonly Line[]): void {
     for (const { level, message, fields } of lines) this.#log[level](message, fields);
-  }
-
-  #warnOnce(key: string, message: string, fields: Record<string, unknown>): void {
-    if (this.#warned.has(key)) return;
-    this.#warned.add(key);
-    this.#log.warn(message, fields);
   }
 
   #quietly<T>(message: string, fields: Record<string, unknown>, action: () => T): T | null {

@@ -25,12 +25,12 @@ export const limits = {
   },
   listBytes: {
     most: 100_000,
-    of: "bytes of a pool's list, about 2,500 devices: what is longer can stall the kubelet's stream",
+    of: "bytes of a pool's list, about 3,000 devices: a longer one can stall the kubelet's stream",
     beyond:
-      "the devices beyond are not offered, with an error: those that pods hold or that were offered before stay, then the first",
+      "the devices beyond are not offered, with an error; those that pods hold or that are offered already come first",
   },
   listStreams: {
-    most: 32,
+    most: 256,
     of: "open ListAndWatch streams of a pool; a kubelet opens one",
     beyond: "RESOURCE_EXHAUSTED",
   },

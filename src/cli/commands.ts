@@ -5,7 +5,7 @@ import { readConfigFile } from "../config/file.ts";
 import { formatProblem, oneLine } from "../config/problem.ts";
 import { captureNode } from "../host/capture.ts";
 import { lookAtNode } from "../host/look.ts";
-import { longestSocketPath } from "../kubelet/paths.ts";
+import { limits } from "../limits.ts";
 import { askedBy } from "../pools/asked.ts";
 import { assignPools } from "../pools/assign.ts";
 import { explain } from "../pools/explain.ts";
@@ -22,7 +22,7 @@ function load(line: CommandLine, { err }: Output): { specs: readonly PoolSpec[];
   const loaded = readConfigFile(configFile, {
     resourcePrefix: line.options["resource-prefix"],
     useCdi: line.options["use-cdi"],
-    socketNameLimit: longestSocketPath - `${kubeletRoot}/plugins_registry/`.length,
+    socketNameLimit: limits.socketPath.most - Buffer.byteLength(`${kubeletRoot}/plugins_registry/`),
   });
   for (const problem of loaded.problems) err(`${formatProblem(configFile, problem)}\n`);
   const clean = loaded.problems.every(({ severity }) => severity === "warning");

@@ -2,7 +2,9 @@
 // checkpoint file beside its own socket, which every device plugin can read.
 
 import { credentials } from "@grpc/grpc-js";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
+import { limits } from "../limits.ts";
+import { readText } from "../read-text.ts";
 import { PodResourcesListerClient, type ListPodResourcesResponse } from "./api/podresources.ts";
 import type { KubeletPaths } from "./paths.ts";
 
@@ -28,7 +30,7 @@ function listPodResources(socket: string): Promise<ListPodResourcesResponse> {
   const client = new PodResourcesListerClient(`unix:${socket}`, credentials.createInsecure(), {
     "grpc.default_authority": "localhost",
     "grpc.enable_retries": 0,
-    "grpc.max_receive_message_length": 64 << 20,
+    "grpc.max_receive_message_length": limits.checkpointBytes.most,
   });
   const { promise, resolve, reject } = Promise.withResolvers<ListPodResourcesResponse>();
   client.list({}, { deadline: Date.now() + limit } as never, (error, response) =>
@@ -54,7 +56,7 @@ export function heldIn({ podResources }: ListPodResourcesResponse): Map<string, 
 export function readCheckpoint(path: string): Map<string, string> {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readText(path, limits.checkpointBytes.most, "refuse");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return new Map();
     throw error;

@@ -28,9 +28,25 @@ export function sameList(a: readonly Device[], b: readonly Device[]): boolean {
   );
 }
 
-/** The size of the list's message in bytes, to within a few bytes a device. */
+/** The size of a device in the list's message in bytes, when it is not healthy, to within a few bytes. */
+const bytesOf = ({ ID, topology }: Device): number => Buffer.byteLength(ID) + "Unhealthy".length + (topology ? 12 : 6);
+
+/** The size of the list's message in bytes, to within a few bytes a device; health does not count, since it changes. */
 export const listBytes = (devices: readonly Device[]): number =>
-  devices.reduce(
-    (sum, { ID, health, topology }) => sum + Buffer.byteLength(ID) + health.length + (topology ? 12 : 6),
-    0,
-  );
+  devices.reduce((sum, device) => sum + bytesOf(device), 0);
+
+/**
+ * As much of a list as a message may hold, in its order: devices of the lower ranks before those of the higher, those of one
+ * rank in the order of the list. What is left out is not offered.
+ */
+export function fitting(devices: readonly Device[], most: number, rank: (id: string) => number): readonly Device[] {
+  if (listBytes(devices) <= most) return devices;
+  let room = most;
+  const chosen = new Set<Device>();
+  for (const device of devices.toSorted((a, b) => rank(a.ID) - rank(b.ID))) {
+    room -= bytesOf(device);
+    if (room < 0) break;
+    chosen.add(device);
+  }
+  return devices.filter((device) => chosen.has(device));
+}

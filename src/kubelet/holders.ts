@@ -44,6 +44,11 @@ export class Holders {
     this.#learn(readCheckpoint(this.#paths.checkpoint));
   }
 
+  /** Whether a pod is known to hold the device under this resource. */
+  holds(resource: string, id: string): boolean {
+    return this.#held.get(id) === resource || this.#allocated.get(id)?.resource === resource;
+  }
+
   /** Whether a pod holds the device under this resource, or may. */
   mayHold(resource: string, id: string): boolean {
     return !this.#isKnown || this.#held.get(id) === resource;

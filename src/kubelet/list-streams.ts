@@ -1,6 +1,7 @@
 // Who listens to a pool's list? Every open ListAndWatch stream, each sent the newest list, and only when it changed.
 
-import type { ServerWritableStream } from "@grpc/grpc-js";
+import { type ServerWritableStream, status } from "@grpc/grpc-js";
+import { limits } from "../limits.ts";
 import type { Device, Empty, ListAndWatchResponse } from "./api/deviceplugin.ts";
 import { sameList } from "./device-list.ts";
 
@@ -40,8 +41,13 @@ export class ListStreams {
     return this.#listeners.size;
   }
 
-  /** Adds a stream and sends it the list. */
+  /** Adds a stream and sends it the list; one too many is refused. */
   open(stream: ListStream): void {
+    if (this.#listeners.size >= limits.listStreams.most) {
+      const details = `at most ${limits.listStreams.most} streams of a pool are served`;
+      stream.emit("error", { code: status.RESOURCE_EXHAUSTED, details });
+      return;
+    }
     const listener: Listener = { stream, sent: null, sentAt: 0, later: null, unsent: 0, watchdog: null };
     this.#listeners.set(stream, listener);
     const gone = () => this.#forget(listener);

@@ -28,6 +28,3 @@ export function kubeletPaths(root: string): KubeletPaths {
 /** The folder in which a pool's socket stands. */
 export const socketFolder = (paths: KubeletPaths, mode: RegistrationMode): string =>
   mode === "watcher" ? paths.registry : paths.devicePlugins;
-
-/** What sun_path holds beside its closing NUL, in bytes (include/uapi/linux/un.h). */
-export const longestSocketPath = 107;

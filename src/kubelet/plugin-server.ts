@@ -2,9 +2,10 @@
 // kubelet restarts, sockets and folders are deleted, streams end, registrations are refused or hang.
 
 import { Server, ServerCredentials, status, type UntypedServiceImplementation } from "@grpc/grpc-js";
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
 import { DevicePluginService, type AllocateRequest, type AllocateResponse, type Device } from "./api/deviceplugin.ts";
 import { type PluginInfo, RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
+import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { BackOff } from "./back-off.ts";
 import { StatusError, unary } from "./handlers.ts";
@@ -287,6 +288,8 @@ export class PluginServer {
       return;
     }
     try {
+      // The kubelet is root; whatever the umask, nobody else is to connect.
+      chmodSync(hidden, 0o600);
       renameSync(hidden, this.#path);
     } catch (error) {
       rmSync(hidden, { force: true });
@@ -305,7 +308,10 @@ export class PluginServer {
     const { allocate, events, resource, mode } = this.#options;
     const failed = (method: string) => (error: unknown) =>
       events.warn(`${method} was refused`, { resource, reason: messageOf(error) });
-    const server = new Server({ "grpc.max_receive_message_length": 4 << 20 });
+    const server = new Server({
+      "grpc.max_receive_message_length": limits.requestBytes.most,
+      "grpc.max_concurrent_streams": limits.callsAtOnce.most,
+    });
     server.addService(DevicePluginService, {
       getDevicePluginOptions: unary(
         () => ({ preStartRequired: false, getPreferredAllocationAvailable: false }),

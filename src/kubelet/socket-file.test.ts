@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { linkSync, lstatSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
-import { kubeletPaths, longestSocketPath, socketFolder } from "./paths.ts";
+import { limits } from "../limits.ts";
+import { kubeletPaths, socketFolder } from "./paths.ts";
 import { hiddenName, identityOf, isListening, reappear, removeAbandoned, removeIf } from "./socket-file.ts";
 
 let folder = "";
@@ -137,6 +138,6 @@ test("the kubelet's paths follow from its root directory", () => {
 
 test("a socket can be bound at a path of the longest length, and at none longer", async () => {
   const name = (length: number) => `${folder}/${"a".repeat(length - folder.length - 1)}`;
-  await listen(name(longestSocketPath));
-  expect(identityOf(name(longestSocketPath))).not.toBeNull();
+  await listen(name(limits.socketPath.most));
+  expect(identityOf(name(limits.socketPath.most))).not.toBeNull();
 });

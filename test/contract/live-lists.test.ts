@@ -133,7 +133,7 @@ describe.concurrent("many listeners", () => {
 });
 
 describe("large pools", () => {
-  const isSizeWarning = (line: string) => line.includes("so large that its list may stall");
+  const isSizeWarning = (line: string) => line.includes("more devices than a list can hold");
   const sizes = [
     ["intel.com/small", 1024],
     ["intel.com/large", 2048],
@@ -173,18 +173,30 @@ describe("large pools", () => {
     expect(node.plugin.lines.filter(isSizeWarning)).toEqual([]);
   });
 
-  test("beyond what a list can safely hold are told in one warning", async () => {
-    // 3,072 devices fit while they are Healthy, and don't when they are not: the word is longer.
-    node.configure({ resourceList: [{ resourceName: "all", selectors: {} }] });
-    await node.kubelet.waitForAllocatable("intel.com/all", 3072);
-    setLink(node.root, "ens1f0", "down");
-    expect(await node.plugin.waitForLine(/so large that its list may stall/)).toMatch(
-      / WARN .*split it.* devices=3072/,
+  test("beyond what a list can safely hold are offered in part, which an error tells, and split pools are whole", async () => {
+    const config = (split: number) => ({
+      resourceList: [
+        { resourceName: "other", selectors: { pfNames: [`ens1f0#0-${split - 1}`] } },
+        { resourceName: "all", selectors: {} },
+      ],
+    });
+    node.configure(config(4));
+    expect(await node.plugin.waitForLine(/more devices than a list can hold/)).toMatch(
+      / ERROR .*split it resource=intel.com\/all devices=3068 offered=\d+/,
     );
-    setLink(node.root, "ens1f0", "up");
-    await node.plugin.waitForLine(/devices are Healthy again resource=intel.com\/all/);
+    await node.kubelet.waitForAllocatable("intel.com/other", 4);
+    await until("the large pool has a list", () => listed(node, "intel.com/all").length > 2900);
+    const offered = listed(node, "intel.com/all");
+    expect(offered.length).toBeLessThan(3068);
     setLink(node.root, "ens1f0", "down");
     await node.kubelet.waitForAllocatable("intel.com/all", 0);
+    // Health changes nobody's place in the list.
+    expect(listed(node, "intel.com/all")).toEqual(offered);
+    setLink(node.root, "ens1f0", "up");
+    await node.kubelet.waitForAllocatable("intel.com/all", offered.length);
+    node.configure(config(1024));
+    await node.kubelet.waitForAllocatable("intel.com/all", 2048);
+    await node.kubelet.waitForAllocatable("intel.com/other", 1024);
     expect(node.plugin.lines.filter(isSizeWarning)).toHaveLength(1);
   });
 });

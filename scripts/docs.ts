@@ -17,6 +17,7 @@ const fieldExamples: Readonly<Record<keyof typeof entryFields, string>> = {
   additionalInfo: '{ "*": { "token": "…" } }',
   linkHealth: "false",
   iommufd: "true",
+  preferredAllocation: '"packed"',
 };
 
 const row = (...cells: string[]) => `| ${cells.join(" | ")} |`;

@@ -6,6 +6,7 @@ import { dirname, basename } from "node:path";
 import { allocate, refuseIds } from "./allocation/allocate.ts";
 import { cdiFileName, cdiSpec } from "./allocation/cdi.ts";
 import { contribute, type DeviceNode, nodesOf } from "./allocation/contributions.ts";
+import { preferredDevices, refusePreferred } from "./allocation/preferred.ts";
 import { Changes, type Stale } from "./changes.ts";
 import { readConfigFile } from "./config/file.ts";
 import { formatProblem, type Problem } from "./config/problem.ts";
@@ -16,7 +17,13 @@ import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
 import { lookAtNode, type NodeLook } from "./host/look.ts";
-import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "./kubelet/api/deviceplugin.ts";
+import type {
+  AllocateRequest,
+  AllocateResponse,
+  Device as KubeletDevice,
+  PreferredAllocationRequest,
+  PreferredAllocationResponse,
+} from "./kubelet/api/deviceplugin.ts";
 import { deviceList, fitting } from "./kubelet/device-list.ts";
 import { status, StatusError } from "./kubelet/handlers.ts";
 import { Holders } from "./kubelet/holders.ts";
@@ -396,6 +403,7 @@ export class Agent {
       served.pool = pool;
       served.listed = ids;
       served.server.setDevices(list);
+      served.server.checkOptions();
       return;
     }
     this.#pruneDeviceInfo(resource);
@@ -407,6 +415,8 @@ export class Agent {
       mode: this.#mode ?? "legacy",
       devices: list,
       allocate: (request) => countAllocate(allocations, devicesIn(request), () => this.#allocate(resource, request)),
+      isPreferring: () => (this.#served.get(resource)?.pool.spec.preferredAllocation ?? null) !== null,
+      prefer: (request) => this.#prefer(resource, request),
       events: this.#log,
     });
     this.#served.set(resource, { server, allocations, pool, listed: ids });
@@ -501,8 +511,7 @@ export class Agent {
 
   /** Answers Allocate from the pool as it is served now; never waits for the loop. */
   #allocate(resource: string, request: AllocateRequest): AllocateResponse {
-    const pool = this.#served.get(resource)?.pool;
-    if (!pool) throw new StatusError(status.UNAVAILABLE, `pool ${resource} is no longer served`);
+    const pool = this.#poolOf(resource);
     const asked = request.containerRequests.map(({ devicesIds }) => devicesIds);
     // Each container's ids, and all together: two containers can't have the same device.
     const refusal = [...asked, ...(asked.length > 1 ? [asked.flat()] : [])]
@@ -530,6 +539,29 @@ export class Agent {
       this.#log.info("allocated", { resource, devices: devicesIds });
     }
     return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
+  }
+
+  /** Says which devices the kubelet should take. A pool that the config just took the option from has no preference. */
+  #prefer(resource: string, { containerRequests }: PreferredAllocationRequest): PreferredAllocationResponse {
+    const pool = this.#poolOf(resource);
+    const { preferredAllocation } = pool.spec;
+    if (preferredAllocation === null) return { containerResponses: [] };
+    const asked = containerRequests.map(({ availableDeviceIDs, mustIncludeDeviceIDs, allocationSize }) => ({
+      available: availableDeviceIDs,
+      mustInclude: mustIncludeDeviceIDs,
+      size: allocationSize,
+    }));
+    const refusal = asked.map((each) => refusePreferred(resource, each)).find((each) => each !== null);
+    if (refusal) throw new StatusError(status.INVALID_ARGUMENT, refusal);
+    return {
+      containerResponses: asked.map((each) => ({ deviceIDs: preferredDevices(pool, preferredAllocation, each) })),
+    };
+  }
+
+  #poolOf(resource: string): Pool {
+    const pool = this.#served.get(resource)?.pool;
+    if (!pool) throw new StatusError(status.UNAVAILABLE, `pool ${resource} is no longer served`);
+    return pool;
   }
 
   #handles({ device, wanted }: Claim, spec: PoolSpec): Handles {

@@ -16,15 +16,17 @@ export interface ContainerAnswer {
   readonly cdiDevices: { name: string }[];
 }
 
+/** A device id of a request as an error tells it: quoted, and cut after 80 characters. */
+export const shownId = (id: string): string => JSON.stringify(id.length > 80 ? `${id.slice(0, 80)}…` : id);
+
 /** Why ids can't be allocated from a pool, as a sentence; null when they can. */
 export function refuseIds(pool: Pool, ids: readonly string[]): string | null {
   const { resource } = pool.spec;
   if (ids.length === 0) return `no device id was requested of ${resource}`;
   const seen = new Set<string>();
   for (const id of ids) {
-    const shown = JSON.stringify(id.length > 80 ? `${id.slice(0, 80)}…` : id);
-    if (!pool.claims.has(id)) return `device ${shown} is not in pool ${resource}`;
-    if (seen.has(id)) return `device ${shown} was requested twice of ${resource}`;
+    if (!pool.claims.has(id)) return `device ${shownId(id)} is not in pool ${resource}`;
+    if (seen.has(id)) return `device ${shownId(id)} was requested twice of ${resource}`;
     seen.add(id);
   }
   return null;

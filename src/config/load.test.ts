@@ -28,6 +28,7 @@ describe("an ordinary file", () => {
         excludeTopology: false,
         linkHealth: true,
         iommufd: false,
+        preferredAllocation: null,
         selectors: [{ vendors: ["8086"] }],
         additionalInfo: null,
       },
@@ -40,6 +41,7 @@ describe("an ordinary file", () => {
       excludeTopology: true,
       linkHealth: false,
       iommufd: true,
+      preferredAllocation: "spread",
       additionalInfo: { "*": { token: "s3cr3t" } },
     } as const;
     const names = { resource: "openshift.io/a", prefix: "openshift.io", name: "a" };
@@ -194,6 +196,12 @@ describe("the whole file is refused for", () => {
       list(entry({ deviceType: "netdevice" })),
       "resourceList[0].deviceType",
       'found "netdevice"',
+    ],
+    [
+      "a preference that there is not",
+      list(entry({ preferredAllocation: "packet" })),
+      "resourceList[0].preferredAllocation",
+      'expected "packed", "spread", found "packet"',
     ],
     ["missing selectors", list({ resourceName: "a" }), "resourceList[0].selectors", "missing"],
     ["null selectors", list(entry({ selectors: null })), "resourceList[0].selectors", "missing"],

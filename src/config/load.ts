@@ -148,6 +148,7 @@ class EntryReader {
       excludeTopology: entry.excludeTopology,
       linkHealth: entry.linkHealth,
       iommufd: entry.iommufd,
+      preferredAllocation: entry.preferredAllocation ?? null,
       selectors: wishes,
       additionalInfo: entry.additionalInfo ?? null,
     });
@@ -164,7 +165,9 @@ class EntryReader {
     const missing = issue.input === undefined && !field;
     const [topLevel] = steps;
     const allowed =
-      topLevel === "deviceType" && typeof issue.input === "string" ? `, found ${JSON.stringify(issue.input)}` : "";
+      (topLevel === "deviceType" || topLevel === "preferredAllocation") && typeof issue.input === "string"
+        ? `, found ${JSON.stringify(issue.input)}`
+        : "";
     this.problem(
       field ? nodeAt(field, deeper) : node,
       where,

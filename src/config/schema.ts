@@ -3,6 +3,7 @@
 import * as v from "valibot";
 import { limits } from "../limits.ts";
 import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../pools/device-types.ts";
+import { preferences } from "../pools/pool.ts";
 import { type Selector, type SelectorName, selectors } from "../pools/selectors.ts";
 
 /** Keys of the top level. */
@@ -10,6 +11,8 @@ export const fileKeys = ["resourceList"] as const;
 
 /** Keys that the operator's older and newer releases write beside the known ones and that mean nothing. */
 export const meaninglessKeys: ReadonlySet<string> = new Set(["selectorobj", "selectorobjs"]);
+
+const quotedList = (names: readonly string[]) => names.map((name) => JSON.stringify(name)).join(", ");
 
 const text = v.string("expected a string");
 const flag = v.boolean("expected true or false");
@@ -54,7 +57,7 @@ export const entryFields = {
   ),
   deviceType: v.optional(
     v.pipe(
-      v.picklist(deviceTypeNames, `expected ${deviceTypeNames.map((name) => JSON.stringify(name)).join(", ")}`),
+      v.picklist(deviceTypeNames, `expected ${quotedList(deviceTypeNames)}`),
       v.description("What the pool is made of"),
     ),
     "netDevice",
@@ -70,6 +73,14 @@ export const entryFields = {
   iommufd: v.optional(
     v.pipe(flag, v.description("Also hand out /dev/vfio/devices/vfioN and /dev/iommu where the kernel has them")),
     false,
+  ),
+  preferredAllocation: v.optional(
+    v.pipe(
+      v.picklist(preferences, `expected ${quotedList(preferences)}`),
+      v.description(
+        "Which free devices the kubelet is told to take: `packed` fills the PF with the fewest free ones, `spread` takes from the one with the most",
+      ),
+    ),
   ),
 };
 

@@ -1,14 +1,22 @@
 // How does the kubelet get at one pool? A gRPC server on a socket of its own, kept registered whatever happens: the
 // kubelet restarts, sockets and folders are deleted, streams end, registrations are refused or hang.
 
-import { Server, ServerCredentials, status, type UntypedServiceImplementation } from "@grpc/grpc-js";
+import { Server, ServerCredentials, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
-import { DevicePluginService, type AllocateRequest, type AllocateResponse, type Device } from "./api/deviceplugin.ts";
+import {
+  DevicePluginService,
+  type AllocateRequest,
+  type AllocateResponse,
+  type Device,
+  type DevicePluginOptions,
+  type PreferredAllocationRequest,
+  type PreferredAllocationResponse,
+} from "./api/deviceplugin.ts";
 import { type PluginInfo, RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
 import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { BackOff } from "./back-off.ts";
-import { StatusError, unary } from "./handlers.ts";
+import { unary } from "./handlers.ts";
 import { ListStreams, type ListStream } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
 import { register } from "./register.ts";
@@ -30,6 +38,9 @@ export interface PluginOptions {
   readonly mode: RegistrationMode;
   readonly devices: readonly Device[];
   readonly allocate: (request: AllocateRequest) => AllocateResponse | Promise<AllocateResponse>;
+  /** Whether the kubelet is to ask which devices it should take; it hears of it when the pool is registered. */
+  readonly isPreferring: () => boolean;
+  readonly prefer: (request: PreferredAllocationRequest) => PreferredAllocationResponse;
   readonly events: PluginEvents;
 }
 
@@ -88,6 +99,7 @@ export class PluginServer {
     failures: 0,
     lastAt: null,
   };
+  #toldPreferring: boolean | null = null;
 
   constructor(options: PluginOptions) {
     this.#options = options;
@@ -100,6 +112,7 @@ export class PluginServer {
         if (!this.#replaced) this.#cancelRetry();
         this.#stand("listening");
         options.events.info("the kubelet listens to the pool", { resource: options.resource });
+        this.checkOptions();
       },
       closed: () => {
         if (this.#streams.size > 0 || this.#abort.signal.aborted) return;
@@ -131,6 +144,12 @@ export class PluginServer {
     return this.inPlace && (mode === "watcher" || identityOf(paths.kubeletSocket) === this.#announcedTo);
   }
 
+  /** What the kubelet is told of the pool, and remembers until the pool is registered anew. */
+  #tellOptions(): DevicePluginOptions {
+    this.#toldPreferring = this.#options.isPreferring();
+    return { preStartRequired: false, getPreferredAllocationAvailable: this.#toldPreferring };
+  }
+
   /** Binds the socket and registers; gives up never, and never throws. */
   start(): Promise<void> {
     return this.#announce();
@@ -139,6 +158,21 @@ export class PluginServer {
   /** Sets the list of devices. */
   setDevices(devices: readonly Device[]): void {
     this.#streams.set(devices);
+  }
+
+  /**
+   * Registers the pool anew when the kubelet was told other options than those of now.
+   *
+   * It must have seen the streams end before, or it would take their end for the end of the new registration.
+   */
+  checkOptions(): void {
+    if (this.#toldPreferring === null || this.#toldPreferring === this.#options.isPreferring()) return;
+    this.#toldPreferring = null;
+    this.#options.events.info("registering the pool anew: its options changed", { resource: this.#options.resource });
+    this.#streams.close();
+    this.#stand("waiting", "its options changed");
+    this.#cancelRetry();
+    this.#retryLater(this.#backOff.wait());
   }
 
   /**
@@ -238,7 +272,7 @@ export class PluginServer {
     }
     this.#announcedTo = kubelet;
     try {
-      await register(paths.kubeletSocket, resource, socketName, this.#abort.signal);
+      await register(paths.kubeletSocket, resource, socketName, this.#tellOptions(), this.#abort.signal);
     } catch (error) {
       this.#announcedTo = null;
       throw error;
@@ -305,7 +339,7 @@ export class PluginServer {
   }
 
   #newServer(): Server {
-    const { allocate, events, resource, mode } = this.#options;
+    const { allocate, prefer, events, resource, mode } = this.#options;
     const failed = (method: string) => (error: unknown) =>
       events.warn(`${method} was refused`, { resource, reason: messageOf(error) });
     const server = new Server({
@@ -313,15 +347,10 @@ export class PluginServer {
       "grpc.max_concurrent_streams": limits.callsAtOnce.most,
     });
     server.addService(DevicePluginService, {
-      getDevicePluginOptions: unary(
-        () => ({ preStartRequired: false, getPreferredAllocationAvailable: false }),
-        failed("GetDevicePluginOptions"),
-      ),
+      getDevicePluginOptions: unary(() => this.#tellOptions(), failed("GetDevicePluginOptions")),
       listAndWatch: (stream: ListStream) => this.#streams.open(stream),
       allocate: unary(allocate, failed("Allocate")),
-      getPreferredAllocation: unary(() => {
-        throw new StatusError(status.UNIMPLEMENTED, "GetPreferredAllocation is not offered");
-      }, failed("GetPreferredAllocation")),
+      getPreferredAllocation: unary(prefer, failed("GetPreferredAllocation")),
       preStartContainer: unary(() => ({}), failed("PreStartContainer")),
     } as UntypedServiceImplementation);
     if (mode === "watcher") {

@@ -1,7 +1,7 @@
 // How does the kubelet hear of a plugin that it does not watch for? One call of v1beta1.Registration/Register.
 
 import { credentials } from "@grpc/grpc-js";
-import { RegistrationClient } from "./api/deviceplugin.ts";
+import { type DevicePluginOptions, RegistrationClient } from "./api/deviceplugin.ts";
 
 /** How long the kubelet may take to answer Register, in milliseconds. */
 const limit = 5000;
@@ -11,6 +11,7 @@ export function register(
   kubeletSocket: string,
   resourceName: string,
   endpoint: string,
+  options: DevicePluginOptions,
   abort: AbortSignal,
 ): Promise<void> {
   const client = new RegistrationClient(`unix:${kubeletSocket}`, credentials.createInsecure(), {
@@ -19,7 +20,7 @@ export function register(
   });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const call = client.register(
-    { version: "v1beta1", endpoint, resourceName, options: undefined },
+    { version: "v1beta1", endpoint, resourceName, options },
     { deadline: Date.now() + limit } as never,
     (error: Error | null) => (error ? reject(error) : resolve()),
   );

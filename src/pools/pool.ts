@@ -4,6 +4,10 @@ import type { Device } from "../host/device.ts";
 import type { DeviceTypeName } from "./device-types.ts";
 import type { Wanted } from "./selectors.ts";
 
+/** How the kubelet's choice among free devices is guided. */
+export const preferences = ["packed", "spread"] as const;
+export type Preference = (typeof preferences)[number];
+
 /** An entry of resourceList. */
 export interface PoolSpec {
   /** The extended resource's full name: "intel.com/sriov_net_A". */
@@ -16,6 +20,8 @@ export interface PoolSpec {
   readonly linkHealth: boolean;
   /** Whether VFIO devices are also handed out by their own node and /dev/iommu. */
   readonly iommufd: boolean;
+  /** null: the kubelet chooses by itself. */
+  readonly preferredAllocation: Preference | null;
   readonly selectors: readonly Wanted[];
   /** Device id or "*", then key, then value. Values may be secrets and are never logged. */
   readonly additionalInfo: Readonly<Record<string, Readonly<Record<string, string>>>> | null;

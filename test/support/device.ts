@@ -95,6 +95,7 @@ export function aSpec(overrides: Partial<PoolSpec> = {}): PoolSpec {
     excludeTopology: false,
     linkHealth: true,
     iommufd: false,
+    preferredAllocation: null,
     selectors: [{}],
     additionalInfo: null,
     ...overrides,

@@ -16,10 +16,12 @@ import {
   type AllocateRequest,
   type AllocateResponse,
   type ContainerAllocateResponse,
+  type ContainerPreferredAllocationRequest,
   type Device,
   DevicePluginClient,
   type DevicePluginOptions,
   type ListAndWatchResponse,
+  type PreferredAllocationResponse,
   type RegisterRequest,
   RegistrationService,
 } from "../../src/kubelet/api/deviceplugin.ts";
@@ -46,6 +48,7 @@ export interface KubeletEvent {
     | "NotifyRegistrationStatus"
     | "socket removed"
     | "registration failed"
+    | "GetPreferredAllocation"
     | "Allocate";
   /** The resource, or the socket's file name where the resource is not known yet. */
   readonly of: string;
@@ -290,7 +293,7 @@ export class KubeletDouble {
     const free = this.free(resource);
     const count = typeof wanted === "number" ? wanted : wanted.length;
     if (this.resource(resource).allocatable === 0) throw new Error(`no healthy devices present; cannot allocate`);
-    const ids = typeof wanted === "number" ? free.slice(0, wanted) : wanted;
+    const ids = typeof wanted === "number" ? await this.#choose(resource, free, wanted) : wanted;
     if (ids.length < count || ids.some((id) => !free.includes(id))) {
       throw new Error(`requested number of devices unavailable for ${resource}: ${count} of ${free.join()}`);
     }
@@ -300,6 +303,30 @@ export class KubeletDouble {
     this.#allocations.push({ pod, container, resource, ids, answer });
     this.#checkpoint();
     return answer;
+  }
+
+  /** Takes what the plugin prefers, where it is asked and there is a choice; fills up by itself what that leaves. */
+  async #choose(resource: string, free: readonly string[], count: number): Promise<readonly string[]> {
+    if (this.resource(resource).options?.getPreferredAllocationAvailable !== true || count >= free.length) {
+      return free.slice(0, count);
+    }
+    const question = { availableDeviceIDs: [...free], mustIncludeDeviceIDs: [], allocationSize: count };
+    const [answer] = (await this.callPreferred(resource, [question])).containerResponses;
+    const preferred = (answer?.deviceIDs ?? []).filter((id) => free.includes(id));
+    return [...new Set([...preferred, ...free])].slice(0, count);
+  }
+
+  /** Calls GetPreferredAllocation with any questions, one a container; notes nothing but the call. */
+  callPreferred(
+    resource: string,
+    containerRequests: ContainerPreferredAllocationRequest[],
+  ): Promise<PreferredAllocationResponse> {
+    const endpoint = this.#resources.get(resource)?.endpoint;
+    if (!endpoint) throw new Error(`${resource} is not registered`);
+    this.#note("GetPreferredAllocation", resource);
+    return answerOf((done) =>
+      endpoint.client.getPreferredAllocation({ containerRequests }, within(this.allocateLimit), done),
+    );
   }
 
   /** Calls Allocate with any ids, one list a container, as no kubelet would; notes nothing. */

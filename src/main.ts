@@ -1,8 +1,7 @@
 // The program: flags → command, or config → agent → signal → close. The only place that ends the process.
 
 import { Agent, ConfigError } from "./agent.ts";
-import { probe, status } from "./cli/ask.ts";
-import { capture, inspect, validate } from "./cli/commands.ts";
+import { runs } from "./cli/commands.ts";
 import { helpText } from "./cli/help.ts";
 import { exitStatus, output } from "./cli/output.ts";
 import { type CommandLine, parseCommandLine } from "./cli/parse.ts";
@@ -16,8 +15,8 @@ import { addressOf } from "./telemetry/places.ts";
 import { commit, version } from "./version.ts";
 
 async function main(): Promise<number> {
-  const [, , command, interfaceName = "", product = ""] = process.argv;
-  if (command === ddpCommand) {
+  const [, , first, interfaceName = "", product = ""] = process.argv;
+  if (first === ddpCommand) {
     output.out(ddpAnswer(interfaceName, product));
     return exitStatus.ok;
   }
@@ -31,15 +30,8 @@ async function main(): Promise<number> {
     output.err('Try "sriovdp --help".\n');
     return exitStatus.operatorMistake;
   }
-  if (line.options.version || line.command === "version") {
-    output.out(`sriovdp ${version} (${commit}), Bun ${Bun.version}, ${process.platform}/${process.arch}\n`);
-    return exitStatus.ok;
-  }
-  if (line.command === "validate") return validate(line, output);
-  if (line.command === "discover" || line.command === "explain") return inspect(line, output);
-  if (line.command === "status") return status(line, output);
-  if (line.command === "probe") return probe(line, output);
-  if (line.command === "capture") return capture(line, output);
+  const command = line.options.version ? "version" : line.command;
+  if (command !== "run") return (await runs[command]())(line, output);
   return run(line);
 }
 
@@ -103,6 +95,8 @@ async function run(line: CommandLine): Promise<number> {
 main().then(
   (status) => process.exit(status),
   (error: unknown) => {
+    // Whoever read what we print has heard enough, as `head` has.
+    if ((error as NodeJS.ErrnoException | null)?.code === "EPIPE") process.exit(exitStatus.failure);
     output.err(`sriovdp: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
     process.exit(exitStatus.failure);
   },

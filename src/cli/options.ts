@@ -69,6 +69,11 @@ export const options = {
     help: "What a command prints: table, json or yaml",
   },
   json: { kind: "flag", default: false, help: "The same as --output=json", means: ["output", "json"] },
+  all: {
+    kind: "flag",
+    default: false,
+    help: "discover, explain: fold nothing, show every auxiliary device",
+  },
   "log-level": {
     kind: "number",
     aliases: ["v"],
@@ -135,8 +140,8 @@ export const commands = {
   run: { help: "Offer the devices to the kubelet and follow the node (the default)" },
   discover: { help: "Print the node's devices and the pool that each one is in" },
   explain: {
-    help: "Print why each pool takes or refuses a device: all, or those named",
-    operands: { form: "[DEVICE]…", most: Infinity },
+    help: "Print why a device is in its pool, or what is in a pool",
+    operands: { form: "[DEVICE|RESOURCE]…", most: Infinity },
   },
   validate: { help: "Check the config file; exit 2 when it has errors" },
   status: { help: "Print what the running plugin says of itself and its pools" },

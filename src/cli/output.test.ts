@@ -3,17 +3,15 @@ import { parse } from "yaml";
 import type { Options } from "./options.ts";
 import { print, takesColour } from "./output.ts";
 
-const terminal = { isTTY: true };
-
 test.each([
-  ["a terminal", terminal, { TERM: "xterm" }, true],
-  ["a terminal that doesn't tell what it is", terminal, {}, true],
-  ["a terminal with an empty NO_COLOR", terminal, { NO_COLOR: "" }, true],
-  ["a terminal with NO_COLOR", terminal, { NO_COLOR: "1" }, false],
-  ["a dumb terminal", terminal, { TERM: "dumb" }, false],
-  ["a file or a pipe", {}, { TERM: "xterm" }, false],
-])("on %s", (_, stream, environment, colour) => {
-  expect(takesColour(stream, environment)).toBe(colour);
+  ["a terminal", true, { TERM: "xterm" }, true],
+  ["a terminal that doesn't tell what it is", true, {}, true],
+  ["a terminal with an empty NO_COLOR", true, { NO_COLOR: "" }, true],
+  ["a terminal with NO_COLOR", true, { NO_COLOR: "1" }, false],
+  ["a dumb terminal", true, { TERM: "dumb" }, false],
+  ["a file or a pipe", false, { TERM: "xterm" }, false],
+])("on %s", (_, isTerminal, environment, colour) => {
+  expect(takesColour(isTerminal, environment)).toBe(colour);
 });
 
 describe("what a command found", () => {

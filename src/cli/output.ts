@@ -1,5 +1,7 @@
 // Where does a command print, and in which form? What it found goes to standard output, what is wrong to standard error.
 
+import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
 import type { Options } from "./options.ts";
 import type { Style } from "./table.ts";
 
@@ -12,25 +14,36 @@ export interface Output extends Style {
   readonly err: (text: string) => void;
 }
 
-/** What is to be known of a stream to decide about colours. */
-interface Stream {
-  readonly isTTY?: boolean;
+/** Whether colours are for this stream: a terminal takes them, unless NO_COLOR is set or TERM is "dumb". */
+export function takesColour(isTerminal: boolean, environment: Readonly<Record<string, string | undefined>>): boolean {
+  return isTerminal && (environment["NO_COLOR"] ?? "") === "" && environment["TERM"] !== "dumb";
 }
 
-/** Whether a stream takes colours: a terminal does, unless NO_COLOR is set or TERM is "dumb". */
-export function takesColour({ isTTY }: Stream, environment: Readonly<Record<string, string | undefined>>): boolean {
-  return isTTY === true && (environment["NO_COLOR"] ?? "") === "" && environment["TERM"] !== "dumb";
+/**
+ * Writes all of the text, however long a pipe makes it wait: what streams have not written is lost when the process
+ * ends. Throws when nobody reads any more, or the disk is full.
+ */
+function writeAll(fd: number, text: string): void {
+  let rest = Buffer.from(text);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      Bun.sleepSync(1);
+    }
+  }
 }
 
 /** The process's own streams. */
 export const output: Output = {
-  out: (text) => process.stdout.write(text),
-  err: (text) => process.stderr.write(text),
+  out: (text) => writeAll(1, text),
+  err: (text) => writeAll(2, text),
   get colour() {
-    return takesColour(process.stdout, process.env);
+    return takesColour(isatty(1), process.env);
   },
   get columns() {
-    return process.stdout.columns ?? null;
+    return isatty(1) ? process.stdout.columns : null;
   },
 };
 

@@ -26,10 +26,10 @@ export function paint(text: string, tone: Tone, { colour }: Style): string {
 /** How many columns a terminal takes for the text: two for each ideograph, none for a combining mark. */
 export const displayWidth = (text: string): number => Bun.stringWidth(text);
 
-/** A table of left-aligned columns two spaces apart, ended; control characters of cells are escaped. */
-export function table(header: readonly string[], rows: readonly (readonly Cell[])[], style: Style): string {
-  const head = header.map((text): Cell => ({ text, tone: "head" }));
-  const cells = [head, ...rows].map((row) =>
+/** A table of left-aligned columns two spaces apart, ended, with or without a header; control characters are escaped. */
+export function table(header: readonly string[] | null, rows: readonly (readonly Cell[])[], style: Style): string {
+  const head = header?.map((text): Cell => ({ text, tone: "head" }));
+  const cells = (head ? [head, ...rows] : rows).map((row) =>
     row.map((cell) => {
       const { text, tone } = typeof cell === "string" ? ({ text: cell, tone: "plain" } as const) : cell;
       const shown = oneLine(text);

@@ -1,7 +1,7 @@
 // By which character device does a program open the function? VFIO (group, no-IOMMU, cdev), UIO and vhost-vdpa nodes.
 
 import { exists, listDirectory, readAttribute, readLinkName } from "../../native/files.ts";
-import type { CharDevice, Vdpa, Vfio } from "./device.ts";
+import type { CharDevice, PciAddress, Vdpa, Vfio } from "./device.ts";
 
 /** A function's folder below the root, and the names in it. */
 export interface Folder {
@@ -40,6 +40,10 @@ export function readVfio(root: string, { folder, entries }: Folder, driver: stri
         : null,
   };
 }
+
+/** Reads the IOMMU group of a PCI function, whatever drives it; null when it has none. */
+export const readIommuGroup = (root: string, pci: PciAddress): string | null =>
+  readLinkName(`${root}/sys/bus/pci/devices/${pci}/iommu_group`);
 
 /** Reads the UIO node of a function; null when it has none (drivers/uio/uio.c). */
 export function readUio(root: string, { folder, entries }: Folder): CharDevice | null {

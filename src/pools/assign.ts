@@ -2,7 +2,7 @@
 // gets it; a device that a pod holds stays where the pod got it from.
 
 import type { Device } from "../host/device.ts";
-import { deviceTypes } from "./device-types.ts";
+import { deviceTypes, isBarred } from "./device-types.ts";
 import { unhealthiness } from "./health.ts";
 import type { Claim, Pool, PoolSpec, Standing } from "./pool.ts";
 import { matches, type Wanted } from "./selectors.ts";
@@ -50,7 +50,7 @@ export function assignPools(
       const claimed = device.driver === null && !held.has(device.id) ? was?.get(device.id) : undefined;
       if (claimed) claim(device, claimed.wanted);
     }
-    const free = ours.filter((device) => !held.has(device.id) && type.barred(device) === null);
+    const free = ours.filter((device) => !held.has(device.id) && !isBarred(device, type));
     for (const wanted of spec.selectors) {
       for (const device of free) {
         if (!taken.has(device.id) && matches(device, wanted)) claim(device, wanted);

@@ -3,13 +3,21 @@
 import type { Device } from "../host/device.ts";
 import type { SelectorName } from "./selectors.ts";
 
+/** Why a device must not be offered: in a few words for tables, and as a sentence. */
+export interface Bar {
+  readonly brief: string;
+  readonly sentence: string;
+}
+
+type Barrier = (device: Device) => Bar | null;
+
 /** A device type of the config file. */
 export interface DeviceType {
   readonly help: string;
   /** Tells whether the device is of this type at all. */
   readonly isOne: (device: Device) => boolean;
-  /** Why a device of this type must not be offered, as a sentence's end; null when it may. */
-  readonly barred: (device: Device) => string | null;
+  /** What can keep a device of this type from being offered at all. */
+  readonly barriers: readonly Barrier[];
   readonly selectors: readonly SelectorName[];
   /** Selectors that are accepted, have no effect, and are warned about. */
   readonly ignoredSelectors: readonly SelectorName[];
@@ -24,21 +32,29 @@ export interface DeviceType {
 const identity = ["vendors", "devices", "drivers"] as const;
 const parent = ["pfNames", "rootDevices", "linkTypes", "isRdma", "needVhostNet"] as const;
 
-const unbound = (device: Device) => (device.driver === null ? "no driver is bound to it" : null);
+const unbound: Barrier = ({ driver }) =>
+  driver === null ? { brief: "no driver", sentence: "no driver is bound to it" } : null;
 
 // The reference's guard never fires (it looks for a nil destination); ours also sees IPv6, bonds, bridges and vlans.
-const neededByHost = (device: Device) =>
-  device.host.defaultRoute === null ? null : `the host's default route leaves through it (${device.host.defaultRoute})`;
+const neededByHost: Barrier = ({ host: { defaultRoute } }) =>
+  defaultRoute === null
+    ? null
+    : {
+        brief: `default route by ${defaultRoute}`,
+        sentence: `the host's default route leaves through it (${defaultRoute})`,
+      };
 
-const ownsVfs = (device: Device) =>
-  device.host.vfs === 0 ? null : `it is a PF with ${device.host.vfs} VF${device.host.vfs === 1 ? "" : "s"}`;
+const ownsVfs: Barrier = ({ host: { vfs } }) => {
+  const told = `${vfs} VF${vfs === 1 ? "" : "s"}`;
+  return vfs === 0 ? null : { brief: `has ${told}`, sentence: `it is a PF with ${told}` };
+};
 
 /** Every device type. */
 export const deviceTypes = {
   netDevice: {
     help: "VFs and PFs of network controllers (PCI class 02)",
     isOne: (d) => d.bus === "pci" && d.pciClass === 0x02,
-    barred: (d) => neededByHost(d) ?? ownsVfs(d) ?? unbound(d),
+    barriers: [neededByHost, ownsVfs, unbound],
     selectors: [...identity, "pciAddresses", "acpiIndexes", ...parent, "ddpProfiles", "pKeys", "vdpaType"],
     ignoredSelectors: [],
     requiredSelectors: [],
@@ -48,7 +64,7 @@ export const deviceTypes = {
   accelerator: {
     help: "Processing accelerators (PCI class 12)",
     isOne: (d) => d.bus === "pci" && d.pciClass === 0x12,
-    barred: unbound,
+    barriers: [unbound],
     selectors: [...identity, "pciAddresses", "acpiIndexes"],
     ignoredSelectors: [],
     requiredSelectors: [],
@@ -58,7 +74,7 @@ export const deviceTypes = {
   auxNetDevice: {
     help: "Sub-functions: auxiliary devices of network controllers",
     isOne: (d) => d.bus === "auxiliary" && d.pciClass === 0x02,
-    barred: (d) => neededByHost(d) ?? unbound(d),
+    barriers: [neededByHost, unbound],
     selectors: [...identity, "auxTypes", ...parent],
     ignoredSelectors: ["acpiIndexes"],
     requiredSelectors: ["auxTypes"],
@@ -69,3 +85,18 @@ export const deviceTypes = {
 
 export type DeviceTypeName = keyof typeof deviceTypes;
 export const deviceTypeNames = Object.keys(deviceTypes) as readonly DeviceTypeName[];
+
+/** The device type that a device is of; null when no pool can be made of its kind. */
+const typeOf = (device: Device): DeviceTypeName | null =>
+  deviceTypeNames.find((name) => deviceTypes[name].isOne(device)) ?? null;
+
+/** Whether anything keeps a device of this type from being offered. */
+export const isBarred = (device: Device, { barriers }: DeviceType): boolean =>
+  barriers.some((barrier) => barrier(device) !== null);
+
+/** All that keeps a device from being offered; nothing when it may be, or when no pool can be made of its kind. */
+export function barsOf(device: Device): Bar[] {
+  const type = typeOf(device);
+  if (type === null) return [];
+  return deviceTypes[type].barriers.map((barrier) => barrier(device)).filter((bar) => bar !== null);
+}

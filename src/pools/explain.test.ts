@@ -1,16 +1,22 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { aDevice, aPf, aSpec } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { assignPools } from "./assign.ts";
-import { explain } from "./explain.ts";
-import type { PoolSpec } from "./pool.ts";
+import { explain, explainPool } from "./explain.ts";
+import type { Pool, PoolSpec } from "./pool.ts";
 
 const told = (device: Device, ...specs: PoolSpec[]) => explain(device, assignPools(specs, [device]));
 
 test("the pool that took a device says so, and one after it names it", () => {
   expect(told(aDevice(), aSpec({ name: "A" }), aSpec({ name: "B" }))).toEqual([
-    { resource: "intel.com/A", outcome: "taken", reasons: [] },
-    { resource: "intel.com/B", outcome: "refused", reasons: ["intel.com/A stands before it in the file and took it"] },
+    expect.objectContaining({ resource: "intel.com/A", outcome: "taken", reasons: [], selector: 0, takenBy: null }),
+    expect.objectContaining({
+      resource: "intel.com/B",
+      outcome: "refused",
+      reasons: ["intel.com/A stands before it in the file and took it"],
+      selector: null,
+      takenBy: "intel.com/A",
+    }),
   ]);
 });
 
@@ -25,6 +31,19 @@ test("each selector object names the selectors that failed and what the device h
     resource: "intel.com/sriov_net_A",
     outcome: "refused",
     reasons: ["selectors[0]: vendors: it has 8086; isRdma: it has false", "selectors[1]: drivers: it has iavf"],
+    takenBy: null,
+    selector: null,
+    trials: [
+      {
+        index: 0,
+        passes: false,
+        tests: [
+          { selector: "vendors", wants: ["15b3"], has: "8086", passes: false },
+          { selector: "isRdma", wants: ["true"], has: "false", passes: false },
+        ],
+      },
+      { index: 1, passes: false, tests: [{ selector: "drivers", wants: ["ice"], has: "iavf", passes: false }] },
+    ],
   });
 });
 
@@ -42,4 +61,50 @@ test.each<[string, Device, PoolSpec, string]>([
   const [verdict] = told(device, spec);
   expect(verdict?.outcome).toBe("refused");
   expect(verdict?.reasons.join()).toContain(reason);
+});
+
+describe("a pool's story", () => {
+  const wanted = aDevice({ id: "0000:3b:02.0", functionIndex: 0 });
+  const taken = aDevice({ id: "0000:3b:02.1", driver: "vfio-pci" });
+  const pf = aPf({ host: { defaultRoute: null, vfs: 8 } });
+  const others = ["0000:af:02.0", "0000:af:02.1"].map((id, functionIndex) =>
+    aDevice({ id, functionIndex, vendor: "15b3", driver: functionIndex === 0 ? "mlx5_core" : "vfio-pci" }),
+  );
+  const accelerator = aPf({ id: "0000:0d:00.0", pciClass: 0x12 });
+  const devices = [accelerator, pf, wanted, taken, ...others];
+  const pools = assignPools(
+    [
+      aSpec({ name: "dpdk", selectors: [{ drivers: ["vfio-pci"], vendors: ["8086"] }] }),
+      aSpec({ name: "net", selectors: [{ pciAddresses: ["x"] }, { vendors: ["8086"] }] }),
+    ],
+    devices,
+  );
+  const [, net] = pools as [Pool, Pool];
+  const story = explainPool(net, pools, devices);
+
+  test("tells what it has and by which selector object", () => {
+    expect(story.devices).toEqual([{ device: wanted, selector: 1, unhealthy: null }]);
+  });
+  test("tells what it wants and a pool before it took", () => {
+    expect(story.taken).toEqual([{ device: taken, by: "intel.com/dpdk" }]);
+  });
+  test("sums up the devices that fail the same selectors, with all that they have instead", () => {
+    expect(story.refused).toEqual([
+      { reasons: ["it is a PF with 8 VFs"], failed: [], devices: [pf] },
+      {
+        reasons: [],
+        failed: [
+          { index: 0, selector: "pciAddresses", wants: ["x"], has: ["0000:af:02.0", "0000:af:02.1"] },
+          { index: 1, selector: "vendors", wants: ["8086"], has: ["15b3"] },
+        ],
+        devices: others,
+      },
+    ]);
+  });
+  test("counts devices of other types", () => expect(story.others).toBe(1));
+});
+
+test("what only asks for something is no test", () => {
+  const [verdict] = told(aDevice(), aSpec({ selectors: [{ needVhostNet: true, drivers: ["iavf"] }] }));
+  expect(verdict?.trials[0]?.tests.map(({ selector }) => selector)).toEqual(["drivers"]);
 });

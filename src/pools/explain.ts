@@ -1,9 +1,26 @@
-// Why is a device where it is? The same decision as assign.ts, told step by step.
+// Why is a device where it is, and what is in a pool? The same decisions as in assign.ts, told step by step.
 
 import type { Device } from "../host/device.ts";
-import { deviceTypes } from "./device-types.ts";
+import { barsOf, deviceTypes } from "./device-types.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
-import { type Selector, selectors, unfulfilled } from "./selectors.ts";
+import { matches, type Selector, type SelectorName, selectorNames, selectors, type Wanted } from "./selectors.ts";
+
+/** One selector put to one device. */
+export interface Test {
+  readonly selector: SelectorName;
+  /** The values that would do, as the operator writes them. */
+  readonly wants: readonly string[];
+  readonly has: string;
+  readonly passes: boolean;
+}
+
+/** A selector object put to one device: it wants the device when all tests pass. */
+export interface Trial {
+  /** Its index in the entry's `selectors`. */
+  readonly index: number;
+  readonly passes: boolean;
+  readonly tests: readonly Test[];
+}
 
 /** What one pool says of one device. */
 export interface Verdict {
@@ -11,36 +28,145 @@ export interface Verdict {
   readonly outcome: "taken" | "refused";
   /** A sentence each, in the order in which they were found. */
   readonly reasons: readonly string[];
+  /** The other pool that has the device; null when none has, or this one. */
+  readonly takenBy: string | null;
+  /** The index of the selector object that won the device; null when none did. */
+  readonly selector: number | null;
+  /** Empty when the device is of another type. */
+  readonly trials: readonly Trial[];
 }
 
 /** Explains, pool by pool in the order of the file, why the device is or isn't in it. */
 export function explain(device: Device, pools: readonly Pool[]): Verdict[] {
   const owner = pools.find((pool) => pool.claims.has(device.id));
-  return pools.map(({ spec, unhealthy }) => {
-    if (owner?.spec === spec) {
-      const reason = unhealthy.get(device.id);
-      return {
-        resource: spec.resource,
-        outcome: "taken",
-        reasons: reason === undefined ? [] : [`reported as Unhealthy: ${reason}`],
-      };
-    }
-    return { resource: spec.resource, outcome: "refused", reasons: refusals(device, spec, owner) };
-  });
+  return pools.map((pool) => verdictOf(device, pool, owner));
 }
 
-function refusals(device: Device, spec: PoolSpec, owner: Pool | undefined): string[] {
+function verdictOf(device: Device, pool: Pool, owner: Pool | undefined): Verdict {
+  const { spec, unhealthy, claims } = pool;
   const type = deviceTypes[spec.deviceType];
-  if (!type.isOne(device)) return [`it is not of type ${spec.deviceType}: ${type.help}`];
-  const barred = type.barred(device);
-  if (barred !== null) return [barred];
-  const misses = spec.selectors.map((wanted, index) => {
-    const failed = unfulfilled(device, wanted);
-    return failed.length === 0
-      ? null
-      : `selectors[${index}]: ${failed.map((name) => `${name}: it has ${(selectors[name] as Selector<unknown>).has(device)}`).join("; ")}`;
+  const isOne = type.isOne(device);
+  const trials = isOne ? spec.selectors.map((wanted, index) => trialOf(device, wanted, index)) : [];
+  const claim = claims.get(device.id);
+  const winner = claim ? spec.selectors.indexOf(claim.wanted) : -1;
+  const common = {
+    resource: spec.resource,
+    takenBy: owner && owner !== pool ? owner.spec.resource : null,
+    selector: winner < 0 ? null : winner,
+    trials,
+  };
+  if (claim) {
+    const reason = unhealthy.get(device.id);
+    return { ...common, outcome: "taken", reasons: reason === undefined ? [] : [`reported as Unhealthy: ${reason}`] };
+  }
+  if (!isOne) return { ...common, outcome: "refused", reasons: [`it is not of type ${spec.deviceType}`] };
+  const bars = barsOf(device).map(({ sentence }) => sentence);
+  if (bars.length > 0) return { ...common, outcome: "refused", reasons: bars };
+  const misses = trials.filter(({ passes }) => !passes).map(missOf);
+  const reasons =
+    misses.length < trials.length
+      ? [`${owner?.spec.resource ?? "another pool"} stands before it in the file and took it`]
+      : misses;
+  return { ...common, outcome: "refused", reasons };
+}
+
+/** Puts every selector of a selector object to the device. */
+function trialOf(device: Device, wanted: Wanted, index: number): Trial {
+  const tests = selectorNames
+    .filter((name) => wanted[name] !== undefined && !("isNoCondition" in selectors[name]))
+    .map((name): Test => {
+      const selector = selectors[name] as Selector<unknown>;
+      const value = wanted[name];
+      return {
+        selector: name,
+        wants: selector.shows(value),
+        has: selector.has(device),
+        passes: selector.matches(device, value),
+      };
+    });
+  return { index, passes: matches(device, wanted), tests };
+}
+
+const missOf = ({ index, tests }: Trial): string =>
+  `selectors[${index}]: ${tests
+    .filter(({ passes }) => !passes)
+    .map(({ selector, has }) => `${selector}: it has ${has}`)
+    .join("; ")}`;
+
+/** Why some devices, all for the same reasons, are not in a pool. */
+export interface Refusal {
+  /** What keeps them from every pool, or the pool that took them; empty when selectors failed. */
+  readonly reasons: readonly string[];
+  readonly failed: readonly {
+    readonly index: number;
+    readonly selector: SelectorName;
+    readonly wants: readonly string[];
+    /** What they have instead, each value once. */
+    readonly has: readonly string[];
+  }[];
+  readonly devices: readonly Device[];
+}
+
+/** A pool, what it has, and why each other device of its type isn't in it. */
+export interface PoolStory {
+  readonly spec: PoolSpec;
+  readonly devices: readonly {
+    readonly device: Device;
+    readonly selector: number | null;
+    readonly unhealthy: string | null;
+  }[];
+  /** Devices that it wants and that a pool before it in the file has. */
+  readonly taken: readonly { readonly device: Device; readonly by: string }[];
+  readonly refused: readonly Refusal[];
+  /** How many devices are of another type. */
+  readonly others: number;
+}
+
+/** Tells a pool's story: every device of its type is in exactly one of its lists. */
+export function explainPool(pool: Pool, pools: readonly Pool[], devices: readonly Device[]): PoolStory {
+  const type = deviceTypes[pool.spec.deviceType];
+  const candidates = devices.filter((device) => type.isOne(device));
+  const owners = new Map(pools.flatMap((each) => [...each.claims.keys()].map((id) => [id, each] as const)));
+  const verdicts = candidates.map((device) => ({ device, verdict: verdictOf(device, pool, owners.get(device.id)) }));
+  const lost = verdicts.filter(({ verdict }) => verdict.outcome === "refused");
+  const isWanted = ({ trials }: Verdict) => trials.some(({ passes }) => passes);
+  return {
+    spec: pool.spec,
+    devices: verdicts
+      .filter(({ verdict }) => verdict.outcome === "taken")
+      .map(({ device, verdict: { selector } }) => ({
+        device,
+        selector,
+        unhealthy: pool.unhealthy.get(device.id) ?? null,
+      })),
+    taken: lost.flatMap(({ device, verdict }) =>
+      verdict.takenBy !== null && isWanted(verdict) ? [{ device, by: verdict.takenBy }] : [],
+    ),
+    refused: refusalsOf(lost.filter(({ verdict }) => verdict.takenBy === null || !isWanted(verdict))),
+    others: devices.length - candidates.length,
+  };
+}
+
+/** Sums up: devices that fail the same selectors of the same objects, or are barred alike, are told together. */
+function refusalsOf(lost: readonly { readonly device: Device; readonly verdict: Verdict }[]): Refusal[] {
+  const groups = Map.groupBy(lost, ({ device, verdict }) => {
+    const bars = barsOf(device);
+    const failed = verdict.trials.map(({ tests }) =>
+      tests.filter(({ passes }) => !passes).map((test) => test.selector),
+    );
+    return JSON.stringify(bars.length > 0 ? verdict.reasons : failed);
   });
-  if (misses.includes(null))
-    return [`${owner?.spec.resource ?? "another pool"} stands before it in the file and took it`];
-  return misses.filter((miss) => miss !== null);
+  return [...groups.values()].map((group) => {
+    const [first] = group;
+    const devices = group.map(({ device }) => device);
+    if (first && barsOf(first.device).length > 0) return { reasons: first.verdict.reasons, failed: [], devices };
+    const failed = (first?.verdict.trials ?? []).flatMap(({ index, tests }) =>
+      tests.flatMap(({ passes, selector, wants }, place) => {
+        if (passes) return [];
+        const has = new Set(group.map(({ verdict }) => verdict.trials[index]?.tests[place]?.has ?? "none"));
+        return [{ index, selector, wants, has: [...has] }];
+      }),
+    );
+    return { reasons: [], failed, devices };
+  });
 }

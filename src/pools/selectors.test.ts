@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import * as v from "valibot";
 import { aDevice, aPf, aSubFunction, pciAddress } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
-import { type FunctionRange, matches, type Selector, selectorNames, selectors, unfulfilled } from "./selectors.ts";
+import { type FunctionRange, matches, type Selector, selectorNames, selectors } from "./selectors.ts";
 
 const rdma = { names: ["mlx5_2"] };
 const vhost = { name: "vdpa0", type: "vhost", node: null } as const;
@@ -123,11 +123,6 @@ test("all selectors of an object must be fulfilled at once", () => {
   expect(matches(aDevice(), { vendors: ["8086"], drivers: ["iavf"] })).toBe(true);
   expect(matches(aDevice(), { vendors: ["8086"], drivers: ["vfio-pci"] })).toBe(false);
   expect(matches(aDevice(), {})).toBe(true);
-});
-
-test("what a device does not fulfil is named", () => {
-  expect(unfulfilled(aDevice(), { vendors: ["15b3"], devices: ["1889"], isRdma: true })).toEqual(["vendors", "isRdma"]);
-  expect(unfulfilled(aDevice(), {})).toEqual([]);
 });
 
 test.each([

@@ -9,9 +9,13 @@ export interface Selector<T> {
   readonly schema: v.GenericSchema<unknown, T>;
   readonly help: string;
   readonly example: string;
+  /** A value as an operator would write it, one text for each alternative. */
+  readonly shows: (wanted: T) => readonly string[];
   /** What the device has where the selector looks, for explanations: "iavf", "none". */
   readonly has: (device: Device) => string;
   readonly matches: (device: Device, wanted: T) => boolean;
+  /** Asks for something without choosing devices. */
+  readonly isNoCondition?: true;
   /** Why a well-formed value is doubtful; one sentence for each doubt. */
   readonly doubts?: (wanted: T) => readonly string[];
 }
@@ -39,6 +43,7 @@ const oneOf = (
   schema: names,
   help,
   example,
+  shows: (wanted) => wanted,
   has: (device) => fact(device) ?? "none",
   matches: (device, wanted) => wanted.length === 0 || wanted.includes(fact(device) ?? "\0"),
   ...(doubts && { doubts }),
@@ -75,6 +80,11 @@ function parseFunctionRange(text: string): FunctionRange {
   return { pf, ranges: parsed };
 }
 
+const showRange = ({ pf, ranges }: FunctionRange): string =>
+  ranges === null || ranges.length === 0
+    ? pf
+    : `${pf}#${ranges.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(",")}`;
+
 const functionRange = v.pipe(v.string("expected a string"), v.transform(parseFunctionRange));
 
 // As the reference, names are compared without regard to case; unlike it, several entries for one PF add up.
@@ -82,8 +92,8 @@ const functionsOf = (fact: Fact, help: string, example: string): Selector<Functi
   schema: v.array(functionRange, notText),
   help,
   example,
-  has: (device) =>
-    `${fact(device) ?? "none"}${device.functionIndex === null ? "" : ` (function ${device.functionIndex})`}`,
+  shows: (wanted) => wanted.map(showRange),
+  has: (device) => (fact(device) ?? "none") + (device.functionIndex === null ? "" : `#${device.functionIndex}`),
   matches: (device, wanted) => {
     if (wanted.length === 0) return true;
     const pf = fact(device)?.toLowerCase();
@@ -106,6 +116,7 @@ const yesOrNo = (fact: (device: Device) => boolean, help: string): Selector<bool
   schema: v.boolean("expected true or false"),
   help,
   example: "true",
+  shows: (wanted) => [String(wanted)],
   has: (device) => (fact(device) ? "true" : "false"),
   matches: (device, wanted) => !wanted || fact(device),
 });
@@ -115,6 +126,7 @@ const vdpaType: Selector<"virtio" | "vhost" | ""> = {
   schema: v.picklist(["virtio", "vhost", ""], 'expected "virtio" or "vhost"'),
   help: "The kind of vDPA device that the function manages; can't be combined with isRdma",
   example: '"vhost"',
+  shows: (wanted) => [wanted],
   has: (device) => device.vdpa?.type ?? "none",
   matches: (device, wanted) => wanted === "" || device.vdpa?.type === wanted,
 };
@@ -156,7 +168,7 @@ export const selectors = {
   vdpaType,
   needVhostNet: {
     ...yesOrNo(() => true, "Hand out /dev/vhost-net and /dev/net/tun with the device"),
-    has: () => "not a condition",
+    isNoCondition: true,
   },
 } as const;
 
@@ -168,17 +180,11 @@ export type Wanted = {
   readonly [K in SelectorName]?: (typeof selectors)[K] extends Selector<infer T> ? T : never;
 };
 
-/** Tells which selectors of a selector object the device does not fulfil; none when it matches. */
-export function unfulfilled(device: Device, wanted: Wanted): SelectorName[] {
-  return selectorNames.filter((name) => wanted[name] !== undefined && !fulfils(device, name, wanted));
-}
-
 /** Tells whether the device fulfils all selectors of a selector object. */
 export function matches(device: Device, wanted: Wanted): boolean {
-  for (const name in wanted) if (!fulfils(device, name as SelectorName, wanted)) return false;
+  for (const name in wanted) {
+    const selector = selectors[name as SelectorName] as Selector<unknown>;
+    if (!selector.matches(device, wanted[name as SelectorName])) return false;
+  }
   return true;
-}
-
-function fulfils(device: Device, name: SelectorName, wanted: Wanted): boolean {
-  return (selectors[name] as Selector<unknown>).matches(device, wanted[name]);
 }

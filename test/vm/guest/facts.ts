@@ -39,7 +39,8 @@ export async function discovered(id: string, config = wantsEverything): Promise<
 /** What the first pool of the config file says of a device. */
 export async function verdictOn(id: string, config = wantsEverything): Promise<Verdict> {
   const text = await sh(`${executable} explain --json --config-file ${config} ${id}`);
-  const [{ verdicts: [verdict] = [] } = {}] = JSON.parse(text) as { verdicts: Verdict[] }[];
+  const { devices } = JSON.parse(text) as { devices: { verdicts: Verdict[] }[] };
+  const [{ verdicts: [verdict] = [] } = {}] = devices;
   if (!verdict) throw new Error(`no verdict on ${id}: ${text}`);
   return verdict;
 }

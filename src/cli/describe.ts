@@ -1,0 +1,102 @@
+// How is a device called, and how are many of them told in one line?
+
+import type { Device, LinkState } from "../host/device.ts";
+
+/** What a device is. */
+export type Kind = "PF" | "VF" | "SF" | "auxiliary" | "accelerator";
+
+/** What a device is; a function without SR-IOV counts as a PF. */
+export function kindOf(device: Device): Kind {
+  if (device.bus === "auxiliary") return device.auxType === "sf" ? "SF" : "auxiliary";
+  if (device.pf) return "VF";
+  return device.pciClass === 0x12 ? "accelerator" : "PF";
+}
+
+/** The device in a few words, without what it is below: "VF 3", "SF 88", "PF". */
+const brieflyCalled = (device: Device): string => {
+  const kind = kindOf(device);
+  if (kind === "VF" || kind === "SF") return `${kind} ${device.functionIndex ?? "?"}`;
+  return kind === "auxiliary" ? (device.auxType ?? kind) : kind;
+};
+
+/** The device in a few words: "VF 3 of ens1f0", "SF 88 of p0", "PF ens1f0". */
+export const called = (device: Device): string => allCalled([device]);
+
+/** Neighbours in a few words: "VF 0-31 of ens1f0". */
+export function allCalled(run: readonly Device[]): string {
+  const [first] = run;
+  const above = first?.pf && (first.pf.interfaceName ?? first.pf.address);
+  const own = kindOf(first as Device) === "PF" ? first?.interfaces[0] : undefined;
+  return calledTogether(run) + (above ? ` of ${above}` : own === undefined ? "" : ` ${own}`);
+}
+
+/** "0000:3b:02.0" and "0000:3b:09.7" as "0000:3b:02.0…09.7", "ens1f0v0" and "ens1f0v31" as "ens1f0v0…31". */
+export function span(first: string, last: string): string {
+  if (first === last) return first;
+  let same = 0;
+  while (same < first.length && first[same] === last[same]) same++;
+  const digits = first.includes(":") ? /[0-9a-f.]*$/ : /\d*$/;
+  const start = first.slice(0, same).replace(digits, "");
+  return `${first}…${last.slice(start.length)}`;
+}
+
+/** Cuts a list where `alike` doesn't hold between neighbours. */
+export function runsOf<T>(list: readonly T[], alike: (before: T, next: T) => boolean): T[][] {
+  const runs: T[][] = [];
+  let before: T | undefined;
+  for (const each of list) {
+    const run = runs.at(-1);
+    if (run && before !== undefined && alike(before, each)) run.push(each);
+    else runs.push([each]);
+    before = each;
+  }
+  return runs;
+}
+
+/** Whether a device is the next function of the same kind below the same PF. */
+export const follows = (next: Device, before: Device): boolean =>
+  before.pf !== null &&
+  next.pf?.address === before.pf.address &&
+  kindOf(next) === kindOf(before) &&
+  before.functionIndex !== null &&
+  next.functionIndex === before.functionIndex + 1;
+
+/** What neighbours are called together: "VF 0-31", "SF 88". */
+export function calledTogether(run: readonly Device[]): string {
+  const [first] = run;
+  const last = run.at(-1);
+  if (!first || !last) return "";
+  return run.length === 1 ? brieflyCalled(first) : `${kindOf(first)} ${first.functionIndex}-${last.functionIndex}`;
+}
+
+/** Ids of neighbours: "0000:3b:02.0…09.7". */
+export const idsTogether = (run: readonly Device[]): string => span(run[0]?.id ?? "", run.at(-1)?.id ?? "");
+
+/** A link in a word or two: "up", "no carrier", "admin down". */
+export function linkOf(link: LinkState | null): string | null {
+  if (!link) return null;
+  if (!link.adminUp) return "admin down";
+  return link.carrier === false ? "no carrier" : link.operstate;
+}
+
+/** "1 device", "2 devices". */
+export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** Values, indexes in a row as one: "ens1f0#0", "ens1f0#1", "ens1f0#2" as "ens1f0#0-2". */
+export function compact(values: readonly string[]): string[] {
+  const parts = values.map((value) => /^(.*#)(\d+)$/.exec(value) ?? [value, value, ""]);
+  const runs = runsOf(
+    parts,
+    ([, name, index], [, next, other]) => name === next && index !== "" && Number(other) === Number(index) + 1,
+  );
+  return runs.map((run) => {
+    const [, name = "", index = ""] = run[0] ?? [];
+    return run.length === 1 ? name + index : `${name}${index}-${run.at(-1)?.[2]}`;
+  });
+}
+
+/** The first few of many values: "a, b, c and 12 more". */
+export function firstFew(values: readonly string[], most = 4): string {
+  const more = values.length - most;
+  return more > 1 ? `${values.slice(0, most).join(", ")} and ${more} more` : values.join(", ");
+}

@@ -24,7 +24,10 @@ const found: TestResult[] = steps.map(({ name, command }) => {
 const halves =
   process.argv.length > 2
     ? [process.argv.slice(2)]
-    : [["test/contract/live-"], ["src/", "native/", "test/support/", "test/vm/", "test/netlink/", ...otherContracts()]];
+    : [
+        ["test/contract/live-"],
+        ["src/", "native/", "test/support/", "test/docs/", "test/vm/", "test/netlink/", ...otherContracts()],
+      ];
 
 /** Contract tests of a node that does not change, by file: bun test selects files by parts of their paths. */
 function otherContracts(): string[] {

@@ -3,6 +3,7 @@
 // Results: test-results/vm/, a folder a boot, and junit.xml over all of them.
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -13,7 +14,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, extname, join } from "node:path";
 import { boot, type BootResult } from "./boot.ts";
 import { count, formatJUnit, parseJUnit, type TestResult } from "./junit.ts";
 import { parseProfile, planBoots, testNames, type Boot, type GuestTest } from "./profiles.ts";
@@ -158,6 +159,11 @@ function resultsOf(test: GuestTest, folder: string, { timedOut }: BootResult): T
 async function fillPayload({ tests }: Boot, payload: string): Promise<string | null> {
   mkdirSync(payload);
   copyFileSync(executable, join(payload, "sriovdp"));
+  // For docs.vm.ts, which runs what they tell people to run.
+  cpSync(join(root, "docs"), join(payload, "docs"), {
+    recursive: true,
+    filter: (path) => !extname(path) || extname(path) === ".md",
+  });
   const programs = join(here, "guest/programs");
   const bundle = await Bun.build({
     entrypoints: [

@@ -27,12 +27,15 @@ export async function sh(command: string): Promise<string> {
   return stdout;
 }
 
-export async function attempt(command: string): Promise<{ status: number; stdout: string; stderr: string }> {
+export async function attempt(
+  command: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<{ status: number; stdout: string; stderr: string }> {
   const process = Bun.spawn(["/usr/bin/dash", "-euc", command], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
-    env: environment,
+    env: { ...environment, ...variables },
   });
   const [stdout, stderr, status] = await Promise.all([
     new Response(process.stdout).text(),

@@ -1,0 +1,67 @@
+// Do the commands of the pages print what the pages say, on recorded nodes that the virtual machine can't be?
+
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { executable, host, removeTemporaryFolder, temporaryFolder, TestNode } from "../support/plugin.ts";
+import { printsAsSaid } from "./lab.ts";
+import { type Block, readPage } from "./pages.ts";
+
+// Waiting ends with the condition; this is for a machine that is busy.
+setDefaultTimeout(30_000);
+
+const folder = `${import.meta.dir}/../../docs`;
+
+for (const name of readdirSync(folder).filter((each) => each.endsWith(".md"))) {
+  const blocks = readPage(readFileSync(`${folder}/${name}`, "utf8")).blocks.filter(({ says }) => says.fixture);
+  for (const [fixture = "", some] of Map.groupBy(blocks, ({ says }) => says.fixture))
+    describe(`docs/${name} on ${fixture}`, () => tryBlocks(name, fixture, some));
+}
+
+function tryBlocks(page: string, fixture: string, blocks: readonly Block[]): void {
+  const programs = temporaryFolder();
+  let node: TestNode;
+  let runs = false;
+
+  beforeAll(() => {
+    node = new TestNode({ entries: host(fixture), config: null });
+    // What a person types on that node.
+    writeFileSync(`${programs}/sriovdp`, `#!/bin/sh\nexec '${executable}' "$@" --root '${node.root}'\n`);
+    chmodSync(`${programs}/sriovdp`, 0o755);
+  });
+
+  afterAll(async () => {
+    await node.close();
+    removeTemporaryFolder(programs);
+  });
+
+  for (const { line, language, text, prints, says } of blocks) {
+    test(`${page}:${line}: ${says.file ?? text.split("\n")[0]}`, async () => {
+      if (says.file !== undefined) {
+        const path = node.root + says.file;
+        mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+        writeFileSync(path, `${text}\n`);
+      }
+      if (language !== "sh") return;
+      let variables: Readonly<Record<string, string>> = {};
+      if (says.pod !== undefined) {
+        const [resource = "", count = "1"] = says.pod.split("=");
+        if (!runs) await node.start([]);
+        runs = true;
+        await node.kubelet.waitFor(
+          (seen) => seen.resource(resource).allocatable >= Number(count),
+          `${says.pod} offered`,
+        );
+        variables = (await node.kubelet.allocate(resource, Number(count))).envs;
+      }
+      const command = text.replaceAll(/(?<=^|[\s>])(?=\/(?:sys|etc|var|dev)\/)/gm, node.root);
+      const { exitCode, stdout, stderr } = Bun.spawnSync(["sh", "-euc", command], {
+        stdin: "ignore",
+        env: { PATH: `${programs}:${process.env["PATH"]}`, ...variables },
+        timeout: 20_000,
+      });
+      const printed = (stdout.toString() || stderr.toString()).replaceAll(node.root, "");
+      expect({ exitCode, printed }).toEqual({ exitCode: Number(says["exit status"] ?? 0), printed });
+      if (prints !== null && !printsAsSaid(printed, prints)) expect(printed).toBe(prints);
+    });
+  }
+}

@@ -1,0 +1,131 @@
+// Do the commands of docs/ run, and print what the pages say? In their order, a page after the other, as a person would
+// who has a shell on the node, or in a pod.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { interfaceNames, type MachineName, printsAsSaid, toLab } from "../../docs/lab.ts";
+import { type Block, readPage } from "../../docs/pages.ts";
+import { KubeletDouble } from "../../support/kubelet.ts";
+import { preparations } from "./docs-preparations.ts";
+import { deviceInfoFolder, kubeletRoot } from "./plugin.ts";
+import {
+  attempt,
+  executable,
+  netdevsOf,
+  pf0,
+  pf1,
+  type Program,
+  renamePf,
+  reset,
+  sh,
+  start,
+  vfsOf,
+} from "./support.ts";
+
+const folder = "/payload/docs";
+const written: string[] = [];
+let node: { readonly kubelet: KubeletDouble; readonly plugin: Program } | null = null;
+
+/** Makes tests of all blocks that are for this machine; those that no machine can run are skipped, with their reason. */
+export function tryPages(machine: MachineName): void {
+  for (const name of readdirSync(folder).sort()) {
+    const { blocks } = readPage(readFileSync(`${folder}/${name}`, "utf8"));
+    const ours = blocks.filter(
+      ({ language, says }) =>
+        (language === "sh" || says.file !== undefined) &&
+        says.fixture === undefined &&
+        (says.machine ?? "with IOMMU") === machine,
+    );
+    if (ours.length > 0) describe(name, () => tryPage(name, ours));
+  }
+}
+
+function tryPage(name: string, blocks: readonly Block[]): void {
+  beforeAll(async () => {
+    if (!existsSync("/usr/bin/sriovdp")) symlinkSync(executable, "/usr/bin/sriovdp");
+    await reset();
+    await renamePf(pf0, interfaceNames.pf0);
+    await renamePf(pf1, interfaceNames.pf1);
+  });
+
+  afterAll(async () => {
+    await node?.plugin.stop();
+    node?.kubelet.stop();
+    node = null;
+    for (const path of written.splice(0)) rmSync(path, { force: true });
+  });
+
+  for (const block of blocks) {
+    const title = `${name}:${block.line}: ${block.says.file ?? firstCommand(block)}`;
+    const reason = block.says["not run"];
+    if (reason !== undefined) test.skip(`${title} (not run: ${reason})`, () => {});
+    else
+      test(title, async () => {
+        for (const each of block.says.lab?.split(",") ?? []) await prepare(each.trim());
+        await nameVfs();
+        if (block.language === "sh") await run(block);
+        else write(block);
+        await nameVfs();
+      });
+  }
+}
+
+const firstCommand = ({ text }: Block): string =>
+  text.split("\n").find((line) => line.trim() !== "" && !line.startsWith("#")) ?? "";
+
+async function prepare(name: string): Promise<void> {
+  const preparation = preparations[name];
+  if (!preparation) throw new Error(`docs-preparations.ts has no "${name}"`);
+  await preparation();
+}
+
+async function run({ text, prints, says }: Block): Promise<void> {
+  const environment = says.pod === undefined ? {} : await environmentOfPod(says.pod);
+  if (says.plugin !== undefined) await runningNode();
+  const { status, stdout, stderr } = await attempt(`cd /tmp; ${toLab(text)}`, environment);
+  expect({ status, stderr }).toEqual({ status: Number(says["exit status"] ?? 0), stderr });
+  const printed = stdout || stderr;
+  if (prints !== null && !printsAsSaid(printed, toLab(prints))) expect(printed).toBe(toLab(prints));
+}
+
+function write({ text, says: { file = "" } }: Block): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `${toLab(text)}\n`);
+  written.push(file);
+}
+
+/** The kubelet's double, and the plugin with the config that the page has put in its place; both until the page ends. */
+async function runningNode(): Promise<NonNullable<typeof node>> {
+  if (node) return node;
+  for (const each of [kubeletRoot, deviceInfoFolder]) rmSync(each, { recursive: true, force: true });
+  const kubelet = new KubeletDouble(kubeletRoot, "watcher");
+  await kubelet.start();
+  node = { kubelet, plugin: start("docs", [executable]) };
+  return node;
+}
+
+/** The variables of a container that has devices of the resources named, one of each, or as many as stand after "=". */
+async function environmentOfPod(resources: string): Promise<Record<string, string>> {
+  const { kubelet } = await runningNode();
+  const all: Record<string, string> = {};
+  for (const each of resources.split(",")) {
+    const [resource = "", count = "1"] = each.trim().split("=");
+    await kubelet.waitFor((seen) => seen.resource(resource).allocatable >= Number(count), `${each} is offered`);
+    Object.assign(all, (await kubelet.allocate(resource, Number(count))).envs);
+  }
+  return all;
+}
+
+/** Names the interfaces of VFs as udev does on a node: ens1f0v2. */
+async function nameVfs(): Promise<void> {
+  for (const [pf, pfName] of [
+    [pf0, interfaceNames.pf0],
+    [pf1, interfaceNames.pf1],
+  ] as const) {
+    for (const [index, vf] of vfsOf(pf).entries()) {
+      const [netdev] = netdevsOf(vf);
+      const wanted = `${pfName}v${index}`;
+      if (netdev !== undefined && netdev !== wanted) await sh(`ip link set ${netdev} down name ${wanted}`);
+    }
+  }
+}

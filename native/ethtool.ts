@@ -3,6 +3,7 @@
 
 import { hostOrder, reader, terminated, textOf, writer } from "./bytes.ts";
 import * as libc from "./libc.ts";
+import { NETLINK_GENERIC } from "./netlink/socket.ts";
 
 const SIOCETHTOOL = 0x8946;
 const ETHTOOL_GDRVINFO = 0x3;
@@ -20,7 +21,8 @@ export type EthtoolCommand = (structure: Uint8Array) => void;
 export function openEthtool(interfaceName: string): { readonly command: EthtoolCommand; close(): void } {
   const name = terminated(interfaceName);
   if (name.length > IFNAMSIZ) throw new RangeError(`interface name too long: ${interfaceName}`);
-  const fd = libc.socket(libc.AF_INET, libc.SOCK_DGRAM | libc.SOCK_CLOEXEC, 0);
+  // Any socket takes device ioctls (sock_ioctl in net/socket.c): this kind is allowed to us where AF_INET is not.
+  const fd = libc.socket(libc.AF_NETLINK, libc.SOCK_RAW | libc.SOCK_CLOEXEC, NETLINK_GENERIC);
   return {
     command(structure) {
       // struct ifreq: name[16], then a pointer to the command's structure, which the parameter keeps alive.

@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import * as libc from "./libc.ts";
 import { view, hostOrder } from "./bytes.ts";
 
-const { ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP } = constants.errno;
+const { ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP, EPERM } = constants.errno;
 
 // The ways in which sysfs says "there is no such thing here": no file, the device left, the driver doesn't tell.
 const absent: ReadonlySet<number> = new Set([ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP]);
@@ -105,7 +105,13 @@ function collectNames(length: number, names: string[]): void {
   }
 }
 
-/** Whether something is at the path, links followed, in one call; throws SystemError when that can't be known. */
+/**
+ * Whether something is at the path, links followed, in one call; throws SystemError when that can't be known.
+ *
+ * A device node that a device cgroup keeps from us (systemd's DevicePolicy, a container) is there: the kernel says EPERM only once
+ * it has found it (inode_permission in fs/namei.c), and EACCES where it may not look.
+ */
 export function exists(path: string): boolean {
-  return !isAbsent(libc.access(path), "access", path);
+  const result = libc.access(path);
+  return result === -EPERM || !isAbsent(result, "access", path);
 }

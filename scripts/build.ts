@@ -1,15 +1,23 @@
 // Builds dist/sriovdp: one self-contained executable, compiled to bytecode, version and commit stamped in.
-// Usage: bun scripts/build.ts [--outfile FILE] [--executable-path BUN] (another architecture's Bun, for cross-compiling)
+// Usage: bun scripts/build.ts [--arch amd64|arm64] [--outfile FILE] [--executable-path BUN]
+// --executable-path names the Bun that becomes the plugin; without it and --arch, that which runs this.
 
 import { parseArgs } from "node:util";
+import { architectureNamed, bunOf } from "./architectures.ts";
 import { commit, version } from "./checkout.ts";
 
 const { values } = parseArgs({
-  options: { outfile: { type: "string", default: "dist/sriovdp" }, "executable-path": { type: "string" } },
+  options: {
+    arch: { type: "string" },
+    outfile: { type: "string", default: "dist/sriovdp" },
+    "executable-path": { type: "string" },
+  },
 });
 const root = `${import.meta.dir}/..`;
 
 const stamp = commit();
+const base =
+  values["executable-path"] ?? (values.arch === undefined ? process.execPath : bunOf(architectureNamed(values.arch)));
 
 const build = Bun.spawnSync(
   [
@@ -18,9 +26,11 @@ const build = Bun.spawnSync(
     // A file named .env or bunfig.toml in the working folder must not change what the plugin does.
     ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"],
     ...["--define", 'process.env.NODE_ENV="production"'],
+    // Where it was built is nobody's business, and would make each folder's build another one: grpc-js asks for its own folder.
+    ...["--define", '__dirname="/"'],
     ...["--define", `SRIOVDP_VERSION=${JSON.stringify(version)}`],
     ...["--define", `SRIOVDP_COMMIT=${JSON.stringify(stamp)}`],
-    ...(values["executable-path"] === undefined ? [] : [`--compile-executable-path=${values["executable-path"]}`]),
+    `--compile-executable-path=${base}`,
     ...["--outfile", values.outfile],
   ],
   { stdout: "ignore", stderr: "pipe" },

@@ -7,16 +7,17 @@
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { architectureNamed, architectures, nativeArchitecture } from "./architectures.ts";
 import { commit, sourceDate, version } from "./checkout.ts";
 import { ociArchive } from "./image/archive.ts";
 import { type Entry, layersOf } from "./image/files.ts";
-import { architectures, type Architecture, glibcOfPackage, glibcOfRoot } from "./image/glibc.ts";
+import { glibcOfPackage, glibcOfRoot } from "./image/glibc.ts";
 
 const root = `${import.meta.dir}/..`;
 
 const { values } = parseArgs({
   options: {
-    arch: { type: "string", default: process.arch === "arm64" ? "arm64" : "amd64" },
+    arch: { type: "string", default: nativeArchitecture },
     executable: { type: "string", default: `${root}/dist/sriovdp` },
     out: { type: "string" },
     folder: { type: "string" },
@@ -32,14 +33,11 @@ const { values } = parseArgs({
 });
 
 async function main(): Promise<void> {
-  const architecture = values.arch as Architecture;
-  if (!(architecture in architectures)) {
-    throw new Error(`--arch is one of ${Object.keys(architectures).join(", ")}, not ${values.arch}`);
-  }
+  const architecture = architectureNamed(values.arch);
   const executable = readFileSync(values.executable);
   // e_machine of the ELF header: an image with another architecture's executable would only fail on the node.
   const machine = executable.readUInt16LE(18);
-  if (machine !== { amd64: 62, arm64: 183 }[architecture]) {
+  if (machine !== architectures[architecture].machine) {
     throw new Error(`${values.executable} is not an executable of ${architecture} (ELF machine ${machine})`);
   }
   const warn = (message: string) => console.error(`warning: ${message}`);

@@ -1,28 +1,13 @@
-// Where does the image's glibc come from? From Debian's package libc6, at a pinned version: fetched by the machine's own apt with
-// a private state, so that nothing is installed, its signature is checked, and any architecture can be had. Or from a Debian root.
+// Where does the image's glibc come from? From Debian's package libc6, at a pinned version: fetched by the machine's own
+// apt (debian.ts). Or from a Debian root.
 
 import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { unpackTar } from "modern-tar";
-
-/** Debian's names of an architecture, and the path at which its executables look for their loader. */
-export const architectures = {
-  amd64: { triplet: "x86_64-linux-gnu", loader: "lib64/ld-linux-x86-64.so.2" },
-  arm64: { triplet: "aarch64-linux-gnu", loader: "lib/ld-linux-aarch64.so.1" },
-} as const;
-
-export type Architecture = keyof typeof architectures;
+import { type Architecture, architectures } from "../architectures.ts";
+import { downloadPackage, fieldsOf } from "../debian.ts";
 
 /**
  * The package in the image. Debian's mirrors keep only the newest version of a suite: when they have moved on, the script says so and
@@ -90,10 +75,10 @@ export async function glibcOfPackage(
   let file = cached;
   if (!existsSync(cached) || hashOf(cached) !== pinned.sha256[architecture]) {
     mkdirSync(cache, { recursive: true });
-    file = download(architecture, cache);
+    file = downloadPackage("libc6", pinned.suite, architecture, cache);
     const hash = hashOf(file);
     if (hash !== pinned.sha256[architecture]) {
-      const version = fieldOf(command("dpkg-deb", "--field", file), "Version");
+      const version = fieldOf(fieldsOf(file), "Version");
       const found = `Debian ${pinned.suite} has libc6 ${version} for ${architecture} by now, ${pinned.version} is pinned`;
       const remedy = `pin version ${JSON.stringify(version)} and ${architecture}: ${JSON.stringify(hash)} in scripts/image/glibc.ts`;
       if (locked) throw new Error(`${found}: ${remedy}`);
@@ -114,7 +99,7 @@ export async function glibcOfPackage(
     if (data === undefined) throw new Error(`${file} has no ${name}`);
     return data;
   };
-  const control = command("dpkg-deb", "--field", file);
+  const control = fieldsOf(file);
   return {
     version: fieldOf(control, "Version"),
     release: pinned.release,
@@ -122,60 +107,6 @@ export async function glibcOfPackage(
     copyright: content(copyrightPath),
     control: withoutRelations(control),
   };
-}
-
-/** Fetches libc6 with lists and status of our own; the mirror is the one that the machine's apt uses. Gives the file in `cache`. */
-function download(architecture: Architecture, cache: string): string {
-  const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-  if (!Bun.which("apt-get") || !Bun.which("dpkg-deb") || !existsSync(keyring)) {
-    throw new Error(
-      `glibc comes from a Debian package, and there is no apt-get, dpkg-deb or ${keyring} here: give a Debian root by --glibc-root`,
-    );
-  }
-  const mirror =
-    process.env["SRIOVDP_LAB_MIRROR"] ??
-    command("apt-get", "indextargets", "--format", "$(REPO_URI)")
-      .split("\n")
-      .filter((line) => line !== "" && !line.includes("security"))
-      .toSorted()[0];
-  if (mirror === undefined)
-    throw new Error("apt knows no package mirror: give one by SRIOVDP_LAB_MIRROR, or --glibc-root");
-  const state = mkdtempSync(join(tmpdir(), "sriovdp-apt-"));
-  try {
-    for (const folder of ["lists/partial", "cache/archives/partial", "files"]) {
-      mkdirSync(join(state, folder), { recursive: true });
-    }
-    writeFileSync(join(state, "status"), "");
-    writeFileSync(join(state, "sources.list"), `deb [signed-by=${keyring}] ${mirror} ${pinned.suite} main\n`);
-    const settings = [
-      `Dir::Etc::sourcelist=${state}/sources.list`,
-      ...["Dir::Etc::sourceparts=/dev/null", "Dir::Etc::preferencesparts=/dev/null"],
-      ...[`Dir::State=${state}`, `Dir::State::lists=${state}/lists`, `Dir::State::status=${state}/status`],
-      ...[`Dir::Cache=${state}/cache`, "APT::Sandbox::User=root", "Debug::NoLocking=1", "Acquire::Retries=3"],
-      ...[`APT::Architecture=${architecture}`, `APT::Architectures=${architecture}`, "Acquire::Languages=none"],
-      "APT::Update::Error-Mode=any",
-    ].flatMap((setting) => ["-o", setting]);
-    const apt = (...args: string[]) => commandIn(join(state, "files"), "apt-get", "-q", ...settings, ...args);
-    apt("update");
-    apt("download", "libc6");
-    const [name = ""] = readdirSync(join(state, "files"));
-    // apt writes an epoch's and a plus sign's place as %3a and %2b now and then.
-    const file = join(cache, decodeURIComponent(name));
-    const partial = `${file}.${process.pid}`;
-    writeFileSync(partial, readFileSync(join(state, "files", name)));
-    renameSync(partial, file);
-    return file;
-  } finally {
-    rmSync(state, { recursive: true, force: true });
-  }
-}
-
-const command = (program: string, ...args: string[]): string => commandIn(".", program, ...args);
-
-function commandIn(cwd: string, program: string, ...args: string[]): string {
-  const { success, stdout, stderr } = Bun.spawnSync([program, ...args], { cwd, stdout: "pipe", stderr: "pipe" });
-  if (!success) throw new Error(`${program} ${args.at(-1)}: ${stderr.toString().trim() || stdout.toString().trim()}`);
-  return stdout.toString();
 }
 
 const hashOf = (file: string): string => createHash("sha256").update(readFileSync(file)).digest("hex");

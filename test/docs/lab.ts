@@ -19,12 +19,14 @@ const places: readonly (readonly [inPages: string, inLab: string])[] = [
   }),
 ];
 
-/** Drivers and ids. */
+/** Drivers, ids, PCIe roots. */
 const kinds: readonly (readonly [inPages: string, inLab: string])[] = [
   ["ice", "igb"],
   ["iavf", "igbvf"],
   ["159b", "10c9"],
   ["1889", "10ca"],
+  ["pci0000:3a", "pci0000:40"],
+  ["pci0000:85", "pci0000:80"],
 ];
 
 const names: ReadonlyMap<string, string> = new Map([...places, ...kinds]);
@@ -33,8 +35,14 @@ const anyName = new RegExp(
   "g",
 );
 
+/** Neighbours as the program prints them: "0000:3b:01.0…01.3". */
+const neighbours = /(0000:[0-9a-f]{2}:)(01\.\d)…(01\.\d)/g;
+
 /** A command, a file or an expected output of a page, with the lab's names in it. */
-export const toLab = (text: string): string => text.replace(anyName, (name) => names.get(name) ?? name);
+export const toLab = (text: string): string =>
+  text
+    .replace(neighbours, (_, bus, from, to) => `${toLab(bus + from)}…${toLab(bus + to).slice(bus.length)}`)
+    .replace(anyName, (name) => names.get(name) ?? name);
 
 /** Interface names need no exchange: the lab gives its interfaces those of the pages. */
 export const interfaceNames = { pf0: "ens1f0", pf1: "ens2f0" } as const;

@@ -74,6 +74,8 @@ export const options = {
     default: false,
     help: "discover, explain: fold nothing, show every auxiliary device",
   },
+  "no-node": { kind: "flag", default: false, help: "validate: check the file alone, not what it selects on this node" },
+  strict: { kind: "flag", default: false, help: "validate: exit 1 when there are warnings" },
   "log-level": {
     kind: "number",
     aliases: ["v"],
@@ -143,7 +145,10 @@ export const commands = {
     help: "Print why a device is in its pool, or what is in a pool",
     operands: { form: "[DEVICE|RESOURCE]…", most: Infinity },
   },
-  validate: { help: "Check the config file; exit 2 when it has errors" },
+  validate: {
+    help: "Check the config file, or FILE, or standard input; exit 2 for errors",
+    operands: { form: "[FILE|-]", most: 1 },
+  },
   status: { help: "Print what the running plugin says of itself and its pools" },
   probe: {
     help: "Ask the running plugin whether it is alive, or ready; exit 1 when not",

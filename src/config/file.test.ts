@@ -13,7 +13,13 @@ afterAll(() => rmSync(folder, { recursive: true }));
 test("a file is loaded, and its text is given for comparison", () => {
   const text = '{"resourceList":[]}';
   writeFileSync(`${folder}/config.json`, text);
-  expect(readConfigFile(`${folder}/config.json`, options)).toEqual({ specs: [], problems: [], skipped: [], text });
+  expect(readConfigFile(`${folder}/config.json`, options)).toEqual({
+    specs: [],
+    problems: [],
+    skipped: [],
+    entries: [],
+    text,
+  });
 });
 
 test("a missing file is a problem that says how to name another", () => {

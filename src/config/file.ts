@@ -16,6 +16,7 @@ export function readConfigFile(path: string, options: LoadOptions): Loaded & { r
       specs: null,
       problems: [{ severity: "error", path: "", message, line: 1, column: 1 }],
       skipped: [],
+      entries: [],
       text: null,
     };
   }

@@ -140,7 +140,7 @@ describe("what Go's JSON reads, is read", () => {
     ["a null list", '{"resourceList":null}'],
     ["an empty list", '{"resourceList":[]}'],
   ])("a file without pools is no mistake: %s", (_, text) => {
-    expect(load(text)).toEqual({ specs: [], problems: [], skipped: [] });
+    expect(load(text)).toEqual({ specs: [], problems: [], skipped: [], entries: [] });
   });
 
   test("a file without resourceList and with other keys is refused: it would take all pools away", () => {
@@ -538,4 +538,15 @@ describe("hostile files", () => {
       for (const problem of problems) expect(problem.line).toBeGreaterThan(0);
     }
   });
+});
+
+test("an editor's key that names the schema is no unknown one, but no config either", () => {
+  const $schema = "./config.schema.json";
+  expect(load({ $schema, ...list(entry()) })).toMatchObject({ problems: [], entries: [0] });
+  expect(told(load({ $schema }))).toEqual([expect.stringContaining("error resourceList: missing")]);
+});
+
+test("specs know their entries, also behind one that is skipped", () => {
+  const skipped = entry({ resourceName: "b", selectors: [] });
+  expect(load(list(entry(), skipped, entry({ resourceName: "c" }))).entries).toEqual([0, 2]);
 });

@@ -26,6 +26,8 @@ export interface Loaded {
   readonly problems: readonly Problem[];
   /** Full names of entries that were skipped. */
   readonly skipped: readonly string[];
+  /** For each spec the index of its entry in resourceList. */
+  readonly entries: readonly number[];
 }
 
 /** Reads the text of a config file into pool specs; never throws for what the operator wrote. */
@@ -37,7 +39,7 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
     return refused([
       document.at(undefined, "", 'not JSON: the file is empty; for no pools write {"resourceList": []}'),
     ]);
-  if (root.type === "null") return { specs: [], problems: [], skipped: [] };
+  if (root.type === "null") return { specs: [], problems: [], skipped: [], entries: [] };
   if (root.type !== "object") {
     return refused([document.at(root, "", `expected an object {"resourceList": […]}, found ${root.type}`)]);
   }
@@ -50,7 +52,7 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
   const file = fieldsOf(root, fileKeys);
   reader.strangers(file, "", "warning");
   const list = file.values["resourceList"];
-  if (!list && file.unknown.length > 0) {
+  if (!list && (file.unknown.length > 0 || file.values["$schema"])) {
     reader.problem(
       root,
       "resourceList",
@@ -58,13 +60,13 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
     );
   }
   if (list && list.type !== "array") reader.problem(list, "resourceList", `expected a list, found ${list.type}`);
-  else for (const [index, entry] of (list?.children ?? []).entries()) reader.entry(entry, `resourceList[${index}]`);
-  const { problems, specs, skipped } = reader;
+  else for (const [index, entry] of (list?.children ?? []).entries()) reader.entry(entry, index);
+  const { problems, specs, skipped, entries } = reader;
   const fatal = problems.some(({ severity }) => severity === "error");
-  return { specs: fatal ? null : specs, problems: listed(inOrder(problems)), skipped };
+  return { specs: fatal ? null : specs, problems: listed(inOrder(problems)), skipped, entries };
 }
 
-const refused = (problems: readonly Problem[]): Loaded => ({ specs: null, problems, skipped: [] });
+const refused = (problems: readonly Problem[]): Loaded => ({ specs: null, problems, skipped: [], entries: [] });
 
 const inOrder = (problems: readonly Problem[]) => problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
 
@@ -85,6 +87,7 @@ class EntryReader {
   readonly problems: Problem[] = [];
   readonly specs: PoolSpec[] = [];
   readonly skipped: string[] = [];
+  readonly entries: number[] = [];
   readonly #resources = new Map<string, string>();
   readonly #variables = new Map<string, string>();
   readonly #document: Document;
@@ -113,7 +116,8 @@ class EntryReader {
     }
   }
 
-  entry(node: Node, path: string): void {
+  entry(node: Node, index: number): void {
+    const path = `resourceList[${index}]`;
     if (node.type !== "object") return this.problem(node, path, `expected an object, found ${node.type}`);
     const fields = fieldsOf(node, entryKeys);
     this.strangers(fields, path, "warning");
@@ -140,6 +144,7 @@ class EntryReader {
       this.skipped.push(resource);
       return;
     }
+    this.entries.push(index);
     this.specs.push({
       resource,
       prefix,

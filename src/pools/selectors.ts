@@ -14,6 +14,8 @@ export interface Selector<T> {
   /** What the device has where the selector looks, for explanations: "iavf", "none". */
   readonly has: (device: Device) => string;
   readonly matches: (device: Device, wanted: T) => boolean;
+  /** Whether whatever device matches the narrow value (undefined: any device) matches the wide one too. */
+  readonly covers: (wide: T, narrow: T | undefined) => boolean;
   /** Asks for something without choosing devices. */
   readonly isNoCondition?: true;
   /** Why a well-formed value is doubtful; one sentence for each doubt. */
@@ -46,6 +48,8 @@ const oneOf = (
   shows: (wanted) => wanted,
   has: (device) => fact(device) ?? "none",
   matches: (device, wanted) => wanted.length === 0 || wanted.includes(fact(device) ?? "\0"),
+  covers: (wide, narrow = []) =>
+    wide.length === 0 || (narrow.length > 0 && narrow.every((value) => wide.includes(value))),
   ...(doubts && { doubts }),
 });
 
@@ -85,6 +89,21 @@ const showRange = ({ pf, ranges }: FunctionRange): string =>
     ? pf
     : `${pf}#${ranges.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(",")}`;
 
+/** Whether entries together want every function that one entry wants. */
+function coversRange(wide: readonly FunctionRange[], { pf, ranges }: FunctionRange): boolean {
+  const same = wide.filter((entry) => entry.pf.toLowerCase() === pf.toLowerCase());
+  if (same.some((entry) => entry.ranges === null)) return true;
+  const covered = same.flatMap((entry) => entry.ranges ?? []).sort(([a], [b]) => a - b);
+  return (
+    ranges !== null &&
+    ranges.every(([from, to]) => {
+      let next = from;
+      for (const [first, last] of covered) if (first <= next) next = Math.max(next, last + 1);
+      return next > to;
+    })
+  );
+}
+
 const functionRange = v.pipe(v.string("expected a string"), v.transform(parseFunctionRange));
 
 // As the reference, names are compared without regard to case; unlike it, several entries for one PF add up.
@@ -104,6 +123,8 @@ const functionsOf = (fact: Fact, help: string, example: string): Selector<Functi
         (entry.ranges === null || (index !== null && entry.ranges.some(([from, to]) => from <= index && index <= to))),
     );
   },
+  covers: (wide, narrow = []) =>
+    wide.length === 0 || (narrow.length > 0 && narrow.every((entry) => coversRange(wide, entry))),
   doubts: (wanted) =>
     wanted.flatMap(({ wrong }) =>
       wrong === undefined
@@ -119,6 +140,7 @@ const yesOrNo = (fact: (device: Device) => boolean, help: string): Selector<bool
   shows: (wanted) => [String(wanted)],
   has: (device) => (fact(device) ? "true" : "false"),
   matches: (device, wanted) => !wanted || fact(device),
+  covers: (wide, narrow) => !wide || narrow === true,
 });
 
 const vdpaType: Selector<"virtio" | "vhost" | ""> = {
@@ -129,6 +151,7 @@ const vdpaType: Selector<"virtio" | "vhost" | ""> = {
   shows: (wanted) => [wanted],
   has: (device) => device.vdpa?.type ?? "none",
   matches: (device, wanted) => wanted === "" || device.vdpa?.type === wanted,
+  covers: (wide, narrow) => wide === "" || wide === narrow,
 };
 
 /** Every selector, in the order in which an explanation tries them. */
@@ -169,6 +192,7 @@ export const selectors = {
   needVhostNet: {
     ...yesOrNo(() => true, "Hand out /dev/vhost-net and /dev/net/tun with the device"),
     isNoCondition: true,
+    covers: () => true,
   },
 } as const;
 
@@ -188,3 +212,10 @@ export function matches(device: Device, wanted: Wanted): boolean {
   }
   return true;
 }
+
+/** Whether one selector object wants every device that the other wants, whatever devices there are. */
+export const covers = (wide: Wanted, narrow: Wanted): boolean =>
+  selectorNames.every((name) => {
+    const value = wide[name];
+    return value === undefined || (selectors[name] as Selector<unknown>).covers(value, narrow[name]);
+  });

@@ -179,3 +179,103 @@ describe("explain", () => {
     expect(status).toBe(2);
   });
 });
+
+describe("validate", () => {
+  const files = {
+    good: '{"resourceList": [{"resourceName": "a", "selectors": {"drivers": ["vfio-pci"]}}]}',
+    doubtful: `{"$schema": "config.schema.json", "resourceList": [
+  {"resourceName": "a", "selectors": {"pfNames": ["ens1f0#0-15", "ens9"]}},
+  {"resourceName": "b", "selectors": {"drivers": ["iavf"], "pfNames": ["ens1f0#2-3"]}}
+]}`,
+    bad: '{"resourceList": [{"resourceName": "a", "selectors": {"vendor": ["8086"]}}]}',
+    skipping: '{"resourceList": [{"resourceName": "a", "selectors": []}]}',
+  };
+  for (const [name, text] of Object.entries(files)) writeFileSync(`${folder}/${name}`, text);
+  const validate = (...args: string[]) => runCommand(["validate", "--root", folder, ...args]);
+
+  test("tells how many devices each pool has here", () => {
+    const { stdout, stderr, status } = validate(`${folder}/good`);
+    expect(stdout).toBe(`${folder}/good is valid: 1 pool
+POOL         TYPE       DEVICES HERE
+intel.com/a  netDevice  4
+`);
+    expect({ stderr, status }).toEqual({ stderr: "", status: 0 });
+  });
+
+  test("warns by line, column and path of what selects nothing here", () => {
+    const { stdout, stderr, status } = validate(`${folder}/doubtful`);
+    const file = `${folder}/doubtful`;
+    expect(stderr.trimEnd().split("\n")).toEqual([
+      `${file}:2:51: warning: resourceList[0].selectors.pfNames[0]: ens1f0 has the VFs 0-7 on this node; #8-15 selects nothing`,
+      `${file}:2:66: warning: resourceList[0].selectors.pfNames[1]: no PF of this node is called "ens9"; those with VFs are ens1f0, ens3f0, ens2f0np0`,
+      `${file}:3:38: warning: resourceList[1].selectors: intel.com/a stands before it and wants (selectors[0]) every device that this wants, so it gets none`,
+    ]);
+    expect(stdout).toStartWith(`${file} is valid: 2 pools, 3 warnings\n`);
+    expect(status).toBe(0);
+  });
+
+  test("checks the file alone with --no-node", () => {
+    const { stdout, stderr } = validate("--no-node", `${folder}/doubtful`);
+    expect(stderr.trimEnd().split("\n")).toEqual([expect.stringContaining("intel.com/a stands before it")]);
+    expect(stdout).not.toContain("DEVICES HERE");
+  });
+
+  test("checks the file alone, and says so, where there is nothing that a pool could have", () => {
+    const empty = temporaryFolder();
+    const { stderr, status } = runCommand(["validate", "--strict", "--root", empty, `${folder}/good`]);
+    removeTemporaryFolder(empty);
+    expect(stderr).toStartWith("note: this machine has no network function or accelerator");
+    expect(status).toBe(0);
+  });
+
+  test.each([
+    ["good", [], 0],
+    ["good", ["--strict"], 0],
+    ["doubtful", [], 0],
+    ["doubtful", ["--strict"], 1],
+    ["bad", [], 2],
+    ["bad", ["--strict"], 2],
+    ["skipping", [], 2],
+    ["missing", [], 2],
+  ])("ends for a %s file with %j with status %i", (name, options, status) => {
+    expect(validate(`${folder}/${name}`, ...options).status).toBe(status);
+    expect(validate(`${folder}/${name}`, "--json", ...options).status).toBe(status);
+  });
+
+  test("reads standard input for -, and --config-file without an operand", () => {
+    const { exitCode, stdout, stderr } = Bun.spawnSync([executable, "validate", "--no-node", "-"], {
+      stdin: Buffer.from(files.bad),
+    });
+    expect(exitCode).toBe(2);
+    expect(stderr.toString()).toStartWith(
+      "standard input:1:55: error: resourceList[0].selectors.vendor: unknown selector",
+    );
+    expect(stdout.toString()).toBe("");
+    const huge = Bun.spawnSync([executable, "validate", "-"], { stdin: Buffer.alloc(3 << 20, " ") });
+    expect(huge.stderr.toString()).toContain("too large");
+    expect(validate("--config-file", `${folder}/good`).stdout).toStartWith(`${folder}/good is valid`);
+  });
+
+  test("takes one file", () => {
+    expect(validate("a", "b").stderr).toContain('validate takes no "b"');
+  });
+
+  test("prints all that it found as JSON", () => {
+    const { stdout, stderr } = validate(`${folder}/bad`, "--json");
+    expect(JSON.parse(stdout)).toEqual({
+      file: `${folder}/bad`,
+      valid: false,
+      pools: [],
+      problems: [
+        {
+          severity: "error",
+          path: "resourceList[0].selectors.vendor",
+          message: 'unknown selector: it would select everything; did you mean "vendors"?',
+          line: 1,
+          column: 55,
+        },
+      ],
+    });
+    expect(stderr).toBe("");
+  });
+});

@@ -74,7 +74,7 @@ export function heldInCheckpoint(text: string): Map<string, string> {
   const entries = data?.PodDeviceEntries;
   if (entries !== null && !Array.isArray(entries))
     throw new Error("the kubelet's checkpoint has another form than is known");
-  for (const { ResourceName: resource, DeviceIDs: ids } of entries ?? []) {
+  for (const { ResourceName: resource, DeviceIDs: ids } of (entries ?? []).filter((entry) => entry !== null)) {
     if (typeof resource !== "string") continue;
     const lists = Array.isArray(ids) ? [ids] : Object.values(ids ?? {});
     for (const id of lists.flat()) if (typeof id === "string") held.set(id, resource);

@@ -1,6 +1,6 @@
 // How are captured answers fed to a socket again? Captures are .hex files: a "# origin" line, then a datagram a line.
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { reader, writer } from "../../native/bytes.ts";
 import { NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, decodeMessages } from "../../native/netlink/message.ts";
 import type { Transport } from "../../native/netlink/socket.ts";
@@ -9,6 +9,12 @@ export interface Capture {
   readonly origin: string;
   readonly datagrams: readonly Uint8Array[];
 }
+
+/** The names of all captures. */
+export const captureNames = (): string[] =>
+  readdirSync(import.meta.dir)
+    .flatMap((name) => (name.endsWith(".hex") ? [name.slice(0, -4)] : []))
+    .sort();
 
 /** The capture of a name in this folder. */
 export function readCapture(name: string): Capture {
@@ -31,6 +37,9 @@ export function answersOf({ datagrams }: Capture): readonly (readonly Uint8Array
 }
 
 export const replayPort = 4711;
+
+/** What a replay says when more is asked of it than was captured. */
+export const replayEnd = "the replay has no more datagrams";
 
 /** Gives each message of a datagram another sequence number and port, as if it answered that question. */
 export function readdress(datagram: Uint8Array, sequence: number, port: number): Uint8Array {
@@ -57,7 +66,7 @@ export function replay(answers: readonly (readonly Uint8Array[])[]): (protocol: 
       },
       receive(buffer) {
         const datagram = queue.shift();
-        if (datagram === undefined) throw new Error("the replay has no more datagrams");
+        if (datagram === undefined) throw new Error(replayEnd);
         buffer.set(datagram.subarray(0, buffer.length));
         return { length: datagram.length, sender: 0 };
       },

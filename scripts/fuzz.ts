@@ -1,0 +1,40 @@
+// Looks for inputs that break something: npm run fuzz -- [--minutes M] [--seed N] [--target NAME] [--path P]. What is found is printed
+// with the command that does it again; with --path that one input is tried.
+
+import * as fc from "fast-check";
+import { parseArgs } from "node:util";
+import { type TargetName, targets } from "../test/fuzz/targets.ts";
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "1" },
+    seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 31)) },
+    target: { type: "string" },
+    path: { type: "string" },
+  },
+});
+const known = Object.keys(targets) as TargetName[];
+const chosen = known.filter((name) => values.target === undefined || values.target === name);
+if (chosen.length === 0) {
+  console.error(`no target is named ${values.target}; there are ${known.join(", ")}`);
+  process.exit(2);
+}
+const seed = Number(values.seed);
+const each = (Number(values.minutes) * 60_000) / chosen.length;
+console.log(`fuzz: ${values.minutes} minutes, seed ${seed}`);
+let failed = 0;
+for (const name of chosen) {
+  const report = await fc.check(targets[name].property, {
+    seed,
+    ...(values.path === undefined
+      ? { numRuns: Number.MAX_SAFE_INTEGER, interruptAfterTimeLimit: each }
+      : { path: values.path, numRuns: 1 }),
+  });
+  const broken = report.failed && !report.interrupted ? true : report.counterexample !== null;
+  console.log(`${broken ? "FAILED" : "ok    "} ${name}: ${targets[name].what} (${report.numRuns} inputs)`);
+  if (!broken) continue;
+  failed++;
+  console.log(`again with: npm run fuzz -- --target ${name} --seed ${seed} --path ${report.counterexamplePath}`);
+  console.log(fc.defaultReportMessage(report));
+}
+process.exit(failed > 0 ? 1 : 0);

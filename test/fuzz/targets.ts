@@ -1,0 +1,417 @@
+// What must hold whatever comes in? One property a source of input; run a while by fuzz.test.ts with fixed seeds, and for as
+// long as one likes by scripts/fuzz.ts. A property fails by throwing.
+
+import * as fc from "fast-check";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { askI40eDdpProfile, DdpError } from "../../native/ethtool.ts";
+import {
+  readDevlinkDevices,
+  readDevlinkInfo,
+  readDevlinkInfos,
+  readEnableRdma,
+  readEswitchMode,
+} from "../../native/netlink/devlink.ts";
+import { concernsLinks, parseUevent } from "../../native/netlink/events.ts";
+import { GenericNetlink } from "../../native/netlink/generic.ts";
+import { decodeMessages, NetlinkFormatError } from "../../native/netlink/message.ts";
+import { readRdmaDevices, readRdmaNamespaceMode } from "../../native/netlink/rdma.ts";
+import { readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
+import { NETLINK_ROUTE, NetlinkError, NetlinkSocket, type Transport } from "../../native/netlink/socket.ts";
+import { readVdpaDevices } from "../../native/netlink/vdpa.ts";
+import { allocate } from "../../src/allocation/allocate.ts";
+import { stableJson } from "../../src/allocation/environment.ts";
+import { parseCommandLine } from "../../src/cli/parse.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import type { Device } from "../../src/host/device.ts";
+import { readHandles } from "../../src/host/handles.ts";
+import { lookAtNode } from "../../src/host/look.ts";
+import { heldInCheckpoint } from "../../src/kubelet/allocations.ts";
+import { assignPools } from "../../src/pools/assign.ts";
+import { deviceTypeNames } from "../../src/pools/device-types.ts";
+import { aSpec } from "../support/device.ts";
+import { host, hostNames, removeTemporaryFolder, temporaryFolder } from "../support/plugin.ts";
+import { type Entry, kernelFactsName, unpack } from "../support/tree.ts";
+import { answersOf, captureNames, readCapture, replay, replayEnd } from "../netlink/replay.ts";
+
+/** A source of input and what holds of it. */
+export interface Target {
+  readonly what: string;
+  /** How many runs fit into the fast tests. */
+  readonly runs: number;
+  readonly property: fc.IRawProperty<unknown>;
+}
+
+/** Some edits of bytes: where, as a part of the whole, and what is put there. */
+const edits = fc.array(
+  fc.record({
+    at: fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }),
+    cut: fc.oneof(fc.constant(0), fc.nat(8), fc.nat(200)),
+    put: fc.oneof(
+      fc.constant(new Uint8Array()),
+      fc.uint8Array({ maxLength: 8 }),
+      fc.constantFrom(...[0, 1, 0x7f, 0x80, 0xff].map((byte) => Uint8Array.of(byte, byte))),
+    ),
+    over: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 6 },
+);
+type Edits = typeof edits extends fc.Arbitrary<infer T> ? T : never;
+
+function edited(bytes: Uint8Array, changes: Edits): Uint8Array {
+  return changes.reduce((before, { at, cut, put, over }) => {
+    const start = Math.floor(at * before.length);
+    return new Uint8Array(
+      Buffer.concat([before.subarray(0, start), put, before.subarray(start + (over ? put.length : cut))]),
+    );
+  }, bytes);
+}
+
+const editedText = (text: string, changes: Edits): string =>
+  Buffer.from(edited(Buffer.from(text), changes)).toString("utf8");
+
+/** Runs something that may throw errors of these classes, and no others. */
+function mayThrow(action: () => unknown, ...allowed: readonly (new (...args: never[]) => Error)[]): void {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof Error && error.message === replayEnd) return;
+    if (!allowed.some((each) => error instanceof each)) throw error;
+  }
+}
+
+type Open = (protocol: number) => Transport;
+const devlinkDevice = ["pci", "0000:41:00.0"] as const;
+const readers: readonly ((open: Open) => unknown)[] = [
+  (open) => readLinks(new NetlinkSocket(NETLINK_ROUTE, open)),
+  (open) => readDefaultRouteExits(new NetlinkSocket(NETLINK_ROUTE, open)),
+  (open) => readDevlinkDevices(new GenericNetlink(open)),
+  (open) => readEswitchMode(new GenericNetlink(open), ...devlinkDevice),
+  (open) => readDevlinkInfo(new GenericNetlink(open), ...devlinkDevice),
+  (open) => readDevlinkInfos(new GenericNetlink(open)),
+  (open) => readEnableRdma(new GenericNetlink(open)),
+  (open) => readVdpaDevices(new GenericNetlink(open)),
+  (open) => readRdmaDevices(open),
+  (open) => readRdmaNamespaceMode(open),
+];
+
+const netlink = fc.property(
+  fc.constantFrom(...captureNames()),
+  fc.nat(readers.length - 1),
+  fc.nat(40),
+  edits,
+  (name, reader, which, changes) => {
+    const answers = answersOf(readCapture(name)).map((datagrams, index) =>
+      datagrams.map((datagram, at) => ((index * 7 + at) % 3 === which % 3 ? edited(datagram, changes) : datagram)),
+    );
+    mayThrow(() => readers[reader]?.(replay(answers)), NetlinkFormatError, NetlinkError);
+  },
+);
+
+const kernelEvents = fc.property(
+  fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc
+      .tuple(fc.constant("add@/devices/x\0ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=pci\0SEQNUM=1\0"), edits)
+      .map(([text, changes]) => edited(Buffer.from(text), changes)),
+    fc
+      .tuple(fc.constantFrom(...captureNames()), edits)
+      .map(([name, changes]) => edited(readCapture(name).datagrams[0] ?? new Uint8Array(), changes)),
+  ),
+  (bytes) => {
+    parseUevent(bytes);
+    mayThrow(() => decodeMessages(bytes).map((message) => concernsLinks(message)), NetlinkFormatError);
+  },
+);
+
+const firmware = fc.property(
+  fc.array(fc.uint8Array({ maxLength: 1400 }), { maxLength: 6 }),
+  fc.boolean(),
+  (answers, isDriver) => {
+    let asked = 0;
+    const command = (structure: Uint8Array) => {
+      if (asked === 0 && isDriver) structure.set(Buffer.from("i40e\0"), 4);
+      else structure.set((answers[asked] ?? new Uint8Array()).subarray(0, structure.length));
+      asked++;
+    };
+    mayThrow(() => askI40eDdpProfile(command, 0x1572, () => {}), DdpError);
+  },
+);
+
+const secret = "s3cr3t-v4lue";
+const odd = fc.oneof(
+  fc.constantFrom(
+    null,
+    true,
+    0,
+    -1,
+    1e308,
+    "",
+    "x",
+    "\0",
+    "\ud800",
+    "__proto__",
+    "../..",
+    "a/b",
+    "ens1f0#0-3,9-1",
+    "#",
+    "0x7fff",
+    [],
+    {},
+  ),
+  fc.string({ maxLength: 300 }),
+  fc.jsonValue({ maxDepth: 3 }),
+);
+const keys = [
+  "resourceName",
+  "resourcePrefix",
+  "deviceType",
+  "excludeTopology",
+  "linkHealth",
+  "iommufd",
+  "selectors",
+  "preferredAllocation",
+  "vendors",
+  "devices",
+  "drivers",
+  "pciAddresses",
+  "acpiIndexes",
+  "pfNames",
+  "rootDevices",
+  "linkTypes",
+  "isRdma",
+  "needVhostNet",
+  "ddpProfiles",
+  "pKeys",
+  "vdpaType",
+  "auxTypes",
+  "__proto__",
+  "constructor",
+  "SELECTORS",
+];
+const selector = fc.dictionary(fc.constantFrom(...keys), fc.oneof(odd, fc.array(odd, { maxLength: 3 })), {
+  maxKeys: 4,
+});
+const entry = fc
+  .tuple(
+    fc.dictionary(fc.constantFrom(...keys), odd, { maxKeys: 5 }),
+    fc.oneof(selector, fc.array(fc.oneof(selector, odd), { maxLength: 3 })),
+    fc.constantFrom("a", "b", "net_A", "x".repeat(64)),
+  )
+  .map(([fields, selectors, resourceName]) => ({
+    resourceName,
+    selectors,
+    additionalInfo: { "*": { token: secret } },
+    ...fields,
+  }));
+const configs = fc
+  .array(fc.oneof({ weight: 5, arbitrary: entry }, { weight: 1, arbitrary: odd }), { maxLength: 5 })
+  .map((resourceList) => JSON.stringify({ resourceList }));
+const namePattern = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\/[a-zA-Z0-9]([-\w]{0,61}[a-zA-Z0-9])?$/;
+
+const config = fc.property(configs, fc.option(edits, { nil: null }), (text, changes) => {
+  const options = { resourcePrefix: "intel.com", useCdi: true, socketNameLimit: 73 };
+  const { specs, problems, skipped } = loadConfig(changes ? editedText(text, changes) : text, options);
+  if (specs === null && !problems.some(({ severity }) => severity === "error"))
+    throw new Error("refused without an error");
+  for (const { line, column, message, path } of problems) {
+    if (!(line >= 1 && column >= 1)) throw new Error(`at ${line}:${column}`);
+    if (changes === null && `${message}${path}`.includes(secret)) throw new Error("a value of additionalInfo is told");
+  }
+  for (const { resource, prefix, name } of specs ?? []) {
+    if (!namePattern.test(resource) || `${prefix}_${name}`.includes("/") || `${prefix}_${name}.sock`.length > 73)
+      throw new Error(`${resource} is accepted`);
+    if (skipped.includes(resource)) throw new Error(`${resource} is skipped and runs`);
+  }
+});
+
+const info = fc.property(
+  fc.dictionary(fc.string(), fc.dictionary(fc.string(), fc.string({ unit: "binary" }))),
+  (value) => {
+    if (!Bun.deepEquals(JSON.parse(stableJson(value)), JSON.parse(JSON.stringify(value))))
+      throw new Error("another value");
+  },
+);
+
+const checkpoints = fc.property(
+  fc.oneof(
+    fc.json(),
+    fc
+      .jsonValue({ maxDepth: 4 })
+      .map((PodDeviceEntries) => JSON.stringify({ Data: { PodDeviceEntries }, Checksum: 1 })),
+    fc
+      .array(fc.oneof(fc.jsonValue(), fc.record({ ResourceName: odd, DeviceIDs: odd })))
+      .map((PodDeviceEntries) => JSON.stringify({ Data: { PodDeviceEntries } })),
+    fc.string(),
+  ),
+  (text) => {
+    let held: ReadonlyMap<string, string>;
+    try {
+      held = heldInCheckpoint(text);
+    } catch (error) {
+      if (error instanceof TypeError || error instanceof RangeError) throw error;
+      return;
+    }
+    for (const [id, resource] of held)
+      if (typeof id !== "string" || typeof resource !== "string") throw new Error("no text");
+  },
+);
+
+const commandLines = fc.property(
+  fc.array(
+    fc.oneof(
+      fc.string(),
+      fc.constantFrom(
+        "--root",
+        "--log-level=",
+        "-v",
+        "--",
+        "--json=maybe",
+        "--resync-interval=-1",
+        "--no-such",
+        "-",
+        "discover",
+        "explain",
+      ),
+    ),
+    { maxLength: 6 },
+  ),
+  (args) => {
+    const { problems, options } = parseCommandLine(args);
+    if (problems.length === 0 && !(options["resync-interval"] >= 1)) throw new Error("an interval that is none");
+  },
+);
+
+/** What can stand in place of a file of sysfs. A FIFO is none: reading one stands for a driver that never answers. */
+const replacements = {
+  absent: () => {},
+  empty: (path: string) => writeFileSync(path, ""),
+  newlines: (path: string) => writeFileSync(path, "\n\n\n"),
+  "a page too long": (path: string) => writeFileSync(path, "9".repeat(40_000)),
+  huge: (path: string) => writeFileSync(path, Buffer.alloc(2 << 20, 0x41)),
+  binary: (path: string) =>
+    writeFileSync(
+      path,
+      Uint8Array.from({ length: 64 }, (_, index) => (index * 37) & 0xff),
+    ),
+  NUL: (path: string) => writeFileSync(path, "0x80\u000086\n"),
+  negative: (path: string) => writeFileSync(path, "-99999999999999999999\n"),
+  "a folder": (path: string) => mkdirSync(path),
+  "a link to itself": (path: string) => symlinkSync(path, path),
+  "a link to nothing": (path: string) => symlinkSync("/nonexistent/../0000:zz:00.0", path),
+  "a link to the root": (path: string) => symlinkSync("/", path),
+  "a long name": (path: string) => symlinkSync(`../${"x".repeat(255)}`, path),
+} as const satisfies Record<string, (path: string) => void>;
+
+const known = new Map<string, { readonly entries: readonly Entry[]; readonly devices: readonly Device[] }>();
+
+async function healthyNode(name: string) {
+  const found = known.get(name);
+  if (found) return found;
+  const entries = host(name);
+  const root = temporaryFolder({ inMemory: true });
+  try {
+    unpack(entries, root);
+    const { devices } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true }, null);
+    known.set(name, { entries, devices });
+    return { entries, devices };
+  } finally {
+    removeTemporaryFolder(root);
+  }
+}
+
+const addressIn = (path: string): string | null =>
+  /sys\/devices\/(?:[^/]+\/)*([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\//.exec(path)?.[1] ?? null;
+
+const sysfs = fc.asyncProperty(
+  fc.constantFrom(...hostNames()),
+  fc.array(fc.tuple(fc.nat(), fc.constantFrom(...(Object.keys(replacements) as (keyof typeof replacements)[]))), {
+    minLength: 1,
+    maxLength: 3,
+  }),
+  async (name, changes) => {
+    const { entries, devices: before } = await healthyNode(name);
+    const root = temporaryFolder({ inMemory: true });
+    try {
+      unpack(entries, root);
+      const candidates = entries.filter(({ path }) => path !== kernelFactsName);
+      const touched = new Set<string | null>();
+      for (const [index, kind] of changes) {
+        const chosen = candidates[index % candidates.length];
+        if (!chosen) continue;
+        touched.add(addressIn(`${chosen.path}/`));
+        rmSync(`${root}/${chosen.path}`, { recursive: true, force: true });
+        replacements[kind](`${root}/${chosen.path}`);
+      }
+      const { devices, troubles } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true }, null);
+      for (const { message } of troubles) {
+        if (/undefined|TypeError|is not an? (function|object)/.test(message)) throw new Error(message);
+      }
+      const specs = deviceTypeNames.map((deviceType) => aSpec({ deviceType, name: deviceType, selectors: [{}] }));
+      for (const pool of assignPools(specs, devices)) {
+        for (const { device } of pool.claims.values()) {
+          const asked = { rdma: true, vhostNet: true, iommufd: true };
+          const handles = quietly(() => readHandles(root, device, asked));
+          if (handles) allocate(pool, [device.id], new Map([[device.id, handles]]), true);
+        }
+      }
+      // Neighbours: a device that neither itself nor its PF was touched is what it was.
+      if (touched.has(null)) return;
+      for (const device of before) {
+        if (touched.has(device.pci) || (device.pf && touched.has(device.pf.address))) continue;
+        const now = devices.find(({ id }) => id === device.id);
+        if (!Bun.deepEquals(now, device)) throw new Error(`${device.id} is another one: ${JSON.stringify(now)}`);
+      }
+    } finally {
+      removeTemporaryFolder(root);
+    }
+  },
+);
+
+/** A reader of one device may say what is wrong, by an error with words; a program error is none. */
+function quietly<T>(action: () => T): T | null {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) throw error;
+    return null;
+  }
+}
+
+const raw = (property: unknown) => property as fc.IRawProperty<unknown>;
+
+export const targets = {
+  netlink: {
+    what: "whatever netlink answers, readers give facts or say that the bytes are wrong",
+    runs: 3000,
+    property: raw(netlink),
+  },
+  events: { what: "whatever the kernel multicasts is an event or is none", runs: 1500, property: raw(kernelEvents) },
+  firmware: {
+    what: "whatever a NIC's firmware answers is a profile or a trouble with a name",
+    runs: 300,
+    property: raw(firmware),
+  },
+  config: {
+    what: "whatever stands in the config file is pools or problems with their places",
+    runs: 1500,
+    property: raw(config),
+  },
+  info: { what: "whatever additionalInfo holds is the same in INFO", runs: 200, property: raw(info) },
+  checkpoint: {
+    what: "whatever the kubelet's checkpoint holds is holdings or an error",
+    runs: 1000,
+    property: raw(checkpoints),
+  },
+  commandLine: {
+    what: "whatever the command line says is options or problems",
+    runs: 500,
+    property: raw(commandLines),
+  },
+  sysfs: {
+    what: "whatever sysfs holds, untouched devices are what they were, and no device stops the look",
+    runs: 120,
+    property: raw(sysfs),
+  },
+} as const satisfies Record<string, Target>;
+
+export type TargetName = keyof typeof targets;

@@ -110,6 +110,8 @@ export class Agent {
   readonly #journal = newJournal();
   readonly #served = new Map<string, Served>();
   #troubles: ReadonlySet<string> = new Set();
+  /** Pools that left the config while pods held devices of them, with just these: their files are still needed. */
+  readonly #retired = new Map<string, Pool>();
   readonly #oversized = new Set<string>();
   #mode: RegistrationMode | null = null;
   #specs: readonly PoolSpec[] = [];
@@ -333,6 +335,7 @@ export class Agent {
       diff(running, pools, (a, b) => Bun.deepEquals(a, b)),
       running,
     );
+    this.#reviseRetired();
     for (const effect of effects) await this.#safeApply(effect);
     this.#listener.serving(this.#standing);
     this.#log.debug("looked at the node", {
@@ -394,8 +397,10 @@ export class Agent {
     if (effect.kind === "stop") return this.#stop(effect.resource);
     const { pool } = effect;
     const { resource } = pool.spec;
-    if (!this.#describe(pool)) return;
     const served = this.#served.get(resource);
+    const before = (served?.pool ?? this.#retired.get(resource))?.spec;
+    if (this.#options.useCdi && before && cdiFileName(before) !== cdiFileName(pool.spec)) this.#removeCdiSpec(before);
+    if (!this.#describe(pool)) return;
     const list = this.#list(pool, served?.listed ?? new Set());
     const ids = new Set(list.map(({ ID }) => ID));
     if (served) {
@@ -406,11 +411,12 @@ export class Agent {
       served.server.checkOptions();
       return;
     }
+    this.#retired.delete(resource);
     this.#pruneDeviceInfo(resource);
     const allocations = newAllocationCounts();
     const server = new PluginServer({
       resource,
-      socketName: `${pool.spec.prefix}_${pool.spec.name}.sock`,
+      socketName: socketName(pool.spec),
       paths: this.#paths,
       mode: this.#mode ?? "legacy",
       devices: list,
@@ -448,8 +454,8 @@ export class Agent {
     if (!served) return;
     this.#served.delete(resource);
     await served.server.close();
-    this.#pruneDeviceInfo(resource);
-    if (this.#options.useCdi && !this.#holders.mayHoldAny(resource)) this.#removeCdiSpec(served.pool.spec);
+    this.#retired.set(resource, served.pool);
+    this.#reviseRetired();
     this.#log.info("stopped serving the pool: it left the config", { resource });
   }
 
@@ -476,10 +482,37 @@ export class Agent {
     if (!existsSync(this.#paths.devicePlugins)) return;
     this.#quietly("the kubelet's checkpoint can't be read", {}, () => this.#holders.readNow());
     for (const [resource, { pool, server }] of this.#served) {
-      if (!server.inPlace) continue;
-      this.#pruneDeviceInfo(resource);
-      if (this.#options.useCdi && !this.#holders.mayHoldAny(resource)) this.#removeCdiSpec(pool.spec);
+      if (server.inPlace) this.#forgetFiles(pool.spec);
+      this.#retired.delete(resource);
     }
+    const folder = socketFolder(this.#paths, this.#mode ?? "legacy");
+    for (const { spec } of this.#retired.values()) {
+      if (!existsSync(`${folder}/${socketName(spec)}`)) this.#forgetFiles(spec);
+    }
+  }
+
+  /**
+   * Leaves of each retired pool only what pods hold. A CDI spec that went on to name devices of other pools by now would make
+   * their names ambiguous, and the runtime would inject neither.
+   */
+  #reviseRetired(): void {
+    for (const [resource, pool] of this.#retired) {
+      const claims = new Map([...pool.claims].filter(([id]) => this.#holders.mayHold(resource, id)));
+      if (claims.size === 0) {
+        this.#forgetFiles(pool.spec);
+        this.#retired.delete(resource);
+      } else if (claims.size < pool.claims.size) {
+        this.#pruneDeviceInfo(resource);
+        const kept = { ...pool, claims };
+        if (this.#describe(kept)) this.#retired.set(resource, kept);
+      }
+    }
+  }
+
+  /** Removes the files of a pool that is no longer served, but for what pods hold. */
+  #forgetFiles(spec: PoolSpec): void {
+    this.#pruneDeviceInfo(spec.resource);
+    if (this.#options.useCdi && !this.#holders.mayHoldAny(spec.resource)) this.#removeCdiSpec(spec);
   }
 
   /** Writes the pool's CDI spec before the kubelet hears of its devices; tells whether the pool may be offered. */
@@ -607,6 +640,8 @@ export class Agent {
 
 const devicesIn = ({ containerRequests }: AllocateRequest): number =>
   containerRequests.reduce((sum, { devicesIds }) => sum + devicesIds.length, 0);
+
+const socketName = ({ prefix, name }: PoolSpec): string => `${prefix}_${name}.sock`;
 
 /** Pools that lose devices come first: no two lists, and no two CDI specs, name a device at the same time. */
 function inSafeOrder(effects: readonly Effect[], running: ReadonlyMap<string, Pool>): Effect[] {

@@ -1,5 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { parse } from "yaml";
 import { identityOf } from "../../src/kubelet/socket-file.ts";
 import { addVf, removeFunction } from "../support/live.ts";
 import { host, TestNode } from "../support/plugin.ts";
@@ -43,6 +44,36 @@ describe.concurrent.each(modes)("a config that is changed while the plugin runs 
     node.configure(config);
     await node.kubelet.waitForAllocatable(net, 2);
     expect(touches(node, calm)).toEqual(onceRegistered(1));
+  });
+
+  test("leaves of a pool that left it only what pods hold in CDI specs and device-info files, and that until they end", async () => {
+    const entry = (resourceName: string) => ({ resourceName, selectors: { drivers: ["vfio-pci"] } });
+    await using node = await running({
+      node: "vfio-pci-vfs",
+      config: { resourceList: [entry("old")] },
+      resources: ["intel.com/old"],
+      mode,
+      args: ["--use-cdi"],
+    });
+    const described = () =>
+      Object.fromEntries(
+        node.names(node.cdiFolder).map((name) => {
+          const { devices } = parse(readFileSync(`${node.cdiFolder}/${name}`, "utf8")) as {
+            devices: { name: string }[];
+          };
+          return [name.replace(/.*-|\.yaml/g, ""), devices.map((device) => device.name)];
+        }),
+      );
+    const [kept = "", ...rest] = listed(node, "intel.com/old");
+    await node.kubelet.allocate("intel.com/old", [kept], { pod: "pod" });
+    node.configure({ resourceList: [entry("new")] });
+    await node.kubelet.waitForAllocatable("intel.com/new", rest.length);
+    expect(described()).toEqual({ old: [kept], new: rest });
+    expect(node.names(node.deviceInfoFolder)).toEqual([`intel.com-old-${kept}-device.json`]);
+    node.kubelet.release("pod");
+    await node.kubelet.waitForAllocatable("intel.com/new", rest.length + 1, 20_000);
+    expect(described()).toEqual({ new: [kept, ...rest] });
+    expect(node.names(node.deviceInfoFolder)).toEqual([]);
   });
 
   test("with a mistake is told with all its problems, and the running config stays", async () => {

@@ -26,7 +26,16 @@ const halves =
     ? [process.argv.slice(2)]
     : [
         ["test/contract/live-"],
-        ["src/", "native/", "test/support/", "test/docs/", "test/vm/", "test/netlink/", ...otherContracts()],
+        [
+          "src/",
+          "native/",
+          "test/support/",
+          "test/docs/",
+          "test/vm/",
+          "test/netlink/",
+          "test/fuzz/",
+          ...otherContracts(),
+        ],
       ];
 
 /** Contract tests of a node that does not change, by file: bun test selects files by parts of their paths. */

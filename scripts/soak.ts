@@ -1,0 +1,57 @@
+// Days of running in minutes: npm run soak -- [--minutes N] [--seed N]. Two nodes at once, one a way of registration; figures go to
+// test-results/soak/figures.json, one test an invariant to test-results/soak/junit.xml. The same seed gives the same events.
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { invariants, type Invariant, soak } from "../test/soak/soak.ts";
+import { formatJUnit, type TestResult } from "../test/vm/junit.ts";
+import { summaryLine } from "./summary.ts";
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "10" },
+    seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 31)) },
+  },
+});
+const [minutes, seed] = [Number(values.minutes), Number(values.seed)];
+const results = `${import.meta.dir}/../test-results/soak`;
+mkdirSync(results, { recursive: true });
+console.log(`soak: ${minutes} minutes, seed ${seed}; again with: npm run soak -- --minutes ${minutes} --seed ${seed}`);
+
+const nodes = [
+  { mode: "watcher", cdi: true },
+  { mode: "legacy", cdi: false },
+] as const;
+const outcomes = await Promise.all(
+  nodes.map((node, index) => soak({ ...node, minutes, seed: seed + index, say: (line) => console.log(line) })),
+);
+const found = outcomes.flatMap(({ failures, figures }, index): TestResult[] =>
+  (Object.keys(invariants) as Invariant[]).map((invariant) => {
+    const message = failures.get(invariant)?.join("\n");
+    return {
+      file: "scripts/soak.ts",
+      name: `${nodes[index]?.mode}, seed ${seed + index}: ${invariants[invariant]}`,
+      outcome: message === undefined ? "passed" : "failed",
+      seconds: index === 0 && invariant === "lists" ? Number(figures["minutes"]) * 60 : 0,
+      ...(message !== undefined && { message }),
+    };
+  }),
+);
+writeFileSync(
+  `${results}/figures.json`,
+  `${JSON.stringify(
+    outcomes.map(({ figures }) => figures),
+    null,
+    2,
+  )}\n`,
+);
+writeFileSync(`${results}/junit.xml`, formatJUnit(found));
+console.log(
+  JSON.stringify(
+    outcomes.map(({ figures }) => figures),
+    null,
+    2,
+  ),
+);
+console.log(summaryLine(found));
+process.exit(found.some(({ outcome }) => outcome === "failed") ? 1 : 0);

@@ -1,0 +1,341 @@
+// What happens to a node in months, in a few minutes? One row a kind of event; each changes node, kubelet or config, and
+// the truth with it.
+
+import { credentials } from "@grpc/grpc-js";
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { DevicePluginClient } from "../../src/kubelet/api/deviceplugin.ts";
+import {
+  addVf,
+  functionsChanged,
+  moveNetdevAway,
+  rebind,
+  removeFunction,
+  setLink,
+  setVfLinkState,
+} from "../support/live.ts";
+import type { TestNode } from "../support/plugin.ts";
+import type { Random } from "../support/random.ts";
+import { type Entry, resourceOf, type Truth, type Vf } from "./truth.ts";
+
+/** What an action acts on. */
+export interface World {
+  readonly node: TestNode;
+  readonly truth: Truth;
+  readonly random: Random;
+  /** Counts what is done beyond the rows' names: allocations, refused ones. */
+  readonly counts: Map<string, number>;
+  /** Starts the plugin as this soak does. */
+  readonly startPlugin: () => void;
+  /** Whether the plugin may be ended and started again in this phase. */
+  readonly restarts: boolean;
+  pods: number;
+}
+
+interface Action {
+  /** How often it is chosen, relative to the others. */
+  readonly weight: number;
+  readonly run: (world: World) => void | Promise<void>;
+  /** Only while the plugin may be restarted. */
+  readonly restarts?: true;
+}
+
+export const pfs = [
+  { name: "ens1f0", address: "0000:3b:00.0" },
+  { name: "ens2f0", address: "0000:5e:00.0" },
+  { name: "ens3f0", address: "0000:86:00.0" },
+] as const;
+
+/** At most so many VFs a PF. */
+export const mostVfs = 12;
+
+const drivers = ["iavf", "vfio-pci"] as const;
+
+export const actions = {
+  "VFs are made": {
+    weight: 6,
+    run: (world) => {
+      const { name } = world.random.of(pfs);
+      const room = mostVfs - world.truth.of(name).length;
+      for (let more = Math.min(room, world.random.between(1, 6)); more > 0; more--) makeVf(world, name);
+    },
+  },
+  "VFs are removed": {
+    weight: 5,
+    run: (world) => {
+      const { node, truth, random } = world;
+      const { name } = random.of(pfs);
+      // As sriov_numvfs falls: from the last index on.
+      for (let fewer = random.between(1, 6); fewer > 0; fewer--) {
+        const last = truth.of(name).at(-1);
+        if (!last || truth.held.has(last.address)) return;
+        removeFunction(node.root, last.address);
+        truth.vfs.delete(last.address);
+      }
+    },
+  },
+  "another driver is bound": {
+    weight: 5,
+    run: ({ node, truth, random }) => {
+      const vf = freeVf(truth, random);
+      if (!vf) return;
+      vf.driver = random.once(4) ? null : random.of(drivers);
+      rebind(node.root, vf.address, vf.driver);
+    },
+  },
+  "a PF's link flaps": {
+    weight: 8,
+    run: async ({ node, truth, random }) => {
+      const { name } = random.of(pfs);
+      for (let flaps = random.between(1, 12); flaps > 0; flaps--) {
+        const up = random.once(2);
+        setLink(node.root, name, up ? "up" : random.of(["down", "disabled"]));
+        truth.pfUp.set(name, up);
+        await Bun.sleep(random.below(120));
+      }
+    },
+  },
+  "a VF's link-state policy changes": {
+    weight: 4,
+    run: ({ node, truth, random }) => {
+      const vf = anyVf(truth, random);
+      if (!vf) return;
+      vf.linkState = random.of(["auto", "enable", "disable"] as const);
+      setVfLinkState(node.root, vf.pf, vf.index, vf.linkState);
+    },
+  },
+  "events without a change": {
+    weight: 2,
+    run: async ({ node, random }) => {
+      for (let events = random.between(5, 50); events > 0; events--) {
+        functionsChanged(node.root);
+        await Bun.sleep(random.below(10));
+      }
+    },
+  },
+  "a pod starts": {
+    weight: 10,
+    run: async (world) => {
+      const { node, truth, random, counts } = world;
+      const choices = node.kubelet.resources.filter(
+        (resource) => node.kubelet.resource(resource).connected && node.kubelet.free(resource).length > 0,
+      );
+      if (choices.length === 0) return;
+      const resource = random.of(choices);
+      const ids = node.kubelet.free(resource).slice(0, random.between(1, 3));
+      const pod = `pod-${world.pods++}`;
+      try {
+        await node.kubelet.allocate(resource, ids, { pod });
+      } catch (error) {
+        // The lists are behind the node for a moment, and the kubelet restarts in between: then a pod is refused.
+        count(
+          counts,
+          `refused: ${/device|gone|left|unregistered|UNAVAILABLE|no longer|Cancelled|requested/.exec(String(error))?.[0] ?? String(error)}`,
+        );
+        return;
+      }
+      count(counts, "allocated");
+      for (const address of ids) {
+        const other = truth.held.get(address);
+        if (other) throw new Error(`${address} was given to ${pod} and is held by ${other.pod}`);
+        const vf = truth.vfs.get(address);
+        const isNetdev = vf?.driver === "iavf";
+        const bringBack = isNetdev && random.once(2) ? moveNetdevAway(node.root, address) : null;
+        truth.held.set(address, { pod, resource, address, bringBack });
+      }
+    },
+  },
+  "a pod ends": {
+    weight: 9,
+    run: ({ node, truth, random }) => {
+      const pods = [...new Set([...truth.held.values()].map(({ pod }) => pod))];
+      if (pods.length > 0) endPod(node, truth, random.of(pods));
+    },
+  },
+  "the config is edited": {
+    weight: 6,
+    run: ({ node, truth, random }) => {
+      if (random.once(4)) {
+        // Refused; the running config stays, and the next edit is taken up.
+        writeConfig(node, random.of(["{", '{"resourceList":[{}]}', '{"resourceList":[{"resourceName":"a"}]}']), random);
+        return;
+      }
+      truth.config = someConfig(random);
+      writeConfig(node, configText(truth.config), random);
+    },
+  },
+  "the kubelet restarts": {
+    weight: 4,
+    run: async ({ node, random }) => {
+      node.kubelet.stop();
+      await Bun.sleep(random.of([0, 0, 50, 1500]));
+      await node.kubelet.start();
+    },
+  },
+  "the kubelet loses a connection": {
+    weight: 3,
+    run: ({ node, random }) => {
+      const open = node.kubelet.resources.filter((resource) => node.kubelet.resource(resource).connected);
+      if (open.length > 0) node.kubelet.breakConnection(random.of(open));
+    },
+  },
+  "the kubelet refuses for a while": {
+    weight: 1,
+    run: async ({ node, random }) => {
+      node.kubelet.registration = random.of(["refuse", "hang"] as const);
+      node.kubelet.stop();
+      await node.kubelet.start();
+      await Bun.sleep(random.between(200, 1500));
+      node.kubelet.registration = "accept";
+      await node.kubelet.restart();
+    },
+  },
+  "a socket is deleted": {
+    weight: 2,
+    run: ({ node, random }) => {
+      const folder = node.kubelet.mode === "watcher" ? node.kubelet.registry : node.kubelet.devicePlugins;
+      const sockets = node.names(folder).filter((name) => name.startsWith("intel.com_"));
+      if (sockets.length > 0) rmSync(`${folder}/${random.of(sockets)}`, { force: true });
+    },
+  },
+  "strangers open and drop streams": {
+    weight: 5,
+    run: async ({ node, random, counts }) => {
+      const folder = node.kubelet.mode === "watcher" ? node.kubelet.registry : node.kubelet.devicePlugins;
+      const sockets = node.names(folder).filter((name) => name.startsWith("intel.com_"));
+      if (sockets.length === 0) return;
+      for (let times = random.between(5, 40); times > 0; times--) {
+        const client = new DevicePluginClient(`unix:${folder}/${random.of(sockets)}`, credentials.createInsecure(), {
+          "grpc.use_local_subchannel_pool": 1,
+          "grpc.default_authority": "localhost",
+        });
+        const stream = client.listAndWatch({});
+        stream.on("error", () => {});
+        stream.on("data", () => stream.cancel());
+        await Bun.sleep(random.below(30));
+        stream.cancel();
+        client.close();
+        count(counts, "stranger's streams");
+      }
+    },
+  },
+  "the plugin is stopped and goes on": {
+    weight: 2,
+    run: async ({ node, random }) => {
+      node.plugin.signal("SIGSTOP");
+      await Bun.sleep(random.between(100, 1500));
+      node.plugin.signal("SIGCONT");
+    },
+  },
+  "a reload is asked for": { weight: 1, run: ({ node }) => node.plugin.signal("SIGHUP") },
+  "the plugin is restarted": {
+    weight: 8,
+    restarts: true,
+    run: async (world) => {
+      // A plugin that starts with a file that is refused ends at once.
+      writeConfig(world.node, configText(world.truth.config), world.random);
+      if (world.random.once(2)) await world.node.plugin.stop();
+      else {
+        world.node.plugin.kill();
+        await world.node.plugin.ended();
+      }
+      await Bun.sleep(world.random.of([0, 0, 300]));
+      world.startPlugin();
+    },
+  },
+} as const satisfies Record<string, Action>;
+
+export type ActionName = keyof typeof actions;
+
+/** The name of an action, by weight. */
+export function chooseAction({ random, restarts }: World): ActionName {
+  const rows = (Object.entries(actions) as [ActionName, Action][]).filter(([, row]) => restarts || !row.restarts);
+  let at = random.below(rows.reduce((sum, [, { weight }]) => sum + weight, 0));
+  for (const [name, { weight }] of rows) {
+    at -= weight;
+    if (at < 0) return name;
+  }
+  throw new Error("weights add up to less than their sum");
+}
+
+const count = (counts: Map<string, number>, what: string) => counts.set(what, (counts.get(what) ?? 0) + 1);
+
+/** A VF more below a PF, with a driver by chance. */
+export function makeVf({ node, truth, random }: Pick<World, "node" | "truth" | "random">, pf: string): void {
+  const parent = pfs.find(({ name }) => name === pf)?.address ?? "";
+  const driver = random.of(drivers);
+  const index = truth.of(pf).length;
+  const address = addVf(node.root, parent, { driver });
+  // A VF that is made anew begins with the policy "auto", whatever the one before had.
+  setVfLinkState(node.root, pf, index, "auto");
+  truth.vfs.set(address, { address, pf, index, driver, linkState: "auto" });
+}
+
+export function endPod(node: TestNode, truth: Truth, pod: string): void {
+  for (const holding of [...truth.held.values()].filter((each) => each.pod === pod)) {
+    holding.bringBack?.();
+    truth.held.delete(holding.address);
+  }
+  node.kubelet.release(pod);
+}
+
+const anyVf = (truth: Truth, random: Random): Vf | null =>
+  truth.vfs.size === 0 ? null : random.of([...truth.vfs.values()]);
+
+function freeVf(truth: Truth, random: Random): Vf | null {
+  const free = [...truth.vfs.values()].filter(({ address }) => !truth.held.has(address));
+  return free.length === 0 ? null : random.of(free);
+}
+
+/** Entries that overlap by chance: the first that wants a device gets it. */
+export function someConfig(random: Random): Entry[] {
+  const names = ["a", "b", "c", "d", "e", "f", "g", "h"].filter(() => !random.once(5));
+  return names.map((name) => {
+    const first = random.below(mostVfs);
+    return {
+      name,
+      pf: random.of(pfs).name,
+      first,
+      last: random.between(first, mostVfs - 1),
+      drivers: random.of([["iavf"], ["vfio-pci"], ["iavf", "vfio-pci"]] as const),
+    };
+  });
+}
+
+export const configText = (entries: readonly Entry[]): string =>
+  JSON.stringify({
+    resourceList: entries.map(({ name, pf, first, last, drivers: wanted }) => ({
+      resourceName: name,
+      selectors: [{ pfNames: [`${pf}#${first}-${last}`], drivers: wanted }],
+    })),
+  });
+
+/** Writes the file in place, by rename, or as a ConfigMap's volume does. */
+function writeConfig(node: TestNode, text: string, random: Random): void {
+  const folder = dirname(node.configFile);
+  switch (random.of(["in place", "by rename", "as a ConfigMap"] as const)) {
+    case "in place":
+      rmSync(node.configFile, { force: true });
+      writeFileSync(node.configFile, text);
+      return;
+    case "by rename":
+      writeFileSync(`${folder}/.new`, text);
+      renameSync(`${folder}/.new`, node.configFile);
+      return;
+    case "as a ConfigMap": {
+      const version = `${folder}/..version-${random.below(2 ** 31)}`;
+      mkdirSync(version);
+      writeFileSync(`${version}/config.json`, text);
+      symlinkSync(version, `${folder}/..data_tmp`);
+      renameSync(`${folder}/..data_tmp`, `${folder}/..data`);
+      rmSync(node.configFile, { force: true });
+      symlinkSync("..data/config.json", node.configFile);
+      for (const name of node.names(folder)) {
+        if (name.startsWith("..version-") && `${folder}/${name}` !== version)
+          rmSync(`${folder}/${name}`, { recursive: true });
+      }
+    }
+  }
+}
+
+export const resourcesOf = (entries: readonly Entry[]): string[] => entries.map(({ name }) => resourceOf(name));

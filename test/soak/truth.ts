@@ -1,0 +1,106 @@
+// What is true of the node? A second opinion, kept by the soak itself: which VF is where, and in which pool it belongs. It
+// knows nothing of the plugin's code; where two answers are right, it takes either.
+
+/** A VF as the soak made it. */
+export interface Vf {
+  readonly address: string;
+  readonly pf: string;
+  readonly index: number;
+  driver: string | null;
+  linkState: "auto" | "enable" | "disable";
+}
+
+/** An entry of the config: indexes of one PF's VFs, and the drivers that are wanted. */
+export interface Entry {
+  readonly name: string;
+  readonly pf: string;
+  readonly first: number;
+  readonly last: number;
+  readonly drivers: readonly string[];
+}
+
+/** What a pod holds. */
+export interface Holding {
+  readonly pod: string;
+  readonly resource: string;
+  readonly address: string;
+  readonly bringBack: (() => void) | null;
+}
+
+/** The node as it should be seen. */
+export class Truth {
+  readonly vfs = new Map<string, Vf>();
+  readonly pfUp = new Map<string, boolean>();
+  readonly held = new Map<string, Holding>();
+  config: readonly Entry[] = [];
+
+  /** The VFs of a PF, by index. */
+  of(pf: string): Vf[] {
+    return [...this.vfs.values()].filter((vf) => vf.pf === pf).toSorted((a, b) => a.index - b.index);
+  }
+
+  /** The resource that the config gives a VF to. */
+  wantedBy({ pf, index, driver }: Vf): string | null {
+    const entry = this.config.find(
+      (each) =>
+        each.pf === pf && each.first <= index && index <= each.last && driver !== null && each.drivers.includes(driver),
+    );
+    return entry ? resourceOf(entry.name) : null;
+  }
+
+  /**
+   * What differs between this and what the kubelet was told, as sentences; none when all is right. `told` is by resource
+   * the health of each listed device, null for a resource whose stream is closed.
+   */
+  differences(told: ReadonlyMap<string, ReadonlyMap<string, string> | null>): string[] {
+    const differences: string[] = [];
+    const places = new Map<string, { resource: string; health: string }>();
+    for (const [resource, devices] of told) {
+      for (const [address, health] of devices ?? []) {
+        const other = places.get(address);
+        if (other) differences.push(`${address} is in ${other.resource} and in ${resource}`);
+        places.set(address, { resource, health });
+        if (!this.vfs.has(address)) differences.push(`${address} is in ${resource}, and is not on the node`);
+      }
+    }
+    const names = new Set(this.config.map(({ name }) => resourceOf(name)));
+    for (const vf of this.vfs.values()) {
+      const place = places.get(vf.address);
+      const holder = this.held.get(vf.address);
+      const wanted = holder ? (names.has(holder.resource) ? holder.resource : null) : this.wantedBy(vf);
+      const found = place ? `${place.health} in ${place.resource}` : "nowhere";
+      const expected = `${vf.address} (${vf.pf}#${vf.index}, ${vf.driver}, ${holder ? `held under ${holder.resource}` : "free"})`;
+      if (!holder && vf.driver === null) {
+        // Without a driver it stays, Unhealthy, in the pool where it was last; if it was in any by the time of a look.
+        if (place && place.health === "Healthy") differences.push(`${expected} is ${found}, and has no driver`);
+        continue;
+      }
+      if ((place?.resource ?? null) !== wanted) {
+        differences.push(`${expected} is ${found}, not in ${wanted ?? "any pool"}`);
+        continue;
+      }
+      // Of a device that left for another pool while a pod holds it, a plugin that was restarted can't know that it has.
+      const isLeaving = holder !== undefined && this.wantedBy(vf) !== wanted;
+      const health = this.isHealthy(vf) ? "Healthy" : "Unhealthy";
+      if (place && !isLeaving && place.health !== health) differences.push(`${expected} is ${found}, not ${health}`);
+    }
+    for (const [resource, devices] of told) {
+      const expected = [...this.vfs.values()].some((vf) => this.wantedBy(vf) === resource);
+      if (devices === null && names.has(resource) && expected) differences.push(`${resource} has no stream`);
+    }
+    for (const name of names) {
+      const expected = [...this.vfs.values()].some(
+        (vf) => this.wantedBy(vf) === resourceOf(name) && !this.held.has(vf.address),
+      );
+      if (expected && !told.has(resourceOf(name))) differences.push(`${resourceOf(name)} is unknown to the kubelet`);
+    }
+    return differences;
+  }
+
+  isHealthy({ pf, driver, linkState }: Vf): boolean {
+    if (driver === null || linkState === "disable") return false;
+    return linkState === "enable" || this.pfUp.get(pf) === true;
+  }
+}
+
+export const resourceOf = (name: string): string => `intel.com/${name}`;

@@ -1,0 +1,142 @@
+// What do kustomize and the API server make of deployments/? A Go program (kubernetes/main.go) builds each kustomization with kustomize's
+// own library, decodes every object strictly and validates it with the API server's code; what was built is then run here.
+
+import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parse } from "yaml";
+import { type DaemonSet, type KubernetesObject, only, schemaProblems } from "../support/kubernetes.ts";
+import { runManifest } from "../support/manifest.ts";
+import { missingPrograms, testWhere } from "./needs.ts";
+
+const deployments = join(import.meta.dir, "../../deployments");
+const yaml = [...new Bun.Glob("**/*.yaml").scanSync(deployments)].toSorted();
+/** Folders that can be applied: those of kustomizations that are no components. */
+const kustomizations = yaml.flatMap((name) => {
+  const [, folder] = /^(.*)\/kustomization\.yaml$/.exec(name) ?? [];
+  if (folder === undefined) return [];
+  const { kind } = parse(readFileSync(join(deployments, name), "utf8")) as { kind: string };
+  return kind === "Kustomization" ? [folder] : [];
+});
+const overlays = kustomizations.filter((name) => name.startsWith("overlays/"));
+/** Files that are applied by themselves. */
+const files = yaml.filter((name) => /^examples\/|podmonitor|^base\/(?!kustomization)/.test(name));
+
+interface Reading {
+  readonly path: string;
+  readonly objects: readonly KubernetesObject[];
+  readonly problems: readonly string[];
+  readonly beyondBaseline: readonly string[];
+}
+
+const missing = missingPrograms("go");
+const work = mkdtempSync(join(tmpdir(), "sriovdp-manifests-"));
+const program = join(work, "manifests");
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+/** Builds the Go program; the modules come from Go's own cache or proxy. */
+beforeAll(() => {
+  if (missing !== null) return;
+  const { success, stderr } = Bun.spawnSync(["go", "build", "-trimpath", "-o", program, "."], {
+    cwd: join(import.meta.dir, "kubernetes"),
+    env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly" },
+    stderr: "pipe",
+  });
+  if (!success) throw new Error(`go build: ${stderr.toString()}`);
+}, 600_000);
+
+function readManifests(...paths: readonly string[]): Reading[] {
+  const { success, stdout, stderr } = Bun.spawnSync([program, ...paths], { cwd: deployments, stderr: "pipe" });
+  if (!success) throw new Error(stderr.toString());
+  return JSON.parse(stdout.toString()) as Reading[];
+}
+
+describe("the API server", () => {
+  testWhere(missing, "takes everything that is applied: the base, the overlays, the examples", () => {
+    expect(overlays.length).toBeGreaterThan(4);
+    for (const { path, objects, problems } of readManifests(...kustomizations, ...files)) {
+      expect({ path, problems }).toEqual({ path, problems: [] });
+      expect(objects.length).toBeGreaterThan(0);
+    }
+  });
+
+  testWhere(missing, "would refuse an unknown field, a value out of range, and a network without a type", () => {
+    const spoilt = join(work, "spoilt.yaml");
+    const problemsOf = (text: string) => {
+      writeFileSync(spoilt, text);
+      return readManifests(spoilt).flatMap(({ problems }) => problems);
+    };
+    const set = readFileSync(join(deployments, "base/daemonset.yaml"), "utf8");
+    const network = readFileSync(join(deployments, "examples/networks/sriov.yaml"), "utf8");
+    expect(problemsOf(set)).toEqual([]);
+    expect(problemsOf(set.replace("hostNetwork:", "hostNetwrok:")).join()).toContain("hostNetwrok");
+    expect(problemsOf(set.replace("maxUnavailable: 33%", "maxUnavailable: 133%")).join()).toContain("maxUnavailable");
+    expect(problemsOf(set.replace("mountPath: /run/sriovdp", "mountPath: /etc/pcidp")).join()).toContain("mountPath");
+    expect(problemsOf(network.replace('"type": "sriov"', '"typ": "sriov"')).join()).toContain("type");
+  });
+});
+
+/** What the plugin can't do without, in the words of the Pod Security Standards; and what an overlay adds. */
+const needed = ["host namespaces", "hostPath volumes", "seLinuxOptions"];
+const added: Readonly<Record<string, readonly string[]>> = {
+  "overlays/net-admin": ["non-default capabilities"],
+  "overlays/metrics": ["hostPort"],
+  "overlays/everything": ["non-default capabilities", "hostPort"],
+};
+
+describe("what kustomize builds", () => {
+  testWhere(missing, "goes beyond the baseline of the Pod Security Standards only in what is known", () => {
+    for (const { path, beyondBaseline } of readManifests(...kustomizations)) {
+      expect({ path, beyond: beyondBaseline.toSorted() }).toEqual({
+        path,
+        beyond: [...needed, ...(added[path] ?? [])].toSorted(),
+      });
+    }
+  });
+
+  testWhere(missing, "is what the schemas of the fast tests say, too", async () => {
+    for (const { objects } of readManifests(...kustomizations)) {
+      for (const object of objects.filter(({ kind }) => kind !== "SecurityContextConstraints")) {
+        expect(await schemaProblems(object)).toEqual([]);
+      }
+    }
+  });
+
+  const expected: Readonly<Record<string, readonly string[]>> = {
+    "overlays/node-config": ["intel.com/intel_sriov_netdevice"],
+    "overlays/everything": ["intel.com/intel_sriov_netdevice"],
+  };
+  for (const path of kustomizations) {
+    testWhere(missing, `${path} serves its pools on a node, and its probes pass`, async () => {
+      const [{ objects } = { objects: [] }] = readManifests(path);
+      expect(await runManifest(objects)).toEqual([
+        ...(expected[path] ?? ["intel.com/intel_sriov_dpdk", "intel.com/intel_sriov_netdevice"]),
+      ]);
+    });
+  }
+
+  testWhere(missing, "keeps the base's mounts and arguments when components are put together", () => {
+    const [base, everything] = readManifests("base", "overlays/everything").map(({ objects }) => {
+      const [container] = only<DaemonSet>(objects, "DaemonSet").spec.template.spec.containers;
+      return container;
+    });
+    expect(everything?.args).toEqual([
+      "--config-file=/etc/pcidp/$(NODE_NAME)",
+      "--use-cdi",
+      "--metrics-address=[$(HOST_IP)]:9808",
+    ]);
+    expect(everything?.env?.map(({ name }) => name).toSorted()).toEqual(["HOST_IP", "NODE_NAME"]);
+    const paths = (container: typeof base) => container?.volumeMounts.map(({ mountPath }) => mountPath) ?? [];
+    expect(paths(everything)).toEqual([...paths(base), "/var/run/cdi"]);
+    expect(everything?.securityContext.capabilities).toEqual({ drop: ["ALL"], add: ["NET_ADMIN"] });
+  });
+});
+
+// The machine's own kubectl, where there is one, is not what is tested; but a user's is of this kind.
+testWhere(missingPrograms("kubectl"), "kubectl builds each overlay", () => {
+  for (const path of kustomizations) {
+    const { exitCode, stderr } = Bun.spawnSync(["kubectl", "kustomize", join(deployments, path)], { stderr: "pipe" });
+    expect({ path, exitCode, stderr: stderr.toString() }).toEqual({ path, exitCode: 0, stderr: "" });
+  }
+});

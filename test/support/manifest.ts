@@ -1,0 +1,57 @@
+// Does a manifest run? Its container is started as the kubelet would start it: arguments with variables expanded, the ConfigMap's files
+// where they are mounted; on a simulated node, with the node's folder in place of the container's root.
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { type ConfigMap, type DaemonSet, type KubernetesObject, only } from "./kubernetes.ts";
+import { host, runCommand, TestNode } from "./plugin.ts";
+import { until } from "./until.ts";
+
+/** A container's arguments with $(NAME) expanded as the kubelet does: an unknown name stays as it is, $$ is a dollar sign. */
+export const containerArgs = (args: readonly string[], variables: Readonly<Record<string, string>>): string[] =>
+  args.map((arg) =>
+    arg.replaceAll(/\$\$|\$\(([\w.-]+)\)/g, (whole, name?: string) =>
+      name === undefined ? "$" : (variables[name] ?? whole),
+    ),
+  );
+
+/**
+ * Runs the DaemonSet's container on a simulated node until it serves its pools and its probes pass, and ends it.
+ * `args` takes the place of the manifest's own. Gives the resources that the kubelet knows.
+ */
+export async function runManifest(objects: readonly KubernetesObject[], args?: readonly string[]): Promise<string[]> {
+  const [container] = only<DaemonSet>(objects, "DaemonSet").spec.template.spec.containers;
+  if (container === undefined) throw new Error("the pod has no container");
+  const { data } = only<ConfigMap>(objects, "ConfigMap");
+  await using node = new TestNode({ entries: host("mixed"), config: null });
+  const folder = `${node.root}/etc/pcidp`;
+  const [firstKey = ""] = Object.keys(data);
+  // Of a config for each node, this is the first one's; the operator's arguments want a file of the node's name, whatever the manifest's.
+  const nodeName = firstKey === "config.json" ? "worker-1" : firstKey;
+  mkdirSync(folder, { recursive: true });
+  for (const [key, text] of Object.entries({ [nodeName]: data[firstKey] ?? "", ...data })) {
+    writeFileSync(`${folder}/${key}`, text);
+  }
+  const expanded = containerArgs(args ?? container.args, { NODE_NAME: nodeName, HOST_IP: "127.0.0.1" });
+  await node.kubelet.start();
+  const plugin = node.startPlugin(...expanded.map((arg) => arg.replace("=/etc/pcidp/", `=${folder}/`)));
+  await plugin.waitUntilReady();
+  const problems: string[] = [];
+  for (const { exec } of [container.startupProbe, container.livenessProbe, container.readinessProbe]) {
+    const [program, ...command] = exec.command;
+    if (program !== "/usr/bin/sriovdp") throw new Error(`the image has no ${program}`);
+    await until(
+      `${exec.command.join(" ")} passes`,
+      () => {
+        const { status, stderr } = runCommand([...command, "--root", node.root]);
+        problems.push(stderr);
+        return status === 0;
+      },
+      { found: () => `${problems.at(-1)}\n${plugin.log}` },
+    );
+  }
+  const resources = [...node.kubelet.resources];
+  if (resources.length === 0) throw new Error(`no pool is offered\n${plugin.log}`);
+  const status = await plugin.stop();
+  if (status !== 0) throw new Error(`the plugin ended with ${status}\n${plugin.log}`);
+  return resources;
+}

@@ -1,13 +1,13 @@
-// Writes docs/config.md from the tables that the program itself uses. With --check: fails when the file is stale.
+// Writes what the docs say from the tables that the program itself uses: docs/config.md and the config's JSON Schema.
+// With --check: fails when a file is stale.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import * as v from "valibot";
 import { entryFields } from "../src/config/schema.ts";
 import { limits } from "../src/limits.ts";
 import { deviceTypes } from "../src/pools/device-types.ts";
 import { type Selector, type SelectorName, selectors } from "../src/pools/selectors.ts";
-
-const path = `${import.meta.dir}/../docs/config.md`;
+import { configSchema } from "./docs/config-schema.ts";
 
 const fieldExamples: Readonly<Record<keyof typeof entryFields, string>> = {
   resourceName: '"sriov_net_A"',
@@ -57,7 +57,8 @@ const text = `# The config file
 
 A JSON file, by default \`/etc/pcidp/config.json\`. Comments and trailing commas are allowed; keys are known without regard to
 case. \`sriovdp validate --config-file FILE\` lists all problems of a file; a running plugin takes a changed file up by
-itself, and keeps the running config when the new one has errors.
+itself, and keeps the running config when the new one has errors. Editors complete and check a file that names
+[config.schema.json](config.schema.json) (\`sriovdp schema\` prints it) as its \`"$schema"\`.
 
 \`\`\`json
 { "resourceList": [{ "resourceName": "sriov_net_A", "selectors": [{ "vendors": ["8086"], "pfNames": ["ens1f0#0-7"] }] }] }
@@ -104,9 +105,20 @@ ${Object.values(limits)
 Whatever is beyond a limit, the pools that have nothing to do with it go on.
 `;
 
-if (process.argv.includes("--check")) {
-  if (readFileSync(path, "utf8") !== text) {
-    console.error('docs/config.md is stale: run "npm run docs" and commit what changes');
-    process.exit(1);
-  }
-} else writeFileSync(path, text);
+/** What each file is to hold, from what it holds. */
+const made: Readonly<Record<string, (before: string) => string>> = {
+  "docs/config.md": () => text,
+  "docs/config.schema.json": () => `${JSON.stringify(configSchema, null, 2)}\n`,
+};
+
+const stale = Object.entries(made).filter(([name, make]) => {
+  const path = `${import.meta.dir}/../${name}`;
+  const before = existsSync(path) ? readFileSync(path, "utf8") : "";
+  const now = make(before);
+  if (now !== before && !process.argv.includes("--check")) writeFileSync(path, now);
+  return now !== before;
+});
+if (stale.length > 0 && process.argv.includes("--check")) {
+  console.error(`stale: ${stale.map(([name]) => name).join(", ")}; run "npm run docs" and commit what changes`);
+  process.exit(1);
+}

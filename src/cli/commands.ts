@@ -12,6 +12,7 @@ export const runs: Readonly<Record<Exclude<Command, "run">, () => Promise<Run>>>
   discover: async () => (await import("./discover.ts")).discover,
   explain: async () => (await import("./explain.ts")).explainCommand,
   validate: async () => (await import("./validate.ts")).validate,
+  schema: async () => (await import("./schema.ts")).printSchema,
   status: async () => (await import("./ask.ts")).status,
   probe: async () => (await import("./ask.ts")).probe,
   capture: async () => (await import("./capture.ts")).capture,

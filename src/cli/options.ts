@@ -154,6 +154,7 @@ export const commands = {
     help: "Ask the running plugin whether it is alive, or ready; exit 1 when not",
     operands: { form: "liveness|readiness", most: 1, choices: ["liveness", "readiness"] },
   },
+  schema: { help: "Print the JSON Schema of the config file, for editors and CI" },
   capture: { help: "Print the node as text for a bug report, MACs and GUIDs replaced" },
   version: { help: "Print the version" },
 } as const satisfies Record<string, CommandRow>;

@@ -20,6 +20,8 @@ export interface Selector<T> {
   readonly isNoCondition?: true;
   /** Why a well-formed value is doubtful; one sentence for each doubt. */
   readonly doubts?: (wanted: T) => readonly string[];
+  /** What every value of a list looks like that can match anything. */
+  readonly pattern?: RegExp;
 }
 
 /** A PF, by interface name or address, and the functions below it: all, or those in the inclusive ranges. */
@@ -40,7 +42,7 @@ const oneOf = (
   fact: Fact,
   help: string,
   example: string,
-  doubts?: Selector<string[]>["doubts"],
+  more: Pick<Selector<string[]>, "doubts" | "pattern"> = {},
 ): Selector<string[]> => ({
   schema: names,
   help,
@@ -50,16 +52,22 @@ const oneOf = (
   matches: (device, wanted) => wanted.length === 0 || wanted.includes(fact(device) ?? "\0"),
   covers: (wide, narrow = []) =>
     wide.length === 0 || (narrow.length > 0 && narrow.every((value) => wide.includes(value))),
-  ...(doubts && { doubts }),
+  ...more,
 });
 
 /** Doubts about values that can't equal any fact, since facts are always spelt in one way. */
-const spelling = (pattern: RegExp, right: string) => (wanted: readonly string[]) => {
-  const odd = wanted.filter((value) => !pattern.test(value));
-  return odd.length === 0 ? [] : [`${quoted(odd)} can never match: ${right}`];
-};
+const spelling = (pattern: RegExp, right: string) => ({
+  pattern,
+  doubts: (wanted: readonly string[]) => {
+    const odd = wanted.filter((value) => !pattern.test(value));
+    return odd.length === 0 ? [] : [`${quoted(odd)} can never match: ${right}`];
+  },
+});
 const hexId = spelling(/^[0-9a-f]{4}$/, 'ids are four lower-case hexadecimal digits, as in "8086"');
 const address = spelling(/^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/, 'addresses are written as in "0000:3b:02.1"');
+
+/** What parseFunctionRange can read. */
+const functionRangePattern = /^[^#]+(#\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*)?$/;
 
 /** Reads "PF" or "PF#INDEX[-INDEX][,…]"; as the reference, an entry that can't be understood selects nothing. */
 function parseFunctionRange(text: string): FunctionRange {
@@ -109,6 +117,7 @@ const functionRange = v.pipe(v.string("expected a string"), v.transform(parseFun
 // As the reference, names are compared without regard to case; unlike it, several entries for one PF add up.
 const functionsOf = (fact: Fact, help: string, example: string): Selector<FunctionRange[]> => ({
   schema: v.array(functionRange, notText),
+  pattern: functionRangePattern,
   help,
   example,
   shows: (wanted) => wanted.map(showRange),
@@ -175,12 +184,9 @@ export const selectors = {
     "PCI addresses of the PF, each with the indexes of the functions wanted",
     '["0000:86:00.0#0-3"]',
   ),
-  linkTypes: oneOf(
-    (d) => d.linkType,
-    "Link types of the network interface",
-    '["ether"]',
-    (wanted) => (wanted.length > 1 ? ["more than one link type in one selector is seldom what is meant"] : []),
-  ),
+  linkTypes: oneOf((d) => d.linkType, "Link types of the network interface", '["ether"]', {
+    doubts: (wanted) => (wanted.length > 1 ? ["more than one link type in one selector is seldom what is meant"] : []),
+  }),
   ddpProfiles: oneOf(
     (d) => d.ddpProfile,
     "Names of the DDP package that runs on the NIC",

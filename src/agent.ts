@@ -3,14 +3,13 @@
 
 import { existsSync } from "node:fs";
 import { dirname, basename } from "node:path";
-import { allocate, refuseIds } from "./allocation/allocate.ts";
-import { cdiFileName, cdiSpec } from "./allocation/cdi.ts";
-import { contribute, type DeviceNode, nodesOf } from "./allocation/contributions.ts";
+import { allocate, type CdiGiven, refuseIds } from "./allocation/allocate.ts";
+import type { CdiMode } from "./allocation/cdi.ts";
 import { preferredDevices, refusePreferred } from "./allocation/preferred.ts";
+import { Cdi } from "./cdi.ts";
 import { Changes, type Stale } from "./changes.ts";
 import { readConfigFile } from "./config/file.ts";
 import { formatProblem, type Problem } from "./config/problem.ts";
-import { pruneCdiSpecs, writeCdiSpec } from "./files/cdi-files.ts";
 import { pruneDeviceInfo, writeDeviceInfo } from "./files/device-info-files.ts";
 import { FolderWatch } from "./folder-watch.ts";
 import type { Device } from "./host/device.ts";
@@ -57,7 +56,8 @@ export interface AgentOptions {
   readonly root: string;
   readonly configFile: string;
   readonly resourcePrefix: string;
-  readonly useCdi: boolean;
+  /** How devices are handed out by CDI; null: by their nodes. */
+  readonly cdi: CdiMode | null;
   readonly kubeletRoot: string;
   readonly linkHealth: boolean;
   /** Milliseconds between looks that nothing asked for. */
@@ -105,6 +105,7 @@ export class Agent {
   readonly #listener: Listener;
   readonly #paths: KubeletPaths;
   readonly #holders: Holders;
+  readonly #cdi: Cdi | null;
   readonly #changes = new Changes();
   readonly #closers: (() => void)[] = [];
   readonly #journal = newJournal();
@@ -129,6 +130,9 @@ export class Agent {
     this.#listener = listener;
     this.#paths = kubeletPaths(options.kubeletRoot);
     this.#holders = new Holders(this.#paths);
+    const handlesOf = (claim: Claim, spec: PoolSpec) => this.#handles(claim, spec);
+    const { root, cdi: mode } = options;
+    this.#cdi = mode === null ? null : new Cdi({ root, mode, holders: this.#holders, handlesOf }, log);
   }
 
   /** Loads the config, then runs until closed. Throws ConfigError for a refused file. */
@@ -141,7 +145,7 @@ export class Agent {
     await removeAbandoned(socketFolder(this.#paths, this.#mode ?? "legacy")).catch((error: unknown) =>
       this.#log.warn("could not remove sockets that a killed plugin left", { reason: messageOf(error) }),
     );
-    this.#forgetStaleFiles();
+    this.#cdi?.load();
     while (!this.#closed && !(await this.#safePass(new Set(["functions", "links"])))) await Bun.sleep(retryPass);
     if (this.#closed) return;
     this.#ready = true;
@@ -262,11 +266,11 @@ export class Agent {
 
   /** Loads the config file; tells whether it is another one. At start a refused file is thrown; later the running config stays. */
   #loadConfig(first: boolean): boolean {
-    const { configFile, resourcePrefix, useCdi } = this.#options;
+    const { configFile, resourcePrefix, cdi } = this.#options;
     const folder = `${this.#paths.registry}/`;
     const loaded = readConfigFile(configFile, {
       resourcePrefix,
-      useCdi,
+      useCdi: cdi !== null,
       socketNameLimit: limits.socketPath.most - Buffer.byteLength(folder),
     });
     if (loaded.text !== null && loaded.text === this.#configText) return false;
@@ -286,17 +290,6 @@ export class Agent {
     this.#specs = loaded.specs.map((spec) => ({ ...spec, linkHealth: spec.linkHealth && this.#options.linkHealth }));
     this.#log.info("config is loaded", { file: configFile, pools: this.#specs.length });
     return true;
-  }
-
-  #forgetStaleFiles(): void {
-    if (!this.#options.useCdi) return;
-    const keep = new Set(this.#specs.map(cdiFileName));
-    for (const folder of [`${this.#options.root}/etc/cdi`, this.#cdiFolder]) {
-      this.#quietly("could not remove stale CDI specs", { folder }, () => {
-        const removed = pruneCdiSpecs(folder, keep);
-        if (removed.length > 0) this.#log.info("removed stale CDI specs", { folder, files: removed });
-      });
-    }
   }
 
   /** A pass that fails is told and tried again; what was running goes on. */
@@ -336,7 +329,10 @@ export class Agent {
       running,
     );
     this.#reviseRetired();
+    this.#cdi?.withdraw(pools);
     for (const effect of effects) await this.#safeApply(effect);
+    this.#cdi?.prune(pools);
+    if (stale.has("functions")) this.#restoreCdiSpecs();
     this.#listener.serving(this.#standing);
     this.#log.debug("looked at the node", {
       stale: [...stale],
@@ -397,10 +393,11 @@ export class Agent {
     if (effect.kind === "stop") return this.#stop(effect.resource);
     const { pool } = effect;
     const { resource } = pool.spec;
+    if (this.#cdi && !this.#cdi.describe(pool)) {
+      this.#lookAgain(retryPass);
+      return;
+    }
     const served = this.#served.get(resource);
-    const before = (served?.pool ?? this.#retired.get(resource))?.spec;
-    if (this.#options.useCdi && before && cdiFileName(before) !== cdiFileName(pool.spec)) this.#removeCdiSpec(before);
-    if (!this.#describe(pool)) return;
     const list = this.#list(pool, served?.listed ?? new Set());
     const ids = new Set(list.map(({ ID }) => ID));
     if (served) {
@@ -466,12 +463,6 @@ export class Agent {
     );
   }
 
-  #removeCdiSpec(spec: PoolSpec): void {
-    this.#quietly("could not remove the pool's CDI spec", { resource: spec.resource }, () =>
-      writeCdiSpec(this.#cdiFolder, cdiFileName(spec), null),
-    );
-  }
-
   /**
    * Leaves no files that nobody needs. What pods hold is read from the checkpoint, which needs no kubelet and no time;
    * their files stay, since containers are restarted, and CNIs called, while the plugin is away. So do the files of
@@ -491,55 +482,21 @@ export class Agent {
     }
   }
 
-  /**
-   * Leaves of each retired pool only what pods hold. A CDI spec that went on to name devices of other pools by now would make
-   * their names ambiguous, and the runtime would inject neither.
-   */
+  /** Leaves of each retired pool only the device-info files of what pods hold. */
   #reviseRetired(): void {
     for (const [resource, pool] of this.#retired) {
       const claims = new Map([...pool.claims].filter(([id]) => this.#holders.mayHold(resource, id)));
-      if (claims.size === 0) {
-        this.#forgetFiles(pool.spec);
-        this.#retired.delete(resource);
-      } else if (claims.size < pool.claims.size) {
-        this.#pruneDeviceInfo(resource);
-        const kept = { ...pool, claims };
-        if (this.#describe(kept)) this.#retired.set(resource, kept);
-      }
+      if (claims.size === pool.claims.size) continue;
+      this.#pruneDeviceInfo(resource);
+      if (claims.size === 0) this.#retired.delete(resource);
+      else this.#retired.set(resource, { ...pool, claims });
     }
   }
 
   /** Removes the files of a pool that is no longer served, but for what pods hold. */
   #forgetFiles(spec: PoolSpec): void {
     this.#pruneDeviceInfo(spec.resource);
-    if (this.#options.useCdi && !this.#holders.mayHoldAny(spec.resource)) this.#removeCdiSpec(spec);
-  }
-
-  /** Writes the pool's CDI spec before the kubelet hears of its devices; tells whether the pool may be offered. */
-  #describe(pool: Pool): boolean {
-    if (!this.#options.useCdi) return true;
-    const { spec, claims } = pool;
-    const nodes = new Map<string, readonly DeviceNode[]>();
-    for (const [id, claim] of claims) {
-      const given = this.#quietly("a device's nodes can't be read", { device: id }, () =>
-        nodesOf([contribute({ claim, handles: this.#handles(claim, spec), spec })]),
-      );
-      nodes.set(id, given ?? []);
-    }
-    try {
-      const name = cdiFileName(spec);
-      if (writeCdiSpec(this.#cdiFolder, name, cdiSpec(spec, nodes)))
-        this.#log.info("wrote the pool's CDI spec", { resource: spec.resource, file: name });
-      return true;
-    } catch (error) {
-      this.#log.error("the pool's CDI spec can't be written; its devices are not offered; will try again", {
-        resource: spec.resource,
-        folder: this.#cdiFolder,
-        reason: messageOf(error),
-      });
-      this.#lookAgain(retryPass);
-      return false;
-    }
+    this.#cdi?.leave(spec);
   }
 
   /** Answers Allocate from the pool as it is served now; never waits for the loop. */
@@ -551,14 +508,13 @@ export class Agent {
       .map((ids) => refuseIds(pool, ids))
       .find((each) => each !== null);
     if (refusal) throw new StatusError(status.INVALID_ARGUMENT, refusal);
-    const answers = request.containerRequests.map(({ devicesIds }) => {
-      const handles = new Map<string, Handles>();
-      for (const id of devicesIds) {
-        const claim = pool.claims.get(id);
-        if (claim) handles.set(id, this.#handles(claim, pool.spec));
-      }
-      return allocate(pool, devicesIds, handles, this.#options.useCdi);
-    });
+    const handles = new Map<string, Handles>();
+    for (const id of asked.flat()) {
+      const claim = pool.claims.get(id);
+      if (claim) handles.set(id, this.#handles(claim, pool.spec));
+    }
+    const cdi = this.#cdi && this.#cdiGiven(this.#cdi, pool, handles);
+    const answers = asked.map((ids) => allocate(pool, ids, handles, cdi));
     try {
       for (const { files } of answers) writeDeviceInfo(this.#deviceInfoFolder, files);
     } catch (error) {
@@ -572,6 +528,24 @@ export class Agent {
       this.#log.info("allocated", { resource, devices: devicesIds });
     }
     return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
+  }
+
+  /** Puts back specs that somebody removed, unless another instance serves their pools by now. */
+  #restoreCdiSpecs(): void {
+    if (!this.#cdi) return;
+    const ours = [...this.#served.values()].filter(({ server }) => server.inPlace);
+    this.#cdi.restore(ours.map(({ pool }) => pool.spec));
+  }
+
+  #cdiGiven(cdi: Cdi, pool: Pool, handles: ReadonlyMap<string, Handles>): CdiGiven {
+    try {
+      return cdi.given(pool, handles);
+    } catch (error) {
+      throw new StatusError(
+        status.INTERNAL,
+        `the pool's CDI spec can't be written, so the container would get other device nodes: ${messageOf(error)}`,
+      );
+    }
   }
 
   /** Says which devices the kubelet should take. A pool that the config just took the option from has no preference. */
@@ -631,10 +605,6 @@ export class Agent {
 
   get #deviceInfoFolder(): string {
     return `${this.#options.root}/var/run/k8s.cni.cncf.io/devinfo/dp`;
-  }
-
-  get #cdiFolder(): string {
-    return `${this.#options.root}/var/run/cdi`;
   }
 }
 

@@ -56,7 +56,7 @@ async function run(line: CommandLine): Promise<number> {
     {
       ...paths,
       resourcePrefix: line.options["resource-prefix"],
-      useCdi: line.options["use-cdi"],
+      cdi: line.options["use-cdi"] ? line.options["cdi-mode"] : null,
       linkHealth: line.options["link-health"],
       resync: line.options["resync-interval"] * 1000,
     },
@@ -64,6 +64,7 @@ async function run(line: CommandLine): Promise<number> {
     { waiting: () => notices.waiting(), serving: (standing) => notices.serving(standing) },
   );
   log.info("starting", { version, commit });
+  if (line.given.has("cdi-mode") && !line.options["use-cdi"]) log.warn("--cdi-mode has no effect without --use-cdi");
   const asked = {
     status: () => agent.status(),
     liveness: () => agent.liveness(),

@@ -35,7 +35,7 @@ interface Case {
 
 function given({ wanted = {}, spec = {}, device: one = device, handles = {} }: Case) {
   const pool = poolOf(aSpec({ prefix: "intel.com", name: "net", ...spec }), wanted, one);
-  const { answer } = allocate(pool, [one.id], new Map([[one.id, someHandles(handles)]]), false);
+  const { answer } = allocate(pool, [one.id], new Map([[one.id, someHandles(handles)]]), null);
   const info = JSON.parse(answer.envs["PCIDEVICE_INTEL_COM_NET_INFO"] ?? "null") as Record<string, object>;
   const { generic, ...providers } = info[one.id] as Record<string, object>;
   expect(generic).toEqual({ deviceID: one.id });
@@ -203,7 +203,7 @@ describe("what a container is given", () => {
       [device.id, someHandles({ vfio: vfio("2"), vhostNet: true, rdma })],
       [other.id, someHandles({ vfio: vfio("1"), vhostNet: true })],
     ]);
-    const { answer } = allocate(pool, [device.id, other.id], handles, false);
+    const { answer } = allocate(pool, [device.id, other.id], handles, null);
     expect(answer.devices.map(({ hostPath }) => hostPath)).toEqual([
       "/dev/vfio/vfio",
       "/dev/vfio/2",
@@ -224,21 +224,41 @@ describe("what a container is given", () => {
     });
   });
 
-  test("in CDI mode devices are named to the runtime, those without nodes are not, and the environment is the same", () => {
+  test.each([
+    ["cdi-devices", { cdiDevices: [{ name: "intel.com/net-pci=0000:1a:03.4" }], annotations: {} }],
+    [
+      "annotations",
+      { cdiDevices: [], annotations: { "cdi.k8s.io/intel.com_net-pci_net": "intel.com/net-pci=0000:1a:03.4" } },
+    ],
+  ] as const)("by CDI (%s) devices are named to the runtime, those without nodes are not", (mode, named) => {
     const pool = poolOf(aSpec({ prefix: "intel.com", name: "net" }), {}, device, other);
     const handles = new Map([
       [device.id, someHandles({ vfio: vfio("206") })],
       [other.id, someHandles()],
     ]);
     const ids = [other.id, device.id];
-    const { answer } = allocate(pool, ids, handles, true);
-    expect(answer.cdiDevices).toEqual([{ name: "intel.com/net-pci=0000:1a:03.4" }]);
+    const nodes = [{ hostPath: "/dev/vfio/206", containerPath: "/dev/vfio/206" }];
+    const { answer } = allocate(pool, ids, handles, { mode, devices: new Map([[device.id, nodes]]) });
+    expect({ cdiDevices: answer.cdiDevices, annotations: answer.annotations }).toEqual(named as never);
     expect(answer.devices).toEqual([]);
-    expect(answer.envs).toEqual(allocate(pool, ids, handles, false).answer.envs);
+    expect(answer.envs).toEqual(allocate(pool, ids, handles, null).answer.envs);
+  });
+
+  test("an annotation lists all devices, and is not there when none has a node", () => {
+    const pool = poolOf(aSpec({ prefix: "intel.com", name: "net" }), {}, device, other);
+    const handles = new Map([device, other].map(({ id }) => [id, someHandles()]));
+    const annotationsOf = (...described: string[]) => {
+      const devices = new Map(described.map((id) => [id, [{ hostPath: "/dev/uio0", containerPath: "/dev/uio0" }]]));
+      return allocate(pool, [other.id, device.id], handles, { mode: "annotations", devices }).answer.annotations;
+    };
+    expect(Object.values(annotationsOf(device.id, other.id))).toEqual([
+      "intel.com/net-pci=0000:1a:03.5,intel.com/net-pci=0000:1a:03.4",
+    ]);
+    expect(annotationsOf()).toEqual({});
   });
 
   test("an id that was not looked up is an error of the program, never a device without nodes", () => {
-    expect(() => allocate(poolOf(aSpec(), {}, device), [device.id], new Map(), false)).toThrow("was not looked up");
+    expect(() => allocate(poolOf(aSpec(), {}, device), [device.id], new Map(), null)).toThrow("was not looked up");
   });
 });
 
@@ -250,7 +270,7 @@ describe("the environment", () => {
       [other.id, someHandles()],
       [device.id, someHandles({ vfio: vfio("206") })],
     ]);
-    expect(allocate(pool, [other.id, device.id], handles, false).answer.envs).toEqual({
+    expect(allocate(pool, [other.id, device.id], handles, null).answer.envs).toEqual({
       "PCIDEVICE_OPENSHIFT_IO_DPDK-NIC_1": "0000:1a:03.5,0000:1a:03.4",
       "PCIDEVICE_OPENSHIFT_IO_DPDK-NIC_1_INFO":
         '{"0000:1a:03.4":{"generic":{"deviceID":"0000:1a:03.4"},"vfio":{"dev-mount":"/dev/vfio/206",' +
@@ -307,11 +327,11 @@ describe("ids are refused", () => {
 test("device-info files come with the answer, in the order of the request", () => {
   const pool = poolOf(aSpec({ prefix: "intel.com", name: "net" }), {}, device, other);
   const handles = new Map([device, other].map(({ id }) => [id, someHandles()]));
-  const { files } = allocate(pool, [other.id, device.id], handles, false);
+  const { files } = allocate(pool, [other.id, device.id], handles, null);
   expect(files.map(({ name }) => name)).toEqual([
     "intel.com-net-0000:1a:03.5-device.json",
     "intel.com-net-0000:1a:03.4-device.json",
   ]);
   const accelerators = poolOf(aSpec({ deviceType: "accelerator" }), {}, aPf({ id: device.id }));
-  expect(allocate(accelerators, [device.id], handles, false).files).toEqual([]);
+  expect(allocate(accelerators, [device.id], handles, null).files).toEqual([]);
 });

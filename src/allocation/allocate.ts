@@ -2,7 +2,7 @@
 
 import type { Handles } from "../host/handles.ts";
 import type { Pool } from "../pools/pool.ts";
-import { cdiDeviceName } from "./cdi.ts";
+import { cdiAnnotationKey, type CdiDevices, cdiDeviceName, type CdiMode } from "./cdi.ts";
 import { contribute, nodesOf } from "./contributions.ts";
 import { deviceInfoFile, type DeviceInfoFile } from "./device-info.ts";
 import { environment } from "./environment.ts";
@@ -32,12 +32,18 @@ export function refuseIds(pool: Pool, ids: readonly string[]): string | null {
   return null;
 }
 
-/** Answers for one container. All ids must be in the pool and have handles. */
+/** What an answer by CDI goes by: how it is given, and what the pool's spec says. */
+export interface CdiGiven {
+  readonly mode: CdiMode;
+  readonly devices: CdiDevices;
+}
+
+/** Answers for one container; by device nodes when `cdi` is null. All ids must be in the pool and have handles. */
 export function allocate(
   pool: Pool,
   ids: readonly string[],
   handlesOf: ReadonlyMap<string, Handles>,
-  useCdi: boolean,
+  cdi: CdiGiven | null,
 ): { readonly answer: ContainerAnswer; readonly files: readonly DeviceInfoFile[] } {
   const { spec, claims } = pool;
   const contributions = new Map<string, ReturnType<typeof contribute>>();
@@ -51,16 +57,14 @@ export function allocate(
     const file = deviceInfoFile(claim, handles, spec);
     if (file) files.push(file);
   }
+  const names = ids.filter((id) => cdi?.devices.has(id)).map((id) => cdiDeviceName(spec, id));
+  const isAnnotated = cdi?.mode === "annotations" && names.length > 0;
   const answer: ContainerAnswer = {
     envs: environment(spec, contributions),
     mounts: [],
-    devices: useCdi ? [] : nodesOf(contributions.values()).map((node) => ({ ...node, permissions: "rw" })),
-    annotations: {},
-    cdiDevices: useCdi
-      ? [...contributions]
-          .filter(([, providers]) => nodesOf([providers]).length > 0)
-          .map(([id]) => ({ name: cdiDeviceName(spec, id) }))
-      : [],
+    devices: cdi ? [] : nodesOf(contributions.values()).map((node) => ({ ...node, permissions: "rw" })),
+    annotations: isAnnotated ? { [cdiAnnotationKey(spec)]: names.join(",") } : {},
+    cdiDevices: cdi?.mode === "cdi-devices" ? names.map((name) => ({ name })) : [],
   };
   return { answer, files };
 }

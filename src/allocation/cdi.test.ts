@@ -1,6 +1,19 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
+import Ajv from "ajv";
+import * as fc from "fast-check";
+import definitions from "../../test/cdi-schema/defs.json";
+import schema from "../../test/cdi-schema/schema.json";
 import { aSpec } from "../../test/support/device.ts";
-import { cdiDeviceName, cdiFileName, cdiSpec } from "./cdi.ts";
+import { deviceTypeNames } from "../pools/device-types.ts";
+import {
+  cdiAnnotationKey,
+  cdiDeviceName,
+  type CdiDevices,
+  cdiFileName,
+  cdiFileNames,
+  cdiKind,
+  cdiSpec,
+} from "./cdi.ts";
 
 test.each([
   ["netDevice", "sriov-dp-intel.com-net-pci-a.yaml", "intel.com/net-pci=id"],
@@ -10,28 +23,103 @@ test.each([
   const spec = aSpec({ prefix: "intel.com", name: "a", deviceType });
   expect(cdiFileName(spec)).toBe(file);
   expect(cdiDeviceName(spec, "id")).toBe(name);
+  expect(cdiFileNames(spec.resource)).toContain(file);
 });
 
-test("devices without nodes are left out, since one of them would make the whole spec invalid", () => {
-  const nodes = new Map([
-    ["0000:3b:02.1", [{ hostPath: "/dev/vfio/noiommu-2", containerPath: "/dev/vfio/2" }]],
-    ["0000:3b:02.2", []],
-  ]);
-  expect(cdiSpec(aSpec({ prefix: "intel.com" }), nodes)).toEqual({
-    cdiVersion: "0.5.0",
-    kind: "intel.com/net-pci",
-    devices: [
-      {
-        name: "0000:3b:02.1",
-        containerEdits: {
-          deviceNodes: [{ path: "/dev/vfio/2", hostPath: "/dev/vfio/noiommu-2", permissions: "rw" }],
+const kind = "intel.com/net-pci";
+const aNode = (hostPath: string, containerPath = hostPath) => ({ hostPath, containerPath });
+
+describe("the spec of a pool", () => {
+  test("names devices with nodes alone, since one without would make the whole spec invalid", () => {
+    const devices = new Map([
+      ["0000:3b:02.1", [aNode("/dev/vfio/noiommu-2", "/dev/vfio/2")]],
+      ["0000:3b:02.2", []],
+    ]);
+    expect(cdiSpec({ kind, devices })).toEqual({
+      cdiVersion: "0.5.0",
+      kind,
+      devices: [
+        {
+          name: "0000:3b:02.1",
+          containerEdits: {
+            deviceNodes: [{ path: "/dev/vfio/2", hostPath: "/dev/vfio/noiommu-2", permissions: "rw" }],
+          },
         },
-      },
-    ],
+      ],
+    });
+  });
+
+  test("is none when no device has a node", () => {
+    expect(cdiSpec({ kind, devices: new Map([["0000:3b:02.2", []]]) })).toBeNull();
+    expect(cdiSpec({ kind, devices: new Map() })).toBeNull();
+  });
+
+  test("says the same in whichever order devices came", () => {
+    const devices: [string, ReturnType<typeof aNode>[]][] = ["b", "c", "a"].map((id) => [id, [aNode(`/dev/${id}`)]]);
+    const spec = cdiSpec({ kind, devices: new Map(devices) });
+    expect(spec?.devices.map(({ name }) => name)).toEqual(["a", "b", "c"]);
+    expect(cdiSpec({ kind, devices: new Map(devices.toReversed()) })).toEqual(spec);
+  });
+
+  test.each([
+    ["intel.com/net-pci", "0.5.0"],
+    ["a.b.c/net-sf", "0.5.0"],
+    ["intel.com/net.pci", "0.6.0"],
+  ])("of kind %s has the version that its readers must know at least, %s", (kind, version) => {
+    expect(cdiSpec({ kind, devices: new Map([["a", [aNode("/dev/uio0")]]]) })?.cdiVersion).toBe(version as "0.5.0");
+  });
+
+  // Not strict: the schema has a keyword that no draft knows ("ref" in env).
+  const isValid = new Ajv({ strict: false, schemas: [{ ...definitions, $id: "defs.json" }] }).compile(schema);
+
+  test("fits the published schema, whatever is in the pool", () => {
+    const ids = fc.oneof(
+      fc.stringMatching(/^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/),
+      fc.stringMatching(/^mlx5_core\.sf\.\d{1,4}$/),
+    );
+    const nodes = fc.array(
+      fc.stringMatching(/^\/dev\/vfio\/\d{1,3}$/).map((path) => aNode(path)),
+      { maxLength: 4 },
+    );
+    const pools = fc.tuple(fc.constantFrom(...deviceTypeNames), fc.array(fc.tuple(ids, nodes), { maxLength: 20 }));
+    fc.assert(
+      fc.property(pools, ([deviceType, devices]) => {
+        const spec = cdiSpec({ kind: cdiKind({ prefix: "intel.com", deviceType }), devices: new Map(devices) });
+        if (spec !== null && !isValid(JSON.parse(JSON.stringify(spec))))
+          throw new Error(JSON.stringify(isValid.errors));
+      }),
+      { seed: 20_261_124, numRuns: 300 },
+    );
+  });
+
+  test("is told by the schema from one that is none", () => {
+    const spec = cdiSpec({ kind, devices: new Map([["a", [aNode("/dev/uio0")]]]) as CdiDevices });
+    expect(isValid(spec)).toBe(true);
+    expect(isValid({ ...spec, kind: undefined })).toBe(false);
+    expect(isValid({ ...spec, devices: [{ name: "a" }] })).toBe(false);
   });
 });
 
-test("a pool in which no device has a node has no spec", () => {
-  expect(cdiSpec(aSpec(), new Map([["0000:3b:02.2", []]]))).toBeNull();
-  expect(cdiSpec(aSpec(), new Map())).toBeNull();
+describe("the key of a pool's annotation", () => {
+  const keyOf = (name: string, prefix = "intel.com") => cdiAnnotationKey(aSpec({ prefix, name }));
+
+  test("holds the pool's name, since the kubelet merges a container's annotations by key", () => {
+    expect(keyOf("sriov_net_A")).toBe("cdi.k8s.io/intel.com_net-pci_sriov_net_A");
+    expect(keyOf("sriov_net_B")).not.toBe(keyOf("sriov_net_A"));
+  });
+
+  // pkg/cdi/annotations.go AnnotationKey, and Kubernetes' qualified names.
+  test("is one that Kubernetes takes, and another one for another pool, however long names are", () => {
+    const prefixes = ["intel.com", `${"a".repeat(60)}.com`, `x.${"b".repeat(200)}.com`];
+    const names = [
+      "a",
+      "-".repeat(20).replace(/^.|.$/g, "a"),
+      "a".repeat(63),
+      `${"a".repeat(62)}b`,
+      `${"a".repeat(40)}_-_b`,
+    ];
+    const keys = prefixes.flatMap((prefix) => names.map((name) => keyOf(name, prefix)));
+    for (const key of keys) expect(key).toMatch(/^cdi\.k8s\.io\/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/);
+    expect(new Set(keys).size).toBe(keys.length);
+  });
 });

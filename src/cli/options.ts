@@ -1,6 +1,7 @@
 // What can be said on the command line? One table: parser, help and documentation follow it.
 // It holds the reference's binary's flags, its image's entrypoint arguments, and ours.
 
+import { cdiModes } from "../allocation/cdi.ts";
 import { addressOf } from "../telemetry/places.ts";
 
 /** One option. */
@@ -37,6 +38,13 @@ export const options = {
     help: "Prefix of entries without resourcePrefix",
   },
   "use-cdi": { kind: "flag", default: false, help: "Hand devices to the container runtime by CDI" },
+  "cdi-mode": {
+    kind: "choice",
+    default: "cdi-devices",
+    choices: cdiModes,
+    value: "MODE",
+    help: "With --use-cdi: cdi-devices or annotations",
+  },
   "link-health": { kind: "flag", default: true, help: "Report devices whose link is down as Unhealthy" },
   "resync-interval": {
     kind: "number",

@@ -282,6 +282,17 @@ describe("the whole file is refused for", () => {
     expect(load(config).problems).toEqual([]);
     expect(told(load(config, { useCdi: true }))).toEqual([expect.stringContaining("CDI vendor")]);
   });
+
+  test("with --use-cdi, pools whose specs would be one file", () => {
+    const config = list(
+      { resourceName: "net-pci-y", resourcePrefix: "x", selectors: {} },
+      { resourceName: "y", resourcePrefix: "x-net-pci", selectors: {} },
+    );
+    expect(load(config).problems).toEqual([]);
+    expect(told(load(config, { useCdi: true }))).toEqual([
+      expect.stringContaining("sriov-dp-x-net-pci-net-pci-y.yaml, would also be x/net-pci-y's"),
+    ]);
+  });
 });
 
 describe("selectors", () => {

@@ -90,6 +90,7 @@ class EntryReader {
   readonly entries: number[] = [];
   readonly #resources = new Map<string, string>();
   readonly #variables = new Map<string, string>();
+  readonly #specFiles = new Map<string, string>();
   readonly #document: Document;
   readonly #options: LoadOptions;
 
@@ -139,7 +140,7 @@ class EntryReader {
     if (this.#resources.size >= limits.pools.most) {
       this.problem(node, path, `too many entries: at most ${limits.pools.most} pools are served`, "skip");
     }
-    this.#names(node, path, prefix, entry.resourceName, resource);
+    this.#names(node, path, { prefix, name: entry.resourceName, deviceType: entry.deviceType }, resource);
     if (this.problems.slice(before).some(({ severity }) => severity === "skip")) {
       this.skipped.push(resource);
       return;
@@ -182,7 +183,12 @@ class EntryReader {
   }
 
   /** Checks what concerns the whole name, and that it is unique. */
-  #names(node: Node, path: string, prefix: string, name: string, resource: string): void {
+  #names(
+    node: Node,
+    path: string,
+    { prefix, name, deviceType }: Pick<PoolSpec, "prefix" | "name" | "deviceType">,
+    resource: string,
+  ): void {
     const earlier = this.#resources.get(resource);
     if (earlier !== undefined) {
       this.problem(node, path, `${resource} stands twice, first in ${earlier}; put all selectors into one entry`);
@@ -197,6 +203,16 @@ class EntryReader {
     if (this.#options.useCdi && !/^[a-zA-Z]/.test(prefix)) {
       this.problem(node, path, `a CDI vendor must start with a letter, found resourcePrefix "${prefix}"`);
     }
+    const specFile = `${prefix}-${deviceTypes[deviceType].cdiClass}-${name}`;
+    const namesake = this.#specFiles.get(specFile);
+    if (this.#options.useCdi && namesake !== undefined) {
+      this.problem(
+        node,
+        path,
+        `its CDI spec's file, sriov-dp-${specFile}.yaml, would also be ${namesake}'s; rename one`,
+      );
+    }
+    this.#specFiles.set(specFile, resource);
     const variable = resource.toUpperCase().replaceAll(/[./]/g, "_");
     const twin = this.#variables.get(variable);
     if (twin !== undefined) {

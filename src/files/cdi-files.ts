@@ -1,27 +1,155 @@
-// Which CDI specs are on the node? One file a pool, written before the kubelet hears of its devices.
+// Which CDI specs are on the node? One file a pool, written before the kubelet hears of its devices. No two files ever
+// name one device: readers refuse a device that two files of one kind name (pkg/cdi/cache.go).
 
 import { existsSync } from "node:fs";
-import { stringify } from "yaml";
-import { type CdiSpec, cdiFilePrefix } from "../allocation/cdi.ts";
+import * as v from "valibot";
+import { parse, stringify } from "yaml";
+import {
+  type CdiDevices,
+  type CdiFile,
+  cdiDeviceName,
+  cdiFileName,
+  cdiFilePrefix,
+  cdiKind,
+  cdiSpec,
+  withoutDevices,
+} from "../allocation/cdi.ts";
+import type { DeviceNode } from "../allocation/contributions.ts";
+import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "./atomic.ts";
 import { namesIn } from "./device-info-files.ts";
 
-/** Writes a spec, unless it stands there already; a null spec removes the file. Tells whether anything changed. */
-export function writeCdiSpec(folder: string, name: string, spec: CdiSpec | null): boolean {
-  const path = `${folder}/${name}`;
-  if (!spec) return removeFile(path);
-  const before = contentOf(path);
-  // YAML 1.1 quotes what its readers would take for a number in base 60, as "0000:03:02.1".
-  const content = stringify(spec, { version: "1.1", aliasDuplicateObjects: false });
-  if (before === content) return false;
-  ensureFolder(folder);
-  writeAtomic(path, content, 0o644);
-  return true;
+const isOurs = (name: string) => name.startsWith(cdiFilePrefix);
+
+/** The specs of our pools in one folder. */
+export class CdiSpecs {
+  readonly folder: string;
+  readonly #files = new Map<string, CdiFile>();
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  /** Takes up the specs that an earlier process left; gives the names of those that can't be read, which are removed. */
+  load(): string[] {
+    if (existsSync(this.folder)) removeAbandoned(this.folder, isOurs);
+    return namesIn(this.folder)
+      .filter(isOurs)
+      .filter((name) => {
+        const file = read(`${this.folder}/${name}`);
+        if (file) this.#files.set(name, file);
+        return file === null && removeFile(`${this.folder}/${name}`);
+      });
+  }
+
+  /** What the pool's spec says now. */
+  devicesOf(spec: PoolSpec): CdiDevices {
+    return this.#files.get(cdiFileName(spec))?.devices ?? new Map();
+  }
+
+  /**
+   * Says in the pool's spec by which nodes these devices are used; what it says of others stays. Tells whether it wrote.
+   * Throws when it can't, and leaves the spec as it was.
+   */
+  describe(spec: PoolSpec, nodes: ReadonlyMap<string, readonly DeviceNode[]>): boolean {
+    const devices = new Map(this.devicesOf(spec));
+    for (const [id, of] of nodes) {
+      if (of.length > 0) devices.set(id, of);
+      else devices.delete(id);
+    }
+    return this.#write(cdiFileName(spec), { kind: cdiKind(spec), devices });
+  }
+
+  /** Whether the pool's spec is in place and says this of these devices. */
+  says(spec: PoolSpec, nodes: ReadonlyMap<string, readonly DeviceNode[]>): boolean {
+    const devices = this.devicesOf(spec);
+    const isSame = [...nodes].every(([id, of]) => Bun.deepEquals(devices.get(id) ?? [], of));
+    return isSame && (devices.size === 0 || existsSync(`${this.folder}/${cdiFileName(spec)}`));
+  }
+
+  /** Takes devices out of every spec that is not their pool's any more, before that pool's names them. Gives the files. */
+  withdraw(pools: readonly Pool[]): string[] {
+    const homes = this.#homesIn(pools);
+    return this.#reduce((file, kind, id) => (homes.get(`${kind}=${id}`) ?? file) === file);
+  }
+
+  /** Takes devices that no pool has any more out of their specs, unless a pod holds them. Gives the files. */
+  prune(pools: readonly Pool[], isHeld: (file: string, id: string) => boolean): string[] {
+    const homes = this.#homesIn(pools);
+    return this.#reduce((file, kind, id) => homes.get(`${kind}=${id}`) === file || isHeld(file, id));
+  }
+
+  /** Writes specs of these pools again that somebody removed. Gives the files. */
+  restore(specs: readonly PoolSpec[]): string[] {
+    return specs.map(cdiFileName).filter((name) => {
+      const file = this.#files.get(name);
+      return file !== undefined && !existsSync(`${this.folder}/${name}`) && this.#write(name, file);
+    });
+  }
+
+  /** Removes the pool's spec. */
+  remove(spec: PoolSpec): void {
+    this.#write(cdiFileName(spec), { kind: cdiKind(spec), devices: new Map() });
+  }
+
+  /** The file that should name each device, by its fully-qualified name. */
+  #homesIn(pools: readonly Pool[]): ReadonlyMap<string, string> {
+    const named = this.#files.size === 0 ? [] : pools;
+    return new Map(
+      named.flatMap(({ spec, claims }) => [...claims.keys()].map((id) => [cdiDeviceName(spec, id), cdiFileName(spec)])),
+    );
+  }
+
+  #reduce(stays: (file: string, kind: string, id: string) => boolean): string[] {
+    const left = withoutDevices(this.#files, stays);
+    for (const [name, file] of left) this.#write(name, file);
+    return [...left.keys()];
+  }
+
+  #write(name: string, file: CdiFile): boolean {
+    const path = `${this.folder}/${name}`;
+    const spec = cdiSpec(file);
+    if (!spec) {
+      this.#files.delete(name);
+      return removeFile(path);
+    }
+    // YAML 1.1 quotes what its readers would take for a number in base 60, as "0000:03:02.1".
+    const content = stringify(spec, { version: "1.1", aliasDuplicateObjects: false });
+    const isNew = contentOf(path) !== content;
+    if (isNew) {
+      ensureFolder(this.folder);
+      writeAtomic(path, content, 0o644);
+    }
+    this.#files.set(name, file);
+    return isNew;
+  }
 }
 
-/** Removes our specs that `keep` does not name; gives the names of the removed. */
-export function pruneCdiSpecs(folder: string, keep: ReadonlySet<string>): string[] {
-  if (existsSync(folder)) removeAbandoned(folder, (name) => name.startsWith(cdiFilePrefix));
-  const stale = namesIn(folder).filter((name) => name.startsWith(cdiFilePrefix) && !keep.has(name));
-  return stale.filter((name) => removeFile(`${folder}/${name}`));
+/** Removes our specs from a folder in which they have no business, as /etc/cdi; gives the names of the removed. */
+export const removeCdiSpecs = (folder: string): string[] =>
+  namesIn(folder).filter((name) => isOurs(name) && removeFile(`${folder}/${name}`));
+
+/** What we, or the reference, write into a spec. */
+const specSchema = v.object({
+  kind: v.string(),
+  devices: v.array(
+    v.object({
+      name: v.string(),
+      containerEdits: v.object({
+        deviceNodes: v.array(v.object({ path: v.string(), hostPath: v.optional(v.string()) })),
+      }),
+    }),
+  ),
+});
+
+/** Reads a spec; null when it is none, or of another form than ours. */
+function read(path: string): CdiFile | null {
+  try {
+    const { kind, devices } = v.parse(specSchema, parse(contentOf(path) ?? ""));
+    const nodesOf = ({ containerEdits }: (typeof devices)[number]) =>
+      containerEdits.deviceNodes.map(({ path, hostPath = path }) => ({ hostPath, containerPath: path }));
+    return { kind, devices: new Map(devices.map((device) => [device.name, nodesOf(device)])) };
+  } catch {
+    return null;
+  }
 }

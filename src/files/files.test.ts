@@ -15,11 +15,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { parse } from "yaml";
 import { aSpec } from "../../test/support/device.ts";
-import { cdiFileName, cdiSpec } from "../allocation/cdi.ts";
+import { cdiFileName } from "../allocation/cdi.ts";
 import { ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
-import { pruneCdiSpecs, writeCdiSpec } from "./cdi-files.ts";
+import { CdiSpecs } from "./cdi-files.ts";
 import { namesIn, pruneDeviceInfo, writeDeviceInfo } from "./device-info-files.ts";
 
 let folder = "";
@@ -133,11 +132,11 @@ describe("what somebody planted under the name of a file of ours", () => {
   const node = { hostPath: "/dev/vfio/2", containerPath: "/dev/vfio/2" };
   const info = { name: "intel.com-net-0000:3b:02.1-device.json", content: "{}" };
   const write = {
-    [file]: () => writeCdiSpec(`${folder}/d`, file, cdiSpec(spec, new Map([["0000:3b:02.1", [node]]]))),
+    [file]: () => new CdiSpecs(`${folder}/d`).describe(spec, new Map([["0000:3b:02.1", [node]]])),
     [info.name]: () => writeDeviceInfo(`${folder}/d`, [info]),
   };
   const remove = {
-    [file]: () => pruneCdiSpecs(`${folder}/d`, new Set()),
+    [file]: () => new CdiSpecs(`${folder}/d`).load(),
     [info.name]: () => pruneDeviceInfo(`${folder}/d`, "intel.com/net", () => false),
   };
   beforeEach(() => mkdirSync(`${folder}/d`));
@@ -220,49 +219,5 @@ describe("device-info files", () => {
   test("a missing folder holds none", () => {
     expect(pruneDeviceInfo(`${folder}/missing`, "intel.com/net", () => false)).toEqual([]);
     expect(namesIn(`${folder}/missing`)).toEqual([]);
-  });
-});
-
-describe("CDI specs", () => {
-  const spec = aSpec({ prefix: "intel.com", name: "net" });
-  const file = cdiFileName(spec);
-  const node = { hostPath: "/dev/vfio/2", containerPath: "/dev/vfio/2" };
-  const content = cdiSpec(
-    spec,
-    new Map([
-      ["0000:3b:02.1", [node]],
-      ["0000:3b:02.2", [node]],
-    ]),
-  );
-
-  test("are written once, as YAML that says what was meant", () => {
-    expect(writeCdiSpec(`${folder}/cdi`, file, content)).toBe(true);
-    expect(parse(read(`cdi/${file}`))).toEqual(content);
-    expect(read(`cdi/${file}`)).not.toMatch(/[&*]a\d/);
-    expect(modeOf(`${folder}/cdi/${file}`)).toBe("644");
-    const { ino } = statSync(`${folder}/cdi/${file}`);
-    expect(writeCdiSpec(`${folder}/cdi`, file, content)).toBe(false);
-    expect(statSync(`${folder}/cdi/${file}`).ino).toBe(ino);
-  });
-
-  // "0000:03:02.1" is 182.1 in base 60 (YAML 1.1, 10.2.1.4); the reference's writer quotes it.
-  test("PCI addresses that YAML 1.1 takes for numbers are written as texts", () => {
-    const odd = cdiSpec(spec, new Map([["0000:03:02.1", [node]]]));
-    writeCdiSpec(folder, file, odd);
-    expect(parse(read(file), { version: "1.1" })).toEqual(odd);
-  });
-
-  test("a spec of nothing is no file", () => {
-    writeCdiSpec(folder, file, content);
-    expect(writeCdiSpec(folder, file, null)).toBe(true);
-    expect(writeCdiSpec(folder, file, null)).toBe(false);
-    expect(readdirSync(folder)).toEqual([]);
-  });
-
-  test("are removed when no pool has them any more; foreign files stay", () => {
-    for (const name of [file, "sriov-dp-old.yaml", "nvidia.yaml"]) writeFileSync(`${folder}/${name}`, "");
-    expect(pruneCdiSpecs(folder, new Set([file]))).toEqual(["sriov-dp-old.yaml"]);
-    expect(readdirSync(folder).sort()).toEqual(["nvidia.yaml", file].sort());
-    expect(pruneCdiSpecs(`${folder}/missing`, new Set())).toEqual([]);
   });
 });

@@ -3,7 +3,7 @@
 
 import { listDirectory } from "../../native/files.ts";
 import type { Device, Vdpa, Vfio, CharDevice } from "./device.ts";
-import { type RdmaNode, readRdmaNames, readRdmaNodes } from "./rdma.ts";
+import { readHiddenRdmaNames, type RdmaNode, readRdmaNames, readRdmaNodes } from "./rdma.ts";
 import { readIommufd, readUio, readVdpa, readVfio, readVhostNet } from "./userspace.ts";
 
 /** Everything that a container may be given of a device. */
@@ -29,7 +29,8 @@ export function readHandles(root: string, device: Device, asked: HandlesAsked): 
   const names = listDirectory(folder);
   if (!names) throw new Error(`device ${device.id} has left the node (${folder} is gone)`);
   const here = { folder, entries: new Set(names) };
-  const rdmaNames = asked.rdma ? readRdmaNames(here) : [];
+  const seen = asked.rdma ? readRdmaNames(here) : [];
+  const rdmaNames = asked.rdma && seen.length === 0 ? readHiddenRdmaNames(here) : seen;
   return {
     vfio: device.bus === "pci" ? readVfio(root, here, device.driver) : null,
     uio: device.bus === "pci" ? readUio(root, here) : null,

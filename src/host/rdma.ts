@@ -15,6 +15,17 @@ export function readRdmaNames({ folder, entries }: Folder): readonly string[] {
   return entries.has("infiniband") ? (listDirectory(`${folder}/infiniband`) ?? []) : [];
 }
 
+/**
+ * The RDMA devices of a function that are in another network namespace, sorted: their own folder is empty then, those of
+ * their character devices are not (drivers/infiniband/core/uverbs_main.c: the class is of no namespace).
+ */
+export function readHiddenRdmaNames({ folder, entries }: Folder): readonly string[] {
+  if (!entries.has("infiniband") || !entries.has("infiniband_verbs")) return [];
+  const verbs = `${folder}/infiniband_verbs`;
+  const names = (listDirectory(verbs) ?? []).flatMap((node) => readAttribute(`${verbs}/${node}/ibdev`) ?? []);
+  return [...new Set(names)].toSorted();
+}
+
 /** Where each kind of node is found, in the order in which they are handed out. */
 const kinds = [
   { kind: "ucm", subsystem: "infiniband_cm" },

@@ -51,12 +51,18 @@ export class Holders {
 
   /** Whether a pod holds the device under this resource, or may. */
   mayHold(resource: string, id: string): boolean {
-    return !this.#isKnown || this.#held.get(id) === resource;
+    return this.mayHoldAs(id, (held) => held === resource);
+  }
+
+  /** Whether a pod holds the device under such a resource, or may. */
+  mayHoldAs(id: string, isOne: (resource: string) => boolean): boolean {
+    const known = [this.#held.get(id), this.#allocated.get(id)?.resource];
+    return !this.#isKnown || known.some((resource) => resource !== undefined && isOne(resource));
   }
 
   /** Whether a pod holds any device of this resource, or may. */
   mayHoldAny(resource: string): boolean {
-    return !this.#isKnown || [...this.#held.values()].includes(resource);
+    return !this.#isKnown || [...this.#held.keys(), ...this.#allocated.keys()].some((id) => this.holds(resource, id));
   }
 
   #learn(told: ReadonlyMap<string, string>): void {

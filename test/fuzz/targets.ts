@@ -351,7 +351,7 @@ const sysfs = fc.asyncProperty(
         for (const { device } of pool.claims.values()) {
           const asked = { rdma: true, vhostNet: true, iommufd: true };
           const handles = quietly(() => readHandles(root, device, asked));
-          if (handles) allocate(pool, [device.id], new Map([[device.id, handles]]), true);
+          if (handles) allocate(pool, [device.id], new Map([[device.id, handles]]), null);
         }
       }
       // Neighbours: a device that neither itself nor its PF was touched is what it was.

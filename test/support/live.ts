@@ -15,6 +15,7 @@ import { basename } from "node:path";
 import type { Link, VfLinkState } from "../../native/netlink/route.ts";
 import type { KernelFacts } from "../../src/host/kernel.ts";
 import {
+  linked,
   type LinkStatePlan,
   linkStates,
   NodeBuilder,
@@ -24,7 +25,7 @@ import {
   vfAddress,
   type VfPlan,
 } from "./node.ts";
-import { type Entry, formatKernelFacts, kernelFactsName, unpack } from "./tree.ts";
+import { device, type Entry, formatKernelFacts, kernelFactsName, unpack } from "./tree.ts";
 
 export const readFacts = (root: string): KernelFacts =>
   JSON.parse(readFileSync(`${root}/${kernelFactsName}`, "utf8")) as KernelFacts;
@@ -172,6 +173,23 @@ export function addRdma(root: string, address: string): void {
   functionsChanged(root);
 }
 
+/** The function's VFIO group has another number, as after its VFs were made anew; no event tells of it. */
+export function renumberGroup(root: string, address: string, group: string): void {
+  const self = pciFolder(address);
+  const before = linkName(`${root}/${self}/iommu_group`) ?? "";
+  rmSync(`${root}/${self}/iommu_group`);
+  rmSync(`${root}/dev/vfio/${before}`);
+  unpack([...linked(`${self}/iommu_group`, `sys/kernel/iommu_groups/${group}`), device(`dev/vfio/${group}`)], root);
+}
+
+/** The function's RDMA driver is unloaded. */
+export function removeRdma(root: string, address: string): void {
+  for (const subsystem of ["infiniband", "infiniband_mad", "infiniband_verbs"]) {
+    rmSync(`${root}/${pciFolder(address)}/${subsystem}`, { recursive: true, force: true });
+  }
+  functionsChanged(root);
+}
+
 /** Another driver is bound, or none; netdev, RDMA devices and nodes of the old one go. */
 export function rebind(root: string, address: string, driver: string | null): void {
   unmake(root, address);
@@ -191,11 +209,12 @@ export function rebind(root: string, address: string, driver: string | null): vo
 
 /**
  * A pod gets the device: its netdev leaves for the pod's network namespace, and with `rdma` its RDMA devices do too
- * (`rdma system set netns exclusive`). The folders stay, and are empty. Gives a function that brings all back.
+ * (`rdma system set netns exclusive`). The folders stay, and are empty; RDMA's character devices are seen all the same.
+ * Gives a function that brings all back.
  */
 export function moveNetdevAway(root: string, address: string, { rdma = false } = {}): () => void {
   const self = `${root}/${pciFolder(address)}`;
-  const subsystems = ["net", ...(rdma ? ["infiniband", "infiniband_mad", "infiniband_verbs"] : [])];
+  const subsystems = ["net", ...(rdma ? ["infiniband"] : [])];
   const away = `${root}/away/${address}`;
   for (const subsystem of subsystems.filter((name) => existsSync(`${self}/${name}`))) {
     mkdirSync(away, { recursive: true });

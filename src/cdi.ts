@@ -1,0 +1,124 @@
+// What is done for containers that get their devices by CDI? The specs on the node are kept in step with the pools: in
+// an order in which no two of them name one device, and with what pods hold.
+
+import { type CdiGiven } from "./allocation/allocate.ts";
+import { cdiFileName, cdiFileNames, type CdiMode } from "./allocation/cdi.ts";
+import { contribute, type DeviceNode, nodesOf } from "./allocation/contributions.ts";
+import { CdiSpecs, removeCdiSpecs } from "./files/cdi-files.ts";
+import type { Handles } from "./host/handles.ts";
+import type { Holders } from "./kubelet/holders.ts";
+import type { Log } from "./log.ts";
+import { messageOf } from "./message-of.ts";
+import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
+
+/** What CDI needs of the agent. */
+export interface CdiOptions {
+  /** What stands before every path of the node. */
+  readonly root: string;
+  readonly mode: CdiMode;
+  readonly holders: Holders;
+  /** Reads by which nodes a device is used now. */
+  readonly handlesOf: (claim: Claim, spec: PoolSpec) => Handles;
+}
+
+/** The CDI specs of all pools. */
+export class Cdi {
+  readonly #options: CdiOptions;
+  readonly #log: Log;
+  readonly #specs: CdiSpecs;
+
+  constructor(options: CdiOptions, log: Log) {
+    this.#options = options;
+    this.#log = log;
+    this.#specs = new CdiSpecs(`${options.root}/var/run/cdi`);
+  }
+
+  /** Takes up what an earlier process left: the first pass decides what stays of it. */
+  load(): void {
+    const remove = (folder: string, stale: () => string[]) =>
+      this.#quietly("could not remove stale CDI specs", { folder }, () => {
+        const files = stale();
+        if (files.length > 0) this.#log.info("removed stale CDI specs", { folder, files });
+      });
+    const fixed = `${this.#options.root}/etc/cdi`;
+    remove(fixed, () => removeCdiSpecs(fixed));
+    remove(this.#specs.folder, () => this.#specs.load());
+  }
+
+  /** Before the pools change: no spec goes on naming a device that another pool's will name. */
+  withdraw(pools: readonly Pool[]): void {
+    this.#change(() => this.#specs.withdraw(pools));
+  }
+
+  /** Writes the pool's spec before the kubelet hears of its devices; tells whether the pool may be offered. */
+  describe({ spec, claims }: Pool): boolean {
+    const nodes = new Map<string, readonly DeviceNode[]>();
+    for (const [id, claim] of claims) {
+      this.#quietly("a device's nodes can't be read", { device: id }, () =>
+        nodes.set(id, nodesOf([contribute({ claim, handles: this.#options.handlesOf(claim, spec), spec })])),
+      );
+    }
+    try {
+      if (this.#specs.describe(spec, nodes))
+        this.#log.info("wrote the pool's CDI spec", { resource: spec.resource, file: cdiFileName(spec) });
+      return true;
+    } catch (error) {
+      this.#log.error("the pool's CDI spec can't be written; its devices are not offered; will try again", {
+        resource: spec.resource,
+        folder: this.#specs.folder,
+        reason: messageOf(error),
+      });
+      return false;
+    }
+  }
+
+  /** After the pools changed: what no pool has any more goes, unless a pod holds it. */
+  prune(pools: readonly Pool[]): void {
+    const isHeld = (file: string, id: string) =>
+      this.#options.holders.mayHoldAs(id, (resource) => cdiFileNames(resource).includes(file));
+    this.#change(() => this.#specs.prune(pools, isHeld));
+  }
+
+  /** Writes specs of these pools again that somebody removed. */
+  restore(specs: readonly PoolSpec[]): void {
+    this.#change(() => this.#specs.restore(specs));
+  }
+
+  /**
+   * What an answer to Allocate goes by. The spec is brought up to date before: a node's number may be another one since
+   * the last pass. Throws when it can't be written.
+   */
+  given({ spec, claims }: Pool, handlesOf: ReadonlyMap<string, Handles>): CdiGiven {
+    const nodes = new Map<string, readonly DeviceNode[]>();
+    for (const [id, handles] of handlesOf) {
+      const claim = claims.get(id);
+      if (claim) nodes.set(id, nodesOf([contribute({ claim, handles, spec })]));
+    }
+    if (!this.#specs.says(spec, nodes) && this.#specs.describe(spec, nodes)) this.#tell(cdiFileName(spec));
+    return { mode: this.#options.mode, devices: this.#specs.devicesOf(spec) };
+  }
+
+  /** Leaves no spec of a pool of which no pod holds a device. */
+  leave(spec: PoolSpec): void {
+    if (this.#options.holders.mayHoldAny(spec.resource)) return;
+    this.#quietly("could not remove the pool's CDI spec", { resource: spec.resource }, () => this.#specs.remove(spec));
+  }
+
+  #change(change: () => readonly string[]): void {
+    this.#quietly("could not bring CDI specs up to date", { folder: this.#specs.folder }, () => {
+      for (const file of change()) this.#tell(file);
+    });
+  }
+
+  #tell(file: string): void {
+    this.#log.info("brought a CDI spec up to date", { file });
+  }
+
+  #quietly(message: string, fields: Record<string, unknown>, action: () => unknown): void {
+    try {
+      action();
+    } catch (error) {
+      this.#log.warn(message, { ...fields, reason: messageOf(error) });
+    }
+  }
+}

@@ -30,11 +30,7 @@ async function ask(line: CommandLine, route: string, limit: number): Promise<Res
 
 /** `probe`: exit status 0 when the plugin says "ok"; else the reasons on standard error. */
 export async function probe(line: CommandLine, output: Output): Promise<number> {
-  const route = ({ liveness: "/livez", readiness: "/readyz" } as Record<string, string>)[line.operands[0] ?? ""];
-  if (route === undefined) {
-    output.err('sriovdp: probe wants one of "liveness" and "readiness"\n');
-    return exitStatus.operatorMistake;
-  }
+  const route = line.operands[0] === "liveness" ? "/livez" : "/readyz";
   try {
     const response = await ask(line, route, limits.probe);
     const text = await response.text();

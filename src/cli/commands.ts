@@ -15,6 +15,8 @@ export const runs: Readonly<Record<Exclude<Command, "run">, () => Promise<Run>>>
   schema: async () => (await import("./schema.ts")).printSchema,
   status: async () => (await import("./ask.ts")).status,
   probe: async () => (await import("./ask.ts")).probe,
+  completion: async () => (await import("./completion.ts")).printCompletion,
+  man: async () => (await import("./man.ts")).printManual,
   capture: async () => (await import("./capture.ts")).capture,
   version: async () => (await import("./version.ts")).printVersion,
 };

@@ -2,6 +2,19 @@
 
 import { type CommandRow, commands, type Option, options } from "./options.ts";
 
+/** What signals do, for the help and the manual. */
+export const signals = {
+  HUP: "looks at the config file and the node anew",
+  "TERM, INT, QUIT": "end the plugin",
+} as const;
+
+/** What exit statuses say, for the help and the manual. */
+export const statuses = {
+  0: "all is well",
+  1: "any failure that is told; validate --strict: there are warnings",
+  2: "the config file or the command line is wrong",
+} as const;
+
 const usage = `sriovdp: the SR-IOV network device plugin for Kubernetes
 
 Finds SR-IOV virtual functions, PFs, sub-functions and accelerators on this node, groups them into
@@ -16,11 +29,17 @@ function row(left: string, right: string): string {
   return left.length + 2 < column ? `  ${left.padEnd(column - 2)}${right}` : `  ${left}\n${" ".repeat(column)}${right}`;
 }
 
-function optionRow(name: string, option: Option): string {
-  const value = option.value === undefined ? "" : `=${option.value}`;
-  const others = (option.aliases ?? []).map((alias) => `, -${alias}`).join("");
-  const shown = option.default === null || option.default === false ? "" : ` (default ${String(option.default)})`;
-  return row(`--${name}${value}${others}`, option.help + shown);
+/** An option with its other spellings and its value: "--output=FORMAT, -o". */
+function spelling(name: string, { value, aliases = [] }: Option): string {
+  return `--${name}${value === undefined ? "" : `=${value}`}${aliases.map((alias) => `, -${alias}`).join("")}`;
+}
+
+/** What an option does, for which commands when not for the plugin, and its default. */
+export function optionHelp({ help, default: fallback, for: commands = ["run"] }: Option): string {
+  const isFew = commands !== "all" && !commands.includes("run") && commands.length < 3;
+  const by = isFew ? `${commands.join(", ")}: ` : "";
+  const shown = fallback === null || fallback === false ? "" : ` (default ${String(fallback)})`;
+  return (by === "" ? help : by + help.slice(0, 1).toLowerCase() + help.slice(1)) + shown;
 }
 
 /** The help text, 100 columns wide at most. */
@@ -31,7 +50,7 @@ export function helpText(): string {
       title,
       ...all
         .filter(([, option]) => (option.legacy ?? false) === legacy)
-        .map(([name, option]) => optionRow(name, option)),
+        .map(([name, option]) => row(spelling(name, option), optionHelp(option))),
     ].join("\n");
   const commandRows = (Object.entries(commands) as [string, CommandRow][]).map(([name, { help, operands }]) =>
     row(operands ? `${name} ${operands.form}` : name, help),
@@ -44,7 +63,11 @@ ${section("Options (-x V, --x V, -x=V and --x=V are the same):", false)}
 
 ${section("Options of the reference implementation's logger:", true)}
 
-Signals: HUP looks at the config file and the node anew; TERM, INT and QUIT end the plugin.
-Exit status: 0 all is well, 2 the config file or the command line is wrong, 1 any other failure.
+${lines("Signals", signals)}
+
+${lines("Exit status", statuses)}
 `;
 }
+
+const lines = (title: string, rows: Readonly<Record<string, string>>): string =>
+  [`${title}:`, ...Object.entries(rows).map(([name, help]) => row(name, help))].join("\n");

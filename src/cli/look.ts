@@ -38,5 +38,6 @@ export interface View {
 export async function look(line: CommandLine, specs: readonly PoolSpec[], { err }: Output): Promise<View> {
   const { devices, troubles } = await lookAtNode(pathsOf(line).root, askedBy(specs), null);
   for (const { message } of troubles) err(`warning: ${oneLine(message)}\n`);
-  return { devices, pools: assignPools(specs, devices) };
+  const counting = specs.map((spec) => ({ ...spec, linkHealth: spec.linkHealth && line.options["link-health"] }));
+  return { devices, pools: assignPools(counting, devices) };
 }

@@ -21,6 +21,11 @@ const namesOf = ({ id, interfaces, rdma }: Device): string[] => [
 /** The names of a pool: the resource's full name, and the part that the config file gives. */
 const poolNames = ({ spec }: Pool): string[] => [spec.resource, spec.name];
 
+/** Every name that a device or a pool has, each once. */
+export const allNames = (devices: readonly Device[], pools: readonly Pool[]): string[] => [
+  ...new Set([...pools.flatMap(poolNames), ...devices.flatMap(namesOf)]),
+];
+
 /** Finds what a word names; addresses may be in upper case. */
 export function named(word: string, devices: readonly Device[], pools: readonly Pool[]): Named {
   const isMeant = (name: string) => name === word || (name.includes(":") && name === word.toLowerCase());
@@ -32,4 +37,4 @@ export function named(word: string, devices: readonly Device[], pools: readonly 
 
 /** The name that was probably meant; null when none is near. */
 export const nearMiss = (word: string, devices: readonly Device[], pools: readonly Pool[]): string | null =>
-  didYouMean(word, [...devices.flatMap(namesOf), ...pools.flatMap(poolNames)]);
+  didYouMean(word, allNames(devices, pools));

@@ -13,6 +13,8 @@ export interface Option {
   /** How its value is called in the help. */
   readonly value?: string;
   readonly help: string;
+  /** The commands that heed it; `run` alone when it is missing. The others ignore it. */
+  readonly for?: readonly Command[] | "all";
   /** Accepted for the reference's sake; the help says what it does here. */
   readonly legacy?: true;
   readonly least?: number;
@@ -24,20 +26,26 @@ export interface Option {
   readonly expected?: (text: string) => string | null;
 }
 
+/** Commands that read the config file, and commands that print what they found in the form that is asked for. */
+const readsConfig = ["run", "discover", "explain", "validate", "completion"] as const;
+const prints = ["discover", "explain", "validate", "status"] as const;
+
 export const options = {
   "config-file": {
     kind: "text",
+    for: readsConfig,
     default: "/etc/pcidp/config.json",
     value: "FILE",
     help: "The pools: JSON, comments allowed",
   },
   "resource-prefix": {
     kind: "text",
+    for: readsConfig,
     default: "intel.com",
     value: "PREFIX",
     help: "Prefix of entries without resourcePrefix",
   },
-  "use-cdi": { kind: "flag", default: false, help: "Hand devices to the container runtime by CDI" },
+  "use-cdi": { kind: "flag", for: readsConfig, default: false, help: "Hand devices to the container runtime by CDI" },
   "cdi-mode": {
     kind: "choice",
     default: "cdi-devices",
@@ -45,7 +53,12 @@ export const options = {
     value: "MODE",
     help: "With --use-cdi: cdi-devices or annotations",
   },
-  "link-health": { kind: "flag", default: true, help: "Report devices whose link is down as Unhealthy" },
+  "link-health": {
+    kind: "flag",
+    for: ["run", "discover", "explain"],
+    default: true,
+    help: "Report devices whose link is down as Unhealthy",
+  },
   "resync-interval": {
     kind: "number",
     default: 300,
@@ -53,9 +66,16 @@ export const options = {
     value: "SECONDS",
     help: "Look at the node at least so often; events come at once",
   },
-  "kubelet-root-dir": { kind: "text", default: "/var/lib/kubelet", value: "DIR", help: "The kubelet's --root-dir" },
+  "kubelet-root-dir": {
+    kind: "text",
+    for: ["run", "validate", "status", "probe"],
+    default: "/var/lib/kubelet",
+    value: "DIR",
+    help: "The kubelet's --root-dir",
+  },
   "status-socket": {
     kind: "text",
+    for: ["run", "status", "probe"],
     default: null,
     value: "PATH",
     help: "Where status, probe and metrics are asked for (default: /run/sriovdp)",
@@ -67,23 +87,36 @@ export const options = {
     help: "Also serve metrics and probes there; off by default",
     expected: (text) => (addressOf(text) === null ? "HOST:PORT or [IPV6]:PORT" : null),
   },
-  root: { kind: "text", default: "/", value: "DIR", help: "Read and write the node below DIR: a recorded tree" },
+  root: {
+    kind: "text",
+    for: ["run", "discover", "explain", "validate", "status", "probe", "completion", "capture"],
+    default: "/",
+    value: "DIR",
+    help: "Read and write the node below DIR: a recorded tree",
+  },
   output: {
     kind: "choice",
+    for: prints,
     aliases: ["o"],
     default: "table",
     choices: ["table", "json", "yaml"],
     value: "FORMAT",
     help: "What a command prints: table, json or yaml",
   },
-  json: { kind: "flag", default: false, help: "The same as --output=json", means: ["output", "json"] },
+  json: { kind: "flag", for: prints, default: false, help: "The same as --output=json", means: ["output", "json"] },
   all: {
     kind: "flag",
+    for: ["discover", "explain"],
     default: false,
-    help: "discover, explain: fold nothing, show every auxiliary device",
+    help: "Fold nothing, and show every auxiliary device",
   },
-  "no-node": { kind: "flag", default: false, help: "validate: check the file alone, not what it selects on this node" },
-  strict: { kind: "flag", default: false, help: "validate: exit 1 when there are warnings" },
+  "no-node": {
+    kind: "flag",
+    for: ["validate"],
+    default: false,
+    help: "Check the file alone, not what it selects on this node",
+  },
+  strict: { kind: "flag", for: ["validate"], default: false, help: "Exit 1 when there are warnings" },
   "log-level": {
     kind: "number",
     aliases: ["v"],
@@ -111,11 +144,23 @@ export const options = {
     help: "With log_dir: log everything to standard error too",
     legacy: true,
   },
-  stderrthreshold: { kind: "text", default: null, value: "LEVEL", help: "Accepted; has no effect", legacy: true },
+  stderrthreshold: {
+    kind: "text",
+    default: null,
+    value: "LEVEL",
+    help: "Accepted; has no effect",
+    legacy: true,
+  },
   vmodule: { kind: "text", default: null, value: "LIST", help: "Accepted; has no effect", legacy: true },
-  log_backtrace_at: { kind: "text", default: null, value: "FILE:LINE", help: "Accepted; has no effect", legacy: true },
-  help: { kind: "flag", aliases: ["h"], default: false, help: "Print this help" },
-  version: { kind: "flag", default: false, help: "Print the version" },
+  log_backtrace_at: {
+    kind: "text",
+    default: null,
+    value: "FILE:LINE",
+    help: "Accepted; has no effect",
+    legacy: true,
+  },
+  help: { kind: "flag", for: "all", aliases: ["h"], default: false, help: "Print this help" },
+  version: { kind: "flag", for: "all", default: false, help: "Print the version" },
 } as const satisfies Record<string, Option>;
 
 export type OptionName = keyof typeof options;
@@ -141,6 +186,8 @@ export interface CommandRow {
     /** As the help and errors call them. */
     readonly form: string;
     readonly most: number;
+    /** How many must be given; none when it is missing. */
+    readonly least?: number;
     /** All words that are taken, where they are known. */
     readonly choices?: readonly string[];
   };
@@ -160,11 +207,23 @@ export const commands = {
   status: { help: "Print what the running plugin says of itself and its pools" },
   probe: {
     help: "Ask the running plugin whether it is alive, or ready; exit 1 when not",
-    operands: { form: "liveness|readiness", most: 1, choices: ["liveness", "readiness"] },
+    operands: { form: "liveness|readiness", least: 1, most: 1, choices: ["liveness", "readiness"] },
   },
   schema: { help: "Print the JSON Schema of the config file, for editors and CI" },
+  completion: {
+    help: "Print the completions for a shell, or the names that explain takes",
+    operands: { form: "bash|zsh|fish|names", least: 1, most: 1, choices: ["bash", "zsh", "fish", "names"] },
+  },
+  man: { help: "Print the manual page; see it by: sriovdp man | man -l -" },
   capture: { help: "Print the node as text for a bug report, MACs and GUIDs replaced" },
   version: { help: "Print the version" },
 } as const satisfies Record<string, CommandRow>;
 
 export type Command = keyof typeof commands;
+
+/** The options that a command heeds; those of the reference's logger only where they are asked for. */
+export const optionsOf = (command: Command, legacy = false): readonly (readonly [OptionName, Option])[] =>
+  (Object.entries(options) as [OptionName, Option][]).filter(
+    ([, option]) =>
+      (legacy || option.legacy !== true) && (option.for === "all" || (option.for ?? ["run"]).includes(command)),
+  );

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { helpText } from "./help.ts";
-import { commands, type Option, options } from "./options.ts";
+import { type Command, type CommandRow, commands, type Option, options, optionsOf } from "./options.ts";
 import { parseCommandLine } from "./parse.ts";
 import { pathsOf } from "./paths.ts";
 
@@ -147,7 +147,9 @@ describe("options", () => {
 
 describe("commands", () => {
   test.each(Object.keys(commands))("%s is one", (command) => {
-    expect(parse("-v", "1", command)).toMatchObject({ command, problems: [] });
+    const { operands }: CommandRow = commands[command as Command];
+    const needed = operands?.least === undefined ? [] : (operands.choices ?? []).slice(0, operands.least);
+    expect(parse("-v", "1", command, ...needed)).toMatchObject({ command, problems: [] });
   });
 
   test("explain takes devices, also after --", () => {
@@ -156,6 +158,11 @@ describe("commands", () => {
       operands: ["0000:3b:02.1", "-x"],
       problems: [],
     });
+  });
+
+  test("those that need to know more say so", () => {
+    expect(parse("probe").problems).toEqual(["probe wants liveness|readiness"]);
+    expect(parse("probe", "life").problems).toEqual(["probe life: expected liveness or readiness"]);
   });
 
   test("others take nothing", () => {
@@ -170,7 +177,7 @@ describe("the help", () => {
     const lines = help.split("\n").filter((line) => line.trimStart().startsWith(`--${name}`));
     expect(lines).toHaveLength(1);
     for (const alias of option.aliases ?? []) expect(lines[0]).toContain(`, -${alias}`);
-    expect(help).toContain(option.help);
+    expect(help.toLowerCase()).toContain(option.help.toLowerCase());
     if (typeof option.default === "string" || option.default === true) {
       expect(help).toContain(`(default ${option.default})`);
     }
@@ -178,12 +185,21 @@ describe("the help", () => {
 
   test("tells of every command", () => {
     for (const [name, { help: text }] of Object.entries(commands))
-      expect(help).toMatch(new RegExp(`^  ${name}( \\S+)? +${text.slice(0, 9)}`, "m"));
+      expect(help).toMatch(new RegExp(`^  ${name}( \\S+)?\\s+${text.slice(0, 9)}`, "m"));
   });
 
   test("fits into 100 columns", () => {
     expect(help.split("\n").filter((line) => line.length > 100)).toEqual([]);
   });
+});
+
+test("a command heeds the options that name it, and those for all", () => {
+  const names = (command: Command) => optionsOf(command).map(([name]) => name);
+  expect(names("schema")).toEqual(["help", "version"]);
+  expect(names("validate")).toEqual(expect.arrayContaining(["config-file", "no-node", "strict", "output", "help"]));
+  expect(names("validate")).not.toContain("all");
+  expect(names("run")).toContain("log-level");
+  expect(names("run")).not.toContain("logtostderr");
 });
 
 describe("paths", () => {

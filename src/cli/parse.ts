@@ -89,6 +89,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
 function operandProblems(command: Command, operands: readonly string[]): string[] {
   const { operands: taken }: CommandRow = commands[command];
   const surplus = operands[taken?.most ?? 0];
+  if (operands.length < (taken?.least ?? 0)) return [`${command} wants ${taken?.form}`];
   const odd = operands.filter((word) => taken?.choices && !taken.choices.includes(word));
   return [
     ...(surplus === undefined ? [] : [`${command} takes no ${JSON.stringify(surplus)}`]),

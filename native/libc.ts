@@ -20,6 +20,7 @@ const { symbols: libc } = dlopen("libc.so.6", {
   read: { args: ["i32", "ptr", "usize"], returns: FFIType.i64_fast },
   readlink: { args: ["ptr", "ptr", "usize"], returns: FFIType.i64_fast },
   access: { args: ["ptr", "i32"], returns: "i32" },
+  madvise: { args: ["u64", "usize", "i32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
   clock_gettime: { args: ["i32", "ptr"], returns: "i32" },
   // getdents64 has a wrapper of its own only since glibc 2.30.
@@ -44,6 +45,7 @@ export const MSG_TRUNC = 0x20;
 export const O_RDONLY = 0;
 export const O_DIRECTORY = process.arch === "arm64" ? 0x4000 : 0x10000;
 export const O_CLOEXEC = 0x80000;
+const MADV_DONTNEED = 4;
 const SYS_getdents64 = process.arch === "arm64" ? 61 : 217;
 
 export const { EINTR, EAGAIN, ETIMEDOUT } = constants.errno;
@@ -223,4 +225,12 @@ export function monotonicTime(): Uint8Array {
     untilDone(() => libc.clock_gettime(CLOCK_MONOTONIC, time)),
   );
   return time;
+}
+
+/**
+ * madvise(2) with MADV_DONTNEED: pages of a file leave the process, and are read from it again when touched. Only for what
+ * was never written to: changes are lost. A kernel that refuses keeps them.
+ */
+export function adviseUnneeded(start: number, length: number): void {
+  libc.madvise(start, length, MADV_DONTNEED);
 }

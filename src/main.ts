@@ -9,6 +9,7 @@ import { pathsOf } from "./cli/paths.ts";
 import { formatProblem } from "./config/problem.ts";
 import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
 import { createLog } from "./log.ts";
+import { Rest } from "./memory.ts";
 import { managerOf, ServiceNotices } from "./service-notices.ts";
 import { Endpoints } from "./telemetry/endpoints.ts";
 import { addressOf } from "./telemetry/places.ts";
@@ -71,6 +72,7 @@ async function run(line: CommandLine): Promise<number> {
     readiness: () => agent.readiness(),
   };
   const endpoints = new Endpoints(asked, paths.statusSockets, addressOf(line.options["metrics-address"] ?? ""), log);
+  const rest = new Rest();
   process.on("SIGHUP", () => {
     void notices.reloading(() => agent.reload());
     void endpoints.check();
@@ -86,6 +88,7 @@ async function run(line: CommandLine): Promise<number> {
     output.err(`sriovdp: ${error.message}; nothing was started\n`);
     return exitStatus.operatorMistake;
   } finally {
+    rest.close();
     notices.close();
     endpoints.close();
     await agent.close();

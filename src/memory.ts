@@ -1,0 +1,61 @@
+// What is kept in memory while nothing happens? What a start or a burst of calls left behind is given back once it is quiet.
+
+import { releaseExecutable } from "../native/memory.ts";
+
+/** How often it is looked, in milliseconds: first, and at most, since every look is a wake-up. */
+const interval = { first: 5000, most: 60_000 } as const;
+
+/** CPU time between two looks from which on the process is busy, in milliseconds. */
+const busy = 50;
+
+/** So much more than after the last rest is worth another, in bytes. */
+const worth = 16 << 20;
+
+/** How long the heap may take to shrink before the executable's pages, which it needs for that, are given back, in milliseconds. */
+const shrinking = 500;
+
+/** Gives memory back whenever the process was busy and is no longer. */
+export class Rest {
+  #timer: Timer;
+  #wait: number = interval.first;
+  #cpu = cpuTime();
+  /** What was resident after the last rest, in bytes. */
+  #rested = 0;
+
+  constructor() {
+    this.#timer = this.#after(this.#wait, () => this.#look());
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #look(): void {
+    const cpu = cpuTime();
+    const quiet = cpu - this.#cpu < busy;
+    this.#cpu = cpu;
+    this.#wait = quiet ? Math.min(2 * this.#wait, interval.most) : interval.first;
+    if (!quiet || process.memoryUsage.rss() < this.#rested + worth) {
+      this.#timer = this.#after(this.#wait, () => this.#look());
+      return;
+    }
+    // Collects garbage and forgets compiled code, which is made again for what is called again.
+    Bun.shrink();
+    this.#timer = this.#after(shrinking, () => {
+      releaseExecutable();
+      this.#rested = process.memoryUsage.rss();
+      this.#cpu = cpuTime();
+      this.#timer = this.#after(this.#wait, () => this.#look());
+    });
+  }
+
+  #after(milliseconds: number, action: () => void): Timer {
+    return setTimeout(action, milliseconds).unref();
+  }
+}
+
+/** The CPU time that the process has used, in milliseconds. */
+function cpuTime(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}

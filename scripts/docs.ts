@@ -76,6 +76,7 @@ ${fieldRows()}
 
 The resource's full name is \`PREFIX/NAME\`, and must be unique. Values of \`additionalInfo\` go to the container's INFO
 variable, those below \`"*"\` for every device, those below a device id on top of them; they are never logged.
+What \`preferredAllocation\` does stands in [operation.md](operation.md#which-free-device-a-pod-gets).
 
 ## Selectors
 
@@ -90,7 +91,7 @@ ${typeSections.join("\n\n")}
 
 | finding | consequence |
 | --- | --- |
-| not JSON; a wrong type in a field of an entry; a name or prefix that Kubernetes or the file system could not take; a resource named twice; an unknown \`deviceType\`; \`selectors\` missing; other keys but no \`resourceList\`; an unknown or inapplicable selector; \`isRdma\` with \`vdpaType\` | the file is refused: exit status 2 at start, and a running plugin goes on with the config that it has |
+| not JSON; a wrong type in a field of an entry; a name or prefix that Kubernetes or the file system could not take; a resource named twice, or with \`--use-cdi\` two whose specs would be one file; an unknown \`deviceType\` or \`preferredAllocation\`; \`selectors\` missing; other keys but no \`resourceList\`; an unknown or inapplicable selector; \`isRdma\` with \`vdpaType\` | the file is refused: exit status 2 at start, and a running plugin goes on with the config that it has |
 | \`selectors\` empty; a value inside \`selectors\` of the wrong type or form | the entry is skipped, the others run; a running plugin that serves the entry refuses the file |
 | an unknown key outside selectors; a key given twice; a value that can never match, or an entry of \`pfNames\` or \`rootDevices\` that can't be understood and selects nothing; more than one link type; two resources with one environment variable | a warning |
 

@@ -7,6 +7,7 @@ import { parseAllDocuments } from "yaml";
 import { loadConfig } from "../../src/config/load.ts";
 import { parseDocument } from "../../src/config/document.ts";
 import { preparations } from "../vm/guest/docs-preparations.ts";
+import { type KubernetesObject, schemaProblems } from "../support/kubernetes.ts";
 import { hostNames } from "../support/plugin.ts";
 import { machineNames, printsAsSaid, toLab } from "./lab.ts";
 import { type Block, directives, type Page, readPage } from "./pages.ts";
@@ -17,8 +18,10 @@ const names = [...new Bun.Glob("**/*.md").scanSync({ cwd: root, dot: false })]
   .toSorted();
 const pages = new Map(names.map((name) => [name, readPage(readFileSync(join(root, name), "utf8"))]));
 
+const loading = { resourcePrefix: "intel.com", useCdi: true, socketNameLimit: 73 };
+
 /** What is wrong with a block, as sentences. */
-type Check = (block: Block) => readonly string[];
+type Check = (block: Block) => readonly string[] | Promise<readonly string[]>;
 
 const languages: Readonly<Record<string, Check>> = {
   sh: checkCommands,
@@ -47,26 +50,38 @@ function checkJson({ text, says }: Block): string[] {
   if (says["not a config"] !== undefined) return [];
   const isEntry = root?.children?.some(({ children }) => children?.[0]?.value === "resourceName");
   const config = isEntry ? `{ "resourceList": [${text}] }` : text;
-  const loaded = loadConfig(config, { resourcePrefix: "intel.com", useCdi: true, socketNameLimit: 73 });
+  const loaded = loadConfig(config, loading);
   if (loaded.problems.length === 0 && loaded.specs?.length === 0) return ["it has no entry; is it a config at all?"];
   return loaded.problems.map(({ path, message }) => `${path}: ${message}`);
 }
 
-function checkYaml({ text }: Block): string[] {
+async function checkYaml({ text }: Block): Promise<string[]> {
   const documents = parseAllDocuments(text);
   const problems = documents.flatMap(({ errors }) => errors.map(({ message }) => message));
   if (problems.length > 0) return problems;
-  return documents.flatMap((document) => checkAttachment(document.toJS()));
+  const objects = documents.map((document) => document.toJS() as Partial<KubernetesObject> & Attachment & Config);
+  return (await Promise.all(objects.map(checkObject))).flat();
+}
+
+interface Config {
+  readonly data?: Readonly<Record<string, string>>;
 }
 
 interface Attachment {
-  readonly kind?: string;
   readonly spec?: { readonly config?: string };
 }
 
+/** By its schema where it is a whole object of Kubernetes; a piece of one is only read. */
+async function checkObject(object: Partial<KubernetesObject> & Attachment & Config): Promise<string[]> {
+  if (object.kind === "NetworkAttachmentDefinition") return checkAttachment(object);
+  if (object.kind === undefined) return [];
+  const configs = object.kind === "ConfigMap" ? Object.values(object.data ?? {}) : [];
+  const inside = configs.flatMap((config) => loadConfig(config, loading).problems.map(({ message }) => message));
+  return [...(await schemaProblems(object as KubernetesObject)), ...inside];
+}
+
 /** A network attachment holds a CNI config as JSON in a string. */
-function checkAttachment({ kind, spec }: Attachment): string[] {
-  if (kind !== "NetworkAttachmentDefinition") return [];
+function checkAttachment({ spec }: Attachment): string[] {
   try {
     const { type, plugins } = JSON.parse(spec?.config ?? "") as { type?: unknown; plugins?: { type?: unknown }[] };
     const types = plugins?.map((each) => each.type) ?? [type];
@@ -90,10 +105,12 @@ describe.each(names)("%s", (name) => {
     expect(dead).toEqual([]);
   });
 
-  test("has only blocks that hold, and commands that are tried or say why not", () => {
-    const problems = page.blocks.flatMap((block) =>
-      (languages[block.language]?.(block) ?? []).map((problem) => `${name}:${block.line}: ${problem}`),
-    );
+  test("has only blocks that hold, and commands that are tried or say why not", async () => {
+    const problems: string[] = [];
+    for (const block of page.blocks) {
+      const found = (await languages[block.language]?.(block)) ?? [];
+      problems.push(...found.map((problem) => `${name}:${block.line}: ${problem}`));
+    }
     expect(problems).toEqual([]);
   });
 

@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { executable, host, removeTemporaryFolder, temporaryFolder, TestNode } from "../support/plugin.ts";
+import { executable, host, removeTemporaryFolder, runCommand, temporaryFolder, TestNode } from "../support/plugin.ts";
+import { until } from "../support/until.ts";
 import { printsAsSaid } from "./lab.ts";
 import { type Block, readPage } from "./pages.ts";
 
@@ -43,10 +44,13 @@ function tryBlocks(page: string, fixture: string, blocks: readonly Block[]): voi
       }
       if (language !== "sh") return;
       let variables: Readonly<Record<string, string>> = {};
+      if (!runs && (says.plugin !== undefined || says.pod !== undefined)) {
+        await node.start([]);
+        await until("the plugin is ready", () => runCommand(["probe", "readiness", "--root", node.root]).status === 0);
+        runs = true;
+      }
       if (says.pod !== undefined) {
         const [resource = "", count = "1"] = says.pod.split("=");
-        if (!runs) await node.start([]);
-        runs = true;
         await node.kubelet.waitFor(
           (seen) => seen.resource(resource).allocatable >= Number(count),
           `${says.pod} offered`,

@@ -1,7 +1,7 @@
 // What may the lab prepare before it runs a block of docs/? What the page takes for granted and no command of it makes.
 import { interfaceNames } from "../../docs/lab.ts";
 import { writeConfig } from "./plugin.ts";
-import { addDevlink, addRdma, bind, createVfs, loadModules, netdevOf, pf0, plug, sh } from "./support.ts";
+import { addDevlink, addRdma, bind, createVfs, loadModules, netdevOf, pf0, plug, renamePf, sh } from "./support.ts";
 
 export const preparations: Readonly<Record<string, () => Promise<unknown>>> = {
   "four VFs": () => createVfs(pf0, 4),
@@ -19,6 +19,8 @@ export const preparations: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   "vDPA simulator": () => loadModules("vhost_vdpa", "vdpa_sim_net"),
   "a virtio NIC": () => plug("virtio-net-pci", "virtio0", "port2"),
+  "ens1f0 is down": () => sh(`ip link set ${interfaceNames.pf0} down`),
+  "ens1f0 is up": () => renamePf(pf0, interfaceNames.pf0),
   "vhost-net": () => loadModules("vhost_net", "tun"),
   "an eswitch on ens1f0": () => addDevlink(pf0, 4),
 };

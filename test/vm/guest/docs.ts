@@ -11,6 +11,7 @@ import { deviceInfoFolder, kubeletRoot } from "./plugin.ts";
 import {
   attempt,
   executable,
+  json,
   netdevsOf,
   pf0,
   pf1,
@@ -20,6 +21,7 @@ import {
   sh,
   start,
   vfsOf,
+  waitFor,
 } from "./support.ts";
 
 const folder = "/payload/docs";
@@ -53,6 +55,8 @@ function tryPage(name: string, blocks: readonly Block[]): void {
     node?.kubelet.stop();
     node = null;
     for (const path of written.splice(0)) rmSync(path, { force: true });
+    for (const { ifname } of await json<{ ifname: string }[]>("ip -j link show type bond", []))
+      await sh(`ip link delete ${ifname}`);
   });
 
   for (const block of blocks) {
@@ -101,6 +105,7 @@ async function runningNode(): Promise<NonNullable<typeof node>> {
   const kubelet = new KubeletDouble(kubeletRoot, "watcher");
   await kubelet.start();
   node = { kubelet, plugin: start("docs", [executable]) };
+  await waitFor("the plugin is ready", () => sh("sriovdp probe readiness"));
   return node;
 }
 

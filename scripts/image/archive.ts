@@ -98,7 +98,8 @@ export async function ociArchive(
   return { archive, digest: manifest.digest, layers: sizes };
 }
 
-const tarOf = (entries: readonly Entry[], mtime: Date): Promise<Uint8Array> =>
+/** A tar of these entries in their order, owned by root and of one time. */
+export const tarOf = (entries: readonly Entry[], mtime: Date): Promise<Uint8Array> =>
   packTar(
     entries.map((entry) => {
       const owner = { mtime, uid: 0, gid: 0, uname: "", gname: "" };
@@ -112,7 +113,7 @@ const tarOf = (entries: readonly Entry[], mtime: Date): Promise<Uint8Array> =>
   );
 
 /** libdeflate's choices do not depend on the processor's features, as those of zlib's faster forks do; it stores no time. */
-const gzip = (bytes: Uint8Array): Uint8Array =>
+export const gzip = (bytes: Uint8Array): Uint8Array =>
   Bun.gzipSync(bytes as Uint8Array<ArrayBuffer>, { library: "libdeflate", level: 9 });
 
 const digestOf = (bytes: Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;

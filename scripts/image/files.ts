@@ -65,7 +65,7 @@ function program({ executable, documents }: Parts): Entry[] {
 }
 
 /** Adds the folders that the entries lie in, and sorts by path. */
-function inOrder(entries: readonly Entry[]): Entry[] {
+export function inOrder(entries: readonly Entry[]): Entry[] {
   const folders = new Map<string, Entry>();
   for (const { path } of entries) {
     for (let at = path.indexOf("/"); at !== -1; at = path.indexOf("/", at + 1)) {

@@ -1,0 +1,112 @@
+// Makes the archive for sites without a network: executable, systemd's unit, manifests, container image, sample config, documents, SBOM,
+// licences, checksums, and install.sh, which needs nothing else. One archive per architecture; the same commit gives the same bytes.
+// Usage: bun scripts/bundle.ts [--arch amd64|arm64] [--folder DIR] [--any-glibc] (take Debian's newest glibc, not only the pinned one)
+
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { parseArgs } from "node:util";
+import { architectureNamed, nativeArchitecture } from "./architectures.ts";
+import { thirdPartyNotices } from "./bundle/notices.ts";
+import { bundledPackages } from "./bundle/parts.ts";
+import { sbom } from "./bundle/sbom.ts";
+import { sourceDate, version } from "./checkout.ts";
+import { gzip, tarOf } from "./image/archive.ts";
+import { type Entry, inOrder } from "./image/files.ts";
+import { pinned } from "./image/glibc.ts";
+
+const root = join(import.meta.dir, "..");
+
+const { values } = parseArgs({
+  options: {
+    arch: { type: "string", default: nativeArchitecture },
+    folder: { type: "string", default: join(root, "dist") },
+    "any-glibc": { type: "boolean", default: false },
+  },
+});
+
+/** Runs another of our scripts; what it says goes to standard error. */
+function script(name: string, ...args: readonly string[]): void {
+  const { success } = Bun.spawnSync([process.execPath, join(import.meta.dir, name), ...args], {
+    stdio: ["ignore", process.stderr.fd, process.stderr.fd],
+  });
+  if (!success) throw new Error(`${name} ${args.join(" ")} failed`);
+}
+
+/** The files below a folder as paths of the bundle, by the path that they have there. */
+function tree(from: string, to: string, wanted: (path: string) => boolean = () => true): [string, Uint8Array][] {
+  return (readdirSync(from, { recursive: true }) as string[])
+    .filter((path) => wanted(path) && statSync(join(from, path)).isFile())
+    .map((path) => [`${to}/${path}`, new Uint8Array(readFileSync(join(from, path)))]);
+}
+
+const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+async function main(): Promise<void> {
+  const architecture = architectureNamed(values.arch);
+  const name = `sriovdp-${version}-${architecture}`;
+  // The executable knows the last part of the name that it was built under.
+  const work = join(values.folder, `${name}.parts`);
+  mkdirSync(work, { recursive: true });
+  const part = (file: string) => join(work, file);
+  const read = (path: string) => new Uint8Array(readFileSync(path));
+
+  script("build.ts", "--arch", architecture, "--outfile", part("sriovdp"));
+  const packages = await bundledPackages();
+  const executable = read(part("sriovdp"));
+  const time = sourceDate();
+  writeFileSync(part("THIRD-PARTY-NOTICES"), thirdPartyNotices(packages, pinned.version));
+  writeFileSync(part("sbom.cdx.json"), sbom({ architecture, executable, packages, glibc: pinned.version, time }));
+  const documents = ["THIRD-PARTY-NOTICES", "sbom.cdx.json"].map(part);
+  const image = part(`${name}.tar`);
+  script(
+    "image.ts",
+    "--arch",
+    architecture,
+    "--executable",
+    part("sriovdp"),
+    "--out",
+    image,
+    ...(values["any-glibc"] ? [] : ["--locked"]),
+    ...documents.flatMap((path) => ["--document", path]),
+  );
+
+  const doc = "share/doc/sriovdp";
+  const files = new Map<string, Uint8Array>([
+    ["VERSION", Buffer.from(`${version} ${architecture}\n`)],
+    ["install.sh", read(join(import.meta.dir, "bundle/install.sh"))],
+    ["bin/sriovdp", executable],
+    ["systemd/sriovdp.service", read(join(root, "deployments/sriovdp.service"))],
+    ["config/config.json", read(join(import.meta.dir, "bundle/config.json"))],
+    [`image/${name}.tar`, read(image)],
+    ...tree(join(root, "deployments"), "manifests", (path) => !path.endsWith(".service")),
+    ...tree(join(root, "docs"), doc),
+    ...[...documents, ...["LICENSE", "README.md", "CHANGELOG.md"].map((file) => join(root, file))].map(
+      (path) => [`${doc}/${basename(path)}`, read(path)] as const,
+    ),
+    ...extras(),
+  ]);
+  const sums = [...files].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([path, bytes]) => `${hash(bytes)}  ${path}\n`);
+  files.set("SHA256SUMS", Buffer.from(sums.join("")));
+
+  const entries: Entry[] = [...files].map(([path, content]) => ({
+    path: `${name}/${path}`,
+    content,
+    mode: path === "install.sh" || path.startsWith("bin/") ? 0o755 : 0o644,
+  }));
+  const archive = gzip(await tarOf(inOrder(entries), time));
+  const out = join(values.folder, `${name}.tar.gz`);
+  writeFileSync(out, archive);
+  console.log(`built ${out}: ${(archive.length / 2 ** 20).toFixed(1)} MiB, sha256 ${hash(archive)}`);
+}
+
+/** What the command line brings along for shells and man. */
+function extras(): [string, Uint8Array][] {
+  const made = join(root, "share");
+  return existsSync(made) ? tree(made, "share") : [];
+}
+
+await main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+});

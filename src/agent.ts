@@ -530,7 +530,7 @@ export class Agent {
     return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
   }
 
-  /** Puts back specs that somebody removed, unless another instance serves their pools by now. */
+  /** Puts back specs that somebody removed or replaced, unless another instance serves their pools by now. */
   #restoreCdiSpecs(): void {
     if (!this.#cdi) return;
     const ours = [...this.#served.values()].filter(({ server }) => server.inPlace);

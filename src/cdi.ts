@@ -79,7 +79,7 @@ export class Cdi {
     this.#change(() => this.#specs.prune(pools, isHeld));
   }
 
-  /** Writes specs of these pools again that somebody removed. */
+  /** Writes specs of these pools again that somebody removed or replaced. */
   restore(specs: readonly PoolSpec[]): void {
     this.#change(() => this.#specs.restore(specs));
   }

@@ -83,7 +83,7 @@ describe("a spec", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test("that stands as it should needs no writing; one that somebody removed or that says other nodes does", () => {
+  test("that stands as it should needs no writing; one that somebody removed or replaced, or that says other nodes, does", () => {
     const specs = new CdiSpecs(folder);
     expect(specs.says(net, new Map([["a", []]]))).toBe(true);
     specs.describe(net, nodesOf("a", "b"));
@@ -94,6 +94,10 @@ describe("a spec", () => {
     expect(specs.says(net, nodesOf("a"))).toBe(false);
     expect(specs.restore([other, net])).toEqual([file]);
     expect(specs.restore([other, net])).toEqual([]);
+    expect(named()).toEqual({ net: "a b" });
+    new CdiSpecs(folder).describe(net, nodesOf("a"));
+    expect(specs.says(net, nodesOf("b"))).toBe(false);
+    expect(specs.restore([other, net])).toEqual([file]);
     expect(named()).toEqual({ net: "a b" });
   });
 

@@ -1,7 +1,7 @@
 // Which CDI specs are on the node? One file a pool, written before the kubelet hears of its devices. No two files ever
 // name one device: readers refuse a device that two files of one kind name (pkg/cdi/cache.go).
 
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync } from "node:fs";
 import * as v from "valibot";
 import { parse, stringify } from "yaml";
 import {
@@ -25,6 +25,8 @@ const isOurs = (name: string) => name.startsWith(cdiFilePrefix);
 export class CdiSpecs {
   readonly folder: string;
   readonly #files = new Map<string, CdiFile>();
+  /** Which file on the node was read or written last under each name. */
+  readonly #identities = new Map<string, string | null>();
 
   constructor(folder: string) {
     this.folder = folder;
@@ -37,7 +39,7 @@ export class CdiSpecs {
       .filter(isOurs)
       .filter((name) => {
         const file = read(`${this.folder}/${name}`);
-        if (file) this.#files.set(name, file);
+        if (file) this.#note(name, file);
         return file === null && removeFile(`${this.folder}/${name}`);
       });
   }
@@ -60,11 +62,11 @@ export class CdiSpecs {
     return this.#write(cdiFileName(spec), { kind: cdiKind(spec), devices });
   }
 
-  /** Whether the pool's spec is in place and says this of these devices. */
+  /** Whether the pool's spec is in place as it was written, and says this of these devices. */
   says(spec: PoolSpec, nodes: ReadonlyMap<string, readonly DeviceNode[]>): boolean {
     const devices = this.devicesOf(spec);
     const isSame = [...nodes].every(([id, of]) => Bun.deepEquals(devices.get(id) ?? [], of));
-    return isSame && (devices.size === 0 || existsSync(`${this.folder}/${cdiFileName(spec)}`));
+    return isSame && (devices.size === 0 || this.#isInPlace(cdiFileName(spec)));
   }
 
   /** Takes devices out of every spec that is not their pool's any more, before that pool's names them. Gives the files. */
@@ -79,11 +81,11 @@ export class CdiSpecs {
     return this.#reduce((file, kind, id) => homes.get(`${kind}=${id}`) === file || isHeld(file, id));
   }
 
-  /** Writes specs of these pools again that somebody removed. Gives the files. */
+  /** Writes specs of these pools again that somebody removed or replaced. Gives the files. */
   restore(specs: readonly PoolSpec[]): string[] {
     return specs.map(cdiFileName).filter((name) => {
       const file = this.#files.get(name);
-      return file !== undefined && !existsSync(`${this.folder}/${name}`) && this.#write(name, file);
+      return file !== undefined && !this.#isInPlace(name) && this.#write(name, file);
     });
   }
 
@@ -106,6 +108,15 @@ export class CdiSpecs {
     return [...left.keys()];
   }
 
+  #note(name: string, file: CdiFile): void {
+    this.#files.set(name, file);
+    this.#identities.set(name, identityOf(`${this.folder}/${name}`));
+  }
+
+  #isInPlace(name: string): boolean {
+    return identityOf(`${this.folder}/${name}`) === this.#identities.get(name);
+  }
+
   #write(name: string, file: CdiFile): boolean {
     const path = `${this.folder}/${name}`;
     const spec = cdiSpec(file);
@@ -120,9 +131,15 @@ export class CdiSpecs {
       ensureFolder(this.folder);
       writeAtomic(path, content, 0o644);
     }
-    this.#files.set(name, file);
+    this.#note(name, file);
     return isNew;
   }
+}
+
+/** What tells a file from one that was put in its place: files are written by rename. */
+function identityOf(path: string): string | null {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found ? `${found.ino} ${found.mtimeMs}` : null;
 }
 
 /** Removes our specs from a folder in which they have no business, as /etc/cdi; gives the names of the removed. */

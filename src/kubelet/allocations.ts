@@ -72,9 +72,9 @@ export function heldInCheckpoint(text: string): Map<string, string> {
   const held = new Map<string, string>();
   const { Data: data } = (JSON.parse(text) ?? {}) as { Data?: { PodDeviceEntries?: CheckpointEntry[] | null } };
   const entries = data?.PodDeviceEntries;
-  if (entries !== null && !Array.isArray(entries))
+  if (entries !== null && !(Array.isArray(entries) && entries.every((entry) => entry !== null)))
     throw new Error("the kubelet's checkpoint has another form than is known");
-  for (const { ResourceName: resource, DeviceIDs: ids } of (entries ?? []).filter((entry) => entry !== null)) {
+  for (const { ResourceName: resource, DeviceIDs: ids } of entries ?? []) {
     if (typeof resource !== "string") continue;
     const lists = Array.isArray(ids) ? [ids] : Object.values(ids ?? {});
     for (const id of lists.flat()) if (typeof id === "string") held.set(id, resource);

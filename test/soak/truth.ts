@@ -84,15 +84,12 @@ export class Truth {
       const health = this.isHealthy(vf) ? "Healthy" : "Unhealthy";
       if (place && !isLeaving && place.health !== health) differences.push(`${expected} is ${found}, not ${health}`);
     }
-    for (const [resource, devices] of told) {
-      const expected = [...this.vfs.values()].some((vf) => this.wantedBy(vf) === resource);
-      if (devices === null && names.has(resource) && expected) differences.push(`${resource} has no stream`);
-    }
     for (const name of names) {
-      const expected = [...this.vfs.values()].some(
-        (vf) => this.wantedBy(vf) === resourceOf(name) && !this.held.has(vf.address),
+      const resource = resourceOf(name);
+      const isNeeded = [...this.vfs.values()].some(
+        (vf) => (this.held.get(vf.address)?.resource ?? this.wantedBy(vf)) === resource,
       );
-      if (expected && !told.has(resourceOf(name))) differences.push(`${resourceOf(name)} is unknown to the kubelet`);
+      if (isNeeded && (told.get(resource) ?? null) === null) differences.push(`${resource} has no stream`);
     }
     return differences;
   }

@@ -226,8 +226,10 @@ export class Agent {
     const checkSockets = () => {
       for (const { server } of this.#served.values()) server.check();
     };
-    const registry = new FolderWatch(this.#paths.registry, checkSockets);
-    const devicePlugins = new FolderWatch(this.#paths.devicePlugins, checkSockets);
+    // Hidden names are ours while we bind: what fails would be tried again by its own traces, without end.
+    const changed = (name: string | null) => name?.startsWith(".") !== true && checkSockets();
+    const registry = new FolderWatch(this.#paths.registry, changed);
+    const devicePlugins = new FolderWatch(this.#paths.devicePlugins, changed);
     const resyncTimer = setInterval(() => {
       for (const watch of [config, registry, devicePlugins]) watch.rearm();
       checkSockets();

@@ -325,10 +325,15 @@ export class PluginServer {
       // The kubelet is root; whatever the umask, nobody else is to connect.
       chmodSync(hidden, 0o600);
       renameSync(hidden, this.#path);
-    } catch (error) {
+    } catch (cause) {
       rmSync(hidden, { force: true });
       await shutDown(server);
-      throw error;
+      // Without the hidden name, which is another one at every try: the same trouble is told once.
+      const { code } = cause as NodeJS.ErrnoException;
+      throw new Error(
+        `the socket can't be put at ${this.#path}: ${code ?? messageOf(cause)}; remove what stands there`,
+        { cause },
+      );
     }
     this.#bound = { server, address, identity };
     this.#announcedTo = null;

@@ -22,11 +22,14 @@ export function hiddenName(folder: string): string {
   return `${folder}/.${crypto.randomUUID().slice(0, 8)}`;
 }
 
+/** Something else may take the file away at any time. */
+const isSocket = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
+
 /** Removes sockets under hidden names that nobody listens on: who made them was killed before it renamed them. */
 export async function removeAbandoned(folder: string): Promise<void> {
   for (const name of readdirSync(folder)) {
     const path = `${folder}/${name}`;
-    const identity = /^\.[0-9a-f]{8}$/.test(name) && lstatSync(path).isSocket() ? identityOf(path) : null;
+    const identity = isSocket(path) && /^\.[0-9a-f]{8}$/.test(name) ? identityOf(path) : null;
     if (identity !== null && !(await isListening(path))) removeIf(path, identity);
   }
 }

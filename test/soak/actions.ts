@@ -154,13 +154,12 @@ export const actions = {
   },
   "the config is edited": {
     weight: 6,
-    run: ({ node, truth, random }) => {
+    run: async ({ node, truth, random }) => {
       if (random.once(4)) {
         // Refused; the running config stays, and the next edit is taken up.
         writeConfig(node, random.of(["{", '{"resourceList":[{}]}', '{"resourceList":[{"resourceName":"a"}]}']), random);
-        return;
-      }
-      truth.config = someConfig(random);
+        await Bun.sleep(random.of([0, 1500]));
+      } else truth.config = someConfig(random);
       writeConfig(node, configText(truth.config), random);
     },
   },

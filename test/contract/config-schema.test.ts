@@ -33,8 +33,8 @@ function* written(): Generator<readonly [where: string, text: string]> {
   }
   for (const path of filesIn("deployments", ".yaml")) {
     for (const document of parseAllDocuments(read(path))) {
-      const { kind, data = {} } = (document.toJS() ?? {}) as { kind?: string; data?: Record<string, string> };
-      if (kind === "ConfigMap") for (const text of Object.values(data)) yield [path, text];
+      const { kind, data = {} } = (document.toJS() ?? {}) as { kind?: string; data?: Record<string, string | null> };
+      if (kind === "ConfigMap") for (const text of Object.values(data)) if (text !== null) yield [path, text];
     }
   }
 }
@@ -48,7 +48,7 @@ test("configs are found in the fixtures, the docs and the manifests", () => {
     "test/contract/config/documented.json",
     "docs/config.md",
     "README.md",
-    "deployments/configmap.yaml",
+    "deployments/base/configmap.yaml",
   ])
     expect(where).toContain(path);
 });

@@ -11,6 +11,8 @@ import manifest from "../package.json" with { type: "json" };
 interface Target {
   /** Bun's package. */
   readonly bun: string;
+  /** Bun's name of the machine: the bundler writes process.arch of it into the code. */
+  readonly target: string;
   /** e_machine of its ELF header (include/uapi/linux/elf-em.h). */
   readonly machine: number;
   /** Debian's name of the architecture in paths of libraries. */
@@ -24,12 +26,14 @@ export const architectures = {
   // Bun's package for older processors, bun-linux-x64-baseline, has the same bytes in 1.4.5: one executable serves all with SSE 4.2.
   amd64: {
     bun: "@oven/bun-linux-x64",
+    target: "bun-linux-x64",
     machine: 62,
     triplet: "x86_64-linux-gnu",
     loader: "lib64/ld-linux-x86-64.so.2",
   },
   arm64: {
     bun: "@oven/bun-linux-aarch64",
+    target: "bun-linux-arm64",
     machine: 183,
     triplet: "aarch64-linux-gnu",
     loader: "lib/ld-linux-aarch64.so.1",

@@ -1,9 +1,9 @@
 // Builds dist/sriovdp: one self-contained executable, compiled to bytecode, version and commit stamped in.
 // Usage: bun scripts/build.ts [--arch amd64|arm64] [--outfile FILE] [--executable-path BUN]
-// --executable-path names the Bun that becomes the plugin; without it and --arch, that which runs this.
+// --executable-path names the Bun that becomes the plugin, one for --arch; without either, it is that which runs this.
 
 import { parseArgs } from "node:util";
-import { architectureNamed, bunOf } from "./architectures.ts";
+import { architectureNamed, architectures, bunOf, nativeArchitecture } from "./architectures.ts";
 import { commit, version } from "./checkout.ts";
 
 const { values } = parseArgs({
@@ -16,8 +16,8 @@ const { values } = parseArgs({
 const root = `${import.meta.dir}/..`;
 
 const stamp = commit();
-const base =
-  values["executable-path"] ?? (values.arch === undefined ? process.execPath : bunOf(architectureNamed(values.arch)));
+const architecture = architectureNamed(values.arch ?? nativeArchitecture);
+const base = values["executable-path"] ?? (values.arch === undefined ? process.execPath : bunOf(architecture));
 
 const build = Bun.spawnSync(
   [
@@ -30,6 +30,7 @@ const build = Bun.spawnSync(
     ...["--define", '__dirname="/"'],
     ...["--define", `SRIOVDP_VERSION=${JSON.stringify(version)}`],
     ...["--define", `SRIOVDP_COMMIT=${JSON.stringify(stamp)}`],
+    `--target=${architectures[architecture].target}`,
     `--compile-executable-path=${base}`,
     ...["--outfile", values.outfile],
   ],

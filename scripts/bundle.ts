@@ -3,7 +3,7 @@
 // Usage: bun scripts/bundle.ts [--arch amd64|arm64] [--folder DIR] [--any-glibc] (take Debian's newest glibc, not only the pinned one)
 
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { architectureNamed, nativeArchitecture } from "./architectures.ts";
@@ -100,10 +100,20 @@ async function main(): Promise<void> {
   console.log(`built ${out}: ${(archive.length / 2 ** 20).toFixed(1)} MiB, sha256 ${hash(archive)}`);
 }
 
-/** What the command line brings along for shells and man. */
+/** What the command line makes for man and shells, from source, since an executable of another architecture does not run here. */
 function extras(): [string, Uint8Array][] {
-  const made = join(root, "share");
-  return existsSync(made) ? tree(made, "share") : [];
+  const printed = (...args: readonly string[]) => {
+    const stamped = ["--define", `SRIOVDP_VERSION=${JSON.stringify(version)}`, join(root, "src/main.ts")];
+    const { success, stdout } = Bun.spawnSync([process.execPath, ...stamped, ...args], { stderr: "inherit" });
+    if (!success) throw new Error(`sriovdp ${args.join(" ")} failed`);
+    return new Uint8Array(stdout);
+  };
+  return [
+    ["share/man/man8/sriovdp.8", printed("man")],
+    ["share/bash-completion/completions/sriovdp", printed("completion", "bash")],
+    ["share/zsh/site-functions/_sriovdp", printed("completion", "zsh")],
+    ["share/fish/vendor_completions.d/sriovdp.fish", printed("completion", "fish")],
+  ];
 }
 
 await main().catch((error: unknown) => {

@@ -111,6 +111,8 @@ describe("the bundle", () => {
       "share/doc/sriovdp/CHANGELOG.md",
       "share/doc/sriovdp/air-gap.md",
       "share/doc/sriovdp/config.schema.json",
+      "share/man/man8/sriovdp.8",
+      "share/bash-completion/completions/sriovdp",
     ])
       expect([path, existsSync(join(bundle, path))]).toEqual([path, true]);
   });

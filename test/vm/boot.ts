@@ -29,7 +29,7 @@ export async function boot(profile: Profile, payload: string, results: string, l
   const elapsed = () => (performance.now() - started) / 1000;
   try {
     const initrd = join(work, "initrd");
-    await makeInitrd(payload, initrd);
+    await makeInitrd(profile, payload, initrd);
     const stderr = openSync(join(results, "qemu.log"), "w");
     const qemu = Bun.spawn(qemuCommand(profile, { initrd, share: results, console, monitor: join(work, "monitor") }), {
       stdin: "ignore",
@@ -54,9 +54,10 @@ export async function boot(profile: Profile, payload: string, results: string, l
   }
 }
 
-async function makeInitrd(payload: string, initrd: string): Promise<void> {
+async function makeInitrd({ init }: Profile, payload: string, initrd: string): Promise<void> {
   // An initramfs may be several archives in a row; later ones add to earlier ones.
-  const script = `cp "$LAB/base/root.cpio" "$INITRD"
+  const roots = ["base", ...(init === "systemd" ? ["systemd"] : [])].map((name) => `"$LAB/${name}/root.cpio"`);
+  const script = `cat ${roots.join(" ")} > "$INITRD"
     cd "$(dirname "$PAYLOAD")" && find "$(basename "$PAYLOAD")" | "$LAB/tools/usr/bin/busybox" cpio -o -H newc -R 0:0 >> "$INITRD"`;
   const made = Bun.spawn(["sh", "-euc", script], {
     env: { ...process.env, LAB: labFolder, PAYLOAD: payload, INITRD: initrd },
@@ -122,6 +123,7 @@ function kernelCommandLine(profile: Profile): string {
     "mitigations=off tsc=reliable no_timer_check random.trust_cpu=on",
     profile.iommu === "on" ? "intel_iommu=on" : "",
     profile.disk === "node" ? "lab.disk" : "",
+    profile.init === "systemd" ? "lab.init=systemd" : "",
   ].join(" ");
 }
 

@@ -9,6 +9,8 @@ export interface Profile {
   readonly memory: number;
   /** node: the root disk with kubelet and containerd, instead of the initramfs alone */
   readonly disk: "none" | "node";
+  /** process 1 of the guest: the lab's own script, or systemd */
+  readonly init: "lab" | "systemd";
   /** seconds that one test file may take in the guest */
   readonly limit: number;
   /** yes: no other file in the same boot */
@@ -20,6 +22,7 @@ export const defaults: Profile = {
   iommu: "on",
   memory: 2048,
   disk: "none",
+  init: "lab",
   limit: 120,
   alone: "no",
 };
@@ -44,11 +47,12 @@ const choices: { readonly [key in keyof Profile]: readonly string[] | "number" }
   iommu: ["on", "off"],
   memory: "number",
   disk: ["none", "node"],
+  init: ["lab", "systemd"],
   limit: "number",
   alone: ["yes", "no"],
 };
 
-const machineKeys = ["topology", "iommu", "memory", "disk"] as const satisfies (keyof Profile)[];
+const machineKeys = ["topology", "iommu", "memory", "disk", "init"] as const satisfies (keyof Profile)[];
 
 export function parseProfile(source: string): Profile {
   const line = source.match(/^\/\/ boot:(.*)$/m)?.[1] ?? "";

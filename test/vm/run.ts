@@ -164,6 +164,7 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<string | n
     recursive: true,
     filter: (path) => !extname(path) || extname(path) === ".md",
   });
+  cpSync(join(root, "deployments"), join(payload, "deployments"), { recursive: true });
   const programs = join(here, "guest/programs");
   const bundle = await Bun.build({
     entrypoints: [

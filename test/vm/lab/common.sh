@@ -120,8 +120,9 @@ tool() {
 # libraries FILE...: the shared libraries that these programs of the guest tools need
 libraries() {
   local root="$lab/tools" file
+  local folders="$root/usr/lib/x86_64-linux-gnu"
   for file in "$@"; do
-    "$root/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64-linux-gnu" --list "$file" 2>/dev/null |
+    "$root/lib64/ld-linux-x86-64.so.2" --library-path "$folders:$folders/systemd" --list "$file" 2>/dev/null |
       awk '/=> \//{print $3}' || true # a static program has none
   done | sort -u
 }

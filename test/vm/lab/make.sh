@@ -9,6 +9,7 @@
 . "$here/packages.sh"
 . "$here/modules.sh"
 . "$here/base.sh"
+. "$here/systemd.sh"
 . "$here/image.sh"
 . "$here/node.sh"
 
@@ -35,6 +36,7 @@ step tools "the guest's tools" "$(key "$suite" "$tool_packages" 1)" make_tools
 step kernel "kernel, its headers and source, compiler" "$(key "$suite" "$build_packages" 1)" make_kernel
 step modules "kernel modules that Debian leaves out" "$(key "$(key_of kernel)" "$here/modules.sh" "$here"/labsim/*)" make_modules
 step base "the guest's initramfs" "$(key "$(key_of tools)" "$(key_of modules)" "$here/base.sh" "$here/guest-init")" make_base
+step systemd "systemd for the guest" "$(key "$(key_of tools)" "$here/systemd.sh")" make_systemd
 [ "$wanted" = node ] || exit 0
 step pause "the pause container's program" "$(key "$(key_of kernel)" "$here/pause.c")" make_pause
 version=$(kubelet_version)

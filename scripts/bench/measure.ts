@@ -1,0 +1,202 @@
+// How does the plugin do on one node? Starts the executable on a simulated node with a kubelet played by the test support, and
+// gives its figures by name.
+
+import { credentials } from "@grpc/grpc-js";
+import { DevicePluginClient, type ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
+import { addVf, removeFunction, setLink } from "../../test/support/live.ts";
+import { vfAddress } from "../../test/support/node.ts";
+import { executable, TestNode } from "../../test/support/plugin.ts";
+import { until } from "../../test/support/until.ts";
+import { callsOf, cpuByThread, cpuSince, memoryOf, sumOf } from "./process.ts";
+import { nameOf, nodeOf, pfAddress, pfName, type Shape } from "./shapes.ts";
+
+/** What is measured beside the short figures. */
+export interface Wanted {
+  /** 10,000 Allocates and 5,000 cancelled streams, and the memory after them. */
+  readonly load: boolean;
+  /** Seconds of doing nothing; 0 for none. */
+  readonly idleSeconds: number;
+}
+
+/** Figures by name; the unit is part of the name. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** Pages come and go for minutes on a busy machine; nothing below takes so long on one that stands. */
+const patience = { within: 120_000 };
+
+/** The value below which this part of the values is. */
+function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
+}
+
+/** Runs something, and gives how long it took in milliseconds. */
+async function timed(action: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await action();
+  return performance.now() - started;
+}
+
+/** Measures one shape; names of figures begin with the shape's. */
+export async function measure(shape: Shape, wanted: Wanted): Promise<Figures> {
+  const figures: Record<string, number> = {};
+  const note = (name: string, value: number) => (figures[`${nameOf(shape)} ${name}`] = value);
+  const { entries, config, resources } = nodeOf(shape);
+  const [resource = ""] = resources;
+  await using node = new TestNode({ entries, config, mode: "legacy", inMemory: true });
+  const { kubelet } = node;
+  const offered = () => resources.reduce((sum, name) => sum + kubelet.resource(name).allocatable, 0);
+  const allOffered = () => until("all devices are offered", () => offered() === shape.vfs, patience);
+  const discover = [executable, "discover", "--root", node.root, "--config-file", node.configFile];
+  const calls = callsOf(discover, `${node.root}/strace.txt`);
+
+  await kubelet.start();
+  let cpu = 0;
+  note(
+    "ready ms",
+    await timed(async () => {
+      node.startPlugin("-v=5", `--config-file=${node.configFile}`);
+      await allOffered();
+    }),
+  );
+  const { plugin } = node;
+  cpu = cpuSince(plugin.pid, new Map());
+  note("CPU at ready ms", cpu);
+  await plugin.waitUntilReady();
+  if (calls) note("system calls of discover", sumOf(calls));
+
+  note("look ms", await lookAgain(node));
+  await allocate(node, resources, 1, 200);
+  for (const count of [1, 8].filter((count) => count * shape.pools <= shape.vfs)) {
+    const before = cpuByThread(plugin.pid);
+    const calls = count === 1 ? 2000 : 1000;
+    const times = await allocate(node, resources, count, calls);
+    note(`Allocate ${count} p50 µs`, quantile(times, 0.5) * 1000);
+    note(`Allocate ${count} p99 µs`, quantile(times, 0.99) * 1000);
+    note(`Allocate ${count} CPU µs`, (cpuSince(plugin.pid, before) * 1000) / calls);
+  }
+  const concurrent = await timed(() =>
+    Promise.all(Array.from({ length: 4 }, (_, caller) => allocate(node, resources, 1, 500, caller))),
+  );
+  note("4 callers calls/s", 2000 / (concurrent / 1000));
+
+  if (wanted.load) {
+    const grown = await load(node, resource, resources);
+    note("peak after load RSS MiB", grown);
+  }
+  await rested(node);
+  const memory = memoryOf(plugin.pid);
+  note(wanted.load ? "after load, rested RSS MiB" : "rested RSS MiB", memory.rss);
+  if (!wanted.load) {
+    note("rested PSS MiB", memory.pss);
+    note("rested private MiB", memory.private);
+  }
+  if (wanted.idleSeconds > 0) {
+    const before = cpuByThread(plugin.pid);
+    await Bun.sleep(wanted.idleSeconds * 1000);
+    note("idle CPU ms/min", (cpuSince(plugin.pid, before) * 60) / wanted.idleSeconds);
+  }
+
+  await setLinkAndWait(node, "down", () => offered() < shape.vfs, note);
+  setLink(node.root, pfName(0), "up");
+  await allOffered();
+  const lastVf = vfAddress(pfAddress(0), shape.vfs / shape.pfs - 1);
+  removeFunction(node.root, lastVf);
+  await until("the VF is gone", () => offered() === shape.vfs - 1, patience);
+  note(
+    "late VF ms",
+    await timed(() => {
+      addVf(node.root, pfAddress(0));
+      return allOffered();
+    }),
+  );
+  note(
+    "kubelet back to registered ms",
+    await timed(async () => {
+      await kubelet.restart();
+      await allOffered();
+    }),
+  );
+  note("SIGTERM to exit ms", await timed(() => plugin.stop()));
+  return figures;
+}
+
+/** Asks for a look, and gives what the plugin says that it took, in milliseconds. */
+async function lookAgain({ plugin }: TestNode): Promise<number> {
+  const from = plugin.lines.length;
+  plugin.signal("SIGHUP");
+  const line = await plugin.waitForLine(/ looked at the node stale=\S*config/, from);
+  return Number(/ ms=(\d+)/.exec(line)?.[1]);
+}
+
+/** Allocates so many devices again and again, of all pools in turn; the time of each call, in milliseconds. */
+async function allocate(
+  { kubelet }: TestNode,
+  resources: readonly string[],
+  count: number,
+  calls: number,
+  first = 0,
+): Promise<number[]> {
+  const times: number[] = [];
+  const ids = resources.map((name) => [...kubelet.resource(name).devices.keys()]);
+  for (let call = 0; call < calls; call++) {
+    const pool = (first + call) % resources.length;
+    const all = ids[pool] ?? [];
+    const asked = Array.from({ length: count }, (_, index) => all[(7 * call + index) % all.length] ?? "");
+    times.push(await timed(() => kubelet.callAllocate(resources[pool] ?? "", [asked])));
+  }
+  kubelet.events.length = 0;
+  return times;
+}
+
+/** 10,000 Allocates, and 5,000 streams that are cancelled after their first list; the most memory that was seen, in MiB. */
+async function load(node: TestNode, resource: string, resources: readonly string[]): Promise<number> {
+  let most = 0;
+  for (let round = 0; round < 10; round++) {
+    await allocate(node, resources, 1, 1000);
+    most = Math.max(most, memoryOf(node.plugin.pid).rss);
+  }
+  for (let round = 0; round < 100; round++) {
+    // As a kubelet: a connection for each registration.
+    const client = new DevicePluginClient(
+      `unix:${node.kubelet.devicePlugins}/${resource.replace("/", "_")}.sock`,
+      credentials.createInsecure(),
+      { "grpc.default_authority": "localhost", "grpc.use_local_subchannel_pool": 1 },
+    );
+    const lists = Array.from({ length: 50 }, () => {
+      const stream = client.listAndWatch({});
+      stream.on("error", () => {});
+      const first = new Promise<ListAndWatchResponse>((resolve) => stream.once("data", resolve));
+      return { stream, first };
+    });
+    await Promise.all(lists.map(({ first }) => first));
+    for (const { stream } of lists) stream.cancel();
+    client.close();
+    most = Math.max(most, memoryOf(node.plugin.pid).rss);
+  }
+  return most;
+}
+
+/** Waits until the plugin has given back what it does not need, or does not for a minute. */
+async function rested({ plugin: { pid } }: TestNode): Promise<void> {
+  const start = memoryOf(pid).rss;
+  await until("memory is given back", () => memoryOf(pid).rss < start - 12, { within: 100_000 }).catch(() =>
+    console.error("the plugin did not give memory back within 100 s"),
+  );
+  await Bun.sleep(1000);
+}
+
+async function setLinkAndWait(
+  node: TestNode,
+  state: "down",
+  told: () => boolean,
+  note: (name: string, value: number) => void,
+): Promise<void> {
+  note(
+    "link loss ms",
+    await timed(() => {
+      setLink(node.root, pfName(0), state);
+      return until("VFs are Unhealthy", told, patience);
+    }),
+  );
+}

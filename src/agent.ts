@@ -615,7 +615,7 @@ const devicesIn = ({ containerRequests }: AllocateRequest): number =>
 
 const socketName = ({ prefix, name }: PoolSpec): string => `${prefix}_${name}.sock`;
 
-/** Pools that lose devices come first: no two lists, and no two CDI specs, name a device at the same time. */
+/** Pools that lose devices come first: no two lists name a device at the same time. */
 function inSafeOrder(effects: readonly Effect[], running: ReadonlyMap<string, Pool>): Effect[] {
   const loses = (effect: Effect) => {
     if (effect.kind !== "update") return effect.kind === "stop";

@@ -23,6 +23,7 @@ test("a boot line changes what it names and nothing else", () => {
 test("a boot line that can't be meant is refused", () => {
   expect(() => parseProfile("// boot: disc=node")).toThrow('unknown key "disc"');
   expect(() => parseProfile("// boot: iommu=yes")).toThrow('iommu is one of on, off, not "yes"');
+  expect(() => parseProfile("// boot: needs=bundle")).toThrow('needs is one of nothing, image, not "bundle"');
   expect(() => parseProfile("// boot: memory=2G")).toThrow('memory is a number, not "2G"');
   expect(() => parseProfile("// boot: memory")).toThrow('memory is a number, not ""');
 });

@@ -15,6 +15,8 @@ export interface Profile {
   readonly limit: number;
   /** yes: no other file in the same boot */
   readonly alone: "yes" | "no";
+  /** image: the container image of the executable is in the payload, as image.tar */
+  readonly needs: "nothing" | "image";
 }
 
 export const defaults: Profile = {
@@ -25,6 +27,7 @@ export const defaults: Profile = {
   init: "lab",
   limit: 120,
   alone: "no",
+  needs: "nothing",
 };
 
 export interface GuestTest {
@@ -50,6 +53,7 @@ const choices: { readonly [key in keyof Profile]: readonly string[] | "number" }
   init: ["lab", "systemd"],
   limit: "number",
   alone: ["yes", "no"],
+  needs: ["nothing", "image"],
 };
 
 const machineKeys = ["topology", "iommu", "memory", "disk", "init"] as const satisfies (keyof Profile)[];

@@ -159,6 +159,11 @@ function resultsOf(test: GuestTest, folder: string, { timedOut }: BootResult): T
 async function fillPayload({ tests }: Boot, payload: string): Promise<string | null> {
   mkdirSync(payload);
   copyFileSync(executable, join(payload, "sriovdp"));
+  if (tests.some(({ profile }) => profile.needs === "image")) {
+    const image = ["scripts/image.ts", "--executable", executable, "--out", join(payload, "image.tar")];
+    const made = Bun.spawnSync([process.execPath, ...image], { cwd: root, stdout: "inherit", stderr: "pipe" });
+    if (!made.success) return `the container image can't be made: ${made.stderr.toString()}`;
+  }
   // For docs.vm.ts, which runs what they tell people to run.
   cpSync(join(root, "docs"), join(payload, "docs"), {
     recursive: true,

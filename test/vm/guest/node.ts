@@ -181,6 +181,9 @@ export interface PodStatus {
       readonly name: string;
       readonly containerID?: string;
       readonly state: object;
+      readonly ready?: boolean;
+      readonly started?: boolean;
+      readonly restartCount?: number;
     }[];
   };
 }
@@ -322,14 +325,17 @@ export const podRuns = (name: string): Promise<string[]> =>
     90,
   );
 
-/** Ends a container from outside, as a crash would. */
-export async function endContainer(name: string, container = "main"): Promise<void> {
+/** The runtime's name of a container. */
+export const containerId = (name: string, container = "main"): Promise<string> =>
   // The kubelet may tell of a container only after it has printed something.
-  const id = await waitForKubelet(`container ${container} of ${name}`, async () => {
+  waitForKubelet(`container ${container} of ${name}`, async () => {
     const statuses = (await findPod(name))?.status.containerStatuses;
     return statuses?.find((found) => found.name === container)?.containerID?.replace("containerd://", "");
   });
-  await sh(`ctr -n k8s.io tasks kill --signal SIGTERM ${id}`);
+
+/** Ends a container from outside, as a crash would. */
+export async function endContainer(name: string, container = "main", signal = "SIGTERM"): Promise<void> {
+  await sh(`ctr -n k8s.io tasks kill --signal ${signal} ${await containerId(name, container)}`);
 }
 
 // ---- devices as the kubelet sees them

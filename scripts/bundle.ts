@@ -68,7 +68,7 @@ async function main(): Promise<void> {
     "--out",
     image,
     ...(values["any-glibc"] ? [] : ["--locked"]),
-    ...documents.flatMap((path) => ["--document", path]),
+    ...["--document", part("sbom.cdx.json")],
   );
 
   const doc = "share/doc/sriovdp";

@@ -8,6 +8,8 @@ import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "
 import { basename, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { architectureNamed, architectures, nativeArchitecture } from "./architectures.ts";
+import { thirdPartyNotices } from "./bundle/notices.ts";
+import { bundledPackages } from "./bundle/parts.ts";
 import { commit, sourceDate, version } from "./checkout.ts";
 import { ociArchive } from "./image/archive.ts";
 import { type Entry, layersOf } from "./image/files.ts";
@@ -23,7 +25,7 @@ const { values } = parseArgs({
     folder: { type: "string" },
     // A name without a registry: nodes that lack the image must not take a stranger's from anywhere.
     tag: { type: "string", default: `localhost/sriovdp:${version}` },
-    // Further files for /usr/share/doc/sriovdp.
+    // Further files for /usr/share/doc/sriovdp, beside licence and notices.
     document: { type: "string", multiple: true, default: [] },
     // The root of a Debian system of that architecture, in place of the package.
     "glibc-root": { type: "string" },
@@ -45,9 +47,11 @@ async function main(): Promise<void> {
     values["glibc-root"] === undefined
       ? await glibcOfPackage(architecture, values.locked, warn)
       : glibcOfRoot(values["glibc-root"], architecture);
-  const documents = new Map(
-    [`${root}/LICENSE`, ...values.document].map((path) => [basename(path), new Uint8Array(readFileSync(path))]),
-  );
+  const documents = new Map<string, Uint8Array | string>([
+    ["LICENSE", readFileSync(`${root}/LICENSE`)],
+    ["THIRD-PARTY-NOTICES", thirdPartyNotices(await bundledPackages(), glibc.version)],
+    ...values.document.map((path) => [basename(path), readFileSync(path)] as const),
+  ]);
   const layers = layersOf({ architecture, executable, glibc, documents });
   if (values.folder !== undefined) return layOut([...layers.glibc, ...layers.sriovdp], values.folder);
 

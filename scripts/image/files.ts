@@ -17,7 +17,7 @@ export interface Parts {
   readonly executable: Uint8Array;
   readonly glibc: Glibc;
   /** Licence and notices by file name. */
-  readonly documents: ReadonlyMap<string, Uint8Array>;
+  readonly documents: ReadonlyMap<string, Uint8Array | string>;
 }
 
 /** The image's layers from the lowest to the highest: what seldom changes, and what each release brings. Parents before children, then by name. */

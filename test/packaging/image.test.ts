@@ -6,7 +6,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ParsedTarEntryWithData, unpackTar } from "modern-tar";
+import { architectures } from "../../scripts/architectures.ts";
 import { commit, sourceDate, version } from "../../scripts/checkout.ts";
+import { missingForPackages } from "../../scripts/debian.ts";
 import { executable } from "../support/plugin.ts";
 import { missingPrograms, missingRoot, testWhere } from "./needs.ts";
 
@@ -26,7 +28,7 @@ function makeImage(...args: string[]): { status: number; stdout: string; stderr:
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 // What the image needs of Debian; where that is not to be had the whole file says so.
-const missing = missingPrograms("apt-get", "dpkg-deb");
+const missing = missingForPackages();
 
 describe("the archive", () => {
   const file = join(work, "image.tar");
@@ -102,6 +104,7 @@ describe("the archive", () => {
       "usr/bin/sriovdp",
       "usr/share/doc/libc6/copyright",
       "usr/share/doc/sriovdp/LICENSE",
+      "usr/share/doc/sriovdp/THIRD-PARTY-NOTICES",
       "var/lib/dpkg/status.d/libc6",
       "var/run",
     ]);
@@ -160,6 +163,26 @@ describe("in the image", () => {
     expect(stdout).toContain("libc.so.6 => /");
     expect(stdout).not.toContain("not found");
   });
+});
+
+describe("for each architecture", () => {
+  for (const [name, { loader }] of Object.entries(architectures)) {
+    testWhere(missing, `the image of ${name} has the loader that its executable asks for, and its libraries`, () => {
+      const built = join(work, name, "sriovdp");
+      mkdirSync(join(work, name));
+      const build = [process.execPath, "scripts/build.ts", "--arch", name, "--outfile", built];
+      expect(Bun.spawnSync(build, { cwd: root, stdout: "ignore", stderr: "inherit" }).exitCode).toBe(0);
+      const folder = join(work, `root-${name}`);
+      const made = makeImage("--arch", name, "--executable", built, "--folder", folder);
+      expect(made).toMatchObject({ status: 0, stderr: "" });
+      // The path stands in the executable's first page (PT_INTERP); the folder's links are relative.
+      expect(readFileSync(built).subarray(0, 4096).toString("latin1")).toContain(`/${loader}\0`);
+      const machineOf = (path: string) => readFileSync(join(folder, path)).readUInt16LE(18);
+      expect(machineOf(loader)).toBe(machineOf("usr/bin/sriovdp"));
+      const libc = [...new Bun.Glob("usr/lib/*/libc.so.6").scanSync(folder)];
+      expect(libc.map(machineOf)).toEqual([machineOf("usr/bin/sriovdp")]);
+    });
+  }
 });
 
 test("an executable of another architecture is refused", () => {

@@ -13,6 +13,7 @@ import {
   containerId,
   endContainer,
   findPod,
+  installCni,
   type Kubelet,
   type Pod,
   pluginsRegistry,
@@ -54,6 +55,8 @@ let net: string[] = [];
 
 beforeAll(async () => {
   await clearNode();
+  // Not for these pods, which are in the host's network, but for those of files that find containerd running.
+  installCni();
   await Promise.all([reset(), startContainerd()]);
   await loadModules("vfio-pci", "igbvf");
   writeSys(`${devicePath(pf0)}/sriov_drivers_autoprobe`, "0");

@@ -1,0 +1,83 @@
+// Makes a release, in two steps with a commit between them. It never commits, tags or sends anything anywhere.
+// Usage: bun scripts/release.ts prepare VERSION [--digest NAME=sha256:…]… [--dry-run]
+//          the version in all files that name it, the changelog's section, digests of the Dockerfile's bases (DEBIAN, BUN)
+//        bun scripts/release.ts build [--folder DIR] [--any-glibc]
+//          bundles of all architectures and SHA256SUMS, from a checkout without changes
+
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { architectureNames } from "./architectures.ts";
+import { commit, version } from "./checkout.ts";
+import { edits, released } from "./release/edits.ts";
+
+const root = join(import.meta.dir, "..");
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    digest: { type: "string", multiple: true, default: [] },
+    "dry-run": { type: "boolean", default: false },
+    folder: { type: "string" },
+    "any-glibc": { type: "boolean", default: false },
+  },
+});
+
+function prepare(next: string | undefined): void {
+  if (next === undefined) throw new Error("which version? bun scripts/release.ts prepare VERSION");
+  const texts = Object.fromEntries(Object.keys(edits).map((file) => [file, readFileSync(join(root, file), "utf8")]));
+  const digests = Object.fromEntries(
+    values.digest.map((given) => [given.slice(0, given.indexOf("=")), given.slice(given.indexOf("=") + 1)]),
+  );
+  const date = new Date().toISOString().slice(0, 10);
+  const changed = Object.entries(released(texts, { version: next, previous: version, date, digests })).filter(
+    ([file, text]) => text !== texts[file],
+  );
+  for (const [file, text] of changed) {
+    console.log(`${values["dry-run"] ? "would change" : "changed"} ${file}`);
+    if (!values["dry-run"]) writeFileSync(join(root, file), text);
+  }
+  if (Object.keys(digests).length === 0)
+    console.log("the Dockerfile's bases stay pinned by their tags: no --digest was given");
+  console.log(`next: look at the changes, commit them, tag the commit v${next}, then: bun scripts/release.ts build`);
+}
+
+function build(): void {
+  const stamp = commit();
+  if (stamp === "unknown" || stamp.endsWith("-dirty")) {
+    throw new Error(`a release is built from a commit, and this checkout is ${stamp}: commit, or set SRIOVDP_COMMIT`);
+  }
+  const folder = resolve(values.folder ?? join(root, `dist/release-${version}`));
+  mkdirSync(folder, { recursive: true });
+  const sums = architectureNames.map((architecture) => {
+    const name = `sriovdp-${version}-${architecture}`;
+    const { success } = Bun.spawnSync(
+      [
+        process.execPath,
+        join(import.meta.dir, "bundle.ts"),
+        ...["--arch", architecture, "--folder", folder],
+        ...(values["any-glibc"] ? ["--any-glibc"] : []),
+      ],
+      { stdio: ["ignore", "inherit", "inherit"] },
+    );
+    if (!success) throw new Error(`the bundle for ${architecture} could not be made`);
+    rmSync(join(folder, `${name}.parts`), { recursive: true });
+    const archive = `${name}.tar.gz`;
+    return `${createHash("sha256")
+      .update(readFileSync(join(folder, archive)))
+      .digest("hex")}  ${archive}\n`;
+  });
+  writeFileSync(join(folder, "SHA256SUMS"), sums.join(""));
+  console.log(`sriovdp ${version} (${stamp}) is in ${folder}:\n${sums.join("")}`);
+}
+
+try {
+  const [command, next] = positionals;
+  if (command === "prepare") prepare(next);
+  else if (command === "build") build();
+  else throw new Error("Usage: bun scripts/release.ts prepare VERSION | build");
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+}

@@ -16,6 +16,7 @@ import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
 import { lookAtNode, type NodeLook } from "./host/look.ts";
+import { type Holding, readHoldings } from "./kubelet/allocations.ts";
 import type {
   AllocateRequest,
   AllocateResponse,
@@ -40,12 +41,14 @@ import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 import { recallAll } from "./pools/recall.ts";
 import { type Line, openingOf, storyOf } from "./pools/story.ts";
 import {
-  type AllocationCounts,
   countAllocate,
+  countChanges,
   countPass,
-  newAllocationCounts,
+  type Journal,
   newJournal,
+  newPoolCounts,
   noteConfig,
+  type PoolCounts,
 } from "./telemetry/journal.ts";
 import { type Status, statusOf } from "./telemetry/status.ts";
 import { livenessOf, readinessOf, type Verdict } from "./telemetry/verdict.ts";
@@ -92,7 +95,7 @@ export interface Listener {
 /** A pool that is served: what it was when the kubelet last heard of it, and by what it is served. */
 interface Served {
   readonly server: PluginServer;
-  readonly allocations: AllocationCounts;
+  readonly counts: PoolCounts;
   pool: Pool;
   /** The ids of the list that the kubelet was given. */
   listed: ReadonlySet<string>;
@@ -108,7 +111,8 @@ export class Agent {
   readonly #cdi: Cdi | null;
   readonly #changes = new Changes();
   readonly #closers: (() => void)[] = [];
-  readonly #journal = newJournal();
+  /** What happened since the start. */
+  readonly journal: Journal = newJournal();
   readonly #served = new Map<string, Served>();
   #troubles: ReadonlySet<string> = new Set();
   /** Pools that left the config while pods held devices of them, with just these: their files are still needed. */
@@ -121,6 +125,7 @@ export class Agent {
   #devices: readonly Device[] = [];
   #retry: Timer | null = null;
   #reloads: (() => void)[] = [];
+  #holdings: Promise<readonly Holding[]> | null = null;
   #ready = false;
   #closed = false;
 
@@ -164,12 +169,18 @@ export class Agent {
     const { configFile: file } = this.#options;
     return statusOf(
       { file, mode: this.#mode, ready: this.#ready },
-      this.#journal,
+      this.journal,
       this.#specs.map((spec) => {
         const served = this.#served.get(spec.resource);
         return { spec, served: served ? { ...served, registration: served.server.registration } : null };
       }),
     );
+  }
+
+  /** What containers hold, as the kubelet tells it; who asks meanwhile gets the same answer. */
+  holdings(): Promise<readonly Holding[]> {
+    this.#holdings ??= readHoldings(this.#paths).finally(() => (this.#holdings = null));
+    return this.#holdings;
   }
 
   /** Whether the loop makes progress; a watchdog goes by it. */
@@ -281,7 +292,7 @@ export class Agent {
     const usable = loaded.specs !== null && lost.length === 0;
     if (!usable && first) throw new ConfigError(configFile, loaded.problems);
     for (const problem of loaded.problems) this.#log[usable ? "warn" : "error"](formatProblem(configFile, problem));
-    noteConfig(this.#journal, usable, loaded.problems);
+    noteConfig(this.journal, usable, loaded.problems);
     if (!usable || !loaded.specs) {
       this.#log.error("the config file is refused; the running config stays", {
         file: basename(configFile),
@@ -299,7 +310,7 @@ export class Agent {
     try {
       const configChanged = stale.has("config") && this.#loadConfig(false);
       if (configChanged || stale.has("functions") || stale.has("links"))
-        await countPass(this.#journal, () => this.#pass(stale, configChanged));
+        await countPass(this.journal, () => this.#pass(stale, configChanged));
       else this.#listener.serving(this.#standing);
       return true;
     } catch (error) {
@@ -404,6 +415,7 @@ export class Agent {
     const ids = new Set(list.map(({ ID }) => ID));
     if (served) {
       this.#tell(storyOf(served.pool, pool));
+      countChanges(served.counts, served.pool, pool);
       served.pool = pool;
       served.listed = ids;
       served.server.setDevices(list);
@@ -412,19 +424,20 @@ export class Agent {
     }
     this.#retired.delete(resource);
     this.#pruneDeviceInfo(resource);
-    const allocations = newAllocationCounts();
+    const counts = newPoolCounts();
     const server = new PluginServer({
       resource,
       socketName: socketName(pool.spec),
       paths: this.#paths,
       mode: this.#mode ?? "legacy",
       devices: list,
-      allocate: (request) => countAllocate(allocations, devicesIn(request), () => this.#allocate(resource, request)),
+      allocate: (request) =>
+        countAllocate(this.journal, counts, devicesIn(request), () => this.#allocate(resource, request)),
       isPreferring: () => (this.#served.get(resource)?.pool.spec.preferredAllocation ?? null) !== null,
       prefer: (request) => this.#prefer(resource, request),
       events: this.#log,
     });
-    this.#served.set(resource, { server, allocations, pool, listed: ids });
+    this.#served.set(resource, { server, counts, pool, listed: ids });
     this.#tell(openingOf(pool));
     void server.start();
   }
@@ -601,7 +614,7 @@ export class Agent {
       pools: served.length,
       devices: sum(({ claims }) => claims.size),
       unhealthy: sum(({ unhealthy }) => unhealthy.size),
-      configRefused: this.#journal.config.last?.success === false,
+      configRefused: this.journal.config.last?.success === false,
     };
   }
 

@@ -67,6 +67,8 @@ async function run(line: CommandLine): Promise<number> {
   log.info("starting", { version, commit });
   if (line.given.has("cdi-mode") && !line.options["use-cdi"]) log.warn("--cdi-mode has no effect without --use-cdi");
   const asked = {
+    journal: agent.journal,
+    holdings: () => agent.holdings(),
     status: () => agent.status(),
     liveness: () => agent.liveness(),
     readiness: () => agent.readiness(),

@@ -1,7 +1,7 @@
 // What does the running plugin say? The commands that ask it over its socket: status and probe.
 
 import { existsSync } from "node:fs";
-import type { Status } from "../telemetry/status.ts";
+import type { FullStatus } from "../telemetry/status.ts";
 import { exitStatus, type Output, print } from "./output.ts";
 import type { CommandLine } from "./parse.ts";
 import { pathsOf } from "./paths.ts";
@@ -48,7 +48,7 @@ export async function status(line: CommandLine, output: Output): Promise<number>
   try {
     const response = await ask(line, "/status", limits.status);
     if (!response.ok) throw new Error(`the plugin answers ${response.status}: ${await response.text()}`);
-    const told = (await response.json()) as Status;
+    const told = (await response.json()) as FullStatus;
     await print(output, line.options.output, told, () => statusReport(told, output));
     return exitStatus.ok;
   } catch (error) {

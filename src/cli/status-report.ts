@@ -2,11 +2,11 @@
 // device.
 
 import { formatProblem, oneLine } from "../config/problem.ts";
-import type { DeviceStatus, PoolStatus, Status } from "../telemetry/status.ts";
+import type { DeviceStatus, FullStatus, PoolStatus } from "../telemetry/status.ts";
 import { type Cell, type Style, table, type Tone } from "./table.ts";
 
 /** The status as text: the plugin, its pools, their devices. */
-export function statusReport(status: Status, style: Style): string {
+export function statusReport(status: FullStatus, style: Style): string {
   const { config, pools } = status;
   const reload = config.lastReload;
   const refused = reload !== null && !reload.success;
@@ -16,17 +16,23 @@ export function statusReport(status: Status, style: Style): string {
     `config ${config.file}, generation ${config.generation}${reload === null ? "" : `, last read ${reload.at}`}`,
     ...(refused ? ["the config file is refused; the config before it stays"] : []),
     ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
+    ...(status.heldFailure === null ? [] : [`the kubelet does not tell what pods hold: ${status.heldFailure}`]),
     `${status.passes.count} looks at the node, ${status.passes.failures} failed; ${lastLook(status)}`,
   ];
-  const listed = pools.flatMap(({ resource, devices }) => devices.map((device) => deviceRow(resource, device)));
+  const holders = new Map(
+    (status.held ?? []).map(({ resource, id, pod, container }) => [`${resource} ${id}`, `${pod} (${container})`]),
+  );
+  const listed = pools.flatMap(({ resource, devices }) =>
+    devices.map((device) => deviceRow(resource, device, holders.get(`${resource} ${device.id}`) ?? "-")),
+  );
   return [
     `${lines.map(oneLine).join("\n")}\n`,
     pools.length === 0 ? "no pool is configured\n" : table(poolHeader, pools.map(poolRow), style),
-    ...(listed.length === 0 ? [] : [table(["DEVICE", "POOL", "HEALTH", "REASON"], listed, style)]),
+    ...(listed.length === 0 ? [] : [table(["DEVICE", "POOL", "HELD BY", "HEALTH", "REASON"], listed, style)]),
   ].join("\n");
 }
 
-function lastLook({ passes, ready }: Status): string {
+function lastLook({ passes, ready }: FullStatus): string {
   if (passes.runningMs !== null) return `one has been running for ${Math.round(passes.runningMs)} ms`;
   if (!ready) return "the first one is not done";
   const failed = passes.failure === null ? "" : `, and failed: ${passes.failure}`;
@@ -57,9 +63,10 @@ function standing(registration: PoolStatus["registration"]): Cell {
   return { text: reason === null ? state : `${state}: ${reason}`, tone: tones[state] ?? "doubt" };
 }
 
-const deviceRow = (resource: string, { id, health, reason }: DeviceStatus): Cell[] => [
+const deviceRow = (resource: string, { id, health, reason, listed }: DeviceStatus, holder: string): Cell[] => [
   id,
   resource,
+  holder,
   { text: health, tone: health === "Healthy" ? "good" : "bad" },
-  reason ?? "",
+  reason ?? (listed ? "" : "not offered: the pool is too large for one list"),
 ];

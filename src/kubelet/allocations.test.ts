@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { heldIn, heldInCheckpoint, readCheckpoint, readHeld } from "./allocations.ts";
+import { heldBy, type Holding, holdingsIn, holdingsInCheckpoint, readCheckpoint, readHoldings } from "./allocations.ts";
 import { kubeletPaths } from "./paths.ts";
 
 const entryOf = (resource: string, ids: unknown) => ({
@@ -11,6 +11,7 @@ const entryOf = (resource: string, ids: unknown) => ({
   DeviceIDs: ids,
   AllocResp: "CgA=",
 });
+const held = { resource: "intel.com/a", id: "0000:3b:02.1", pod: "1a2b", container: "app" };
 const checkpoint = (...entries: unknown[]) =>
   JSON.stringify({ Data: { PodDeviceEntries: entries, RegisteredDevices: { "intel.com/a": ["x"] } }, Checksum: 1 });
 
@@ -20,7 +21,7 @@ describe("the kubelet's checkpoint", () => {
       entryOf("intel.com/a", { "0": ["0000:3b:02.1", "0000:3b:02.2"], "1": ["0000:af:02.1"] }),
       entryOf("nvidia.com/gpu", { "-1": ["GPU-1"] }),
     );
-    expect(Object.fromEntries(heldInCheckpoint(text))).toEqual({
+    expect(Object.fromEntries(heldBy(holdingsInCheckpoint(text)))).toEqual({
       "0000:3b:02.1": "intel.com/a",
       "0000:3b:02.2": "intel.com/a",
       "0000:af:02.1": "intel.com/a",
@@ -29,9 +30,7 @@ describe("the kubelet's checkpoint", () => {
   });
 
   test("of kubelets before 1.20 is understood", () => {
-    expect([...heldInCheckpoint(checkpoint(entryOf("intel.com/a", ["0000:3b:02.1"])))]).toEqual([
-      ["0000:3b:02.1", "intel.com/a"],
-    ]);
+    expect(holdingsInCheckpoint(checkpoint(entryOf("intel.com/a", ["0000:3b:02.1"])))).toEqual([held]);
   });
 
   test.each([
@@ -41,7 +40,7 @@ describe("the kubelet's checkpoint", () => {
     ["an entry without a resource", checkpoint({ DeviceIDs: { "0": ["x"] } })],
     ["ids that are no texts", checkpoint(entryOf("intel.com/a", { "0": [1, null, {}, ["x", 2].length] }))],
   ])("with %s holds nothing", (_, text) => {
-    expect(heldInCheckpoint(text).size).toBe(0);
+    expect(holdingsInCheckpoint(text)).toEqual([]);
   });
 
   test.each([
@@ -52,31 +51,31 @@ describe("the kubelet's checkpoint", () => {
     ["null as an entry", checkpoint(null)],
     ["no JSON", "\0\0\0"],
   ])("that holds %s is refused, not taken for one of nothing", (_, text) => {
-    expect(() => heldInCheckpoint(text)).toThrow();
+    expect(() => holdingsInCheckpoint(text)).toThrow();
   });
 
   test("of another form is refused, not taken for one of nothing", () => {
-    for (const text of ["{}", "[]", "7", '{"Data":{}}']) expect(() => heldInCheckpoint(text)).toThrow();
+    for (const text of ["{}", "[]", "7", '{"Data":{}}']) expect(() => holdingsInCheckpoint(text)).toThrow();
   });
 
   test("that was cut or changed anywhere either throws or gives texts", () => {
     const text = checkpoint(entryOf("intel.com/a", { "0": ["0000:3b:02.1"] }));
     for (let at = 0; at < text.length; at++) {
       for (const changed of [text.slice(0, at), `${text.slice(0, at)}null${text.slice(at + 1)}`]) {
-        let held: Map<string, string>;
+        let held: Holding[];
         try {
-          held = heldInCheckpoint(changed);
+          held = holdingsInCheckpoint(changed);
         } catch {
           continue;
         }
-        for (const [id, resource] of held) expect([typeof id, typeof resource]).toEqual(["string", "string"]);
+        for (const each of held) for (const value of Object.values(each)) expect(value).toBeString();
       }
     }
   });
 
   test("that holds a resource of another type than text ignores it", () => {
-    expect(heldInCheckpoint(checkpoint({ ResourceName: 7, DeviceIDs: ["x"] })).size).toBe(0);
-    expect(heldInCheckpoint(checkpoint({ ResourceName: null, DeviceIDs: ["x"] })).size).toBe(0);
+    expect(holdingsInCheckpoint(checkpoint({ ResourceName: 7, DeviceIDs: ["x"] }))).toEqual([]);
+    expect(holdingsInCheckpoint(checkpoint({ ResourceName: null, DeviceIDs: ["x"] }))).toEqual([]);
   });
 });
 
@@ -84,8 +83,8 @@ test("pod-resources tell what each container holds", () => {
   const devices = [{ resourceName: "intel.com/a", deviceIds: ["0000:3b:02.1"], topology: undefined }];
   const container = { name: "app", devices, cpuIds: [], memory: [], dynamicResources: [] };
   const pod = { name: "p", namespace: "n", containers: [container], cpuIds: [], memory: [] };
-  expect([...heldIn({ podResources: [pod] } as never)]).toEqual([["0000:3b:02.1", "intel.com/a"]]);
-  expect(heldIn({ podResources: [] }).size).toBe(0);
+  expect(holdingsIn({ podResources: [pod] } as never)).toEqual([{ ...held, pod: "n/p" }]);
+  expect(holdingsIn({ podResources: [] })).toEqual([]);
 });
 
 describe("without a pod-resources socket", () => {
@@ -96,16 +95,16 @@ describe("without a pod-resources socket", () => {
   afterAll(() => rmSync(root, { recursive: true }));
 
   test("a missing checkpoint means that nothing is allocated", async () => {
-    expect((await readHeld(kubeletPaths(root))).size).toBe(0);
+    expect(await readHoldings(kubeletPaths(root))).toEqual([]);
   });
 
   test("the checkpoint is read, and one that can't be read is an error", async () => {
     const paths = kubeletPaths(root);
     mkdirSync(paths.devicePlugins);
     writeFileSync(paths.checkpoint, checkpoint(entryOf("intel.com/a", { "0": ["0000:3b:02.1"] })));
-    expect([...(await readHeld(paths))]).toEqual([["0000:3b:02.1", "intel.com/a"]]);
+    expect(await readHoldings(paths)).toEqual([held]);
     writeFileSync(paths.checkpoint, "{");
-    expect(readHeld(paths)).rejects.toThrow();
+    expect(readHoldings(paths)).rejects.toThrow();
     expect(() => readCheckpoint(paths.devicePlugins)).toThrow("EISDIR");
   });
 });

@@ -11,20 +11,30 @@ import type { KubeletPaths } from "./paths.ts";
 /** How long the kubelet may take to answer, in milliseconds. */
 const limit = 3000;
 
-/**
- * The resource under which each device id is allocated now, whoever's resource that is: a resource that left the
- * config may still be held. Rejects when neither source can be read.
- */
-export async function readHeld(paths: KubeletPaths): Promise<Map<string, string>> {
+/** A device that a container holds, whoever's resource it is: one that left the config may still be held. */
+export interface Holding {
+  readonly resource: string;
+  readonly id: string;
+  /** "namespace/name"; of a checkpoint only the pod's UID is known. */
+  readonly pod: string;
+  readonly container: string;
+}
+
+/** What containers hold now. Rejects when neither source can be read. */
+export async function readHoldings(paths: KubeletPaths): Promise<Holding[]> {
   if (existsSync(paths.podResources)) {
     try {
-      return heldIn(await listPodResources(paths.podResources));
+      return holdingsIn(await listPodResources(paths.podResources));
     } catch (error) {
       if (!existsSync(paths.checkpoint)) throw error;
     }
   }
   return readCheckpoint(paths.checkpoint);
 }
+
+/** The resource under which each device id is held. */
+export const heldBy = (holdings: readonly Holding[]): Map<string, string> =>
+  new Map(holdings.map(({ id, resource }) => [id, resource]));
 
 function listPodResources(socket: string): Promise<ListPodResourcesResponse> {
   const client = new PodResourcesListerClient(`unix:${socket}`, credentials.createInsecure(), {
@@ -40,49 +50,52 @@ function listPodResources(socket: string): Promise<ListPodResourcesResponse> {
 }
 
 /** The devices in an answer of pod-resources List (KEP-606). */
-export function heldIn({ podResources }: ListPodResourcesResponse): Map<string, string> {
-  const held = new Map<string, string>();
-  for (const { containers } of podResources) {
-    for (const { devices } of containers) {
-      for (const { resourceName, deviceIds } of devices) {
-        for (const id of deviceIds) held.set(id, resourceName);
-      }
-    }
-  }
-  return held;
-}
+export const holdingsIn = ({ podResources }: ListPodResourcesResponse): Holding[] =>
+  podResources.flatMap(({ namespace, name: pod, containers }) =>
+    containers.flatMap(({ name: container, devices }) =>
+      devices.flatMap(({ resourceName: resource, deviceIds }) =>
+        deviceIds.map((id) => ({ resource, id, pod: `${namespace}/${pod}`, container })),
+      ),
+    ),
+  );
 
 /** Reads the kubelet's checkpoint; a missing one means that nothing is allocated. */
-export function readCheckpoint(path: string): Map<string, string> {
+export function readCheckpoint(path: string): Holding[] {
   let text: string;
   try {
     text = readText(path, limits.checkpointBytes.most, "refuse");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return new Map();
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
-  return heldInCheckpoint(text);
+  return holdingsInCheckpoint(text);
 }
 
 /**
  * The devices in a checkpoint (kubernetes pkg/kubelet/cm/devicemanager/checkpoint): DeviceIDs is a map of lists by
  * NUMA node, in files of kubelets before 1.20 a plain list. Throws when the text is no checkpoint.
  */
-export function heldInCheckpoint(text: string): Map<string, string> {
-  const held = new Map<string, string>();
+export function holdingsInCheckpoint(text: string): Holding[] {
   const { Data: data } = (JSON.parse(text) ?? {}) as { Data?: { PodDeviceEntries?: CheckpointEntry[] | null } };
   const entries = data?.PodDeviceEntries;
   if (entries !== null && !(Array.isArray(entries) && entries.every((entry) => entry !== null)))
     throw new Error("the kubelet's checkpoint has another form than is known");
-  for (const { ResourceName: resource, DeviceIDs: ids } of entries ?? []) {
-    if (typeof resource !== "string") continue;
-    const lists = Array.isArray(ids) ? [ids] : Object.values(ids ?? {});
-    for (const id of lists.flat()) if (typeof id === "string") held.set(id, resource);
-  }
-  return held;
+  return (entries ?? []).flatMap(
+    ({ ResourceName: resource, DeviceIDs: ids, PodUID: pod, ContainerName: container }) => {
+      if (typeof resource !== "string") return [];
+      const lists = Array.isArray(ids) ? [ids] : Object.values(ids ?? {});
+      return lists
+        .flat()
+        .flatMap((id: unknown) =>
+          typeof id === "string" ? [{ resource, id, pod: String(pod ?? ""), container: String(container ?? "") }] : [],
+        );
+    },
+  );
 }
 
 interface CheckpointEntry {
   readonly ResourceName?: string;
+  readonly PodUID?: string;
+  readonly ContainerName?: string;
   readonly DeviceIDs?: readonly string[] | Readonly<Record<string, readonly string[]>> | null;
 }

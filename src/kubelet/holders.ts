@@ -1,7 +1,7 @@
 // Which pod holds which device, as far as is known: what the kubelet told last, and what was allocated since.
 
 import type { Held } from "../pools/assign.ts";
-import { readCheckpoint, readHeld } from "./allocations.ts";
+import { heldBy, readCheckpoint, readHoldings } from "./allocations.ts";
 import type { KubeletPaths } from "./paths.ts";
 
 /** How long after Allocate the kubelet may not yet tell of it, in milliseconds. */
@@ -30,7 +30,7 @@ export class Holders {
 
   /** Asks the kubelet. Rejects when it does not tell; then `assume` says what to go by. */
   async read(): Promise<void> {
-    this.#learn(await readHeld(this.#paths));
+    this.#learn(heldBy(await readHoldings(this.#paths)));
   }
 
   /** Goes by a guess until the kubelet tells: nothing that pods may hold is removed meanwhile. */
@@ -41,7 +41,7 @@ export class Holders {
 
   /** Reads the checkpoint, which needs no kubelet and no time. Throws when it can't be read. */
   readNow(): void {
-    this.#learn(readCheckpoint(this.#paths.checkpoint));
+    this.#learn(heldBy(readCheckpoint(this.#paths.checkpoint)));
   }
 
   /** Whether a pod is known to hold the device under this resource. */

@@ -4,15 +4,21 @@
 import type { Server } from "bun";
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
+import type { Holding } from "../kubelet/allocations.ts";
 import { hiddenName, identityOf, isListening, removeIf } from "../kubelet/socket-file.ts";
 import { messageOf } from "../message-of.ts";
+import { exposition } from "./exposition.ts";
+import type { Journal } from "./journal.ts";
 import type { Address } from "./places.ts";
-import type { Status } from "./status.ts";
+import { processFacts } from "./process.ts";
+import { fullStatus, type Status } from "./status.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** What can be asked. */
 export interface Asked {
+  readonly journal: Journal;
   readonly status: () => Status;
+  readonly holdings: () => Promise<readonly Holding[]>;
   readonly liveness: () => Verdict;
   readonly readiness: () => Promise<Verdict>;
 }
@@ -98,21 +104,22 @@ export class Endpoints {
   }
 
   #openRemote({ host, port }: Address): void {
-    try {
-      this.#remote = Bun.serve({
-        hostname: host === "" ? "::" : host,
-        port,
-        development: false,
-        fetch: (request) => this.#answer(request, false),
-        error: failed,
-      });
-    } catch (error) {
-      this.#log.error("metrics are not served at the address; the plugin goes on without", {
-        host,
-        port,
-        reason: messageOf(error),
-      });
+    const reasons: string[] = [];
+    // For all addresses of the node: those of IPv6 too, unless its kernel has no IPv6.
+    for (const hostname of host === "" ? ["::", "0.0.0.0"] : [host]) {
+      try {
+        const fetch = (request: Request) => this.#answer(request, false);
+        this.#remote = Bun.serve({ hostname, port, development: false, fetch, error: failed });
+        return;
+      } catch (error) {
+        reasons.push(messageOf(error));
+      }
     }
+    this.#log.error("metrics are not served at the address; the plugin goes on without", {
+      host,
+      port,
+      reason: reasons.join("; "),
+    });
   }
 
   async #answer(request: Request, local: boolean): Promise<Response> {
@@ -123,9 +130,22 @@ export class Endpoints {
       case "/readyz":
         return verdictResponse(await this.#asked.readiness());
       case "/status":
-        if (local) return Response.json(this.#asked.status(), { headers });
+        if (local) return Response.json(await this.#status(), { headers });
+        break;
+      case "/metrics":
+        return this.#metrics(request.headers.get("accept") ?? "");
     }
     return text(404, `there is ${local ? "/status, " : ""}/metrics, /livez and /readyz\n`);
+  }
+
+  #status() {
+    return fullStatus(this.#asked.status(), this.#asked.holdings);
+  }
+
+  async #metrics(accept: string): Promise<Response> {
+    const seen = { status: await this.#status(), journal: this.#asked.journal, process: processFacts() };
+    const { body, contentType } = await exposition(seen, accept);
+    return new Response(body, { headers: { ...headers, "content-type": contentType } });
   }
 }
 

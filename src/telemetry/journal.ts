@@ -2,6 +2,8 @@
 
 import type { Problem } from "../config/problem.ts";
 import { messageOf } from "../message-of.ts";
+import { brokenLink } from "../pools/health.ts";
+import type { Pool } from "../pools/pool.ts";
 
 /** How many values were at most as large as each bound, in the bounds' order; those above all come last. */
 export interface Histogram {
@@ -44,15 +46,23 @@ export interface Journal {
     last: { readonly at: number; readonly ms: number } | null;
     readonly ms: Histogram;
   };
+  /** How long Allocate took, of all pools. */
+  readonly allocateMs: Histogram;
 }
 
-/** What happened to the Allocate calls of a pool. */
-export interface AllocationCounts {
+/** What happened to a pool since it is served. */
+export interface PoolCounts {
+  /** Calls of Allocate, those that were refused included. */
   calls: number;
   failures: number;
+  /** Devices that Allocate handed out. */
   devices: number;
   lastAt: number | null;
-  readonly ms: Histogram;
+  /** Devices that turned Unhealthy, and that turned Healthy again. */
+  toUnhealthy: number;
+  toHealthy: number;
+  /** Links that went away below its devices: a PF counts once, however many of its VFs are in the pool. */
+  linkFlaps: number;
 }
 
 /** Bounds of the time that Allocate takes, in milliseconds. */
@@ -65,14 +75,17 @@ export const newJournal = (): Journal => ({
   started: Date.now(),
   config: { generation: 0, successes: 0, failures: 0, last: null },
   passes: { count: 0, failures: 0, failure: null, began: null, last: null, ms: histogram(passBounds) },
+  allocateMs: histogram(allocateBounds),
 });
 
-export const newAllocationCounts = (): AllocationCounts => ({
+export const newPoolCounts = (): PoolCounts => ({
   calls: 0,
   failures: 0,
   devices: 0,
   lastAt: null,
-  ms: histogram(allocateBounds),
+  toUnhealthy: 0,
+  toHealthy: 0,
+  linkFlaps: 0,
 });
 
 /** Notes that the config file was found to say something else, and what became of it. */
@@ -105,7 +118,12 @@ export async function countPass({ passes }: Journal, pass: () => Promise<void>):
 }
 
 /** Answers a call of Allocate for so many devices, and counts it. */
-export function countAllocate<Answer>(counts: AllocationCounts, devices: number, answer: () => Answer): Answer {
+export function countAllocate<Answer>(
+  { allocateMs }: Journal,
+  counts: PoolCounts,
+  devices: number,
+  answer: () => Answer,
+): Answer {
   const began = performance.now();
   counts.calls++;
   counts.lastAt = Date.now();
@@ -117,6 +135,22 @@ export function countAllocate<Answer>(counts: AllocationCounts, devices: number,
     counts.failures++;
     throw error;
   } finally {
-    observe(counts.ms, performance.now() - began);
+    observe(allocateMs, performance.now() - began);
   }
+}
+
+/** Counts what changed in the health of a pool's devices. */
+export function countChanges(counts: PoolCounts, before: Pool, now: Pool): void {
+  const links = new Set<string>();
+  for (const [id, { device }] of now.claims) {
+    if (!before.claims.has(id)) continue;
+    const reason = now.unhealthy.get(id);
+    if (before.unhealthy.has(id)) counts.toHealthy += reason === undefined ? 1 : 0;
+    else if (reason !== undefined) {
+      counts.toUnhealthy++;
+      // The reason names the link, so that devices below one link have it in common.
+      if (reason === brokenLink(device)) links.add(reason);
+    }
+  }
+  counts.linkFlaps += links.size;
 }

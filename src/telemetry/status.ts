@@ -2,12 +2,14 @@
 // are made of it. Nothing in it tells a value of additionalInfo.
 
 import type { Problem } from "../config/problem.ts";
+import type { Holding } from "../kubelet/allocations.ts";
 import type { Registration } from "../kubelet/registration.ts";
 import type { RegistrationMode } from "../kubelet/paths.ts";
+import { messageOf } from "../message-of.ts";
 import type { DeviceTypeName } from "../pools/device-types.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 import { commit, version } from "../version.ts";
-import type { Journal } from "./journal.ts";
+import { type Journal, newPoolCounts, type PoolCounts } from "./journal.ts";
 
 /** The plugin at one moment. Times of day are RFC 3339 in UTC. */
 export interface Status {
@@ -52,8 +54,15 @@ export interface PoolStatus {
     | (Omit<Registration, "since" | "lastAt"> & { readonly since: string; readonly lastAt: string | null })
     | null;
   readonly devices: readonly DeviceStatus[];
-  /** Calls of Allocate, those that were refused included, and how many of them were. */
-  readonly allocations: { readonly calls: number; readonly failures: number; readonly lastAt: string | null };
+  /** Since the pool is served: calls of Allocate, refused ones included, and the devices that they handed out. */
+  readonly allocations: {
+    readonly calls: number;
+    readonly failures: number;
+    readonly devices: number;
+    readonly lastAt: string | null;
+  };
+  /** Since the pool is served: devices that changed their health, and links that went away below them. */
+  readonly changes: { readonly toUnhealthy: number; readonly toHealthy: number; readonly linkFlaps: number };
 }
 
 export interface DeviceStatus {
@@ -62,6 +71,26 @@ export interface DeviceStatus {
   /** Why it is Unhealthy. */
   readonly reason: string | null;
   readonly standing: Claim["standing"];
+  /** Whether the kubelet has been told of it: a pool may have more devices than one list can hold. */
+  readonly listed: boolean;
+}
+
+/** The status, and what containers hold as the kubelet tells it. */
+export interface FullStatus extends Status {
+  /** Holdings of the configured pools; null when the kubelet does not tell. */
+  readonly held: readonly Holding[] | null;
+  /** Why the kubelet does not tell. */
+  readonly heldFailure: string | null;
+}
+
+/** The status with what the kubelet tells, which is asked for. */
+export async function fullStatus(status: Status, ask: () => Promise<readonly Holding[]>): Promise<FullStatus> {
+  const ours = new Set(status.pools.map(({ resource }) => resource));
+  try {
+    return { ...status, held: (await ask()).filter(({ resource }) => ours.has(resource)), heldFailure: null };
+  } catch (error) {
+    return { ...status, held: null, heldFailure: messageOf(error) };
+  }
 }
 
 /** A pool that the config wants, and what is known of its server; null where it never had a device, so has none. */
@@ -70,7 +99,8 @@ export interface Offered {
   readonly served: {
     readonly pool: Pool;
     readonly registration: Registration;
-    readonly allocations: { readonly calls: number; readonly failures: number; readonly lastAt: number | null };
+    readonly counts: PoolCounts;
+    readonly listed: ReadonlySet<string>;
   } | null;
 }
 
@@ -106,6 +136,7 @@ export function statusOf(
 }
 
 function poolStatus({ spec: { resource, deviceType }, served }: Offered): PoolStatus {
+  const { calls, failures, devices, lastAt, ...changes } = served?.counts ?? newPoolCounts();
   return {
     resource,
     deviceType,
@@ -116,13 +147,11 @@ function poolStatus({ spec: { resource, deviceType }, served }: Offered): PoolSt
     },
     devices: [...(served?.pool.claims ?? [])].map(([id, { standing }]) => {
       const reason = served?.pool.unhealthy.get(id) ?? null;
-      return { id, health: reason === null ? "Healthy" : "Unhealthy", reason, standing };
+      const listed = served?.listed.has(id) ?? false;
+      return { id, health: reason === null ? "Healthy" : "Unhealthy", reason, standing, listed };
     }),
-    allocations: {
-      calls: served?.allocations.calls ?? 0,
-      failures: served?.allocations.failures ?? 0,
-      lastAt: dateOrNull(served?.allocations.lastAt ?? null),
-    },
+    allocations: { calls, failures, devices, lastAt: dateOrNull(lastAt) },
+    changes,
   };
 }
 

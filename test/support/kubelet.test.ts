@@ -1,7 +1,7 @@
 import { credentials, type sendUnaryData, Server, ServerCredentials, type ServerWritableStream } from "@grpc/grpc-js";
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { heldIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
+import { heldBy, holdingsIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
 import {
   type AllocateRequest,
   type Device,
@@ -187,11 +187,11 @@ describe("the stand-in for the kubelet", () => {
     await kubelet.waitForAllocatable(little, 2);
     expect(kubelet.free(little)).toEqual(["a"]);
     const held = new Map([["b", little]]);
-    expect(readCheckpoint(`${kubelet.devicePlugins}/kubelet_internal_checkpoint`)).toEqual(held);
-    expect(heldIn(await podResources(kubelet))).toEqual(held);
+    expect(heldBy(readCheckpoint(`${kubelet.devicePlugins}/kubelet_internal_checkpoint`))).toEqual(held);
+    expect(heldBy(holdingsIn(await podResources(kubelet)))).toEqual(held);
     kubelet.release("first");
     expect(kubelet.free(little)).toEqual(["a", "b"]);
-    expect(readCheckpoint(`${kubelet.devicePlugins}/kubelet_internal_checkpoint`)).toEqual(new Map());
+    expect(readCheckpoint(`${kubelet.devicePlugins}/kubelet_internal_checkpoint`)).toEqual([]);
   });
 
   test("wipes the sockets of plugins in its own folder when it starts, and takes Register calls", async () => {

@@ -1,0 +1,267 @@
+// What is counted and measured? One row a metric; the scrape, docs/metrics.md, the dashboard's and the alerts' tests follow
+// the table. Labels are pools' names and fixed words: never devices, so that a node's series are bounded by its config.
+
+import { commit, version } from "../version.ts";
+import type { Histogram, Journal } from "./journal.ts";
+import type { ProcessFacts } from "./process.ts";
+import type { DeviceStatus, FullStatus, PoolStatus } from "./status.ts";
+
+/** All that a scrape is made of. */
+export interface Seen {
+  readonly status: FullStatus;
+  readonly journal: Journal;
+  readonly process: ProcessFacts;
+}
+
+/** One value of a metric, with its labels. */
+export interface Sample {
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly value: number;
+  /** What is added to the metric's name: "_bucket", "_sum" and "_count" of a histogram. */
+  readonly suffix?: string;
+}
+
+/** A metric. */
+export interface Metric {
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly read: (seen: Seen) => readonly Sample[];
+}
+
+const single = (value: number): Sample[] => [{ value }];
+
+/** A number in seconds, of one in milliseconds. */
+const seconds = (milliseconds: number) => milliseconds / 1000;
+
+const timestamp = (date: string | null | undefined): Sample[] =>
+  date === null || date === undefined ? [] : single(seconds(Date.parse(date)));
+
+/** A value for each configured pool. */
+const ofPools =
+  (value: (pool: PoolStatus) => number) =>
+  ({ status }: Seen): Sample[] =>
+    status.pools.map((pool) => ({ labels: { resource: pool.resource }, value: value(pool) }));
+
+/** A histogram of milliseconds, in seconds: each bucket holds those before it too. */
+function inSeconds({ bounds, counts, sum }: Histogram): Sample[] {
+  let count = 0;
+  const buckets = counts.map((each, index): Sample => {
+    count += each;
+    const bound = bounds[index];
+    return { suffix: "_bucket", labels: { le: bound === undefined ? "+Inf" : String(seconds(bound)) }, value: count };
+  });
+  return [...buckets, { suffix: "_sum", value: seconds(sum) }, { suffix: "_count", value: count }];
+}
+
+/** How a pool may stand with the kubelet, as the label "state" tells it. */
+export const poolStates = [
+  "not_offered",
+  "waiting",
+  "announced",
+  "listening",
+  "refused",
+  "failed",
+  "standing_by",
+] as const;
+
+const stateOf = ({ registration }: PoolStatus) => registration?.state.replace(" ", "_") ?? "not_offered";
+
+/** How many devices of this health the kubelet has been told of. */
+const listedIn = ({ devices }: PoolStatus, wanted: DeviceStatus["health"]) =>
+  devices.filter(({ health, listed }) => listed && health === wanted).length;
+
+/** Every metric. */
+export const metrics = {
+  sriovdp_build_info: {
+    type: "gauge",
+    help: "Always 1; which build runs",
+    labels: ["version", "commit"],
+    read: () => [{ labels: { version, commit }, value: 1 }],
+  },
+  sriovdp_ready: {
+    type: "gauge",
+    help: "1 once the first look at the node is done and every pool has its server",
+    labels: [],
+    read: ({ status }) => single(Number(status.ready)),
+  },
+  sriovdp_devices: {
+    type: "gauge",
+    help: "Devices that the kubelet has been told of, by their health",
+    labels: ["resource", "health"],
+    read: ({ status }) =>
+      status.pools.flatMap((pool) =>
+        (["Healthy", "Unhealthy"] as const).map((health) => ({
+          labels: { resource: pool.resource, health },
+          value: listedIn(pool, health),
+        })),
+      ),
+  },
+  sriovdp_devices_held: {
+    type: "gauge",
+    help: "Devices that containers hold, as the kubelet tells it; missing while it does not",
+    labels: ["resource"],
+    read: (seen) => {
+      const { held } = seen.status;
+      if (held === null) return [];
+      return ofPools(({ resource }) => held.filter((each) => each.resource === resource).length)(seen);
+    },
+  },
+  sriovdp_health_changes_total: {
+    type: "counter",
+    help: "Devices that changed their health, by what they became",
+    labels: ["resource", "health"],
+    read: ({ status }) =>
+      status.pools.flatMap(({ resource, changes }) => [
+        { labels: { resource, health: "Healthy" }, value: changes.toHealthy },
+        { labels: { resource, health: "Unhealthy" }, value: changes.toUnhealthy },
+      ]),
+  },
+  sriovdp_link_flaps_total: {
+    type: "counter",
+    help: "Links that went away below the pool's devices; a PF counts once, however many of its VFs are in the pool",
+    labels: ["resource"],
+    read: ofPools(({ changes }) => changes.linkFlaps),
+  },
+  sriovdp_pool_state: {
+    type: "gauge",
+    help: "1 for the state in which the pool stands with the kubelet, 0 for the others",
+    labels: ["resource", "state"],
+    read: ({ status }) =>
+      status.pools.flatMap((pool) =>
+        poolStates.map((state) => ({
+          labels: { resource: pool.resource, state },
+          value: Number(stateOf(pool) === state),
+        })),
+      ),
+  },
+  sriovdp_registrations_total: {
+    type: "counter",
+    help: "Registrations that the kubelet confirmed",
+    labels: ["resource"],
+    read: ofPools(({ registration }) => registration?.registrations ?? 0),
+  },
+  sriovdp_registration_failures_total: {
+    type: "counter",
+    help: "Registrations that the kubelet refused or did not answer, and sockets that could not be made",
+    labels: ["resource"],
+    read: ofPools(({ registration }) => registration?.failures ?? 0),
+  },
+  sriovdp_list_streams: {
+    type: "gauge",
+    help: "Open ListAndWatch streams: 1 when all is well",
+    labels: ["resource"],
+    read: ofPools(({ registration }) => registration?.streams ?? 0),
+  },
+  sriovdp_allocate_calls_total: {
+    type: "counter",
+    help: "Calls of Allocate, refused ones included",
+    labels: ["resource"],
+    read: ofPools(({ allocations }) => allocations.calls),
+  },
+  sriovdp_allocate_failures_total: {
+    type: "counter",
+    help: "Calls of Allocate that were refused or failed",
+    labels: ["resource"],
+    read: ofPools(({ allocations }) => allocations.failures),
+  },
+  sriovdp_allocated_devices_total: {
+    type: "counter",
+    help: "Devices that Allocate handed out",
+    labels: ["resource"],
+    read: ofPools(({ allocations }) => allocations.devices),
+  },
+  sriovdp_allocate_duration_seconds: {
+    type: "histogram",
+    help: "How long the plugin's own part of Allocate took, without gRPC",
+    labels: [],
+    read: ({ journal }) => inSeconds(journal.allocateMs),
+  },
+  sriovdp_looks_total: {
+    type: "counter",
+    help: "Looks at the node",
+    labels: [],
+    read: ({ status }) => single(status.passes.count),
+  },
+  sriovdp_look_failures_total: {
+    type: "counter",
+    help: "Looks at the node that failed; what was offered stays, and the plugin tries again",
+    labels: [],
+    read: ({ status }) => single(status.passes.failures),
+  },
+  sriovdp_look_duration_seconds: {
+    type: "histogram",
+    help: "How long looks at the node took, with what followed from them",
+    labels: [],
+    read: ({ journal }) => inSeconds(journal.passes.ms),
+  },
+  sriovdp_look_running_seconds: {
+    type: "gauge",
+    help: "For how long the look of now has been running; 0 between looks",
+    labels: [],
+    read: ({ status }) => single(seconds(status.passes.runningMs ?? 0)),
+  },
+  sriovdp_last_look_timestamp_seconds: {
+    type: "gauge",
+    help: "When the last look at the node ended; missing before the first did",
+    labels: [],
+    read: ({ status }) => timestamp(status.passes.lastEnd),
+  },
+  sriovdp_config_generation: {
+    type: "gauge",
+    help: "Configs taken into use since the start",
+    labels: [],
+    read: ({ status }) => single(status.config.generation),
+  },
+  sriovdp_config_pools: {
+    type: "gauge",
+    help: "Pools in the config that is in use",
+    labels: [],
+    read: ({ status }) => single(status.pools.length),
+  },
+  sriovdp_config_reloads_total: {
+    type: "counter",
+    help: "Times that the config file was found to say something else, by what became of it",
+    labels: ["result"],
+    read: ({ journal: { config } }) => [
+      { labels: { result: "success" }, value: config.successes },
+      { labels: { result: "refused" }, value: config.failures },
+    ],
+  },
+  sriovdp_config_last_reload_successful: {
+    type: "gauge",
+    help: "Whether the config file as it is now is in use: 0 means that it was refused, and the one before it stays",
+    labels: [],
+    read: ({ status: { config } }) => (config.lastReload ? single(Number(config.lastReload.success)) : []),
+  },
+  sriovdp_config_last_reload_timestamp_seconds: {
+    type: "gauge",
+    help: "When the config file was found to say something else the last time",
+    labels: [],
+    read: ({ status }) => timestamp(status.config.lastReload?.at),
+  },
+  process_cpu_seconds_total: {
+    type: "counter",
+    help: "User and system CPU time spent, in seconds",
+    labels: [],
+    read: ({ process }) => single(process.cpuSeconds),
+  },
+  process_resident_memory_bytes: {
+    type: "gauge",
+    help: "Resident memory size in bytes",
+    labels: [],
+    read: ({ process }) => single(process.residentBytes),
+  },
+  process_open_fds: {
+    type: "gauge",
+    help: "Open file descriptors",
+    labels: [],
+    read: ({ process }) => single(process.openFiles),
+  },
+  process_start_time_seconds: {
+    type: "gauge",
+    help: "Start time of the process since the Unix epoch in seconds",
+    labels: [],
+    read: ({ journal }) => single(seconds(journal.started)),
+  },
+} as const satisfies Record<string, Metric>;

@@ -1,0 +1,208 @@
+// What does a scrape of the running plugin say, and who may make one?
+
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { metrics, poolStates } from "../../src/telemetry/metrics.ts";
+import { setLink } from "../support/live.ts";
+import { host, TestNode } from "../support/plugin.ts";
+import { until } from "../support/until.ts";
+import { lookAgain, running } from "./live.ts";
+import { samples, scrape, type Series } from "./scrape.ts";
+
+const net = "intel.com/net";
+const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
+
+const start = (...args: readonly string[]) => running({ node: "iavf-vfs", config, resources: [net], args });
+
+/** The value of the one series that has this name and these labels. */
+function valueOf(series: Series, name: string, labels: Readonly<Record<string, string>> = {}): number | null {
+  const found = samples(series, name).filter((sample) =>
+    Object.entries(labels).every(([label, value]) => sample.labels[label] === value),
+  );
+  expect(found.length).toBeLessThanOrEqual(1);
+  return found[0]?.value ?? null;
+}
+
+/** A port that nobody listens at for now. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+describe.concurrent("a scrape", () => {
+  test("has every metric of the table, with the labels that the table names, and no other", async () => {
+    await using node = await start();
+    const series = await scrape(node);
+    const found = new Set(series.map(({ name }) => name.replace(/_(bucket|sum|count)$/, "")));
+    expect([...found].toSorted()).toEqual(Object.keys(metrics).toSorted());
+    for (const [name, { labels, type }] of Object.entries(metrics)) {
+      for (const sample of series.filter((each) => each.name === name || each.name === `${name}_bucket`))
+        expect(Object.keys(sample.labels)).toEqual([...labels, ...(type === "histogram" ? ["le"] : [])]);
+    }
+  });
+
+  test("tells of devices, allocations and failures by pool, never by device", async () => {
+    await using node = await start();
+    const before = (await scrape(node)).length;
+    await node.kubelet.allocate(net, 2);
+    await node.kubelet.callAllocate(net, [["0000:00:00.0"]]).catch(() => {});
+    setLink(node.root, "ens1f0", "down");
+    await node.kubelet.waitForAllocatable(net, 0);
+    const series = await scrape(node);
+    const resource = { resource: net };
+    expect({
+      healthy: valueOf(series, "sriovdp_devices", { ...resource, health: "Healthy" }),
+      unhealthy: valueOf(series, "sriovdp_devices", { ...resource, health: "Unhealthy" }),
+      held: valueOf(series, "sriovdp_devices_held", resource),
+      calls: valueOf(series, "sriovdp_allocate_calls_total", resource),
+      failures: valueOf(series, "sriovdp_allocate_failures_total", resource),
+      devices: valueOf(series, "sriovdp_allocated_devices_total", resource),
+      durations: valueOf(series, "sriovdp_allocate_duration_seconds_count"),
+      flaps: valueOf(series, "sriovdp_link_flaps_total", resource),
+      changes: valueOf(series, "sriovdp_health_changes_total", { ...resource, health: "Unhealthy" }),
+      streams: valueOf(series, "sriovdp_list_streams", resource),
+      state: valueOf(series, "sriovdp_pool_state", { ...resource, state: "listening" }),
+    }).toEqual({
+      ...{ healthy: 0, unhealthy: 4, held: 2, calls: 2, failures: 1, devices: 2, durations: 2 },
+      ...{ flaps: 1, changes: 4, streams: 1, state: 1 },
+    });
+    expect(series).toHaveLength(before);
+    expect(JSON.stringify(series)).not.toContain("0000:3b");
+  });
+
+  test("tells that the config file was refused, and of the one that follows", async () => {
+    await using node = await start();
+    const told = async () => {
+      const series = await scrape(node);
+      return {
+        good: valueOf(series, "sriovdp_config_last_reload_successful"),
+        generation: valueOf(series, "sriovdp_config_generation"),
+        refused: valueOf(series, "sriovdp_config_reloads_total", { result: "refused" }),
+        pools: valueOf(series, "sriovdp_config_pools"),
+      };
+    };
+    expect(await told()).toEqual({ good: 1, generation: 1, refused: 0, pools: 1 });
+    node.configure("{ nonsense");
+    await lookAgain(node.plugin);
+    expect(await told()).toEqual({ good: 0, generation: 1, refused: 1, pools: 1 });
+    node.configure({ resourceList: [] });
+    await lookAgain(node.plugin);
+    expect(await told()).toEqual({ good: 1, generation: 2, refused: 1, pools: 0 });
+  });
+
+  test("has a number of series that the config bounds", async () => {
+    await using node = await start();
+    const one = await scrape(node);
+    node.configure({ resourceList: [...config.resourceList, { resourceName: "b", selectors: { vendors: ["1234"] } }] });
+    await lookAgain(node.plugin);
+    const ofPools = one.filter(({ labels }) => "resource" in labels).length;
+    expect(ofPools).toBe(2 + 1 + 2 + 1 + poolStates.length + 6);
+    expect(await scrape(node)).toHaveLength(one.length + ofPools);
+  });
+
+  test("is OpenMetrics for those who ask for it", async () => {
+    await using node = await start();
+    const ask = async (accept: string) => {
+      const response = await fetch("http://localhost/metrics", {
+        unix: `${node.root}/run/sriovdp/status.sock`,
+        headers: { accept },
+      });
+      return [response.headers.get("content-type"), await response.text()] as const;
+    };
+    // What Prometheus 2 and 3 send.
+    const [type, text] = await ask(
+      "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+    );
+    expect(type).toBe("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    expect(text).toEndWith("\n# EOF\n");
+    expect(text).toContain("# TYPE sriovdp_looks counter\nsriovdp_looks_total 1");
+    const [plainType, plain] = await ask("*/*");
+    expect(plainType).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(plain).toContain("# TYPE sriovdp_looks_total counter\n");
+  });
+
+  test("does not wait for a kubelet that does not tell what pods hold", async () => {
+    await using node = await start();
+    node.kubelet.stop();
+    await Bun.write(`${node.kubelet.devicePlugins}/kubelet_internal_checkpoint`, "{");
+    const series = await scrape(node);
+    expect(samples(series, "sriovdp_devices_held")).toEqual([]);
+    expect(samples(series, "sriovdp_devices")).toHaveLength(2);
+  });
+});
+
+describe.concurrent("an address for metrics", () => {
+  const hasIpv6 = existsSync("/proc/net/if_inet6") && readFileSync("/proc/net/if_inet6", "utf8").includes(" lo");
+
+  /** The statuses of all routes at this address of a plugin that was told to listen there. */
+  async function statusesAt(host: string, url: string): Promise<number[]> {
+    const port = await freePort();
+    await using node = await start(`--metrics-address=${host}:${port}`);
+    const routes = ["/metrics", "/livez", "/readyz", "/status"].map((route) => fetch(`${url}:${port}${route}`));
+    const statuses = (await Promise.all(routes)).map(({ status }) => status);
+    expect(node.plugin.log).not.toContain(" ERROR ");
+    return statuses;
+  }
+
+  test.each([
+    ["127.0.0.1", "http://127.0.0.1"],
+    ["", "http://127.0.0.1"],
+  ])("(%p) serves metrics and probes, and not the status", async (host, url) => {
+    expect(await statusesAt(host, url)).toEqual([200, 200, 200, 404]);
+  });
+
+  test.skipIf(!hasIpv6)("of IPv6 stands in brackets", async () => {
+    expect(await statusesAt("[::1]", "http://[::1]")).toEqual([200, 200, 200, 404]);
+  });
+
+  test("is off unless it is asked for", async () => {
+    await using node = await start();
+    const sockets = Bun.spawnSync(["sh", "-c", `ls -l /proc/${node.plugin.pid}/fd`]).stdout.toString();
+    const inodes = [...sockets.matchAll(/socket:\[(\d+)\]/g)].map(([, inode]) => inode);
+    expect(inodes).not.toEqual([]);
+    const tables = await Promise.all(["tcp", "tcp6"].map((name) => Bun.file(`/proc/net/${name}`).text()));
+    for (const line of tables.join("\n").split("\n")) expect(inodes).not.toContain(line.trim().split(/\s+/)[9]);
+  });
+
+  test("that is taken is told as an error, and does not keep the plugin from its work", async () => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+    const { port } = taken.address() as { port: number };
+    try {
+      await using node = await start(`--metrics-address=127.0.0.1:${port}`);
+      await node.plugin.waitForLine(/ ERROR metrics are not served at the address.*in use/);
+      expect(await node.kubelet.allocate(net, 1)).toBeObject();
+      expect(await scrape(node)).not.toEqual([]);
+    } finally {
+      taken.close();
+    }
+  });
+
+  test.each(["9808", "localhost", "127.0.0.1:0", "127.0.0.1:70000", "::1:9808", "http://x:1"])(
+    "(%s) that is none is refused before anything is started",
+    async (address) => {
+      await using node = new TestNode({ entries: host("iavf-vfs"), config });
+      const plugin = node.startPlugin(`--metrics-address=${address}`);
+      expect(await plugin.ended()).toBe(2);
+      expect(plugin.log).toContain(`--metrics-address=${address}: expected HOST:PORT or [IPV6]:PORT`);
+    },
+  );
+});
+
+test("a pool that the kubelet refuses counts its failures, and shows its state", async () => {
+  await using node = await start();
+  node.kubelet.stop();
+  node.kubelet.registration = "refuse";
+  await node.kubelet.start();
+  let series: Series = [];
+  await until("the refusal is counted", async () => {
+    series = await scrape(node);
+    return (valueOf(series, "sriovdp_registration_failures_total", { resource: net }) ?? 0) > 0;
+  });
+  expect(valueOf(series, "sriovdp_pool_state", { resource: net, state: "refused" })).toBe(1);
+  expect(valueOf(series, "sriovdp_pool_state", { resource: net, state: "listening" })).toBe(0);
+});

@@ -1,13 +1,13 @@
 // How is the running plugin asked? By HTTP on a unix socket that root alone may open, and on an address where one was
 // given. Neither is needed for the plugin's work: what can't be opened is told, and tried again.
 
-import type { Server } from "bun";
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Holding } from "../kubelet/allocations.ts";
 import { hiddenName, identityOf, isListening, removeIf } from "../kubelet/socket-file.ts";
 import { messageOf } from "../message-of.ts";
 import { exposition } from "./exposition.ts";
+import { type Answer, type Question, serve } from "./http.ts";
 import type { Journal } from "./journal.ts";
 import type { Address } from "./places.ts";
 import { processFacts } from "./process.ts";
@@ -38,8 +38,8 @@ export class Endpoints {
   readonly #places: readonly string[];
   readonly #log: Told;
   readonly #timer: Timer;
-  #local: { readonly server: Server<unknown>; readonly path: string; readonly identity: string } | null = null;
-  #remote: Server<unknown> | null = null;
+  #local: { readonly server: Closing; readonly path: string; readonly identity: string } | null = null;
+  #remote: Closing | null = null;
   #complained = false;
   #checking = false;
 
@@ -56,7 +56,7 @@ export class Endpoints {
   close(): void {
     clearInterval(this.#timer);
     this.#closeLocal();
-    void this.#remote?.stop(true);
+    this.#remote?.close();
   }
 
   #closeLocal(): void {
@@ -64,7 +64,7 @@ export class Endpoints {
     const { server, path, identity } = this.#local;
     this.#local = null;
     removeIf(path, identity);
-    void server.stop(true);
+    server.close();
   }
 
   /** Puts the socket back where another instance had its own and is gone, or where somebody removed it. */
@@ -85,7 +85,7 @@ export class Endpoints {
     const reasons: string[] = [];
     for (const path of this.#places) {
       try {
-        this.#local = { ...listen(path, (request) => this.#answer(request, true)), path };
+        this.#local = { ...listen(path, (question) => this.#answer(question, true)), path };
         if (this.#complained || path !== this.#places[0]) this.#log.info("status socket is open", { path });
         this.#complained = false;
         return;
@@ -108,11 +108,10 @@ export class Endpoints {
     // For all addresses of the node: those of IPv6 too, unless its kernel has no IPv6.
     for (const hostname of host === "" ? ["::", "0.0.0.0"] : [host]) {
       try {
-        const fetch = (request: Request) => this.#answer(request, false);
-        this.#remote = Bun.serve({ hostname, port, development: false, fetch, error: failed });
+        this.#remote = serve({ hostname, port }, (question) => this.#answer(question, false));
         return;
       } catch (error) {
-        reasons.push(messageOf(error));
+        reasons.push(`${(error as NodeJS.ErrnoException).code ?? ""} ${messageOf(error)}`.trim());
       }
     }
     this.#log.error("metrics are not served at the address; the plugin goes on without", {
@@ -122,18 +121,17 @@ export class Endpoints {
     });
   }
 
-  async #answer(request: Request, local: boolean): Promise<Response> {
-    if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET is answered\n");
-    switch (new URL(request.url).pathname) {
+  async #answer({ path, accept }: Question, local: boolean): Promise<Answer> {
+    switch (path) {
       case "/livez":
-        return verdictResponse(this.#asked.liveness());
+        return verdictAnswer(this.#asked.liveness());
       case "/readyz":
-        return verdictResponse(await this.#asked.readiness());
-      case "/status":
-        if (local) return Response.json(await this.#status(), { headers });
-        break;
+        return verdictAnswer(await this.#asked.readiness());
       case "/metrics":
-        return this.#metrics(request.headers.get("accept") ?? "");
+        return this.#metrics(accept);
+      case "/status":
+        if (local)
+          return { status: 200, contentType: "application/json", body: `${JSON.stringify(await this.#status())}\n` };
     }
     return text(404, `there is ${local ? "/status, " : ""}/metrics, /livez and /readyz\n`);
   }
@@ -142,32 +140,30 @@ export class Endpoints {
     return fullStatus(this.#asked.status(), this.#asked.holdings);
   }
 
-  async #metrics(accept: string): Promise<Response> {
+  async #metrics(accept: string): Promise<Answer> {
     const seen = { status: await this.#status(), journal: this.#asked.journal, process: processFacts() };
-    const { body, contentType } = await exposition(seen, accept);
-    return new Response(body, { headers: { ...headers, "content-type": contentType } });
+    return { status: 200, ...(await exposition(seen, accept)) };
   }
 }
 
-const headers = { "cache-control": "no-store" } as const;
+interface Closing {
+  close(): void;
+}
 
-const text = (status: number, body: string) =>
-  new Response(body, { status, headers: { ...headers, "content-type": "text/plain; charset=utf-8" } });
+const text = (status: number, body: string): Answer => ({ status, contentType: "text/plain; charset=utf-8", body });
 
-const verdictResponse = ({ ok, reasons }: Verdict) => text(ok ? 200 : 503, ok ? "ok\n" : `${reasons.join("\n")}\n`);
-
-const failed = (error: unknown) => text(500, `${messageOf(error)}\n`);
+const verdictAnswer = ({ ok, reasons }: Verdict) => text(ok ? 200 : 503, ok ? "ok\n" : `${reasons.join("\n")}\n`);
 
 /** Binds under a hidden name, never open to others, and renames into place. */
-function listen(path: string, answer: (request: Request) => Promise<Response>) {
+function listen(path: string, answer: (question: Question) => Promise<Answer>) {
   const folder = dirname(path);
   // Not the kubelet's folders: where they are missing they are the kubelet's to make.
   if (!existsSync(folder) && !folder.endsWith("/plugins_registry")) mkdirSync(folder, { recursive: true, mode: 0o700 });
   const hidden = hiddenName(folder);
   const mask = process.umask(0o177);
-  let server: Server<unknown>;
+  let server: Closing;
   try {
-    server = Bun.serve({ unix: hidden, development: false, fetch: answer, error: failed });
+    server = serve({ unix: hidden }, answer);
   } finally {
     process.umask(mask);
   }
@@ -177,7 +173,7 @@ function listen(path: string, answer: (request: Request) => Promise<Response>) {
     renameSync(hidden, path);
     return { server, identity };
   } catch (error) {
-    void server.stop(true);
+    server.close();
     rmSync(hidden, { force: true });
     throw error;
   }

@@ -174,7 +174,7 @@ describe.concurrent("an address for metrics", () => {
     const { port } = taken.address() as { port: number };
     try {
       await using node = await start(`--metrics-address=127.0.0.1:${port}`);
-      await node.plugin.waitForLine(/ ERROR metrics are not served at the address.*in use/);
+      await node.plugin.waitForLine(/ ERROR metrics are not served at the address.*EADDRINUSE/);
       expect(await node.kubelet.allocate(net, 1)).toBeObject();
       expect(await scrape(node)).not.toEqual([]);
     } finally {

@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, expect, spyOn, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { createLog, debugVerbosity, formatLine, type Log } from "./log.ts";
+import { createLog, formatJson, formatLine, type Log } from "./log.ts";
+import { debugVerbosity, verbosities } from "./verbosity.ts";
 
 const date = new Date("2026-11-24T10:41:15.123Z");
 const line = (message: string, fields?: Record<string, unknown>) =>
@@ -87,24 +88,64 @@ function stderrOf(run: () => void): string {
   return text;
 }
 
-test.each([
-  [0, false],
-  [debugVerbosity - 1, false],
-  [debugVerbosity, true],
-  [10, true],
-])("with -v=%d debug lines are written: %p", (verbosity, written) => {
+test.each<[number | string, number, readonly string[]]>([
+  ["0", 0, ["story", "doubt", "fault"]],
+  ["4", debugVerbosity - 1, ["story", "doubt", "fault"]],
+  ["5", debugVerbosity, ["detail", "story", "doubt", "fault"]],
+  ["10", 10, ["detail", "story", "doubt", "fault"]],
+  ["-1", -1, ["story", "doubt", "fault"]],
+  ["debug", verbosities.debug, ["detail", "story", "doubt", "fault"]],
+  ["info", verbosities.info, ["story", "doubt", "fault"]],
+  ["warn", verbosities.warn, ["doubt", "fault"]],
+  ["error", verbosities.error, ["fault"]],
+])("with -v=%s these lines are written", (_, verbosity, written) => {
   const text = stderrOf(() => {
-    const log = createLog({ verbosity, folder: null, stderr: "all" });
-    log.info("story");
+    const log = createLog({ format: "text", verbosity, folder: null, stderr: "all" });
     log.debug("detail");
+    log.info("story");
+    log.warn("doubt");
+    log.error("fault");
   });
-  expect(text).toContain("story");
-  expect(text.includes("detail")).toBe(written);
+  expect<readonly string[]>(text.match(/detail|story|doubt|fault/g) ?? []).toEqual(written);
+});
+
+describe("a line of JSON", () => {
+  const json = (message: string, fields?: Record<string, unknown>) => {
+    const text = formatJson({ date, type: "warn", args: [message, fields] });
+    expect(text.indexOf("\n")).toBe(text.length - 1);
+    return JSON.parse(text) as Record<string, unknown>;
+  };
+  const head = { time: "2026-11-24T10:41:15.123Z", level: "warn", message: "m" };
+
+  test("has time, level, message and fields as they are", () => {
+    const fields = { resource: "intel.com/a", devices: 8, ids: ["a"], mode: null, text: 'a"\n\u009b31m' };
+    expect(json("m", fields)).toEqual({ ...head, ...fields });
+    expect(json("m")).toEqual(head);
+  });
+
+  test("tells of a long list the number of the rest", () => {
+    const ids = Array.from({ length: 300 }, (_, index) => `d${index}`);
+    expect(json("m", { ids })).toEqual({ ...head, ids: ids.slice(0, 16), ids_more: 284 });
+  });
+
+  test("keeps its own keys whatever the fields are called", () => {
+    expect(json("m", { level: 3, time: 4 })).toEqual({ ...head, field_level: 3, field_time: 4 });
+  });
+
+  test("is written whatever the values are", () => {
+    const round: Record<string, unknown> = {};
+    round["round"] = round;
+    expect(json("m", { round, big: 1n, none: undefined, error: new Error("why") })).toMatchObject({
+      big: "1",
+      none: null,
+      error: "why",
+    });
+  });
 });
 
 test("the same line twice is written twice", () => {
   const text = stderrOf(() => {
-    const log = createLog({ verbosity: 0, folder: null, stderr: "all" });
+    const log = createLog({ format: "text", verbosity: 0, folder: null, stderr: "all" });
     for (let time = 0; time < 20; time++) log.warn("again");
   });
   expect(text.match(/again/g)).toHaveLength(20);
@@ -115,7 +156,7 @@ test.each([
   ["errors", ["wrong"]],
 ] as const)("with a folder, %s goes to standard error too", async (stderr, shown) => {
   const text = stderrOf(() => {
-    const log = createLog({ verbosity: 0, folder, stderr });
+    const log = createLog({ format: "text", verbosity: 0, folder, stderr });
     loggers.push(log);
     log.info("told");
     log.error("wrong");

@@ -4,19 +4,17 @@
 import { type ConsolaInstance, createConsola, LogLevels, type LogObject } from "consola/core";
 import { createStream } from "rotating-file-stream";
 import { oneLine } from "./config/problem.ts";
+import { levelOf } from "./verbosity.ts";
 
 /** How much is logged, and where to. */
 export interface LogOptions {
-  /** From this verbosity (-v) on, debug lines are written too. */
+  readonly format: "text" | "json";
   readonly verbosity: number;
   /** The folder of the log files; null for none. */
   readonly folder: string | null;
   /** What also goes to standard error while there is a folder. */
   readonly stderr: "all" | "errors";
 }
-
-/** The verbosity from which on debug lines are written. */
-export const debugVerbosity = 5;
 
 interface Sink {
   readonly write: (line: string, severe: boolean) => void;
@@ -32,13 +30,14 @@ export function createLog(options: LogOptions): Log & { readonly finish: () => P
   const all = options.folder === null || options.stderr === "all";
   const sinks: Sink[] = [{ write: (line, severe) => (all || severe) && process.stderr.write(line) }];
   if (options.folder !== null) sinks.push(fileSink(options.folder));
+  const format = options.format === "json" ? formatJson : formatLine;
   const log = createConsola({
-    level: options.verbosity >= debugVerbosity ? LogLevels.debug : LogLevels.info,
+    level: levelOf(options.verbosity),
     throttle: 0,
     reporters: [
       {
         log: (entry) => {
-          const line = formatLine(entry);
+          const line = format(entry);
           for (const { write } of sinks) write(line, entry.level <= LogLevels.error);
         },
       },
@@ -69,12 +68,38 @@ function fileSink(folder: string): Sink {
   };
 }
 
+type Entry = Pick<LogObject, "date" | "type" | "args">;
+
 /** One line, ended. Control characters of values are escaped, so that a line stays a line. */
-export function formatLine({ date, type, args }: Pick<LogObject, "date" | "type" | "args">): string {
-  const level = (type === "error" || type === "fatal" ? "ERROR" : type.toUpperCase()).padEnd(5);
+export function formatLine({ date, type, args }: Entry): string {
+  const [message, fields] = partsOf(args);
+  const told = Object.entries(fields).map(([key, value]) => ` ${key}=${formatValue(value)}`);
+  return `${date.toISOString()} ${levelName(type).padEnd(5)} ${oneLine(message)}${told.join("")}\n`;
+}
+
+/**
+ * One JSON object on a line, ended: "time", "level" and "message", then the fields. Of a long list the first elements are
+ * told, and under "KEY_more" the number of the rest.
+ */
+export function formatJson({ date, type, args }: Entry): string {
+  const [message, fields] = partsOf(args);
+  const line: Record<string, unknown> = { time: date.toISOString(), level: levelName(type).toLowerCase(), message };
+  for (const [key, value] of Object.entries(fields)) {
+    const name = key in line ? `field_${key}` : key;
+    line[name] = jsonValue(value);
+    if (Array.isArray(value) && value.length > longestList) {
+      line[name] = jsonValue(value.slice(0, longestList));
+      line[`${name}_more`] = value.length - longestList;
+    }
+  }
+  return `${JSON.stringify(line)}\n`;
+}
+
+const levelName = (type: string) => (type === "error" || type === "fatal" ? "ERROR" : type.toUpperCase());
+
+function partsOf(args: readonly unknown[]): [message: string, fields: Readonly<Record<string, unknown>>] {
   const [message, fields] = args as [unknown, Readonly<Record<string, unknown>> | undefined];
-  const told = Object.entries(fields ?? {}).map(([key, value]) => ` ${key}=${formatValue(value)}`);
-  return `${date.toISOString()} ${level} ${oneLine(String(message))}${told.join("")}\n`;
+  return [String(message), fields ?? {}];
 }
 
 /** Beyond so many elements of a list only their number is told. */
@@ -87,6 +112,16 @@ function formatValue(value: unknown): string {
   }
   const text = typeof value === "string" ? value : jsonOf(value);
   return /^[^\s"=\\\p{Cc}]+$/u.test(text) ? text : oneLine(JSON.stringify(text));
+}
+
+/** A value that JSON can write: itself, or its text. */
+function jsonValue(value: unknown): unknown {
+  if (value === undefined) return null;
+  try {
+    return value instanceof Error || JSON.stringify(value) === undefined ? jsonOf(value) : value;
+  } catch {
+    return String(value);
+  }
 }
 
 /** A value as JSON; one that JSON can't write, as its own text. */

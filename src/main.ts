@@ -40,6 +40,7 @@ function logOf({ options }: CommandLine, root: string): ReturnType<typeof create
   const named = options["log-dir"];
   const folder = named === null ? options.log_dir : named.startsWith("/") ? named : `${root}/var/log/${named}`;
   return createLog({
+    format: options["log-format"],
     verbosity: options["log-level"],
     folder: options.logtostderr ? null : folder,
     stderr: named !== null || options.alsologtostderr ? "all" : "errors",

@@ -4,7 +4,7 @@ import { until } from "../test/support/until.ts";
 import { createLog } from "./log.ts";
 import { managerOf, ServiceNotices, statusLine } from "./service-notices.ts";
 
-const log = createLog({ verbosity: 0, folder: null, stderr: "all" });
+const log = createLog({ format: "text", verbosity: 0, folder: null, stderr: "all" });
 let sockets = 0;
 const listen = () => new NotifySocket(`@sriovdp-notices-${process.pid}-${++sockets}`);
 const standing = { pools: 2, devices: 16, unhealthy: 0, configRefused: false };

@@ -2,6 +2,7 @@
 // It holds the reference's binary's flags, its image's entrypoint arguments, and ours.
 
 import { cdiModes } from "../allocation/cdi.ts";
+import { verbosities } from "../verbosity.ts";
 import { addressOf } from "../telemetry/places.ts";
 
 /** One option. */
@@ -22,6 +23,8 @@ export interface Option {
   readonly choices?: readonly string[];
   /** The option and the value that this flag is a short form of. */
   readonly means?: readonly [option: string, value: string];
+  /** Words that a number may be given as. */
+  readonly words?: Readonly<Record<string, number>>;
   /** What must be written in its place, for a text that won't do; null for one that will. */
   readonly expected?: (text: string) => string | null;
 }
@@ -121,8 +124,16 @@ export const options = {
     kind: "number",
     aliases: ["v"],
     default: 0,
-    value: "N",
-    help: "Verbosity; debug lines from 5 on",
+    value: "LEVEL",
+    help: "debug, info, warn, error or a number; debug from 5 on",
+    words: verbosities,
+  },
+  "log-format": {
+    kind: "choice",
+    default: "text",
+    choices: ["text", "json"],
+    value: "FORMAT",
+    help: "One line an event, as text or as a JSON object",
   },
   "log-dir": {
     kind: "text",

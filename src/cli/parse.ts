@@ -110,15 +110,14 @@ function valueOf(option: Option, text: string): string | number | boolean | unde
   if (option.kind === "flag") return truths.get(text);
   if (option.kind === "text") return text;
   if (option.kind === "choice") return option.choices?.includes(text) === true ? text : undefined;
+  if (option.words && Object.hasOwn(option.words, text)) return option.words[text];
   const number = Number(text);
   return text !== "" && Number.isFinite(number) && number >= (option.least ?? -Infinity) ? number : undefined;
 }
 
-const expectation = ({ kind, least, choices }: Option): string =>
-  kind === "flag"
-    ? "true or false"
-    : choices
-      ? listed(choices)
-      : least === undefined
-        ? "a number"
-        : `a number of at least ${least}`;
+function expectation({ kind, least, choices, words }: Option): string {
+  if (kind === "flag") return "true or false";
+  if (choices) return listed(choices);
+  if (words) return `a number, or ${listed(Object.keys(words))}`;
+  return least === undefined ? "a number" : `a number of at least ${least}`;
+}

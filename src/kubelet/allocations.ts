@@ -76,7 +76,7 @@ export function readCheckpoint(path: string): Holding[] {
  * NUMA node, in files of kubelets before 1.20 a plain list. Throws when the text is no checkpoint.
  */
 export function holdingsInCheckpoint(text: string): Holding[] {
-  const { Data: data } = (JSON.parse(text) ?? {}) as { Data?: { PodDeviceEntries?: CheckpointEntry[] | null } };
+  const { Data: data } = (parsed(text) ?? {}) as { Data?: { PodDeviceEntries?: CheckpointEntry[] | null } };
   const entries = data?.PodDeviceEntries;
   if (entries !== null && !(Array.isArray(entries) && entries.every((entry) => entry !== null)))
     throw new Error("the kubelet's checkpoint has another form than is known");
@@ -91,6 +91,16 @@ export function holdingsInCheckpoint(text: string): Holding[] {
         );
     },
   );
+}
+
+/** Parsed JSON. The parser's own error would quote the text, in which there is what containers were given. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    // oxlint-disable-next-line preserve-caught-error
+    throw new Error("the kubelet's checkpoint is not JSON");
+  }
 }
 
 interface CheckpointEntry {

@@ -87,11 +87,13 @@ export function holdingsInCheckpoint(text: string): Holding[] {
       return lists
         .flat()
         .flatMap((id: unknown) =>
-          typeof id === "string" ? [{ resource, id, pod: String(pod ?? ""), container: String(container ?? "") }] : [],
+          typeof id === "string" ? [{ resource, id, pod: textOf(pod), container: textOf(container) }] : [],
         );
     },
   );
 }
+
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
 /** Parsed JSON. The parser's own error would quote the text, in which there is what containers were given. */
 function parsed(text: string): unknown {
@@ -105,7 +107,7 @@ function parsed(text: string): unknown {
 
 interface CheckpointEntry {
   readonly ResourceName?: string;
-  readonly PodUID?: string;
-  readonly ContainerName?: string;
+  readonly PodUID?: unknown;
+  readonly ContainerName?: unknown;
   readonly DeviceIDs?: readonly string[] | Readonly<Record<string, readonly string[]>> | null;
 }

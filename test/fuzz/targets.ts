@@ -25,7 +25,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import type { Device } from "../../src/host/device.ts";
 import { readHandles } from "../../src/host/handles.ts";
 import { lookAtNode } from "../../src/host/look.ts";
-import { heldInCheckpoint } from "../../src/kubelet/allocations.ts";
+import { type Holding, holdingsInCheckpoint } from "../../src/kubelet/allocations.ts";
 import { assignPools } from "../../src/pools/assign.ts";
 import { deviceTypeNames } from "../../src/pools/device-types.ts";
 import { aSpec } from "../support/device.ts";
@@ -244,15 +244,15 @@ const checkpoints = fc.property(
     fc.string(),
   ),
   (text) => {
-    let held: ReadonlyMap<string, string>;
+    let held: readonly Holding[];
     try {
-      held = heldInCheckpoint(text);
+      held = holdingsInCheckpoint(text);
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) throw error;
       return;
     }
-    for (const [id, resource] of held)
-      if (typeof id !== "string" || typeof resource !== "string") throw new Error("no text");
+    for (const value of held.flatMap((each) => Object.values(each)))
+      if (typeof value !== "string") throw new Error("no text");
   },
 );
 

@@ -9,6 +9,7 @@ import { pathsOf } from "./cli/paths.ts";
 import { formatProblem } from "./config/problem.ts";
 import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
 import { createLog } from "./log.ts";
+import { messageOf } from "./message-of.ts";
 import { Rest } from "./memory.ts";
 import { managerOf, ServiceNotices } from "./service-notices.ts";
 import { Endpoints } from "./telemetry/endpoints.ts";
@@ -47,6 +48,8 @@ function logOf({ options }: CommandLine, root: string): ReturnType<typeof create
   });
 }
 
+const printed = (text: string) => output.err(`${text}\n`);
+
 /** Runs until a signal ends it. As process 1 a program without handlers would not hear SIGTERM, so they come first. */
 async function run(line: CommandLine): Promise<number> {
   const { promise: ended, resolve: end } = Promise.withResolvers<string>();
@@ -81,14 +84,26 @@ async function run(line: CommandLine): Promise<number> {
     void endpoints.check();
   });
   try {
-    const failed = new Promise<never>((_, reject) => agent.run().catch(reject));
+    const failed = new Promise<never>((_, reject) => {
+      agent.run().catch(reject);
+      // Bun's own report of an error that nobody caught would show the error's fields, whatever they hold.
+      process.on("uncaughtException", reject);
+      process.on("unhandledRejection", reject);
+    });
     const signal = await Promise.race([ended, failed]);
     log.info("ending", { signal });
     return exitStatus.ok;
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    for (const problem of error.problems) output.err(`${formatProblem(paths.configFile, problem)}\n`);
-    output.err(`sriovdp: ${error.message}; nothing was started\n`);
+    if (!(error instanceof ConfigError)) {
+      log.fatal("ending: an error that nobody expected; please report it", {
+        reason: messageOf(error),
+        stack: error instanceof Error ? error.stack : null,
+      });
+      return exitStatus.failure;
+    }
+    const tell = line.options["log-format"] === "json" ? (text: string) => log.error(text) : printed;
+    for (const problem of error.problems) tell(formatProblem(paths.configFile, problem));
+    tell(`sriovdp: ${error.message}; nothing was started`);
     return exitStatus.operatorMistake;
   } finally {
     rest.close();

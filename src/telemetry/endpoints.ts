@@ -30,7 +30,7 @@ interface Told {
 }
 
 /** How often it is looked whether the socket is where clients find it, in milliseconds. */
-const recheck = 20_000;
+const recheck = 30_000;
 
 /** The endpoints of the running plugin. */
 export class Endpoints {

@@ -1,4 +1,5 @@
-// Writes what the docs say from the tables that the program itself uses: docs/config.md and the config's JSON Schema.
+// Writes what the docs say from the tables that the program itself uses: docs/config.md, the config's JSON
+// Schema, the tables of docs/metrics.md.
 // With --check: fails when a file is stale.
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -8,6 +9,7 @@ import { limits } from "../src/limits.ts";
 import { deviceTypes } from "../src/pools/device-types.ts";
 import { type Selector, type SelectorName, selectors } from "../src/pools/selectors.ts";
 import { configSchema } from "./docs/config-schema.ts";
+import { metricsPage } from "./docs/metrics-page.ts";
 
 const fieldExamples: Readonly<Record<keyof typeof entryFields, string>> = {
   resourceName: '"sriov_net_A"',
@@ -109,6 +111,7 @@ Whatever is beyond a limit, the pools that have nothing to do with it go on.
 /** What each file is to hold, from what it holds. */
 const made: Readonly<Record<string, (before: string) => string>> = {
   "docs/config.md": () => text,
+  "docs/metrics.md": metricsPage,
   "docs/config.schema.json": () => `${JSON.stringify(configSchema, null, 2)}\n`,
 };
 

@@ -78,7 +78,7 @@ async function run(line: CommandLine): Promise<number> {
     readiness: () => agent.readiness(),
   };
   const endpoints = new Endpoints(asked, paths.statusSockets, addressOf(line.options["metrics-address"] ?? ""), log);
-  const rest = new Rest();
+  const rest = new Rest(log);
   process.on("SIGHUP", () => {
     void notices.reloading(() => agent.reload());
     void endpoints.check();

@@ -1,6 +1,7 @@
 // What is kept in memory while nothing happens? What a start or a burst of calls left behind is given back once it is quiet.
 
 import { releaseExecutable } from "../native/memory.ts";
+import type { Log } from "./log.ts";
 
 /** How often it is looked, in milliseconds: first, and at most, since every look is a wake-up. */
 const interval = { first: 5000, most: 60_000 } as const;
@@ -16,13 +17,15 @@ const shrinking = 500;
 
 /** Gives memory back whenever the process was busy and is no longer. */
 export class Rest {
+  readonly #log: Log;
   #timer: Timer;
   #wait: number = interval.first;
   #cpu = cpuTime();
   /** What was resident after the last rest, in bytes. */
   #rested = 0;
 
-  constructor() {
+  constructor(log: Log) {
+    this.#log = log;
     this.#timer = this.#after(this.#wait, () => this.#look());
   }
 
@@ -35,7 +38,8 @@ export class Rest {
     const quiet = cpu - this.#cpu < busy;
     this.#cpu = cpu;
     this.#wait = quiet ? Math.min(2 * this.#wait, interval.most) : interval.first;
-    if (!quiet || process.memoryUsage.rss() < this.#rested + worth) {
+    const before = process.memoryUsage.rss();
+    if (!quiet || before < this.#rested + worth) {
       this.#timer = this.#after(this.#wait, () => this.#look());
       return;
     }
@@ -44,6 +48,7 @@ export class Rest {
     this.#timer = this.#after(shrinking, () => {
       releaseExecutable();
       this.#rested = process.memoryUsage.rss();
+      this.#log.debug("gave memory back", { from: mebibytes(before), to: mebibytes(this.#rested) });
       this.#cpu = cpuTime();
       this.#timer = this.#after(this.#wait, () => this.#look());
     });
@@ -53,6 +58,8 @@ export class Rest {
     return setTimeout(action, milliseconds).unref();
   }
 }
+
+const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)}MiB`;
 
 /** The CPU time that the process has used, in milliseconds. */
 function cpuTime(): number {

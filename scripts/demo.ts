@@ -5,21 +5,7 @@
 import { readFileSync } from "node:fs";
 import { setLink } from "../test/support/live.ts";
 import { host, runCommand, TestNode } from "../test/support/plugin.ts";
-
-const config = {
-  resourceList: [
-    { resourceName: "kernel_vfs", selectors: { drivers: ["iavf"], pfNames: ["ens1f0", "ens3f0"] } },
-    { resourceName: "dpdk_vfs", selectors: { drivers: ["vfio-pci"], pfNames: ["ens1f0#4-7"], needVhostNet: true } },
-    { resourceName: "roce_vfs", resourcePrefix: "mellanox.com", selectors: { vendors: ["15b3"], isRdma: true } },
-    {
-      resourceName: "sub_functions",
-      resourcePrefix: "nvidia.com",
-      deviceType: "auxNetDevice",
-      selectors: { auxTypes: ["sf"] },
-    },
-    { resourceName: "fpga", deviceType: "accelerator", selectors: { devices: ["0d90"] } },
-  ],
-};
+import { exampleConfig as config, exampleHost } from "./example.ts";
 
 const dpdk = "intel.com/dpdk_vfs";
 
@@ -36,7 +22,7 @@ function allocatable({ kubelet }: TestNode): string {
 }
 
 async function demo(): Promise<void> {
-  await using node = new TestNode({ entries: host("mixed"), config });
+  await using node = new TestNode({ entries: host(exampleHost), config });
   const shown = (text: string) => text.replaceAll(node.root, "");
 
   heading("The node's devices, and the pool that each one is in: sriovdp discover");

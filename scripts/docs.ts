@@ -1,5 +1,5 @@
-// Writes what the docs say from the tables that the program itself uses: docs/config.md, the config's JSON
-// Schema, the tables of docs/metrics.md.
+// Writes what the docs say from the tables that the program itself uses: docs/config.md, the config's JSON Schema, the
+// tables of docs/metrics.md, and pictures of what the commands print.
 // With --check: fails when a file is stale.
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -8,8 +8,13 @@ import { entryFields } from "../src/config/schema.ts";
 import { limits } from "../src/limits.ts";
 import { deviceTypes } from "../src/pools/device-types.ts";
 import { type Selector, type SelectorName, selectors } from "../src/pools/selectors.ts";
+import type { Discovered } from "../src/cli/discover.ts";
+import { exampleConfig } from "./example.ts";
 import { configSchema } from "./docs/config-schema.ts";
 import { metricsPage } from "./docs/metrics-page.ts";
+import { exampleOutput } from "./docs/example-output.ts";
+import { overviewPicture } from "./docs/overview-picture.ts";
+import { terminalPicture } from "./docs/terminal-picture.ts";
 
 const fieldExamples: Readonly<Record<keyof typeof entryFields, string>> = {
   resourceName: '"sriov_net_A"',
@@ -108,11 +113,37 @@ ${Object.values(limits)
 Whatever is beyond a limit, the pools that have nothing to do with it go on.
 `;
 
+/** A picture of commands in a terminal of so many columns. */
+async function session(title: string, columns: number, ...commands: readonly (readonly string[])[]): Promise<string> {
+  const shown = commands.map(async (args) => ({
+    command: ["sriovdp", ...args].join(" "),
+    output: await exampleOutput(args, columns),
+  }));
+  return terminalPicture(title, columns, await Promise.all(shown));
+}
+
+const pictures = {
+  "docs/pictures/overview.svg": overviewPicture(
+    JSON.parse(await exampleOutput(["discover", "-o", "json"], null)) as Discovered[],
+    exampleConfig.resourceList,
+  ),
+  "docs/pictures/discover.svg": await session("sriovdp discover: PFs, what is below them, and their pools", 124, [
+    "discover",
+  ]),
+  "docs/pictures/explain.svg": await session(
+    "sriovdp explain: why a VF is in its pool, and what is in a pool",
+    124,
+    ["explain", "ens1f0v1"],
+    ["explain", "intel.com/dpdk_vfs"],
+  ),
+};
+
 /** What each file is to hold, from what it holds. */
 const made: Readonly<Record<string, (before: string) => string>> = {
   "docs/config.md": () => text,
   "docs/metrics.md": metricsPage,
   "docs/config.schema.json": () => `${JSON.stringify(configSchema, null, 2)}\n`,
+  ...Object.fromEntries(Object.entries(pictures).map(([name, picture]) => [name, () => picture])),
 };
 
 const stale = Object.entries(made).filter(([name, make]) => {

@@ -54,6 +54,8 @@ interface TableStyle extends Style {
   readonly all: boolean;
   /** Whether there are pools at all. */
   readonly pooled: boolean;
+  /** Whether there is no room for reasons of bad health. */
+  readonly terse?: boolean;
   /** Whether a PF's kind is to name its interface, for want of a column that does. */
   readonly named?: boolean;
 }
@@ -91,12 +93,12 @@ function linkCell({ run: [device] }: Row): Cell {
   return { text, tone: isQuiet ? "quiet" : (linkTones[link as keyof typeof linkTones] ?? "plain") };
 }
 
-function poolCell({ run: [device] }: Row, { pooled }: TableStyle): Cell {
+function poolCell({ run: [device] }: Row, { pooled, terse = false }: TableStyle): Cell {
   if (!device) return "";
   if (device.pool !== null) {
     return device.unhealthy === null
       ? { text: device.pool, tone: "good" }
-      : { text: `${device.pool}, Unhealthy: ${device.unhealthy}`, tone: "bad" };
+      : { text: `${device.pool}, Unhealthy${terse ? "" : `: ${device.unhealthy}`}`, tone: "bad" };
   }
   const bars = barsOf(device).map(({ brief }) => brief);
   if (bars.length > 0) return { text: `never: ${bars.join(", ")}`, tone: "doubt" };
@@ -187,10 +189,11 @@ export function deviceTable(found: readonly Discovered[], style: TableStyle): st
       );
   while (needed() > room && yielding.length > 0) left.push(yielding.pop()?.title ?? "");
   const kept = filled.filter(isKept);
-  const named = { ...style, named: left.includes("INTERFACE") };
+  const wide = kept.reduce((sum, column) => sum + widthOf(column), -2);
+  const fitting = { ...style, named: left.includes("INTERFACE"), terse: wide > room };
   const shown = table(
     kept.map(({ title }) => title),
-    rows.map((row) => kept.map(({ cell }) => dash(cell(row, named)))),
+    rows.map((row) => kept.map(({ cell }) => dash(cell(row, fitting)))),
     style,
   );
   const order = filled.map(({ title }) => title).filter((title) => left.includes(title));

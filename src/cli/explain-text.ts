@@ -115,15 +115,19 @@ export function poolText({ spec, devices, taken, refused, others }: PoolStory, s
 /** Neighbours by their ids and what they are called: "0000:3b:02.0…02.7", "VF 0-7 of ens1f0". */
 const who = (run: readonly Device[]): string[] => [idsTogether(run), allCalled(run)];
 
+/** So many lines of devices are told of one refusal; of more than one line beyond that the number of devices is. */
+const mostLines = 4;
+
 function refusalText({ failed, devices }: Refusal, style: ExplanationStyle): string {
   const runs = runsOf(devices, (before, next) => !style.all && follows(next, before));
-  const ids = runs.map((run) => who(run).join(" (") + ")");
-  const head = `${counted(devices.length, "device")}: ${style.all ? ids.join(", ") : firstFew(ids)}\n`;
+  const told = style.all || runs.length <= mostLines + 1 ? runs : runs.slice(0, mostLines);
+  const more = devices.length - told.flat().length;
+  const which = table(null, [...told.map(who), ...(more > 0 ? [[`and ${more} more`]] : [])], style);
   const rows = failed.map(({ index, selector, wants, has }, place): Cell[] => [
     failed[place - 1]?.index === index ? "" : `selectors[${index}]`,
     selector,
     passing(false),
     `wants ${firstFew(wants)}; ${devices.length === 1 ? "it has" : "they have"} ${firstFew(compact(has))}`,
   ]);
-  return head + indented(table(null, rows, style), 2);
+  return which + indented(table(null, rows, style), 2);
 }

@@ -128,7 +128,9 @@ describe("explain", () => {
 `);
     expect(stdout).toContain(`
   it refuses:
-    7 devices: 0000:5e:01.0…01.1 (VF 0-1 of ens3f0), 0000:af:01.0…01.3 (VF 0-3 of ens2f0np0), 0000:d8:00.0 (PF p0)
+    0000:5e:01.0…01.1  VF 0-1 of ens3f0
+    0000:af:01.0…01.3  VF 0-3 of ens2f0np0
+    0000:d8:00.0       PF p0
       selectors[0]  pfNames  fails  wants ens1f0; they have ens3f0#0-1, ens2f0np0#0-3, none
 
   3 devices of this node are of another type

@@ -35,6 +35,6 @@ for (const name of chosen) {
   if (!broken) continue;
   failed++;
   console.log(`again with: npm run fuzz -- --target ${name} --seed ${seed} --path ${report.counterexamplePath}`);
-  console.log(fc.defaultReportMessage(report));
+  console.log(fc.defaultReportMessage(report), report.errorInstance);
 }
 process.exit(failed > 0 ? 1 : 0);

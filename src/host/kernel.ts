@@ -99,13 +99,23 @@ function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExit
   }
 }
 
+/** The name of what a link leads to; null when it leads nowhere, or has left with its interface. */
+function nameOf(link: string): string | null {
+  try {
+    return basename(realpathSync(link));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
 /** Kernels before 5.14 don't tell a link's parent device (IFLA_PARENT_DEV_NAME); then sysfs does. */
 function withParents(root: string, links: readonly Link[]): readonly Link[] {
   if (links.some(({ parentDevice }) => parentDevice !== null)) return links;
   return links.map((link) => {
     const device = `${root}/sys/class/net/${link.name}/device`;
-    if (!existsSync(device)) return link;
-    const parentDevice = basename(realpathSync(device));
+    const parentDevice = nameOf(device);
+    if (parentDevice === null) return link;
     return Object.assign({}, link, { parentDevice, parentBus: readLinkName(`${device}/subsystem`) });
   });
 }

@@ -29,7 +29,8 @@ export async function lookAtNode(root: string, asked: Asked, earlier: NodeLook |
   const ddpProfiles =
     earlier?.ddpProfiles ??
     (asked.ddpProfiles ? await readDdpProfiles(root, functions, kernel, troubles) : (new Map() as DdpProfiles));
-  return { functions, kernel, ddpProfiles, devices: devicesOf(root, functions, kernel, ddpProfiles), troubles };
+  const devices = devicesOf(root, functions, kernel, ddpProfiles, troubles);
+  return { functions, kernel, ddpProfiles, devices, troubles };
 }
 
 /** Eswitch modes are PFs'; packages are told by a device or its PF; only a device without RDMA devices may have them away. */

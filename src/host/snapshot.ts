@@ -82,6 +82,7 @@ export function devicesOf(
   functions: Functions,
   kernel: KernelFacts,
   ddpProfiles: ReadonlyMap<PciAddress, string>,
+  troubles: Trouble[],
 ): Device[] {
   const links = new LinksByDevice(kernel.links);
   const carriers = defaultRouteCarriers(kernel.links, kernel.defaultRouteExits);
@@ -126,9 +127,15 @@ export function devicesOf(
         interfaces: ownLinks.map(({ name }) => name),
         linkType,
         link: link && linkStateOf(link),
-        pKey: linkType === "infiniband" ? (own?.pKey() ?? null) : null,
+        pKey:
+          linkType === "infiniband"
+            ? orTrouble(troubles, `${id} P_Key`, `the P_Key of ${id}`, () => own?.pKey() ?? null)
+            : null,
         rdma: capable ? { names: rdmaNames } : null,
-        vdpa: vdpaName === undefined ? null : readVdpa(root, vdpaName),
+        vdpa:
+          vdpaName === undefined
+            ? null
+            : orTrouble(troubles, `vdpa ${vdpaName}`, `vDPA device ${vdpaName}`, () => readVdpa(root, vdpaName)),
         vfio: own?.vfio ?? null,
         uio: own?.uio ?? null,
         pf: above?.parent ?? null,

@@ -12,7 +12,7 @@ for (const [name, { what, runs, property }] of Object.entries(targets)) {
     const report = await fc.check(property, { seed, numRuns: runs });
     expect(
       report.failed
-        ? `npm run fuzz -- --target ${name} --seed ${seed} --path ${report.counterexamplePath}\n${fc.defaultReportMessage(report)}`
+        ? `npm run fuzz -- --target ${name} --seed ${seed} --path ${report.counterexamplePath}\n${fc.defaultReportMessage(report)}\n${String(report.errorInstance)}`
         : "",
     ).toBe("");
   });

@@ -72,6 +72,8 @@ export function ensureFolder(path: string): void {
 
 /** Removes what has this name, a link and not what it leads to; false for a folder, which is none of ours, and for nothing. */
 export function removeFile(path: string): boolean {
+  // A read-only file system refuses to remove also what is not there.
+  if (!lstatSync(path, { throwIfNoEntry: false })) return false;
   try {
     unlinkSync(path);
     return true;

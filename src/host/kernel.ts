@@ -82,8 +82,9 @@ function readRecorded(root: string): KernelFacts {
   const path = `${root}/${recordedName}`;
   const nothing: KernelFacts = { links: [], defaultRouteExits: [], devlink: [], vdpa: [] };
   if (!existsSync(path)) return nothing;
+  const text = readFileSync(path, "utf8");
   try {
-    return { ...nothing, ...(JSON.parse(readFileSync(path, "utf8")) as Partial<KernelFacts>) };
+    return { ...nothing, ...(JSON.parse(text) as Partial<KernelFacts>) };
   } catch (cause) {
     throw new Error(`${path} is not the JSON of a recorded node`, { cause });
   }

@@ -98,8 +98,12 @@ describe.concurrent("many listeners", () => {
     // A heap that has just started to work grows to its working size first.
     await rounds(50);
     const before = await rounds(50);
-    await rounds(50);
-    const grown = ((await rounds(50)) - before) / 1024;
+    // The collector may be late, on a busy machine more than once; what leaks only grows.
+    let grown = Infinity;
+    for (let window = 0; window < 3 && grown >= 20; window++) {
+      await rounds(50);
+      grown = ((await rounds(50)) - before) / 1024;
+    }
     console.log(`memory after 5,000 more cancelled streams: ${grown.toFixed(1)} MiB more`);
     expect(grown).toBeLessThan(20);
     await until("all connections are closed", () => openFiles(node.plugin) <= files);

@@ -50,7 +50,7 @@ import {
   noteConfig,
   type PoolCounts,
 } from "./telemetry/journal.ts";
-import { type Status, statusOf } from "./telemetry/status.ts";
+import { passStatus, type Status, statusOf } from "./telemetry/status.ts";
 import { livenessOf, readinessOf, type Verdict } from "./telemetry/verdict.ts";
 
 /** What the command line decides for the whole life of the process. */
@@ -185,7 +185,7 @@ export class Agent {
 
   /** Whether the loop makes progress; a watchdog goes by it. */
   liveness(): Verdict {
-    return livenessOf(this.status());
+    return livenessOf({ passes: passStatus(this.journal) });
   }
 
   /** Whether every pool is registered, or waits for a kubelet that is away. */

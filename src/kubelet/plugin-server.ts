@@ -302,7 +302,7 @@ export class PluginServer {
 
   #refused(state: "refused" | "failed", reason: string): void {
     this.#standing = { ...this.#standing, failures: this.#standing.failures + 1 };
-    this.#stand(state, reason);
+    if (this.#streams.size === 0) this.#stand(state, reason);
   }
 
   /** Binds a new server under a hidden name and renames it into place; an earlier server is shut down. */

@@ -36,11 +36,13 @@ const recheck = 30_000;
 export class Endpoints {
   readonly #asked: Asked;
   readonly #places: readonly string[];
+  readonly #address: Address | null;
   readonly #log: Told;
   readonly #timer: Timer;
   #local: { readonly server: Closing; readonly path: string; readonly identity: string } | null = null;
   #remote: Closing | null = null;
   #complained = false;
+  #addressWasTaken = false;
   #checking = false;
 
   /** Opens the first of the places that a socket can be made at, and the address, if any. */
@@ -49,7 +51,8 @@ export class Endpoints {
     this.#places = places;
     this.#log = log;
     this.#openLocal();
-    if (address) this.#openRemote(address);
+    this.#address = address;
+    this.#openRemote();
     this.#timer = setInterval(() => void this.check(), recheck);
   }
 
@@ -67,11 +70,15 @@ export class Endpoints {
     server.close();
   }
 
-  /** Puts the socket back where another instance had its own and is gone, or where somebody removed it. */
+  /**
+   * Puts the socket back where another instance had its own and is gone, or where somebody removed it; and opens an address
+   * that was taken, as it is while another instance ends.
+   */
   async check(): Promise<void> {
     if (this.#checking) return;
     this.#checking = true;
     try {
+      this.#openRemote();
       if (this.#local && identityOf(this.#local.path) === this.#local.identity) return;
       if (this.#local && existsSync(this.#local.path) && (await isListening(this.#local.path))) return;
       this.#closeLocal();
@@ -103,22 +110,27 @@ export class Endpoints {
     this.#complained = true;
   }
 
-  #openRemote({ host, port }: Address): void {
+  #openRemote(): void {
+    if (!this.#address || this.#remote) return;
+    const { host, port } = this.#address;
     const reasons: string[] = [];
     // For all addresses of the node: those of IPv6 too, unless its kernel has no IPv6.
     for (const hostname of host === "" ? ["::", "0.0.0.0"] : [host]) {
       try {
         this.#remote = serve({ hostname, port }, (question) => this.#answer(question, false));
+        if (this.#addressWasTaken) this.#log.info("metrics are served at the address", { host, port });
         return;
       } catch (error) {
         reasons.push(`${(error as NodeJS.ErrnoException).code ?? ""} ${messageOf(error)}`.trim());
       }
     }
-    this.#log.error("metrics are not served at the address; the plugin goes on without", {
-      host,
-      port,
-      reason: reasons.join("; "),
-    });
+    if (!this.#addressWasTaken)
+      this.#log.error("metrics are not served at the address; will try again", {
+        host,
+        port,
+        reason: reasons.join("; "),
+      });
+    this.#addressWasTaken = true;
   }
 
   async #answer({ path, accept }: Question, local: boolean): Promise<Answer> {

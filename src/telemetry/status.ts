@@ -110,7 +110,7 @@ export function statusOf(
   journal: Journal,
   offered: readonly Offered[],
 ): Status {
-  const { passes, config } = journal;
+  const { config } = journal;
   return {
     version,
     commit,
@@ -123,17 +123,20 @@ export function statusOf(
       generation: config.generation,
       lastReload: config.last && { ...config.last, at: dateOf(config.last.at) },
     },
-    passes: {
-      count: passes.count,
-      failures: passes.failures,
-      failure: passes.failure,
-      lastEnd: passes.last && dateOf(passes.last.at),
-      lastMs: passes.last && passes.last.ms,
-      runningMs: passes.began === null ? null : performance.now() - passes.began,
-    },
+    passes: passStatus(journal),
     pools: offered.map(poolStatus),
   };
 }
+
+/** What is told of the looks at the node. */
+export const passStatus = ({ passes }: Journal): PassStatus => ({
+  count: passes.count,
+  failures: passes.failures,
+  failure: passes.failure,
+  lastEnd: passes.last && dateOf(passes.last.at),
+  lastMs: passes.last && passes.last.ms,
+  runningMs: passes.began === null ? null : performance.now() - passes.began,
+});
 
 function poolStatus({ spec: { resource, deviceType }, served }: Offered): PoolStatus {
   const { calls, failures, devices, lastAt, ...changes } = served?.counts ?? newPoolCounts();

@@ -168,7 +168,7 @@ describe.concurrent("an address for metrics", () => {
     for (const line of tables.join("\n").split("\n")) expect(inodes).not.toContain(line.trim().split(/\s+/)[9]);
   });
 
-  test("that is taken is told as an error, and does not keep the plugin from its work", async () => {
+  test("that is taken is told as an error, keeps nothing else from working, and is served when it is free", async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
     const { port } = taken.address() as { port: number };
@@ -177,6 +177,10 @@ describe.concurrent("an address for metrics", () => {
       await node.plugin.waitForLine(/ ERROR metrics are not served at the address.*EADDRINUSE/);
       expect(await node.kubelet.allocate(net, 1)).toBeObject();
       expect(await scrape(node)).not.toEqual([]);
+      await new Promise((resolve) => taken.close(resolve));
+      node.plugin.signal("SIGHUP");
+      await node.plugin.waitForLine(/ INFO {2}metrics are served at the address/);
+      expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200);
     } finally {
       taken.close();
     }

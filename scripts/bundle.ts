@@ -13,7 +13,7 @@ import { sbom } from "./bundle/sbom.ts";
 import { sourceDate, version } from "./checkout.ts";
 import { gzip, tarOf } from "./image/archive.ts";
 import { type Entry, inOrder } from "./image/files.ts";
-import { pinned } from "./image/glibc.ts";
+import { glibcOfPackage } from "./image/glibc.ts";
 
 const root = join(import.meta.dir, "..");
 
@@ -55,8 +55,10 @@ async function main(): Promise<void> {
   const packages = await bundledPackages();
   const executable = read(part("sriovdp"));
   const time = sourceDate();
-  writeFileSync(part("THIRD-PARTY-NOTICES"), thirdPartyNotices(packages, pinned.version));
-  writeFileSync(part("sbom.cdx.json"), sbom({ architecture, executable, packages, glibc: pinned.version, time }));
+  // The one that image.ts takes; it warns of another than the pinned one.
+  const glibc = (await glibcOfPackage(architecture, !values["any-glibc"], () => {})).version;
+  writeFileSync(part("THIRD-PARTY-NOTICES"), thirdPartyNotices(packages, glibc));
+  writeFileSync(part("sbom.cdx.json"), sbom({ architecture, executable, packages, glibc, time }));
   const documents = ["THIRD-PARTY-NOTICES", "sbom.cdx.json"].map(part);
   const image = part(`${name}.tar`);
   script(

@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { nativeArchitecture } from "../../scripts/architectures.ts";
 import { bundledPackages } from "../../scripts/bundle/parts.ts";
 import { version } from "../../scripts/checkout.ts";
@@ -145,22 +146,27 @@ describe("the bundle", () => {
     },
   );
 
-  testWhere(missing, "has an SBOM of exactly its executable, in which every reference leads somewhere", () => {
-    const bom = JSON.parse(readFileSync(join(bundle, "share/doc/sriovdp/sbom.cdx.json"), "utf8"));
-    expect(bom).toMatchObject({ bomFormat: "CycloneDX", specVersion: "1.5" });
-    const hash = createHash("sha256")
-      .update(readFileSync(join(bundle, "bin/sriovdp")))
-      .digest("hex");
-    expect(bom.metadata.component.hashes).toEqual([{ alg: "SHA-256", content: hash }]);
-    type Part = { "bom-ref": string; components?: Part[] };
-    const refsOf = (parts: Part[]): string[] =>
-      parts.flatMap((part) => [part["bom-ref"], ...refsOf(part.components ?? [])]);
-    const refs = refsOf([bom.metadata.component, ...bom.components]);
-    expect(new Set(refs).size).toBe(refs.length);
-    for (const { ref, dependsOn } of bom.dependencies)
-      for (const each of [ref, ...dependsOn]) expect(refs).toContain(each);
-    expect(readFileSync(join(bundle, "share/doc/sriovdp/sbom.cdx.json"), "utf8")).not.toContain(root);
-  });
+  testWhere(
+    missing,
+    "has an SBOM of exactly its executable, valid, in which every reference leads somewhere",
+    async () => {
+      const text = readFileSync(join(bundle, "share/doc/sriovdp/sbom.cdx.json"), "utf8");
+      expect(await new Validation.JsonStrictValidator(Spec.Version.v1dot5).validate(text)).toBeNull();
+      const bom = JSON.parse(text);
+      const hash = createHash("sha256")
+        .update(readFileSync(join(bundle, "bin/sriovdp")))
+        .digest("hex");
+      expect(bom.metadata.component.hashes).toEqual([{ alg: "SHA-256", content: hash }]);
+      type Part = { "bom-ref": string; components?: Part[] };
+      const refsOf = (parts: Part[]): string[] =>
+        parts.flatMap((part) => [part["bom-ref"], ...refsOf(part.components ?? [])]);
+      const refs = refsOf([bom.metadata.component, ...bom.components]);
+      expect(new Set(refs).size).toBe(refs.length);
+      for (const { ref, dependsOn } of bom.dependencies)
+        for (const each of [ref, ...dependsOn]) expect(refs).toContain(each);
+      expect(text).not.toContain(root);
+    },
+  );
 
   test("its sample config offers nothing, without a word of complaint", () => {
     const text = readFileSync(join(root, "scripts/bundle/config.json"), "utf8");

@@ -90,6 +90,8 @@ export interface Listener {
   readonly waiting: () => void;
   /** A look at the node is done, and this is what the kubelet is offered. */
   readonly serving: (standing: Standing) => void;
+  /** Something happened that will be looked at. */
+  readonly stirred: () => void;
 }
 
 /** A pool that is served: what it was when the kubelet last heard of it, and by what it is served. */
@@ -109,7 +111,7 @@ export class Agent {
   readonly #paths: KubeletPaths;
   readonly #holders: Holders;
   readonly #cdi: Cdi | null;
-  readonly #changes = new Changes();
+  readonly #changes = new Changes(() => this.#listener.stirred());
   readonly #closers: (() => void)[] = [];
   /** What happened since the start. */
   readonly journal: Journal = newJournal();
@@ -235,6 +237,7 @@ export class Agent {
     // Any name: a ConfigMap's file does not change itself, its folder's "..data" link does.
     const config = new FolderWatch(dirname(configFile), () => this.#changes.mark("config"));
     const checkSockets = () => {
+      this.#listener.stirred();
       for (const { server } of this.#served.values()) server.check();
     };
     // Hidden names are ours while we bind: what fails would be tried again by its own traces, without end.

@@ -27,10 +27,17 @@ export class Changes {
   #timer: Timer | null = null;
   #wake: (() => void) | null = null;
   #closed = false;
+  readonly #marked: () => void;
+
+  /** `marked` is called at each mark, before anything is timed. */
+  constructor(marked: () => void = () => {}) {
+    this.#marked = marked;
+  }
 
   /** Notes that something is stale; `now` leaves out the settling. */
   mark(stale: Stale, now = false): void {
     if (this.#closed) return;
+    this.#marked();
     const time = performance.now();
     const { quiet, most } = settling[stale];
     const known = this.#due.get(stale);

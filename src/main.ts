@@ -57,6 +57,7 @@ async function run(line: CommandLine): Promise<number> {
   const paths = pathsOf(line);
   const log = logOf(line, paths.root);
   const notices = new ServiceNotices(managerOf(process.env, process.pid), () => agent.liveness().ok, log);
+  const rest = new Rest(log);
   const agent = new Agent(
     {
       ...paths,
@@ -66,7 +67,7 @@ async function run(line: CommandLine): Promise<number> {
       resync: line.options["resync-interval"] * 1000,
     },
     log,
-    { waiting: () => notices.waiting(), serving: (standing) => notices.serving(standing) },
+    { waiting: () => notices.waiting(), serving: (standing) => notices.serving(standing), stirred: () => rest.stir() },
   );
   log.info("starting", { version, commit });
   if (line.given.has("cdi-mode") && !line.options["use-cdi"]) log.warn("--cdi-mode has no effect without --use-cdi");
@@ -78,7 +79,6 @@ async function run(line: CommandLine): Promise<number> {
     readiness: () => agent.readiness(),
   };
   const endpoints = new Endpoints(asked, paths.statusSockets, addressOf(line.options["metrics-address"] ?? ""), log);
-  const rest = new Rest(log);
   process.on("SIGHUP", () => {
     void notices.reloading(() => agent.reload());
     void endpoints.check();

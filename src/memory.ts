@@ -1,5 +1,7 @@
-// What is kept in memory while nothing happens? What a start or a burst of calls left behind is given back once it is quiet.
+// What does it cost that nothing happens? Once it is quiet, what a start or a burst of calls left in memory is given back, and timers
+// may be late, so that fewer of them wake the process.
 
+import { setTimerSlack } from "../native/libc.ts";
 import { releaseExecutable } from "../native/memory.ts";
 import type { Log } from "./log.ts";
 
@@ -15,6 +17,12 @@ const worth = 16 << 20;
 /** How long the heap may take to shrink before the executable's pages, which it needs for that, are given back, in milliseconds. */
 const shrinking = 500;
 
+/**
+ * How late timers may be while it is quiet, in milliseconds. Bun wakes up once a second as long as a connection is open, for the date
+ * in HTTP headers and for time limits that we don't use.
+ */
+const late = 2000;
+
 /** Gives memory back whenever the process was busy and is no longer. */
 export class Rest {
   readonly #log: Log;
@@ -23,6 +31,8 @@ export class Rest {
   #cpu = cpuTime();
   /** What was resident after the last rest, in bytes. */
   #rested = 0;
+  #late = false;
+  #stirred = false;
 
   constructor(log: Log) {
     this.#log = log;
@@ -31,12 +41,26 @@ export class Rest {
 
   close(): void {
     clearTimeout(this.#timer);
+    this.stir();
+  }
+
+  /** Something happened: timers are on time again. */
+  stir(): void {
+    if (this.#late) setTimerSlack(0);
+    this.#late = false;
+    this.#stirred = true;
   }
 
   #look(): void {
     const cpu = cpuTime();
     const quiet = cpu - this.#cpu < busy;
     this.#cpu = cpu;
+    // What was stirred may still have timers to come; the next look is later than they are.
+    if (quiet && !this.#stirred && !this.#late) {
+      setTimerSlack(late);
+      this.#late = true;
+    }
+    this.#stirred = false;
     this.#wait = quiet ? Math.min(2 * this.#wait, interval.most) : interval.first;
     const before = process.memoryUsage.rss();
     if (!quiet || before < this.#rested + worth) {

@@ -51,7 +51,15 @@ const selectorsIn = ({ selectors }: Entry): string[] =>
 /** The picture of a node whose devices `found` are shared out to the pools of `entries`. */
 export function overviewPicture(found: readonly Discovered[], entries: readonly Entry[]): string {
   const resources = entries.map(resourceOf);
-  const tops = found.filter(({ kind }) => kind === "PF" || kind === "accelerator");
+  const belowOf = (top: Discovered) => found.filter(({ pf, kind }) => pf?.address === top.id && kind !== "auxiliary");
+  // In the order of their first pools, so that few lines cross.
+  const placeOf = (top: Discovered) => {
+    const places = [top, ...belowOf(top)].map(({ pool }) => (pool === null ? Infinity : resources.indexOf(pool)));
+    return top.host.defaultRoute === null ? Math.min(...places) : -1;
+  };
+  const tops = found
+    .filter(({ kind }) => kind === "PF" || kind === "accelerator")
+    .sort((a, b) => placeOf(a) - placeOf(b));
   const rowY = (index: number) => size.top + index * (size.card + size.gap);
   const poolStep = ((size.card + size.gap) * tops.length - size.gap + size.gap) / entries.length;
   const poolY = (index: number) => size.top + index * poolStep;
@@ -71,7 +79,7 @@ export function overviewPicture(found: readonly Discovered[], entries: readonly 
     const name = top.interfaces[0] ?? top.kind;
     const state = top.link && top.link.carrier === false ? ", no link" : "";
     const isKept = top.host.defaultRoute !== null;
-    const below = found.filter(({ pf, kind }) => pf?.address === top.id && kind !== "auxiliary");
+    const below = belowOf(top);
     const shown = below.length > 0 ? below : [top];
     parts.push(
       card(left.x, y, left.width, size.card),
@@ -115,7 +123,7 @@ export function overviewPicture(found: readonly Discovered[], entries: readonly 
       card(middle.x, y, middle.width, size.card),
       element("rect", { x: middle.x, y: y + 0.5, width: 6, height: size.card - 1, rx: 3, class: `p${index}` }),
       text(middle.x + 18, y + 24, resource, "m"),
-      text(middle.x + 18, y + 46, selectorsIn(entry).join("  "), "s"),
+      text(middle.x + 18, y + 46, selectorsIn(entry).join(" · "), "s"),
       element("line", {
         class: `l l${index}`,
         x1: middle.x + middle.width,
@@ -144,7 +152,7 @@ export function overviewPicture(found: readonly Discovered[], entries: readonly 
     card(left.x, podY, size.width - 2 * left.x, 66),
     element("rect", { x: left.x, y: podY + 0.5, width: 6, height: 65, rx: 3, class: "p1" }),
     text(left.x + 18, podY + 26, `A pod that asks for ${resources[1]}: "2" finds`),
-    text(left.x + 18, podY + 49, given.join("  "), "m"),
+    text(left.x + 18, podY + 49, given.join(" · "), "m"),
   );
   return picture(
     size.width,

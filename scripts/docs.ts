@@ -1,5 +1,5 @@
 // Writes what the docs say from the tables that the program itself uses: docs/config.md, the config's JSON Schema, the
-// tables of docs/metrics.md, and pictures of what the commands print.
+// tables of docs/metrics.md and of the README, and pictures of what the commands print.
 // With --check: fails when a file is stale.
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -14,6 +14,7 @@ import { configSchema } from "./docs/config-schema.ts";
 import { metricsPage } from "./docs/metrics-page.ts";
 import { exampleOutput } from "./docs/example-output.ts";
 import { overviewPicture } from "./docs/overview-picture.ts";
+import { readme } from "./docs/readme.ts";
 import { terminalPicture } from "./docs/terminal-picture.ts";
 
 const fieldExamples: Readonly<Record<keyof typeof entryFields, string>> = {
@@ -142,6 +143,7 @@ const pictures = {
 const made: Readonly<Record<string, (before: string) => string>> = {
   "docs/config.md": () => text,
   "docs/metrics.md": metricsPage,
+  "README.md": readme,
   "docs/config.schema.json": () => `${JSON.stringify(configSchema, null, 2)}\n`,
   ...Object.fromEntries(Object.entries(pictures).map(([name, picture]) => [name, () => picture])),
 };

@@ -3,11 +3,7 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { type Metric, metrics } from "../../src/telemetry/metrics.ts";
-
-const row = (...cells: string[]) => `| ${cells.join(" | ")} |`;
-
-const table = (header: readonly string[], rows: readonly (readonly string[])[]) =>
-  [row(...header), row(...header.map(() => "---")), ...rows.map((cells) => row(...cells))].join("\n");
+import { table, withMade } from "./marked.ts";
 
 function metricTable(): string {
   const rows = (Object.entries(metrics) as [string, Metric][]).map(([name, { type, labels, help }]) => [
@@ -46,14 +42,5 @@ function alertTable(): string {
 }
 
 /** The page with its tables as they are now. */
-export function metricsPage(before: string): string {
-  const tables = { metrics: metricTable(), alerts: alertTable() };
-  return Object.entries(tables).reduce(
-    (page, [name, made]) =>
-      page.replace(
-        new RegExp(`(<!-- ${name}: made by scripts/docs.ts -->\n)[^]*?(<!-- end of ${name} -->)`),
-        (_, start: string, end: string) => `${start}\n${made}\n\n${end}`,
-      ),
-    before,
-  );
-}
+export const metricsPage = (before: string): string =>
+  withMade(before, { metrics: metricTable(), alerts: alertTable() });

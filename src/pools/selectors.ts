@@ -171,7 +171,7 @@ export const selectors = {
   pciAddresses: oneOf((d) => d.pci, "PCI addresses", '["0000:03:02.0"]', address),
   acpiIndexes: oneOf((d) => d.acpiIndex, "ACPI indexes (_DSM instance numbers)", '["101"]'),
   auxTypes: {
-    ...oneOf((d) => d.auxType, "Types of auxiliary device: the middle part of <driver>.<type>.<id>", '["sf"]'),
+    ...oneOf((d) => d.auxType, "Types of auxiliary device: the middle part of DRIVER.TYPE.ID", '["sf"]'),
     schema: v.array(v.literal("sf", 'only "sf" can be asked for'), notText),
   } as Selector<string[]>,
   pfNames: functionsOf(

@@ -1,0 +1,17 @@
+// How does a page keep tables that are made, among words that are people's? Between marks.
+
+const row = (...cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
+
+/** A Markdown table. */
+export const table = (header: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [row(...header), row(...header.map(() => "---")), ...rows.map((cells) => row(...cells))].join("\n");
+
+/** The page with what stands between its marks made anew; throws when it has no such marks. */
+export function withMade(page: string, made: Readonly<Record<string, string>>): string {
+  return Object.entries(made).reduce((before, [name, text]) => {
+    const marks = new RegExp(`(<!-- ${name}: made by scripts/docs.ts -->\n)[^]*?(<!-- end of ${name} -->)`);
+    if (!marks.test(before))
+      throw new Error(`the page has no "<!-- ${name}: made by scripts/docs.ts -->" … "<!-- end of ${name} -->"`);
+    return before.replace(marks, (_, start: string, end: string) => `${start}\n${text}\n\n${end}`);
+  }, page);
+}

@@ -41,8 +41,10 @@ const spellings = (name: string, { aliases = [] }: Option): string[] => [
 ];
 
 /** What completes an option's value: "file", "folder", words, or nothing that could be known. */
-const valueKind = ({ value, choices }: Option): readonly string[] | "file" | "folder" | null =>
-  choices ?? (value === "FILE" ? "file" : value === "DIR" ? "folder" : null);
+const valueKind = ({ value, choices, words }: Option): readonly string[] | "file" | "folder" | null =>
+  choices ??
+  (words && Object.keys(words)) ??
+  (value === "FILE" || value === "PATH" ? "file" : value === "DIR" ? "folder" : null);
 
 /** What completes a command's operands. */
 const operandKind = (name: Command, { operands }: CommandRow): readonly string[] | "file" | "names" | null =>

@@ -249,6 +249,18 @@ describe.concurrent("the status", () => {
     expect(pools[0]?.devices.map(({ id }) => id)).toEqual(listed(node, net));
   });
 
+  test("tells which pod holds a device, as the kubelet does", async () => {
+    await using node = await start();
+    await node.kubelet.allocate(net, ["0000:3b:01.0"], { pod: "first" });
+    const held = { resource: net, id: "0000:3b:01.0", pod: expect.stringContaining("/first") as string };
+    expect(await statusOf(node)).toMatchObject({ held: [held], heldFailure: null });
+    expect((await command(node, "status")).stdout).toMatch(
+      /0000:3b:01.0 +intel.com\/net +\S+\/first \(\S+\) +Healthy\n/,
+    );
+    node.kubelet.release("first");
+    expect(await statusOf(node)).toMatchObject({ held: [] });
+  });
+
   test("tells why a device is Unhealthy", async () => {
     await using node = await start();
     setLink(node.root, "ens1f0", "down");

@@ -2,7 +2,7 @@
 // own library, decodes every object strictly and validates it with the API server's code; what was built is then run here.
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
@@ -132,6 +132,33 @@ describe("what kustomize builds", () => {
     expect(everything?.securityContext.capabilities).toEqual({ drop: ["ALL"], add: ["NET_ADMIN"] });
   });
 });
+
+testWhere(
+  missing,
+  "an overlay of your own, as docs/cluster.md tells, has your image, pools and nodes, and runs",
+  async () => {
+    const page = readFileSync(join(deployments, "../docs/cluster.md"), "utf8");
+    const [, text] = /^```yaml\n(.*?kind: Kustomization.*?)^```$/ms.exec(page) ?? [];
+    const copy = join(work, "deployments");
+    cpSync(deployments, copy, { recursive: true });
+    const mine = join(copy, "overlays/mine");
+    mkdirSync(mine);
+    writeFileSync(join(mine, "kustomization.yaml"), text ?? "");
+    writeFileSync(
+      join(mine, "config.json"),
+      '{ "resourceList": [{ "resourceName": "mine", "selectors": [{ "drivers": ["iavf"] }] }] }',
+    );
+    const [{ objects, problems } = { objects: [], problems: ["nothing was read"] }] = readManifests(mine);
+    expect(problems).toEqual([]);
+    const set = only<DaemonSet>(objects, "DaemonSet").spec.template.spec;
+    expect(set.containers[0]?.image).toStartWith("registry.example.com/sriovdp:");
+    expect(set).toMatchObject({
+      nodeSelector: { "kubernetes.io/os": "linux", "feature.node.kubernetes.io/network-sriov.capable": "true" },
+    });
+    expect(set.volumes).toContainEqual({ name: "config", configMap: { name: "sriovdp-config" } });
+    expect(await runManifest(objects)).toEqual(["intel.com/mine"]);
+  },
+);
 
 // The machine's own kubectl, where there is one, is not what is tested; but a user's is of this kind.
 testWhere(missingPrograms("kubectl"), "kubectl builds each overlay", () => {

@@ -2,7 +2,7 @@
 // The container image as a cluster runs it: imported into containerd, started by the genuine kubelet as a static pod that is made from the
 // shipped DaemonSet, with its security context, mounts and probes; and as the SR-IOV network operator's manifest would start it.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import daemonSetText from "../../../deployments/base/daemonset.yaml" with { type: "text" };
 import { type DaemonSet, objectsOf, only } from "../../support/kubernetes.ts";
 import {
@@ -141,6 +141,9 @@ const waitUntilReady = (name: string) =>
     150,
   );
 
+const restarted = async (name: string): Promise<boolean> =>
+  ((await findPod(name))?.status.containerStatuses?.[0]?.restartCount ?? 0) > 0;
+
 describe("as the shipped DaemonSet runs it", () => {
   beforeAll(async () => {
     putPod(staticPod("sriovdp", shipped, shipped.containers, shipped.volumes));
@@ -189,61 +192,92 @@ describe("as the shipped DaemonSet runs it", () => {
 
   test("a container that is killed is started again, and its devices are back", async () => {
     await endContainer("sriovdp", "kube-sriovdp", "SIGKILL");
-    const restarted = async () => ((await findPod("sriovdp"))?.status.containerStatuses?.[0]?.restartCount ?? 0) > 0;
-    await waitFor("the container is started again", restarted, 90);
+    await waitFor("the container is started again", () => restarted("sriovdp"), 90);
     await waitForAllocatable(offered);
     const checkpoint: Checkpoint = readCheckpoint();
     expect(Object.keys(checkpoint.RegisteredDevices).toSorted()).toEqual(["intel.com/dpdk", "intel.com/net"]);
   });
 });
 
-describe("as the SR-IOV network operator runs the reference's image", () => {
-  // Its DaemonSet, without what refers to a cluster: the arguments, the mounts, privileged with a read-only root, and no probes.
-  // The prefix is the other tests': without pod-resources a plugin learns from the kubelet's checkpoint what pods hold, which tells of
-  // the end of a pod only after the next Allocate; until then its devices stay with the resource that they had.
-  const folders = {
-    devicesock: "/var/lib/kubelet/device-plugins",
-    "plugins-registry": pluginsRegistry,
-    "device-info": "/var/run/k8s.cni.cncf.io/devinfo/dp",
-    "dynamic-cdi": "/var/run/cdi",
-  };
+test("a plugin that hangs is started again by its liveness probe", async () => {
+  // Asked more often than the shipped one, which may wait for minutes.
+  const livenessProbe = { ...shippedContainer.livenessProbe, periodSeconds: 3, failureThreshold: 2 };
+  putPod(staticPod("hanging", shipped, [{ ...shippedContainer, livenessProbe }], shipped.volumes));
+  await waitForPhase("hanging", "Running");
+  await waitForAllocatable(offered);
+  const { pid } = await processOf("hanging");
+  await sh(`kill -STOP ${pid}`);
+  await waitFor("the container is started again", () => restarted("hanging"), 150);
+  await waitForAllocatable(offered);
+  expect((await processOf("hanging")).pid).not.toBe(pid);
+  await removePods();
+});
+
+/** A folder of the node in the container, at the same path. */
+type Folders = Readonly<Record<string, string>>;
+
+const deviceInfo = "/var/run/k8s.cni.cncf.io/devinfo/dp";
+
+/**
+ * How others' manifests run the reference's image, without what refers to a cluster: arguments, mounts, privileges; no probes. The
+ * operator's prefix is the other tests': without pod-resources a plugin learns from the kubelet's checkpoint what pods hold, which
+ * tells of the end of a pod only after the next Allocate; until then its devices stay with the resource that they had.
+ */
+const others = {
+  "the SR-IOV network operator": {
+    args: ["--log-level=10", "--resource-prefix=intel.com", "--config-file=/etc/pcidp/$(NODE_NAME)", "--use-cdi"],
+    env: [{ name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } }],
+    securityContext: { privileged: true, readOnlyRootFilesystem: true },
+    folders: {
+      devicesock: "/var/lib/kubelet/device-plugins",
+      "plugins-registry": pluginsRegistry,
+      "device-info": deviceInfo,
+      "dynamic-cdi": "/var/run/cdi",
+    } as Folders,
+    left: () => {
+      // VFs with an interface have no nodes, and so no spec.
+      expect(readdirSync("/var/run/cdi")).toEqual(["sriov-dp-intel.com-net-pci-dpdk.yaml"]);
+      // There is no other place for its own socket; it can be asked there, and the kubelet passes over it.
+      expect(readdirSync(pluginsRegistry)).toContain(".sriovdp-status.sock");
+    },
+  },
+  "the reference's manifest": {
+    args: ["--log-dir=sriovdp", "--log-level=10"],
+    env: [],
+    securityContext: { privileged: true },
+    folders: { devicesock: "/var/lib/kubelet/", log: "/var/log", "device-info": deviceInfo } as Folders,
+    left: () => expect(readFileSync("/var/log/sriovdp/sriovdp.log", "utf8")).toContain(" ready "),
+  },
+};
+
+describe.each(Object.entries(others))("as %s runs the reference's image", (_, { folders, left, ...settings }) => {
   const volumes = [
     ...Object.entries(folders).map(([name, path]) => ({ name, hostPath: { path, type: "DirectoryOrCreate" } })),
     { name: "config-volume", configMap: { name: "device-plugin-config" } },
   ];
-  const operators = {
+  const manifest = {
+    ...settings,
     name: "kube-sriovdp",
     image,
     imagePullPolicy: "IfNotPresent",
-    args: ["--log-level=10", "--resource-prefix=intel.com", "--config-file=/etc/pcidp/$(NODE_NAME)", "--use-cdi"],
-    env: [{ name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } }],
-    securityContext: { privileged: true, readOnlyRootFilesystem: true },
     resources: { requests: { cpu: "10m", memory: "50Mi" } },
     volumeMounts: [
       ...Object.entries(folders).map(([name, mountPath]) => ({ name, mountPath })),
-      { name: "config-volume", mountPath: "/etc/pcidp/", readOnly: true },
+      { name: "config-volume", mountPath: "/etc/pcidp", readOnly: true },
     ],
   };
-  const spec = {
-    hostNetwork: true,
-    nodeSelector: { "kubernetes.io/os": "linux" },
-    tolerations: [{ operator: "Exists" }],
-  };
+  const spec = { hostNetwork: true, tolerations: [{ operator: "Exists" }] };
 
   afterAll(() => removePods());
 
-  test("pools are registered, and a pod gets its VFs by CDI", async () => {
-    mkdirSync("/var/run/cdi", { recursive: true });
-    putPod(staticPod("operators", spec, [operators], volumes));
-    await waitForPhase("operators", "Running");
+  test("pools are registered, a pod gets its VFs, and the plugin can be asked", async () => {
+    putPod(staticPod("others", spec, [manifest], volumes));
+    await waitForPhase("others", "Running");
     await waitForAllocatable(offered);
     const { output, vfs } = await devicesOfConsumer();
     expect(dpdk).toContain(vfs.dpdk);
     expect(output).toContain(`node /dev/vfio/${iommuGroupOf(vfs.dpdk)}\n`);
-    // VFs with an interface have no nodes, and so no spec.
-    expect(readdirSync("/var/run/cdi")).toEqual(["sriov-dp-intel.com-net-pci-dpdk.yaml"]);
-    // There is no other place for its own socket; it can be asked there, and the kubelet passes over it.
-    expect(readdirSync(pluginsRegistry)).toContain(".sriovdp-status.sock");
-    expect(await inContainer("operators", "probe", "readiness")).toBe("ok\n");
+    left();
+    expect(await inContainer("others", "probe", "readiness")).toBe("ok\n");
   });
 });

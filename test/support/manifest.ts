@@ -49,6 +49,14 @@ export async function runManifest(objects: readonly KubernetesObject[], args?: r
       { found: () => `${problems.at(-1)}\n${plugin.log}` },
     );
   }
+  // The brackets are the argument's way of taking addresses of both families.
+  const [, address, port] = /--metrics-address=\[(.*)\]:(\d+)/.exec(expanded.join(" ")) ?? [];
+  if (address !== undefined) {
+    for (const route of ["livez", "readyz", "metrics"]) {
+      const answer = await fetch(`http://${address}:${port}/${route}`);
+      if (!answer.ok) throw new Error(`/${route} answers ${answer.status}: ${await answer.text()}`);
+    }
+  }
   const resources = [...node.kubelet.resources];
   if (resources.length === 0) throw new Error(`no pool is offered\n${plugin.log}`);
   const status = await plugin.stop();

@@ -19,7 +19,9 @@ import { containerArgs, runManifest } from "../support/manifest.ts";
 
 const folder = `${import.meta.dir}/../../deployments`;
 // monitoring/ holds what Prometheus and Grafana read, no objects of a cluster.
-const files = [...new Bun.Glob("**/*.yaml").scanSync(folder)].filter((name) => !/^monitoring\//.test(name)).toSorted();
+const files = [...new Bun.Glob("**/*.yaml").scanSync(folder)]
+  .filter((name) => !name.startsWith("monitoring/"))
+  .toSorted();
 const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
 const kustomizations = files.filter((name) => name.endsWith("kustomization.yaml"));
 const manifests = files.filter((name) => !kustomizations.includes(name));

@@ -86,6 +86,8 @@ const retryPass = 5000;
 
 /** What somebody outside hears of the agent's course. */
 export interface Listener {
+  /** The config is taken into use: the plugin will run. */
+  readonly starting: () => void;
   /** All that can be done before the kubelet's folders are there is done. */
   readonly waiting: () => void;
   /** A look at the node is done, and this is what the kubelet is offered. */
@@ -146,6 +148,7 @@ export class Agent {
   async run(): Promise<void> {
     const started = performance.now();
     this.#loadConfig(true);
+    this.#listener.starting();
     this.#watch();
     await this.#kubeletFolders();
     if (this.#closed) return;

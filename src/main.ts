@@ -58,6 +58,7 @@ async function run(line: CommandLine): Promise<number> {
   const log = logOf(line, paths.root);
   const notices = new ServiceNotices(managerOf(process.env, process.pid), () => agent.liveness().ok, log);
   const rest = new Rest(log);
+  let endpoints = null as Endpoints | null;
   const agent = new Agent(
     {
       ...paths,
@@ -67,10 +68,15 @@ async function run(line: CommandLine): Promise<number> {
       resync: line.options["resync-interval"] * 1000,
     },
     log,
-    { waiting: () => notices.waiting(), serving: (standing) => notices.serving(standing), stirred: () => rest.stir() },
+    {
+      // Not before: a start that fails must not take the socket from an instance that runs.
+      starting: () =>
+        (endpoints = new Endpoints(asked, paths.statusSockets, addressOf(line.options["metrics-address"] ?? ""), log)),
+      waiting: () => notices.waiting(),
+      serving: (standing) => notices.serving(standing),
+      stirred: () => rest.stir(),
+    },
   );
-  log.info("starting", { version, commit });
-  if (line.given.has("cdi-mode") && !line.options["use-cdi"]) log.warn("--cdi-mode has no effect without --use-cdi");
   const asked = {
     journal: agent.journal,
     holdings: () => agent.holdings(),
@@ -78,10 +84,11 @@ async function run(line: CommandLine): Promise<number> {
     liveness: () => agent.liveness(),
     readiness: () => agent.readiness(),
   };
-  const endpoints = new Endpoints(asked, paths.statusSockets, addressOf(line.options["metrics-address"] ?? ""), log);
+  log.info("starting", { version, commit });
+  if (line.given.has("cdi-mode") && !line.options["use-cdi"]) log.warn("--cdi-mode has no effect without --use-cdi");
   process.on("SIGHUP", () => {
     void notices.reloading(() => agent.reload());
-    void endpoints.check();
+    void endpoints?.check();
   });
   try {
     const failed = new Promise<never>((_, reject) => {
@@ -108,7 +115,7 @@ async function run(line: CommandLine): Promise<number> {
   } finally {
     rest.close();
     notices.close();
-    endpoints.close();
+    endpoints?.close();
     await agent.close();
     await log.finish();
   }

@@ -29,8 +29,11 @@ interface Told {
   info(message: string, fields: Record<string, unknown>): void;
 }
 
-/** How often it is looked whether the socket is where clients find it, in milliseconds. */
-const recheck = 30_000;
+/**
+ * How often it is looked whether the socket is where clients find it, in milliseconds; more often while another instance has
+ * its own there, so that no probe of this one fails often enough to end it when the other one goes.
+ */
+const recheck = { usually: 15_000, displaced: 2000 } as const;
 
 /** The endpoints of the running plugin. */
 export class Endpoints {
@@ -38,12 +41,13 @@ export class Endpoints {
   readonly #places: readonly string[];
   readonly #address: Address | null;
   readonly #log: Told;
-  readonly #timer: Timer;
+  #timer: Timer | null = null;
   #local: { readonly server: Closing; readonly path: string; readonly identity: string } | null = null;
   #remote: Closing | null = null;
   #complained = false;
   #addressWasTaken = false;
   #checking = false;
+  #closed = false;
 
   /** Opens the first of the places that a socket can be made at, and the address, if any. */
   constructor(asked: Asked, places: readonly string[], address: Address | null, log: Told) {
@@ -53,11 +57,12 @@ export class Endpoints {
     this.#openLocal();
     this.#address = address;
     this.#openRemote();
-    this.#timer = setInterval(() => void this.check(), recheck);
+    this.#later(recheck.usually);
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    this.#closed = true;
+    if (this.#timer) clearTimeout(this.#timer);
     this.#closeLocal();
     this.#remote?.close();
   }
@@ -77,15 +82,21 @@ export class Endpoints {
   async check(): Promise<void> {
     if (this.#checking) return;
     this.#checking = true;
-    try {
-      this.#openRemote();
-      if (this.#local && identityOf(this.#local.path) === this.#local.identity) return;
-      if (this.#local && existsSync(this.#local.path) && (await isListening(this.#local.path))) return;
+    this.#openRemote();
+    const inPlace = this.#local !== null && identityOf(this.#local.path) === this.#local.identity;
+    const displaced = !inPlace && this.#local !== null && (await isListening(this.#local.path));
+    this.#checking = false;
+    if (this.#closed) return;
+    if (!inPlace && !displaced) {
       this.#closeLocal();
       this.#openLocal();
-    } finally {
-      this.#checking = false;
     }
+    this.#later(displaced ? recheck.displaced : recheck.usually);
+  }
+
+  #later(wait: number): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.check(), wait);
   }
 
   #openLocal(): void {

@@ -6,7 +6,7 @@ import { parse } from "yaml";
 import type { Status } from "../../src/telemetry/status.ts";
 import { setLink } from "../support/live.ts";
 import { pciFolder } from "../support/node.ts";
-import { executable, host, TestNode } from "../support/plugin.ts";
+import { executable, host, Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
 import { healthy, listed, lookAgain, modes, running } from "./live.ts";
 
@@ -136,6 +136,15 @@ describe.concurrent("the status socket", () => {
       older.kill();
       await older.ended();
     }
+  });
+
+  test("is not taken by a start that fails", async () => {
+    await using node = await start();
+    const bad = `${node.root}/bad.json`;
+    writeFileSync(bad, "{ nonsense");
+    const failing = new Plugin(["--root", node.root, "--config-file", bad]);
+    expect(await failing.ended()).toBe(2);
+    expect((await statusOf(node)).pid).toBe(node.plugin.pid);
   });
 
   test("answers GET on its own routes, and nothing else", async () => {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
-import { Ajv } from "ajv";
 import * as fc from "fast-check";
 import { parse as parseJsonc } from "jsonc-parser";
 import { parseAllDocuments } from "yaml";
@@ -9,11 +8,9 @@ import { loadConfig } from "../../src/config/load.ts";
 import { entryFields } from "../../src/config/schema.ts";
 import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../../src/pools/device-types.ts";
 import { type SelectorName, selectorNames, selectors } from "../../src/pools/selectors.ts";
+import { configSchemaErrors } from "../support/config-schema.ts";
 import { runCommand } from "../support/plugin.ts";
 
-// "allowUnionTypes": null stands for a default beside the field's own type.
-const check = new Ajv({ allErrors: true, strict: true, strictRequired: false, allowUnionTypes: true }).compile(schema);
-const errorsOf = (config: unknown) => (check(config) ? [] : (check.errors ?? []));
 const load = (config: unknown) =>
   loadConfig(JSON.stringify(config), { resourcePrefix: "intel.com", useCdi: false, socketNameLimit: 1000 });
 
@@ -55,7 +52,7 @@ test("configs are found in the fixtures, the docs and the manifests", () => {
 
 test.each(configs)("the schema takes what the loader takes: %s", (_, config) => {
   expect(load(config).problems).toEqual([]);
-  expect(errorsOf(config)).toEqual([]);
+  expect(configSchemaErrors(config)).toEqual([]);
 });
 
 const entry = (fields: object = {}) => ({ resourceList: [{ resourceName: "a", selectors: [{}], ...fields }] });
@@ -79,7 +76,7 @@ test.each<[string, unknown]>([
   ["an empty text for a default", entry({ resourcePrefix: "", deviceType: "" })],
   ["an ignored selector", wanted({ auxTypes: ["sf"], acpiIndexes: ["1"] }, { deviceType: "auxNetDevice" })],
 ])("the schema takes %s", (_, config) => {
-  expect(errorsOf(config)).toEqual([]);
+  expect(configSchemaErrors(config)).toEqual([]);
   expect(load(config).specs).not.toBeNull();
 });
 
@@ -108,7 +105,7 @@ test.each<[string, unknown]>([
   ["a selector of another type", wanted({ pfNames: ["x"] }, { deviceType: "accelerator" })],
   ["an unknown kind of vDPA", wanted({ vdpaType: "vfio" })],
 ])("the schema refuses %s, as the loader refuses it or warns", (_, config) => {
-  expect(errorsOf(config)).not.toEqual([]);
+  expect(configSchemaErrors(config)).not.toEqual([]);
   expect(load(config).problems).not.toEqual([]);
 });
 
@@ -156,7 +153,7 @@ describe("for every field and selector", () => {
         const { problems } = load({ resourceList });
         if (problems.length > 0) return;
         taken++;
-        expect(errorsOf({ resourceList })).toEqual([]);
+        expect(configSchemaErrors({ resourceList })).toEqual([]);
       }),
       { numRuns: 4000, seed: 8 },
     );
@@ -170,8 +167,10 @@ describe("for every field and selector", () => {
   test.each(selectorNames)("a key that lacks a letter of %s is refused, the key itself taken", (name) => {
     const [deviceType, others] = selectorOf(name);
     const value: unknown = JSON.parse(selectors[name].example);
-    expect(errorsOf(wanted({ ...others, [name]: value }, { deviceType }))).toEqual([]);
-    expect(errorsOf(wanted({ ...others, [name.slice(0, 2) + name.slice(3)]: value }, { deviceType }))).not.toEqual([]);
+    expect(configSchemaErrors(wanted({ ...others, [name]: value }, { deviceType }))).toEqual([]);
+    expect(
+      configSchemaErrors(wanted({ ...others, [name.slice(0, 2) + name.slice(3)]: value }, { deviceType })),
+    ).not.toEqual([]);
   });
 });
 

@@ -3,10 +3,12 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
+import { parse as parseJsonc } from "jsonc-parser";
 import { parseAllDocuments } from "yaml";
 import { loadConfig } from "../../src/config/load.ts";
 import { parseDocument } from "../../src/config/document.ts";
 import { preparations } from "../vm/guest/docs-preparations.ts";
+import { configSchemaErrors } from "../support/config-schema.ts";
 import { type KubernetesObject, schemaProblems } from "../support/kubernetes.ts";
 import { hostNames } from "../support/plugin.ts";
 import { machineNames, printsAsSaid, toLab } from "./lab.ts";
@@ -51,8 +53,12 @@ function checkJson({ text, says }: Block): string[] {
   const isEntry = root?.children?.some(({ children }) => children?.[0]?.value === "resourceName");
   const config = isEntry ? `{ "resourceList": [${text}] }` : text;
   const loaded = loadConfig(config, loading);
+  const misfits = configSchemaErrors(parseJsonc(config, [], { allowTrailingComma: true }));
   if (loaded.problems.length === 0 && loaded.specs?.length === 0) return ["it has no entry; is it a config at all?"];
-  return loaded.problems.map(({ path, message }) => `${path}: ${message}`);
+  return [
+    ...loaded.problems.map(({ path, message }) => `${path}: ${message}`),
+    ...misfits.map(({ instancePath, message }) => `the schema says of ${instancePath}: ${message}`),
+  ];
 }
 
 async function checkYaml({ text }: Block): Promise<string[]> {

@@ -2,12 +2,13 @@
 // has others of the same kind.
 
 /** The machines in which the lab runs blocks: test/vm/guest/docs*.vm.ts. */
-export const machineNames = ["with IOMMU", "without IOMMU"] as const;
+export const machineNames = ["with IOMMU", "without IOMMU", "with systemd"] as const;
 export type MachineName = (typeof machineNames)[number];
 
 /** The PFs and VFs of the pages, and where they are in the lab. */
 const places: readonly (readonly [inPages: string, inLab: string])[] = [
   ["0000:3b:00.0", "0000:41:00.0"],
+  ["0000:03:00.0", "0000:41:00.0"],
   ["0000:86:00.0", "0000:81:00.0"],
   // igb puts every second function of its own bus between two VFs.
   ...[0, 1, 2, 3, 4, 5, 6].flatMap((index) => {

@@ -1,12 +1,28 @@
 // What may the lab prepare before it runs a block of docs/? What the page takes for granted and no command of it makes.
 import { interfaceNames } from "../../docs/lab.ts";
 import { writeConfig } from "./plugin.ts";
-import { addDevlink, addRdma, bind, createVfs, loadModules, netdevOf, pf0, plug, renamePf, sh } from "./support.ts";
+import {
+  addDevlink,
+  addRdma,
+  bind,
+  createVfs,
+  loadModules,
+  netdevOf,
+  pf0,
+  pf1,
+  plug,
+  renamePf,
+  sh,
+} from "./support.ts";
 
 export const preparations: Readonly<Record<string, () => Promise<unknown>>> = {
   "four VFs": () => createVfs(pf0, 4),
   "four VFs for vfio-pci": async () => {
     for (const vf of await createVfs(pf0, 4)) await bind(vf, "vfio-pci");
+  },
+  "udev runs": () => sh("systemctl start systemd-udevd && udevadm trigger --settle --action=add --subsystem-match=net"),
+  "no VFs": async () => {
+    for (const pf of [pf0, pf1]) await createVfs(pf, 0);
   },
   "a config": async () =>
     writeConfig({ resourceName: "sriov_net_A", selectors: [{ pfNames: [`${interfaceNames.pf0}#0-3`] }] }),

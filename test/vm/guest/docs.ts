@@ -3,13 +3,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { interfaceNames, type MachineName, printsAsSaid, toLab } from "../../docs/lab.ts";
+import { interfaceNames, type MachineName, machineNames, printsAsSaid, toLab } from "../../docs/lab.ts";
 import { type Block, readPage } from "../../docs/pages.ts";
 import { KubeletDouble } from "../../support/kubelet.ts";
 import { preparations } from "./docs-preparations.ts";
 import { deviceInfoFolder, kubeletRoot } from "./plugin.ts";
 import {
   attempt,
+  devicePath,
   executable,
   json,
   netdevsOf,
@@ -22,6 +23,7 @@ import {
   start,
   vfsOf,
   waitFor,
+  writeSys,
 } from "./support.ts";
 
 const folder = "/payload/docs";
@@ -33,12 +35,13 @@ export function tryPages(machine: MachineName): void {
   for (const name of readdirSync(folder).sort()) {
     const { blocks } = readPage(readFileSync(`${folder}/${name}`, "utf8"));
     const ours = blocks.filter(
-      ({ language, says }) =>
-        (language === "sh" || says.file !== undefined) &&
-        says.fixture === undefined &&
-        (says.machine ?? "with IOMMU") === machine,
+      ({ language, says }) => (language === "sh" || says.file !== undefined) && says.fixture === undefined,
     );
-    if (ours.length > 0) describe(name, () => tryPage(name, ours));
+    // Files that are for no machine in particular are put on each that the page has commands for.
+    const here = ours.filter(
+      ({ language, says }) => (says.machine ?? (language === "sh" ? machineNames[0] : machine)) === machine,
+    );
+    if (here.some(({ language }) => language === "sh")) describe(name, () => tryPage(name, here));
   }
 }
 
@@ -48,15 +51,17 @@ function tryPage(name: string, blocks: readonly Block[]): void {
     await reset();
     await renamePf(pf0, interfaceNames.pf0);
     await renamePf(pf1, interfaceNames.pf1);
+    for (const pf of [pf0, pf1]) writeSys(`${devicePath(pf)}/sriov_drivers_autoprobe`, 1);
   });
 
   afterAll(async () => {
     await node?.plugin.stop();
     node?.kubelet.stop();
     node = null;
-    for (const path of written.splice(0)) rmSync(path, { force: true });
-    for (const { ifname } of await json<{ ifname: string }[]>("ip -j link show type bond", []))
-      await sh(`ip link delete ${ifname}`);
+    for (const path of [...written.splice(0), "/etc/pcidp/config.json"]) rmSync(path, { force: true });
+    // What a filter of ip leaves out is an empty object in its JSON.
+    const bonds = await json<{ ifname?: string }[]>("ip -j link show type bond", []);
+    for (const { ifname } of bonds) if (ifname) await sh(`ip link delete ${ifname}`);
   });
 
   for (const block of blocks) {
@@ -86,7 +91,9 @@ async function prepare(name: string): Promise<void> {
 async function run({ text, prints, says }: Block): Promise<void> {
   const environment = says.pod === undefined ? {} : await environmentOfPod(says.pod);
   if (says.plugin !== undefined) await runningNode();
-  const { status, stdout, stderr } = await attempt(`cd /tmp; ${toLab(text)}`, environment);
+  // A block may wait for something that never comes.
+  const variables = { ...environment, BLOCK: `cd /tmp; ${toLab(text)}` };
+  const { status, stdout, stderr } = await attempt('timeout 60 dash -euc "$BLOCK"', variables);
   expect({ status, stderr }).toEqual({ status: Number(says["exit status"] ?? 0), stderr });
   const printed = stdout || stderr;
   if (prints !== null && !printsAsSaid(printed, toLab(prints))) expect(printed).toBe(toLab(prints));

@@ -152,12 +152,16 @@ export class Agent {
     this.#watch();
     await this.#kubeletFolders();
     if (this.#closed) return;
-    await removeAbandoned(socketFolder(this.#paths, this.#mode ?? "legacy")).catch((error: unknown) =>
+    const prefixes = [this.#options.resourcePrefix, ...this.#specs.map(({ prefix }) => prefix)];
+    const isOurs = (name: string) => name.endsWith(".sock") && prefixes.some((prefix) => name.startsWith(`${prefix}_`));
+    await removeAbandoned(socketFolder(this.#paths, this.#mode ?? "legacy"), isOurs).catch((error: unknown) =>
       this.#log.warn("could not remove sockets that a killed plugin left", { reason: messageOf(error) }),
     );
     this.#cdi?.load();
     while (!this.#closed && !(await this.#safePass(new Set(["functions", "links"])))) await Bun.sleep(retryPass);
     if (this.#closed) return;
+    // Pools without a device are not served, and an earlier life may have left files of theirs.
+    this.#tidyUnserved(this.#specs);
     this.#ready = true;
     const { pools, devices } = this.#standing;
     this.#log.info("ready", {
@@ -497,9 +501,14 @@ export class Agent {
       if (server.inPlace) this.#forgetFiles(pool.spec);
       this.#retired.delete(resource);
     }
+    this.#tidyUnserved([...this.#specs, ...[...this.#retired.values()].map(({ spec }) => spec)]);
+  }
+
+  /** Leaves no files of pools that have no server of ours, nor of anybody else. */
+  #tidyUnserved(specs: readonly PoolSpec[]): void {
     const folder = socketFolder(this.#paths, this.#mode ?? "legacy");
-    for (const { spec } of this.#retired.values()) {
-      if (!existsSync(`${folder}/${socketName(spec)}`)) this.#forgetFiles(spec);
+    for (const spec of specs) {
+      if (!this.#served.has(spec.resource) && !existsSync(`${folder}/${socketName(spec)}`)) this.#forgetFiles(spec);
     }
   }
 

@@ -106,19 +106,31 @@ test("a process listens, or does not", async () => {
   expect(await isListening(`${folder}/file`)).toBe(false);
 });
 
-test("what a killed plugin left under a hidden name is removed, and nothing else", async () => {
+test("what a killed plugin left under a hidden name, or one of its own, is removed, and nothing else", async () => {
   // A listening socket that is unlinked by its server's end, kept by a second name.
   await listen(`${folder}/gone`);
   linkSync(`${folder}/gone`, `${folder}/.00c0ffee`);
   linkSync(`${folder}/gone`, `${folder}/visible.sock`);
   linkSync(`${folder}/gone`, `${folder}/.another-vendor`);
-  await new Promise((resolve) => servers.pop()?.close(resolve));
+  linkSync(`${folder}/gone`, `${folder}/a.b_dead.sock`);
+  await listen(`${folder}/a.b_alive.sock`);
+  writeFileSync(`${folder}/a.b_file.sock`, "");
+  await new Promise((resolve) => servers.shift()?.close(resolve));
   await listen(`${folder}/.0ddba115`);
   writeFileSync(`${folder}/.0000file`, "");
   writeFileSync(`${folder}/.00000bad`, "");
-  await removeAbandoned(folder);
+  await removeAbandoned(folder, (name) => name.startsWith("a.b_"));
   const left = readdirSync(folder).filter((name) => name !== "gone");
-  expect(left.toSorted()).toEqual([".00000bad", ".0000file", ".0ddba115", ".another-vendor", "visible.sock"]);
+  const kept = [
+    ".00000bad",
+    ".0000file",
+    ".0ddba115",
+    ".another-vendor",
+    "a.b_alive.sock",
+    "a.b_file.sock",
+    "visible.sock",
+  ];
+  expect(left.toSorted()).toEqual(kept);
 });
 
 test("hidden names are skipped by the kubelet's watcher, differ, and are short", () => {

@@ -25,11 +25,14 @@ export function hiddenName(folder: string): string {
 /** Something else may take the file away at any time. */
 const isSocket = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
 
-/** Removes sockets under hidden names that nobody listens on: who made them was killed before it renamed them. */
-export async function removeAbandoned(folder: string): Promise<void> {
+/**
+ * Removes sockets that nobody listens on, under hidden names and those that `ours` knows: who made them was killed. A kubelet
+ * would dial them for ever.
+ */
+export async function removeAbandoned(folder: string, ours: (name: string) => boolean): Promise<void> {
   for (const name of readdirSync(folder)) {
     const path = `${folder}/${name}`;
-    const identity = isSocket(path) && /^\.[0-9a-f]{8}$/.test(name) ? identityOf(path) : null;
+    const identity = isSocket(path) && (/^\.[0-9a-f]{8}$/.test(name) || ours(name)) ? identityOf(path) : null;
     if (identity !== null && !(await isListening(path))) removeIf(path, identity);
   }
 }

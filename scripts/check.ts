@@ -19,6 +19,7 @@ export const checks: readonly Check[] = [
     command: ["oxfmt", "-c", "scripts/oxfmt.json", "--check", ...sources],
   },
   { name: "the docs that are made from tables are what those give", command: ["bun", "scripts/docs.ts", "--check"] },
+  { name: "dependencies are exact, and their licences known", command: ["bun", "scripts/dependencies.ts"] },
   { name: "generated code is what proto/ gives", command: ["sh", "scripts/generate.sh", "--check"] },
 ];
 

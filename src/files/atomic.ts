@@ -66,8 +66,10 @@ export function removeAbandoned(folder: string, ours: (name: string) => boolean)
 export function ensureFolder(path: string): void {
   const above = dirname(path);
   if (above !== path) ensureFolder(above);
-  if (!existsSync(path)) mkdirSync(path, { mode: 0o755 });
-  if ((statSync(path).mode & 0o777) === 0) chmodSync(path, 0o755);
+  const isNew = !existsSync(path);
+  if (isNew) mkdirSync(path);
+  // Whatever the umask: who reads what is in it need not be root.
+  if (isNew || (statSync(path).mode & 0o777) === 0) chmodSync(path, 0o755);
 }
 
 /** Removes what has this name, a link and not what it leads to; false for a folder, which is none of ours, and for nothing. */

@@ -1,0 +1,49 @@
+// Is what we build upon fixed, and may we pass it on? Every version exact, every package with a checksum and a licence that is
+// known to us. Prints what is not so, and fails.
+
+import { readFileSync } from "node:fs";
+import manifest from "../package.json" with { type: "json" };
+
+interface Locked {
+  readonly version?: string;
+  readonly integrity?: string;
+  readonly license?: string;
+  readonly link?: boolean;
+}
+
+/** Licences of packages that may be part of the executable or of its making; another one is to be read before it is added here. */
+const known: ReadonlySet<string> = new Set([
+  "0BSD",
+  "Apache-2.0",
+  "BSD-2-Clause",
+  "BSD-3-Clause",
+  "CC0-1.0",
+  "ISC",
+  "MIT",
+]);
+
+/** What is wrong with a manifest and its lock, one sentence a finding. */
+export function findings(
+  direct: Readonly<Record<string, string>>,
+  locked: Readonly<Record<string, Locked>>,
+): readonly string[] {
+  const inexact = Object.entries(direct).flatMap(([name, version]) =>
+    /^\d+\.\d+\.\d+$/.test(version) ? [] : [`${name} is asked for as "${version}"; write one version`],
+  );
+  const packages = Object.entries(locked).filter(([path]) => path !== "");
+  const unlocked = packages.flatMap(([path, { integrity }]) => (integrity ? [] : [`${path} has no checksum`]));
+  const unlicensed = packages.flatMap(([path, { license = "" }]) => {
+    const parts = license.replaceAll(/[()]/g, "").split(/ (?:AND|OR) /);
+    return parts.every((part) => known.has(part)) ? [] : [`${path} has the licence "${license}", which is not known`];
+  });
+  return [...inexact, ...unlocked, ...unlicensed];
+}
+
+if (import.meta.main) {
+  const lock = JSON.parse(readFileSync(`${import.meta.dir}/../package-lock.json`, "utf8")) as {
+    packages: Record<string, Locked>;
+  };
+  const found = findings({ ...manifest.dependencies, ...manifest.devDependencies }, lock.packages);
+  for (const finding of found) console.error(finding);
+  process.exit(found.length > 0 ? 1 : 0);
+}

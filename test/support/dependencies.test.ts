@@ -1,0 +1,33 @@
+import { expect, test } from "bun:test";
+import { findings } from "../../scripts/dependencies.ts";
+
+const good = { integrity: "sha512-x", license: "MIT" };
+
+test("exact versions with checksums and known licences are all right", () => {
+  expect(
+    findings(
+      { a: "1.2.3" },
+      { "": {}, "node_modules/a": good, "node_modules/b": { ...good, license: "(MIT OR Apache-2.0)" } },
+    ),
+  ).toEqual([]);
+});
+
+test.each(["^1.2.3", "~1.2.3", "*", "latest", "1.x", ">=1.0.0", "git+ssh://x", "file:../x"])(
+  "a version of %p is told",
+  (version) => {
+    expect(findings({ a: version }, {})).toEqual([expect.stringContaining(version)]);
+  },
+);
+
+test("a missing checksum, and a licence that is missing or unknown, are told", () => {
+  const locked = {
+    "node_modules/a": { license: "MIT" },
+    "node_modules/b": { integrity: "x" },
+    "node_modules/c": { ...good, license: "MIT AND GPL-3.0-only" },
+  };
+  expect(findings({}, locked)).toEqual([
+    "node_modules/a has no checksum",
+    expect.stringContaining("node_modules/b has the licence"),
+    expect.stringContaining("GPL-3.0-only"),
+  ]);
+});

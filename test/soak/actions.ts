@@ -240,6 +240,8 @@ export const actions = {
       }
       await Bun.sleep(world.random.of([0, 0, 300]));
       world.startPlugin();
+      // Until then a signal ends it, and so does a file that is refused.
+      await world.node.plugin.waitUntilReady();
     },
   },
 } as const satisfies Record<string, Action>;

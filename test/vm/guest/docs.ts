@@ -32,7 +32,9 @@ let node: { readonly kubelet: KubeletDouble; readonly plugin: Program } | null =
 
 /** Makes tests of all blocks that are for this machine; those that no machine can run are skipped, with their reason. */
 export function tryPages(machine: MachineName): void {
-  for (const name of readdirSync(folder).sort()) {
+  for (const name of readdirSync(folder)
+    .filter((each) => each.endsWith(".md"))
+    .sort()) {
     const { blocks } = readPage(readFileSync(`${folder}/${name}`, "utf8"));
     const ours = blocks.filter(
       ({ language, says }) => (language === "sh" || says.file !== undefined) && says.fixture === undefined,

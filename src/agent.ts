@@ -3,27 +3,20 @@
 
 import { existsSync } from "node:fs";
 import { dirname, basename } from "node:path";
-import { allocate, type CdiGiven, refuseIds } from "./allocation/allocate.ts";
 import type { CdiMode } from "./allocation/cdi.ts";
-import { preferredDevices, refusePreferred } from "./allocation/preferred.ts";
+import { answerAllocate, answerPreferred } from "./answers.ts";
 import { Cdi } from "./cdi.ts";
 import { Changes, type Stale } from "./changes.ts";
 import { readConfigFile } from "./config/file.ts";
 import { formatProblem, type Problem } from "./config/problem.ts";
-import { pruneDeviceInfo, writeDeviceInfo } from "./files/device-info-files.ts";
+import { DeviceInfo } from "./device-info.ts";
 import { FolderWatch } from "./folder-watch.ts";
 import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
 import { lookAtNode, type NodeLook } from "./host/look.ts";
 import { type Holding, readHoldings } from "./kubelet/allocations.ts";
-import type {
-  AllocateRequest,
-  AllocateResponse,
-  Device as KubeletDevice,
-  PreferredAllocationRequest,
-  PreferredAllocationResponse,
-} from "./kubelet/api/deviceplugin.ts";
+import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "./kubelet/api/deviceplugin.ts";
 import { deviceList, fitting } from "./kubelet/device-list.ts";
 import { status, StatusError } from "./kubelet/handlers.ts";
 import { Holders } from "./kubelet/holders.ts";
@@ -33,7 +26,7 @@ import { isListening, removeAbandoned } from "./kubelet/socket-file.ts";
 import { limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { messageOf } from "./message-of.ts";
-import type { Standing } from "./service-notices.ts";
+import type { Offer } from "./service-notices.ts";
 import { askedBy } from "./pools/asked.ts";
 import { assignPools, placements } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
@@ -91,7 +84,7 @@ export interface Listener {
   /** All that can be done before the kubelet's folders are there is done. */
   readonly waiting: () => void;
   /** A look at the node is done, and this is what the kubelet is offered. */
-  readonly serving: (standing: Standing) => void;
+  readonly serving: (offer: Offer) => void;
   /** Something happened that will be looked at. */
   readonly stirred: () => void;
 }
@@ -112,6 +105,7 @@ export class Agent {
   readonly #listener: Listener;
   readonly #paths: KubeletPaths;
   readonly #holders: Holders;
+  readonly #deviceInfo: DeviceInfo;
   readonly #cdi: Cdi | null;
   readonly #changes = new Changes(() => this.#listener.stirred());
   readonly #closers: (() => void)[] = [];
@@ -119,8 +113,6 @@ export class Agent {
   readonly journal: Journal = newJournal();
   readonly #served = new Map<string, Served>();
   #troubles: ReadonlySet<string> = new Set();
-  /** Pools that left the config while pods held devices of them, with just these: their files are still needed. */
-  readonly #retired = new Map<string, Pool>();
   readonly #oversized = new Set<string>();
   #mode: RegistrationMode | null = null;
   #specs: readonly PoolSpec[] = [];
@@ -139,6 +131,7 @@ export class Agent {
     this.#listener = listener;
     this.#paths = kubeletPaths(options.kubeletRoot);
     this.#holders = new Holders(this.#paths);
+    this.#deviceInfo = new DeviceInfo(options.root, this.#holders, log);
     const handlesOf = (claim: Claim, spec: PoolSpec) => this.#handles(claim, spec);
     const { root, cdi: mode } = options;
     this.#cdi = mode === null ? null : new Cdi({ root, mode, holders: this.#holders, handlesOf }, log);
@@ -163,7 +156,7 @@ export class Agent {
     // Pools without a device are not served, and an earlier life may have left files of theirs.
     this.#tidyUnserved(this.#specs);
     this.#ready = true;
-    const { pools, devices } = this.#standing;
+    const { pools, devices } = this.#offer;
     this.#log.info("ready", {
       pools,
       devices,
@@ -321,7 +314,7 @@ export class Agent {
       const configChanged = stale.has("config") && this.#loadConfig(false);
       if (configChanged || stale.has("functions") || stale.has("links"))
         await countPass(this.journal, () => this.#pass(stale, configChanged));
-      else this.#listener.serving(this.#standing);
+      else this.#listener.serving(this.#offer);
       return true;
     } catch (error) {
       if (this.#closed) return false;
@@ -351,12 +344,12 @@ export class Agent {
       diff(running, pools, (a, b) => Bun.deepEquals(a, b)),
       running,
     );
-    this.#reviseRetired();
+    this.#deviceInfo.revise();
     this.#cdi?.withdraw(pools);
     for (const effect of effects) await this.#safeApply(effect);
     this.#cdi?.prune(pools);
     if (stale.has("functions")) this.#restoreCdiSpecs();
-    this.#listener.serving(this.#standing);
+    this.#listener.serving(this.#offer);
     this.#log.debug("looked at the node", {
       stale: [...stale],
       devices: this.#devices.length,
@@ -432,8 +425,7 @@ export class Agent {
       served.server.checkOptions();
       return;
     }
-    this.#retired.delete(resource);
-    this.#pruneDeviceInfo(resource);
+    this.#deviceInfo.begin(resource);
     const counts = newPoolCounts();
     const server = new PluginServer({
       resource,
@@ -444,7 +436,7 @@ export class Agent {
       allocate: (request) =>
         countAllocate(this.journal, counts, devicesIn(request), () => this.#allocate(resource, request)),
       isPreferring: () => (this.#served.get(resource)?.pool.spec.preferredAllocation ?? null) !== null,
-      prefer: (request) => this.#prefer(resource, request),
+      prefer: (request) => answerPreferred(this.#poolOf(resource), request),
       events: this.#log,
     });
     this.#served.set(resource, { server, counts, pool, listed: ids });
@@ -476,16 +468,8 @@ export class Agent {
     if (!served) return;
     this.#served.delete(resource);
     await served.server.close();
-    this.#retired.set(resource, served.pool);
-    this.#reviseRetired();
+    this.#deviceInfo.retire(served.pool);
     this.#log.info("stopped serving the pool: it left the config", { resource });
-  }
-
-  /** Removes the resource's device-info files, but not those of devices that pods hold or are about to. */
-  #pruneDeviceInfo(resource: string): void {
-    this.#quietly("could not remove stale device-info files", { resource }, () =>
-      pruneDeviceInfo(this.#deviceInfoFolder, resource, (id) => this.#holders.mayHold(resource, id)),
-    );
   }
 
   /**
@@ -496,12 +480,13 @@ export class Agent {
   #tidy(): void {
     // Without the kubelet's folder there is no checkpoint either, which would be taken for one of nothing.
     if (!existsSync(this.#paths.devicePlugins)) return;
-    this.#quietly("the kubelet's checkpoint can't be read", {}, () => this.#holders.readNow());
-    for (const [resource, { pool, server }] of this.#served) {
-      if (server.inPlace) this.#forgetFiles(pool.spec);
-      this.#retired.delete(resource);
+    try {
+      this.#holders.readNow();
+    } catch (error) {
+      this.#log.warn("the kubelet's checkpoint can't be read", { reason: messageOf(error) });
     }
-    this.#tidyUnserved([...this.#specs, ...[...this.#retired.values()].map(({ spec }) => spec)]);
+    for (const { pool, server } of this.#served.values()) if (server.inPlace) this.#forgetFiles(pool.spec);
+    this.#tidyUnserved([...this.#specs, ...this.#deviceInfo.retired]);
   }
 
   /** Leaves no files of pools that have no server of ours, nor of anybody else. */
@@ -512,52 +497,24 @@ export class Agent {
     }
   }
 
-  /** Leaves of each retired pool only the device-info files of what pods hold. */
-  #reviseRetired(): void {
-    for (const [resource, pool] of this.#retired) {
-      const claims = new Map([...pool.claims].filter(([id]) => this.#holders.mayHold(resource, id)));
-      if (claims.size === pool.claims.size) continue;
-      this.#pruneDeviceInfo(resource);
-      if (claims.size === 0) this.#retired.delete(resource);
-      else this.#retired.set(resource, { ...pool, claims });
-    }
-  }
-
   /** Removes the files of a pool that is no longer served, but for what pods hold. */
   #forgetFiles(spec: PoolSpec): void {
-    this.#pruneDeviceInfo(spec.resource);
+    this.#deviceInfo.prune(spec.resource);
     this.#cdi?.leave(spec);
   }
 
-  /** Answers Allocate from the pool as it is served now; never waits for the loop. */
+  /** Answers Allocate, and remembers who is about to hold what. */
   #allocate(resource: string, request: AllocateRequest): AllocateResponse {
-    const pool = this.#poolOf(resource);
-    const asked = request.containerRequests.map(({ devicesIds }) => devicesIds);
-    // Each container's ids, and all together: two containers can't have the same device.
-    const refusal = [...asked, ...(asked.length > 1 ? [asked.flat()] : [])]
-      .map((ids) => refuseIds(pool, ids))
-      .find((each) => each !== null);
-    if (refusal) throw new StatusError(status.INVALID_ARGUMENT, refusal);
-    const handles = new Map<string, Handles>();
-    for (const id of asked.flat()) {
-      const claim = pool.claims.get(id);
-      if (claim) handles.set(id, this.#handles(claim, pool.spec));
-    }
-    const cdi = this.#cdi && this.#cdiGiven(this.#cdi, pool, handles);
-    const answers = asked.map((ids) => allocate(pool, ids, handles, cdi));
-    try {
-      for (const { files } of answers) writeDeviceInfo(this.#deviceInfoFolder, files);
-    } catch (error) {
-      throw new StatusError(
-        status.INTERNAL,
-        `the device-info file can't be written, so multus could not attach the device: ${messageOf(error)}`,
-      );
-    }
+    const answer = answerAllocate(this.#poolOf(resource), request, {
+      handlesOf: (claim, spec) => this.#handles(claim, spec),
+      deviceInfo: this.#deviceInfo,
+      cdi: this.#cdi,
+    });
     for (const { devicesIds } of request.containerRequests) {
       this.#holders.allocated(resource, devicesIds);
       this.#log.info("allocated", { resource, devices: devicesIds });
     }
-    return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
+    return answer;
   }
 
   /** Puts back specs that somebody removed or replaced, unless another instance serves their pools by now. */
@@ -565,34 +522,6 @@ export class Agent {
     if (!this.#cdi) return;
     const ours = [...this.#served.values()].filter(({ server }) => server.inPlace);
     this.#cdi.restore(ours.map(({ pool }) => pool.spec));
-  }
-
-  #cdiGiven(cdi: Cdi, pool: Pool, handles: ReadonlyMap<string, Handles>): CdiGiven {
-    try {
-      return cdi.given(pool, handles);
-    } catch (error) {
-      throw new StatusError(
-        status.INTERNAL,
-        `the pool's CDI spec can't be written, so the container would get other device nodes: ${messageOf(error)}`,
-      );
-    }
-  }
-
-  /** Says which devices the kubelet should take. A pool that the config just took the option from has no preference. */
-  #prefer(resource: string, { containerRequests }: PreferredAllocationRequest): PreferredAllocationResponse {
-    const pool = this.#poolOf(resource);
-    const { preferredAllocation } = pool.spec;
-    if (preferredAllocation === null) return { containerResponses: [] };
-    const asked = containerRequests.map(({ availableDeviceIDs, mustIncludeDeviceIDs, allocationSize }) => ({
-      available: availableDeviceIDs,
-      mustInclude: mustIncludeDeviceIDs,
-      size: allocationSize,
-    }));
-    const refusal = asked.map((each) => refusePreferred(resource, each)).find((each) => each !== null);
-    if (refusal) throw new StatusError(status.INVALID_ARGUMENT, refusal);
-    return {
-      containerResponses: asked.map((each) => ({ deviceIDs: preferredDevices(pool, preferredAllocation, each) })),
-    };
   }
 
   #poolOf(resource: string): Pool {
@@ -613,16 +542,7 @@ export class Agent {
     for (const { level, message, fields } of lines) this.#log[level](message, fields);
   }
 
-  #quietly<T>(message: string, fields: Record<string, unknown>, action: () => T): T | null {
-    try {
-      return action();
-    } catch (error) {
-      this.#log.warn(message, { ...fields, reason: messageOf(error) });
-      return null;
-    }
-  }
-
-  get #standing(): Standing {
+  get #offer(): Offer {
     const served = [...this.#served.values()].map(({ pool }) => pool);
     const sum = (count: (pool: Pool) => number) => served.reduce((total, pool) => total + count(pool), 0);
     return {
@@ -631,10 +551,6 @@ export class Agent {
       unhealthy: sum(({ unhealthy }) => unhealthy.size),
       configRefused: this.journal.config.last?.success === false,
     };
-  }
-
-  get #deviceInfoFolder(): string {
-    return `${this.#options.root}/var/run/k8s.cni.cncf.io/devinfo/dp`;
   }
 }
 

@@ -73,7 +73,7 @@ async function run(line: CommandLine): Promise<number> {
       starting: () =>
         (endpoints = new Endpoints(asked, paths.statusSockets, addressOf(line.options["metrics-address"] ?? ""), log)),
       waiting: () => notices.waiting(),
-      serving: (standing) => notices.serving(standing),
+      serving: (offer) => notices.serving(offer),
       stirred: () => rest.stir(),
     },
   );

@@ -6,7 +6,7 @@ import type { Log } from "./log.ts";
 import { messageOf } from "./message-of.ts";
 
 /** What is served: the numbers of the status line. */
-export interface Standing {
+export interface Offer {
   readonly pools: number;
   readonly devices: number;
   readonly unhealthy: number;
@@ -34,7 +34,7 @@ export function managerOf(environment: Readonly<Record<string, string | undefine
 const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** The status line: "3 pools, 24 devices, 2 of them unhealthy". */
-export function statusLine({ pools, devices, unhealthy, configRefused }: Standing): string {
+export function statusLine({ pools, devices, unhealthy, configRefused }: Offer): string {
   const bad = unhealthy === 0 ? "" : `, ${unhealthy} of them unhealthy`;
   const refused = configRefused ? "; the config file is refused, the last good one runs" : "";
   return `${counted(pools, "pool")}, ${counted(devices, "device")}${bad}${refused}`;
@@ -63,8 +63,8 @@ export class ServiceNotices {
   }
 
   /** A look at the node is done, and this is served. */
-  serving(standing: Standing): void {
-    this.#isReady(statusLine(standing));
+  serving(offer: Offer): void {
+    this.#isReady(statusLine(offer));
   }
 
   /** A reload was asked for; resolves when it is done, which `reload` tells. */

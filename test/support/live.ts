@@ -234,8 +234,12 @@ export function moveNetdevAway(root: string, address: string, { rdma = false } =
   };
 }
 
+/** The last interface index given out below each root: one that went to a pod is not seen, and comes back. */
+const lastInterface = new Map<string, number>();
+
 /** Writes what a builder made below an unpacked root. */
-function place(root: string, { entries, links, devlink, vdpa }: NodeBuilder): void {
+function place(root: string, { entries, links, devlink, vdpa, nextNumbers: next }: NodeBuilder): void {
+  lastInterface.set(root, next.interface - 1);
   unpack(
     entries.filter((entry: Entry) => entry.kind === "file" || !existsSync(`${root}/${entry.path}`)),
     root,
@@ -288,7 +292,7 @@ function nextNumbers(root: string): NodeBuilder["nextNumbers"] {
     // A function has one entry in vfio-dev; no two functions share a group here.
     vfio: group,
     rdma: after("dev/infiniband", "uverbs"),
-    interface: 1 + Math.max(1, ...links.map(({ index }) => index)),
+    interface: 1 + Math.max(1, lastInterface.get(root) ?? 0, ...links.map(({ index }) => index)),
     vdpa: after("sys/bus/vdpa/devices", "vdpa"),
     aux: after("sys/bus/auxiliary/devices", "mlx5_core.sf."),
   };

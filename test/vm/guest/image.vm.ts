@@ -1,4 +1,4 @@
-// boot: disk=node memory=3072 limit=400 needs=image
+// boot: disk=node memory=3072 limit=600 needs=image
 // The container image as a cluster runs it: imported into containerd, started by the genuine kubelet as a static pod that is made from the
 // shipped DaemonSet, with its security context, mounts and probes; and as the SR-IOV network operator's manifest would start it.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";

@@ -7,6 +7,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import lock from "../package-lock.json" with { type: "json" };
 import manifest from "../package.json" with { type: "json" };
+import { command } from "./command.ts";
 
 interface Target {
   /** Bun's package. */
@@ -87,22 +88,16 @@ function fetchPackage(spec: string, integrity: string, folder: string): void {
   mkdirSync(packagingCache, { recursive: true });
   const work = mkdtempSync(`${folder}.`);
   try {
-    const [packed] = JSON.parse(run("npm", "pack", spec, "--json", "--pack-destination", work)) as [
+    const [packed] = JSON.parse(command("npm", "pack", spec, "--json", "--pack-destination", work)) as [
       { filename: string },
     ];
     const archive = join(work, packed.filename.replace("@", "").replace("/", "-"));
     const found = `sha512-${createHash("sha512").update(readFileSync(archive)).digest("base64")}`;
     if (found !== integrity) throw new Error(`${spec}: its hash is ${found}, expected ${integrity}`);
-    run("tar", "-xzf", archive, "-C", work);
+    command("tar", "-xzf", archive, "-C", work);
     rmSync(folder, { recursive: true, force: true });
     renameSync(join(work, "package"), folder);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
-}
-
-function run(program: string, ...args: string[]): string {
-  const { success, stdout, stderr } = Bun.spawnSync([program, ...args], { stdout: "pipe", stderr: "pipe" });
-  if (!success) throw new Error(`${program} ${args[0]}: ${stderr.toString().trim()}`);
-  return stdout.toString();
 }

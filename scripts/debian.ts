@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Architecture } from "./architectures.ts";
+import { command, commandIn } from "./command.ts";
 
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -71,11 +72,3 @@ export function downloadPackage(name: string, suite: string, architecture: Archi
 
 /** A package's control fields. */
 export const fieldsOf = (file: string): string => command("dpkg-deb", "--field", file);
-
-const command = (program: string, ...args: string[]): string => commandIn(".", program, ...args);
-
-function commandIn(cwd: string, program: string, ...args: string[]): string {
-  const { success, stdout, stderr } = Bun.spawnSync([program, ...args], { cwd, stdout: "pipe", stderr: "pipe" });
-  if (!success) throw new Error(`${program} ${args.at(-1)}: ${stderr.toString().trim() || stdout.toString().trim()}`);
-  return stdout.toString();
-}

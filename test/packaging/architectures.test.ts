@@ -15,6 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Architecture, architectures, packagingCache } from "../../scripts/architectures.ts";
+import { commandIn } from "../../scripts/command.ts";
 import { downloadPackage, missingForPackages } from "../../scripts/debian.ts";
 import { count, parseJUnit } from "../vm/junit.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
@@ -44,11 +45,7 @@ function qemu(program: string): string {
   return join(folder, program);
 }
 
-function run(...command: readonly string[]): string {
-  const { success, stdout, stderr } = Bun.spawnSync([...command], { cwd: root, stdout: "pipe", stderr: "pipe" });
-  if (!success) throw new Error(`${command.join(" ")}: ${stderr.toString()}${stdout.toString()}`);
-  return stdout.toString();
-}
+const run = (program: string, ...args: readonly string[]): string => commandIn(root, program, ...args);
 
 /** A program that runs the architecture's executable, in the image's own file system, as contract tests run theirs. */
 function emulated(architecture: Architecture): string {

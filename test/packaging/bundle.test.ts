@@ -20,6 +20,7 @@ import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { nativeArchitecture } from "../../scripts/architectures.ts";
 import { bundledPackages } from "../../scripts/bundle/parts.ts";
 import { version } from "../../scripts/checkout.ts";
+import { commandIn } from "../../scripts/command.ts";
 import { missingForPackages } from "../../scripts/debian.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { missingPrograms, missingRoot, testWhere } from "./needs.ts";
@@ -42,11 +43,7 @@ beforeAll(() => {
   run("tar", "-xzf", `${bundle}.tar.gz`, "-C", work);
 });
 
-function run(...command: readonly string[]): string {
-  const { success, stdout, stderr } = Bun.spawnSync([...command], { cwd: root, stdout: "pipe", stderr: "pipe" });
-  if (!success) throw new Error(`${command.join(" ")}: ${stderr.toString()}${stdout.toString()}`);
-  return stdout.toString();
-}
+const run = (program: string, ...args: readonly string[]): string => commandIn(root, program, ...args);
 
 /** Runs a bundle's install.sh where there is no network at all. */
 function install(from: string, ...args: readonly string[]): { status: number; said: string } {

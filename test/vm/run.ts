@@ -170,6 +170,7 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<string | n
     filter: (path) => !extname(path) || extname(path) === ".md",
   });
   cpSync(join(root, "deployments"), join(payload, "deployments"), { recursive: true });
+  cpSync(join(root, "scripts/bundle"), join(payload, "bundle"), { recursive: true });
   const programs = join(here, "guest/programs");
   const bundle = await Bun.build({
     entrypoints: [

@@ -84,6 +84,8 @@ test("a start ends when the node was looked at, and the status says what is serv
   expect(await sh("systemctl status sriovdp | cat")).toContain('Status: "2 pools, 3 devices"');
   await double.waitForAllocatable("test.io/net", 2);
   await double.waitForAllocatable("test.io/dpdk", 1);
+  for (const question of ["liveness", "readiness"]) await sh(`/usr/local/bin/sriovdp probe ${question}`);
+  expect(await sh("/usr/local/bin/sriovdp status")).toContain("test.io/dpdk");
 });
 
 test("inside the sandbox devices keep their nodes, Allocate leaves its files, and links and VFs are followed", async () => {
@@ -215,4 +217,36 @@ test("a config that is refused at start fails the unit, and it is not tried over
   await waitForProperty("ActiveState", "failed");
   expect([await property("Result"), await property("ExecMainStatus")]).toEqual(["exit-code", "2"]);
   expect(await sh("journalctl --no-pager -u sriovdp")).toContain("resourceList[0].selectors");
+});
+
+test("the bundle's installer starts the service, restarts it at an upgrade, and stops and removes it", async () => {
+  await sh("rm -rf /etc/systemd/system/sriovdp.service /usr/local/bin/sriovdp /tmp/bundle && systemctl daemon-reload");
+  const double = await startKubelet();
+  const makeBundle = (version: string) =>
+    sh(`mkdir -p /tmp/bundle/bin /tmp/bundle/systemd /tmp/bundle/config /tmp/bundle/share/doc/sriovdp /tmp/bundle/image
+      cd /tmp/bundle
+      cp /payload/bundle/install.sh . && cp /payload/bundle/config.json config/
+      cp ${executable} bin/ && cp /payload/deployments/sriovdp.service systemd/
+      echo ${version} >share/doc/sriovdp/LICENSE
+      echo "${version} amd64" >VERSION
+      rm -f SHA256SUMS && find . -type f ! -name SHA256SUMS -exec sha256sum {} + >/tmp/sums && mv /tmp/sums SHA256SUMS`);
+  await makeBundle("1.0.0");
+  expect(await sh("sh /tmp/bundle/install.sh --start install")).toContain(
+    "keeping the config file /etc/pcidp/config.json",
+  );
+  await double.waitForAllocatable("test.io/net", 2);
+  expect(await sh("systemctl is-enabled sriovdp")).toBe("enabled\n");
+  const pid = await property("MainPID");
+
+  await makeBundle("1.0.1");
+  expect(await sh("sh /tmp/bundle/install.sh upgrade")).toContain("upgrading from 1.0.0 to 1.0.1");
+  await waitForProperty("ActiveState", "active");
+  expect(await property("MainPID")).not.toBe(pid);
+  await double.waitForAllocatable("test.io/net", 2);
+  expect(readFileSync("/usr/local/share/doc/sriovdp/LICENSE", "utf8")).toBe("1.0.1\n");
+
+  await sh("sh /tmp/bundle/install.sh uninstall");
+  expect(existsSync("/usr/local/bin/sriovdp")).toBeFalse();
+  expect(readdirSync(registry).filter((name) => name.startsWith("test.io"))).toEqual([]);
+  expect((await attempt("systemctl is-active sriovdp")).stdout).toBe("inactive\n");
 });

@@ -1,4 +1,4 @@
-// boot: init=systemd memory=2048 limit=240
+// boot: init=systemd memory=2048 limit=400
 // The shipped unit under a real systemd: does the plugin do its job inside the sandbox, and does systemd know how it is?
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -164,7 +164,7 @@ test("with Type=notify-reload systemd itself asks for the reload, and waits for 
 
 test("a plugin that hangs is killed by the watchdog and started again, and the kubelet has its devices again", async () => {
   const double = await startKubelet();
-  writeDropIn("20-watchdog", "[Service]\nWatchdogSec=4s");
+  writeDropIn("20-watchdog", "[Service]\nWatchdogSec=8s");
   await sh("systemctl daemon-reload");
   try {
     await sh("systemctl start sriovdp");
@@ -173,7 +173,7 @@ test("a plugin that hangs is killed by the watchdog and started again, and the k
     const restarts = Number(await property("NRestarts"));
     // Longer than the watchdog's time: signs of life keep it running.
     const { promise, resolve } = Promise.withResolvers<void>();
-    setTimeout(resolve, 6000);
+    setTimeout(resolve, 10_000);
     await promise;
     expect(await property("MainPID")).toBe(pid);
     await sh(`kill -STOP ${pid}`);

@@ -1,6 +1,7 @@
 // `completion`: what does a shell complete? Commands, options and their values from the tables; for `explain` the names
 // that this node and its config file have, asked for when they are completed.
 
+import { oneLine } from "../config/problem.ts";
 import { allNames } from "./named.ts";
 import { loadConfigFile, look } from "./look.ts";
 import {
@@ -27,6 +28,7 @@ async function names(line: CommandLine, output: Output): Promise<string> {
   const quiet = { ...output, err: () => {} };
   const { devices, pools } = await look(line, loadConfigFile(line, quiet).specs ?? [], quiet);
   return allNames(devices, pools)
+    .filter((name) => name === oneLine(name))
     .map((name) => `${name}\n`)
     .join("");
 }

@@ -1,5 +1,6 @@
 // How is an explanation told to a person? A device: pool by pool, test by test. A pool: what it has, and all else summed up.
 
+import { oneLine } from "../config/problem.ts";
 import type { Device } from "../host/device.ts";
 import type { PoolStory, Refusal, Trial, Verdict } from "../pools/explain.ts";
 import { allCalled, called, compact, counted, firstFew, follows, idsTogether, runsOf } from "./describe.ts";
@@ -20,7 +21,8 @@ export function deviceText(device: Device, verdicts: readonly Verdict[], style: 
   const place = owner
     ? paint(`in ${owner.resource}, ${state}`, owner.reasons.length > 0 ? "bad" : "good", style)
     : paint("in no pool", "doubt", style);
-  const head = `${paint(device.id, "head", style)} is ${called(device)}, driver ${device.driver ?? "none"}; it is ${place}\n`;
+  const what = oneLine(`${called(device)}, driver ${device.driver ?? "none"}`);
+  const head = `${paint(device.id, "head", style)} is ${what}; it is ${place}\n`;
   if (verdicts.length === 0) return `${head}\n  no pool is configured\n`;
   const parts = verdicts.map((verdict) => indented(verdictText(verdict, style), 2));
   // An empty line around what takes more than one.
@@ -42,7 +44,7 @@ function verdictText({ resource, outcome, reasons, selector, takenBy, trials }: 
     return `${paint(`${resource} wants it too; ${takenBy} stands before it in the file and took it`, "doubt", style)}\n${trialTable}`;
   }
   const failed = trials.length > 0 && reasons.every((reason) => reason.startsWith("selectors["));
-  return `${paint(`${resource} refuses it`, "bad", style)}${failed ? "" : `: ${reasons.join("; ")}`}\n${failed ? trialTable : ""}`;
+  return `${paint(`${resource} refuses it`, "bad", style)}${failed ? "" : `: ${oneLine(reasons.join("; "))}`}\n${failed ? trialTable : ""}`;
 }
 
 /** One line a test: the selector object, the selector, whether it passes, and what it is about. */

@@ -1,5 +1,6 @@
 // `explain`: why is a device where it is, and what is in a pool and what isn't?
 
+import { oneLine } from "../config/problem.ts";
 import type { Device } from "../host/device.ts";
 import { explain, explainPool, type PoolStory, type Verdict } from "../pools/explain.ts";
 import { type Selector, type SelectorName, selectors } from "../pools/selectors.ts";
@@ -18,9 +19,8 @@ export async function explainCommand(line: CommandLine, output: Output): Promise
   const view = await look(line, specs, output);
   const asked = askedFor(line.operands, view);
   for (const word of asked.unknown) {
-    output.err(
-      `sriovdp: ${skipped.includes(word) ? skippedEntry(word) : unknown(word, view, pathsOf(line).configFile)}\n`,
-    );
+    const why = skipped.includes(word) ? skippedEntry(word) : unknown(word, view, pathsOf(line).configFile);
+    output.err(`sriovdp: ${oneLine(why)}\n`);
   }
   const { devices, pools } = view;
   const verdicts = asked.devices.map((device) => ({ device, verdicts: explain(device, pools) }));

@@ -16,7 +16,7 @@ test.each([
 
 describe("what a command found", () => {
   const shared = ["x"];
-  const data = { id: "0000:03:02.1", none: null, a: shared, b: shared, octal: "010", yes: "y" };
+  const data = { id: "0000:03:02.1", none: null, a: shared, b: shared, octal: "010", yes: "y", control: "\u009b2J" };
   const printed = async (format: Options["output"]) => {
     const parts: string[] = [];
     const output = { out: (text: string) => void parts.push(text), err: () => {}, colour: false, columns: null };
@@ -25,7 +25,12 @@ describe("what a command found", () => {
   };
 
   test("is printed for a person", async () => expect(await printed("table")).toBe("for a person\n"));
-  test("is printed as JSON", async () => expect(await printed("json")).toBe(`${JSON.stringify(data, null, 2)}\n`));
+  test("is printed as JSON", async () => {
+    const text = await printed("json");
+    expect(JSON.parse(text)).toEqual(data);
+    expect(text).toStartWith('{\n  "id": "0000:03:02.1",\n');
+    expect(text).not.toContain("\u009b");
+  });
   test("is printed as YAML that YAML 1.1 and 1.2 read alike, without anchors", async () => {
     const text = await printed("yaml");
     expect(parse(text)).toEqual(data);

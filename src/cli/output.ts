@@ -55,10 +55,13 @@ export async function print(
   text: () => string,
 ): Promise<void> {
   if (format === "table") out(text());
-  else if (format === "json") out(`${JSON.stringify(data, null, 2)}\n`);
+  else if (format === "json") out(`${JSON.stringify(data, null, 2).replaceAll(/[\u007F-\u009F]/g, escaped)}\n`);
   else {
     const { stringify } = await import("yaml");
     // As in JSON, all that is said twice is written twice; YAML 1.1 quotes what its readers would take for a number.
     out(stringify(data, { version: "1.1", aliasDuplicateObjects: false, lineWidth: 0 }));
   }
 }
+
+/** The control characters that JSON leaves as they are, and that a terminal does not. */
+const escaped = (character: string): string => `\\u00${character.charCodeAt(0).toString(16)}`;

@@ -45,6 +45,10 @@ describe("a table", () => {
   });
 });
 
+test("what is painted can't reach into the terminal either", () => {
+  expect(paint("a\x1b[2J\x9b", "plain", plain)).toBe("a\\u001b[2J\\u009b");
+});
+
 test("nothing is painted without colours, and nothing around nothing", () => {
   expect(paint("x", "bad", plain)).toBe("x");
   expect(paint("", "bad", coloured)).toBe("");

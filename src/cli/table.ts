@@ -18,9 +18,10 @@ export type Cell = string | { readonly text: string; readonly tone: Tone };
 /** SGR parameters (ECMA-48): bold, green, red, yellow, faint. */
 const codes: Readonly<Record<Tone, string>> = { head: "1", good: "32", bad: "31", doubt: "33", quiet: "2", plain: "" };
 
-/** Text in its tone; as it is when there are no colours. */
+/** Text of one line in its tone; without colours it has none. Control characters are escaped: interfaces may have such names. */
 export function paint(text: string, tone: Tone, { colour }: Style): string {
-  return colour && codes[tone] !== "" && text !== "" ? `\x1b[${codes[tone]}m${text}\x1b[0m` : text;
+  const shown = oneLine(text);
+  return colour && codes[tone] !== "" && shown !== "" ? `\x1b[${codes[tone]}m${shown}\x1b[0m` : shown;
 }
 
 /** How many columns a terminal takes for the text: two for each ideograph, none for a combining mark. */

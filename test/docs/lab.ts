@@ -32,7 +32,7 @@ const kinds: readonly (readonly [inPages: string, inLab: string])[] = [
 
 const names: ReadonlyMap<string, string> = new Map([...places, ...kinds]);
 const anyName = new RegExp(
-  `(?<![\\w.-])(?:${[...names.keys()].map((name) => name.replaceAll(".", "\\.")).join("|")})(?![\\w-])`,
+  `(?<![\\w.])(?:${[...names.keys()].map((name) => name.replaceAll(".", "\\.")).join("|")})(?![\\w-])`,
   "g",
 );
 

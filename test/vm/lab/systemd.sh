@@ -10,11 +10,14 @@ make_systemd() {
   rm -rf "$root/$units"/*.wants "$root"/usr/lib/systemd/{catalog,*-generators,network,user}
   # glibc's loader finds these by their runpath.
   cp -a "$lab/tools/$lib/systemd" "$root/$lib/"
-  for name in systemctl systemd-analyze journalctl mount umount; do
+  # udev is there, and off: it would give the guest's interfaces names of its own, were there rules that say so.
+  mkdir -p "$root/usr/lib/udev/rules.d"
+  cp "$lab/tools/usr/lib/udev/rules.d"/{75-net-description,80-net-setup-link,99-systemd}.rules "$root/usr/lib/udev/rules.d/"
+  for name in systemctl systemd-analyze journalctl udevadm mount umount; do
     rm -f "$root/usr/bin/$name"
     cp "$lab/tools/usr/bin/$name" "$root/usr/bin/"
   done
-  files=("$root"/usr/lib/systemd/{systemd,systemd-executor,systemd-journald} "$root"/usr/bin/{systemctl,systemd-analyze,journalctl,mount,umount})
+  files=("$root"/usr/lib/systemd/{systemd,systemd-executor,systemd-journald} "$root"/usr/bin/{systemctl,systemd-analyze,journalctl,udevadm,mount,umount})
   cp -L $(libraries "${files[@]}" | grep -v '/systemd/libsystemd-') "$root/$lib/"
   # What it loads only when it needs it.
   for name in libkmod.so.2 liblz4.so.1 liblzma.so.5 libgcrypt.so.20; do [ ! -e "$lab/tools/$lib/$name" ] || cp -L "$lab/tools/$lib/$name" "$root/$lib/"; done

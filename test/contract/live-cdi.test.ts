@@ -39,7 +39,8 @@ const specFile = (node: TestNode, pool: string) => `${node.cdiFolder}/sriov-dp-i
 
 /** The devices in each spec of ours, and the nodes of each that are not VFIO's own; "" for a file that is not there. */
 function specs(node: TestNode): Record<string, Record<string, string>> {
-  const found = node.names(node.cdiFolder).map((name) => {
+  const files = node.names(node.cdiFolder).filter((name) => name.endsWith(".yaml"));
+  const found = files.map((name) => {
     const { devices } = parse(readFileSync(`${node.cdiFolder}/${name}`, "utf8")) as CdiSpec;
     const nodes = devices.map(({ name, containerEdits: { deviceNodes } }) => [
       name,

@@ -65,6 +65,17 @@ async function nextPass(): Promise<void> {
   await waitFor("a pass", () => passes() > before);
 }
 
+test("a clock that jumps by days, forth or back, delays nothing", async () => {
+  const { kubelet } = node;
+  for (const days of [2, -4, 2]) {
+    await sh(`date -s @${Math.floor(Date.now() / 1000) + days * 86_400}`);
+    await sh("ip link set pf0 down");
+    await kubelet.waitForAllocatable("test.io/near", 0);
+    await sh("ip link set pf0 up");
+    await kubelet.waitForAllocatable("test.io/near", 2);
+  }
+});
+
 test("a PF that goes down takes its VFs with it, and no others", async () => {
   const { kubelet } = node;
   await sh("ip link set pf0 down");

@@ -2,7 +2,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { setLink } from "../support/live.ts";
 import { until } from "../support/until.ts";
-import { running } from "./live.ts";
+import { running } from "../contract/live.ts";
 
 // It rests once it was quiet for some seconds; this is for a machine that is busy.
 setDefaultTimeout(90_000);

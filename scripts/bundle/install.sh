@@ -52,6 +52,7 @@ done
 case $prefix in /*) ;; *) fail "--prefix is an absolute path, not \"$prefix\"" ;; esac
 prefix=${prefix%/}
 root=${root%/}
+case $root in "" | /*) ;; *) root=$PWD/$root ;; esac
 
 cd "$(dirname "$0")"
 read -r version architecture <VERSION

@@ -35,7 +35,8 @@ function discovered(root: string, device: Device, pool: Pool | undefined) {
 export async function discover(line: CommandLine, output: Output): Promise<number> {
   const { root, configFile } = pathsOf(line);
   const isThere = line.given.has("config-file") || existsSync(configFile);
-  const specs = isThere ? (loadConfigFile(line, output).specs ?? []) : [];
+  const loaded = isThere ? loadConfigFile(line, output) : null;
+  const specs = loaded?.specs ?? [];
   const { devices, pools } = await look(line, specs, output);
   const owners = new Map(pools.flatMap((pool) => [...pool.claims.keys()].map((id) => [id, pool] as const)));
   const found = devices.map((device) => discovered(root, device, owners.get(device.id)));
@@ -45,7 +46,7 @@ export async function discover(line: CommandLine, output: Output): Promise<numbe
       : deviceTable(found, { ...output, all: line.options.all, pooled: specs.length > 0 }),
   );
   if (!isThere) output.err(`note: there is no ${configFile}, so no device is in a pool; --config-file names another\n`);
-  return exitStatus.ok;
+  return loaded && !loaded.specs ? exitStatus.operatorMistake : exitStatus.ok;
 }
 
 /** How the table is to look. */

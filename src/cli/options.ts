@@ -18,7 +18,10 @@ export interface Option {
   readonly for?: readonly Command[] | "all";
   /** Accepted for the reference's sake; the help says what it does here. */
   readonly legacy?: true;
+  /** The smallest number allowed. */
   readonly least?: number;
+  /** The largest number allowed. */
+  readonly most?: number;
   /** All values of a choice. */
   readonly choices?: readonly string[];
   /** The option and the value that this flag is a short form of. */
@@ -66,6 +69,8 @@ export const options = {
     kind: "number",
     default: 300,
     least: 1,
+    // A timer takes no more milliseconds than a signed 32-bit number holds.
+    most: 2_147_483,
     value: "SECONDS",
     help: "Look at the node at least so often; events come at once",
   },

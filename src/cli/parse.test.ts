@@ -130,7 +130,9 @@ describe("options", () => {
     ["-v=", "--v=: expected a number, or debug, info, warn or error"],
     ["-v=NaN", "--v=NaN: expected a number, or debug, info, warn or error"],
     ["-v=Infinity", "--v=Infinity: expected a number, or debug, info, warn or error"],
-    ["--resync-interval=0", "--resync-interval=0: expected a number of at least 1"],
+    ["--resync-interval=0", "--resync-interval=0: expected a number of at least 1 and at most 2147483"],
+    // More overflows a timer, which then never waits.
+    ["--resync-interval=2147484", "--resync-interval=2147484: expected a number of at least 1 and at most 2147483"],
     ["--output=xml", "--output=xml: expected table, json or yaml"],
     ["-o=", "--o=: expected table, json or yaml"],
     ["frob", "unknown command frob"],

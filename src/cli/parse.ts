@@ -112,12 +112,17 @@ function valueOf(option: Option, text: string): string | number | boolean | unde
   if (option.kind === "choice") return option.choices?.includes(text) === true ? text : undefined;
   if (option.words && Object.hasOwn(option.words, text)) return option.words[text];
   const number = Number(text);
-  return text !== "" && Number.isFinite(number) && number >= (option.least ?? -Infinity) ? number : undefined;
+  const fits = number >= (option.least ?? -Infinity) && number <= (option.most ?? Infinity);
+  return text !== "" && Number.isFinite(number) && fits ? number : undefined;
 }
 
-function expectation({ kind, least, choices, words }: Option): string {
+function expectation({ kind, least, most, choices, words }: Option): string {
   if (kind === "flag") return "true or false";
   if (choices) return listed(choices);
   if (words) return `a number, or ${listed(Object.keys(words))}`;
-  return least === undefined ? "a number" : `a number of at least ${least}`;
+  const bounds = [
+    ...(least === undefined ? [] : [`at least ${least}`]),
+    ...(most === undefined ? [] : [`at most ${most}`]),
+  ];
+  return bounds.length === 0 ? "a number" : `a number of ${bounds.join(" and ")}`;
 }

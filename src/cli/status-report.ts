@@ -2,6 +2,7 @@
 // device.
 
 import { formatProblem, oneLine } from "../config/problem.ts";
+import { counted } from "./describe.ts";
 import type { DeviceStatus, FullStatus, PoolStatus } from "../telemetry/status.ts";
 import { type Cell, type Style, table, type Tone } from "./table.ts";
 
@@ -17,7 +18,7 @@ export function statusReport(status: FullStatus, style: Style): string {
     ...(refused ? ["the config file is refused; the config before it stays"] : []),
     ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
     ...(status.heldFailure === null ? [] : [`the kubelet does not tell what pods hold: ${status.heldFailure}`]),
-    `${status.passes.count} looks at the node, ${status.passes.failures} failed; ${lastLook(status)}`,
+    `${counted(status.passes.count, "look")} at the node, ${status.passes.failures} failed; ${lastLook(status)}`,
   ];
   const holders = new Map(
     (status.held ?? []).map(({ resource, id, pod, container }) => [`${resource} ${id}`, `${pod} (${container})`]),

@@ -11,7 +11,7 @@ export function readConfigFile(path: string, options: LoadOptions): Loaded & { r
   try {
     text = readText(path, limits.configBytes.most);
   } catch (error) {
-    const message = `can't be read: ${messageOf(error)}; name another file with --config-file`;
+    const message = `can't be read: ${messageOf(error)}; name another file`;
     return {
       specs: null,
       problems: [{ severity: "error", path: "", message, line: 1, column: 1 }],

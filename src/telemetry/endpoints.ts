@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Holding } from "../kubelet/allocations.ts";
 import { hiddenName, identityOf, isListening, removeIf } from "../kubelet/socket-file.ts";
+import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { exposition } from "./exposition.ts";
 import { type Answer, type Question, serve } from "./http.ts";
@@ -179,6 +180,9 @@ const verdictAnswer = ({ ok, reasons }: Verdict) => text(ok ? 200 : 503, ok ? "o
 
 /** Binds under a hidden name, never open to others, and renames into place. */
 function listen(path: string, answer: (question: Question) => Promise<Answer>) {
+  // Bound under a shorter name, it would be there and nobody could connect to it.
+  if (Buffer.byteLength(path) > limits.socketPath.most)
+    throw new Error(`${path} is longer than the ${limits.socketPath.most} bytes of a socket's path`);
   const folder = dirname(path);
   // Not the kubelet's folders: where they are missing they are the kubelet's to make.
   if (!existsSync(folder) && !folder.endsWith("/plugins_registry")) mkdirSync(folder, { recursive: true, mode: 0o700 });

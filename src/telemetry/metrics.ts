@@ -221,7 +221,7 @@ export const metrics = {
   },
   sriovdp_config_reloads_total: {
     type: "counter",
-    help: "Times that the config file was found to say something else, by what became of it",
+    help: "Times that the config file said something else, or was read anew for a SIGHUP, by what became of it",
     labels: ["result"],
     read: ({ journal: { config } }) => [
       { labels: { result: "success" }, value: config.successes },
@@ -236,7 +236,7 @@ export const metrics = {
   },
   sriovdp_config_last_reload_timestamp_seconds: {
     type: "gauge",
-    help: "When the config file was found to say something else the last time",
+    help: "When the config file last said something else, or was read anew for a SIGHUP",
     labels: [],
     read: ({ status }) => timestamp(status.config.lastReload?.at),
   },

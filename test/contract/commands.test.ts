@@ -69,6 +69,14 @@ describe("discover", () => {
     expect(status).toBe(0);
   });
 
+  test("prints the devices also with a config file that is refused, and fails", () => {
+    const args = ["discover", "--root", folder, "--config-file", `${folder}/nowhere.json`];
+    const { stdout, stderr, status } = runCommand(args);
+    expect(stdout).toContain("0000:3b:01.0");
+    expect(stderr).toContain("nowhere.json:1:1: error: can't be read");
+    expect(status).toBe(2);
+  });
+
   test("prints all of a large node into a slow pipe", async () => {
     const entries = buildNode({ pfs: [{ nic: "e810", name: "ens1f0", vfs: [{ count: 256 }] }] });
     await using node = new TestNode({ entries, config: { resourceList: [] }, inMemory: true });

@@ -93,6 +93,13 @@ describe.concurrent("the status socket", () => {
     expect(await node.kubelet.allocate(net, 1)).toBeObject();
   });
 
+  test("is not made at a path that no client could connect to", async () => {
+    await using node = new TestNode({ entries: host("iavf-vfs"), config });
+    await node.start([net], `--status-socket=${node.root}/${"x".repeat(108)}`);
+    expect(await node.plugin.waitForLine(/no status socket can be opened/)).toContain("longer than the 107 bytes");
+    expect(await node.kubelet.allocate(net, 1)).toBeObject();
+  });
+
   test("stands where --status-socket says, and nowhere else", async () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     const path = `${node.root}/here/s.sock`;

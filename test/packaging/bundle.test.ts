@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { nativeArchitecture } from "../../scripts/architectures.ts";
 import { bundledPackages } from "../../scripts/bundle/parts.ts";
@@ -185,6 +185,12 @@ describe("install.sh, without a network", () => {
     expect(run(join(into, "usr/local/bin/sriovdp"), "validate", "--config-file", join(into, config))).toContain(
       "is valid: 0 pools",
     );
+  });
+
+  testWhere(missingNamespace, "takes a relative root from where it is called", () => {
+    const into = system();
+    expect(install(bundle, "--root", relative(process.cwd(), into), "install").status).toBe(0);
+    expect(existsSync(join(into, "usr/local/bin/sriovdp"))).toBeTrue();
   });
 
   testWhere(missingNamespace, "puts everything below another prefix, the unit's path included", () => {

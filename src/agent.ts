@@ -122,6 +122,8 @@ export class Agent {
   #retry: Timer | null = null;
   #reloads: (() => void)[] = [];
   #holdings: Promise<readonly Holding[]> | null = null;
+  /** Why the kubelet did not tell what pods hold, when it was asked last. */
+  #untold: string | null = null;
   #ready = false;
   #closed = false;
 
@@ -290,7 +292,8 @@ export class Agent {
       socketNameLimit: limits.socketPath.most - Buffer.byteLength(folder),
     });
     if (loaded.text !== null && loaded.text === this.#configText) return false;
-    this.#configText = loaded.text ?? this.#configText ?? "";
+    // null of a file that could not be read: what is there next is loaded, also when it says what it said before.
+    this.#configText = loaded.text;
     const lost = loaded.skipped.filter((resource) => this.#served.has(resource));
     const usable = loaded.specs !== null && lost.length === 0;
     if (!usable && first) throw new ConfigError(configFile, loaded.problems);
@@ -337,7 +340,7 @@ export class Agent {
     // What is no trouble any more is told again when it comes back; a look at links alone does not know of all.
     if (isWhole) this.#troubles = new Set(look.troubles.map(({ key }) => key));
     this.#devices = recallAll(look.devices, this.#devices);
-    const pools = await this.#assign();
+    const pools = await this.#assign(stale.has("functions"));
     if (this.#closed) return;
     const running = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
     const effects = inSafeOrder(
@@ -345,9 +348,13 @@ export class Agent {
       running,
     );
     this.#deviceInfo.revise();
-    this.#cdi?.withdraw(pools);
-    for (const effect of effects) await this.#safeApply(effect);
-    this.#cdi?.prune(pools);
+    if (this.#cdi?.withdraw(pools) === false) this.#lookAgain(retryPass);
+    // Every pool that ends has ended for the kubelet before another is given its devices: an end is waited for afterwards.
+    const ends = effects.filter(({ kind }) => kind === "stop").map((effect) => this.#safeApply(effect));
+    for (const effect of effects) if (effect.kind !== "stop") await this.#safeApply(effect);
+    await Promise.all(ends);
+    if (this.#closed) return;
+    if (this.#cdi?.prune(pools) === false) this.#lookAgain(retryPass);
     if (stale.has("functions")) this.#restoreCdiSpecs();
     this.#listener.serving(this.#offer);
     this.#log.debug("looked at the node", {
@@ -360,9 +367,9 @@ export class Agent {
 
   /**
    * Assigns pools. When a served device would leave its pool, or one that a pod held stood elsewhere, the kubelet is
-   * asked what pods hold: such a device stays where the pod got it from.
+   * asked what pods hold: such a device stays where the pod got it from. It is asked again when it did not tell before.
    */
-  async #assign(): Promise<Pool[]> {
+  async #assign(isAskingAgain: boolean): Promise<Pool[]> {
     const served = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
     const free = assignPools(this.#specs, this.#devices, new Map(), served);
     const placed = placements(free);
@@ -372,14 +379,19 @@ export class Agent {
       ...this.#holders.held,
     ];
     const moves = homes.some(([id, resource]) => present.has(id) && placed.get(id) !== resource);
-    if (served.size > 0 && !moves) return free;
+    if (served.size > 0 && !moves && (this.#holders.isKnown || !isAskingAgain)) return free;
     try {
       await this.#holders.read();
+      this.#untold = null;
     } catch (error) {
-      this.#log.warn("the kubelet does not tell what pods hold; devices stay where they are", {
-        reason: messageOf(error),
-      });
+      const reason = messageOf(error);
+      this.#log[reason === this.#untold ? "debug" : "warn"](
+        "the kubelet does not tell what pods hold; devices that are served stay where they are; will ask again",
+        { reason },
+      );
+      this.#untold = reason;
       this.#holders.assume(new Map(homes));
+      this.#lookAgain(holdersRecheck);
     }
     const held = new Map([...this.#holders.held].filter(([id]) => present.has(id)));
     if ([...held].some(([id, resource]) => placed.get(id) !== resource)) this.#lookAgain(holdersRecheck);
@@ -411,6 +423,7 @@ export class Agent {
     const { resource } = pool.spec;
     if (this.#cdi && !this.#cdi.describe(pool)) {
       this.#lookAgain(retryPass);
+      this.#takeAway(pool);
       return;
     }
     const served = this.#served.get(resource);
@@ -442,6 +455,16 @@ export class Agent {
     this.#served.set(resource, { server, counts, pool, listed: ids });
     this.#tell(openingOf(pool));
     void server.start();
+  }
+
+  /** Of a pool that can't become what it should be: at least it no longer offers what others will. */
+  #takeAway({ spec, claims }: Pool): void {
+    const served = this.#served.get(spec.resource);
+    if (!served || [...served.pool.claims.keys()].every((id) => claims.has(id))) return;
+    served.pool = { ...served.pool, claims: new Map([...served.pool.claims].filter(([id]) => claims.has(id))) };
+    const list = this.#list(served.pool, served.listed);
+    served.listed = new Set(list.map(({ ID }) => ID));
+    served.server.setDevices(list);
   }
 
   /** The pool's list; of one that is too long what pods hold and what was `listed` before comes first. */

@@ -45,9 +45,9 @@ export class Cdi {
     remove(this.#specs.folder, () => this.#specs.load());
   }
 
-  /** Before the pools change: no spec goes on naming a device that another pool's will name. */
-  withdraw(pools: readonly Pool[]): void {
-    this.#change(() => this.#specs.withdraw(pools));
+  /** Before the pools change: no spec goes on naming a device that another pool's will name. False when one does. */
+  withdraw(pools: readonly Pool[]): boolean {
+    return this.#change(() => this.#specs.withdraw(pools));
   }
 
   /** Writes the pool's spec before the kubelet hears of its devices; tells whether the pool may be offered. */
@@ -72,11 +72,11 @@ export class Cdi {
     }
   }
 
-  /** After the pools changed: what no pool has any more goes, unless a pod holds it. */
-  prune(pools: readonly Pool[]): void {
+  /** After the pools changed: what no pool has any more goes, unless a pod holds it. False when it can't. */
+  prune(pools: readonly Pool[]): boolean {
     const isHeld = (file: string, id: string) =>
       this.#options.holders.mayHoldAs(id, (resource) => cdiFileNames(resource).includes(file));
-    this.#change(() => this.#specs.prune(pools, isHeld));
+    return this.#change(() => this.#specs.prune(pools, isHeld));
   }
 
   /** Writes specs of these pools again that somebody removed or replaced. */
@@ -104,8 +104,9 @@ export class Cdi {
     this.#quietly("could not remove the pool's CDI spec", { resource: spec.resource }, () => this.#specs.remove(spec));
   }
 
-  #change(change: () => readonly string[]): void {
-    this.#quietly("could not bring CDI specs up to date", { folder: this.#specs.folder }, () => {
+  /** Tells whether it could be done. */
+  #change(change: () => readonly string[]): boolean {
+    return this.#quietly("could not bring CDI specs up to date", { folder: this.#specs.folder }, () => {
       for (const file of change()) this.#tell(file);
     });
   }
@@ -114,11 +115,14 @@ export class Cdi {
     this.#log.info("brought a CDI spec up to date", { file });
   }
 
-  #quietly(message: string, fields: Record<string, unknown>, action: () => unknown): void {
+  /** A failure is told, and gives false. */
+  #quietly(message: string, fields: Record<string, unknown>, action: () => unknown): boolean {
     try {
       action();
+      return true;
     } catch (error) {
       this.#log.warn(message, { ...fields, reason: messageOf(error) });
+      return false;
     }
   }
 }

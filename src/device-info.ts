@@ -53,7 +53,7 @@ export class DeviceInfo {
   revise(): void {
     for (const [resource, pool] of this.#retired) {
       const claims = new Map([...pool.claims].filter(([id]) => this.#holders.mayHold(resource, id)));
-      if (claims.size === pool.claims.size) continue;
+      if (claims.size > 0 && claims.size === pool.claims.size) continue;
       this.prune(resource);
       if (claims.size === 0) this.#retired.delete(resource);
       else this.#retired.set(resource, { ...pool, claims });

@@ -25,7 +25,7 @@ test("a file is loaded, and its text is given for comparison", () => {
 test("a missing file is a problem that says how to name another", () => {
   const { specs, text, problems } = readConfigFile(`${folder}/missing.json`, options);
   expect({ specs, text }).toEqual({ specs: null, text: null });
-  expect(problems[0]?.message).toMatch(/can't be read: ENOENT.*--config-file/);
+  expect(problems[0]?.message).toMatch(/can't be read: ENOENT.*; name another file/);
 });
 
 test("a folder in place of the file is a problem, not a crash", () => {

@@ -15,6 +15,7 @@ import {
   withoutDevices,
 } from "../allocation/cdi.ts";
 import type { DeviceNode } from "../allocation/contributions.ts";
+import { messageOf } from "../message-of.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "./atomic.ts";
 import { namesIn } from "./device-info-files.ts";
@@ -104,7 +105,16 @@ export class CdiSpecs {
 
   #reduce(stays: (file: string, kind: string, id: string) => boolean): string[] {
     const left = withoutDevices(this.#files, stays);
-    for (const [name, file] of left) this.#write(name, file);
+    const failures: unknown[] = [];
+    // One file that can't be written keeps none of the others as they are.
+    for (const [name, file] of left) {
+      try {
+        this.#write(name, file);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw new Error(failures.map(messageOf).join("; "), { cause: failures[0] });
     return [...left.keys()];
   }
 
@@ -121,8 +131,9 @@ export class CdiSpecs {
     const path = `${this.folder}/${name}`;
     const spec = cdiSpec(file);
     if (!spec) {
+      const isGone = removeFile(path);
       this.#files.delete(name);
-      return removeFile(path);
+      return isGone;
     }
     // YAML 1.1 quotes what its readers would take for a number in base 60, as "0000:03:02.1".
     const content = stringify(spec, { version: "1.1", aliasDuplicateObjects: false });

@@ -23,6 +23,11 @@ export class Holders {
     return this.#held;
   }
 
+  /** Whether the kubelet told what pods hold, when it was asked last. */
+  get isKnown(): boolean {
+    return this.#isKnown;
+  }
+
   /** Notes that devices were allocated just now. */
   allocated(resource: string, ids: readonly string[]): void {
     for (const id of ids) this.#allocated.set(id, { resource, at: performance.now() });

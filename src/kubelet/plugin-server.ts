@@ -167,6 +167,8 @@ export class PluginServer {
    */
   checkOptions(): void {
     if (this.#toldPreferring === null || this.#toldPreferring === this.#options.isPreferring()) return;
+    // A kubelet that is about to open its stream is looked at again when it has.
+    if (this.#streams.size === 0) return;
     this.#toldPreferring = null;
     this.#options.events.info("registering the pool anew: its options changed", { resource: this.#options.resource });
     this.#streams.close();
@@ -195,9 +197,13 @@ export class PluginServer {
     this.#cancelRetry();
     const bound = this.#bound;
     this.#bound = null;
-    if (bound) removeIf(this.#path, bound.identity);
+    // Whatever becomes of the socket: the kubelet hears that the pool has ended.
     this.#streams.close();
-    if (bound) await shutDown(bound.server);
+    try {
+      if (bound) removeIf(this.#path, bound.identity);
+    } finally {
+      if (bound) await shutDown(bound.server);
+    }
   }
 
   #announce(): Promise<void> {

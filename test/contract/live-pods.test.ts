@@ -2,6 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { addVf, functionsChanged, moveNetdevAway, rebind, removeFunction, setDefaultRoutes } from "../support/live.ts";
 import type { NodePlan } from "../support/node.ts";
+import { until } from "../support/until.ts";
 import { healthy, listed, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
@@ -241,4 +242,33 @@ describe.concurrent("what the host needs is not offered for an instant", () => {
     expect(listed(node, net)).toEqual(vfs);
     expect(node.kubelet.resource(rest).registrations).toBe(0);
   });
+});
+
+test("a device that is given away while its pool ends is not offered by the pool that takes its place", async () => {
+  const indexes = Array.from({ length: 16 }, (_, index) => index);
+  const id = (index: number) => `0000:3b:${(1 + (index >> 3)).toString(16).padStart(2, "0")}.${index & 7}`;
+  const pools = (resourcePrefix: string) => ({
+    resourceList: indexes.map((index) => ({
+      resourceName: `p${index}`,
+      resourcePrefix,
+      selectors: { pciAddresses: [id(index)] },
+    })),
+  });
+  const resources = (prefix: string) => indexes.map((index) => `${prefix}/p${index}`);
+  await using node = await running({
+    node: { pfs: [{ nic: "e810", name: "ens1f0", vfs: [{ count: 16, driver: "iavf" }] }] },
+    config: pools("old.io"),
+    resources: resources("old.io"),
+  });
+  node.configure(pools("new.io"));
+  // As soon as it is so: the others may not have ended yet.
+  const old = () => node.pluginSockets().filter((name) => name.startsWith("old.io_")).length;
+  for (const end = performance.now() + 20_000; old() === 16; await Bun.sleep(0))
+    if (performance.now() > end) throw new Error("no pool has ended");
+  const answers = await Promise.allSettled(
+    indexes.map(async (index) => node.kubelet.callAllocate(`old.io/p${index}`, [[id(index)]])),
+  );
+  await until("the new pools are there", () => resources("new.io").every((each) => listed(node, each).length === 1));
+  const given = indexes.filter((index) => answers[index]?.status === "fulfilled");
+  expect(given.flatMap((index) => healthy(node, `new.io/p${index}`))).toEqual([]);
 });

@@ -10,8 +10,8 @@ import { until } from "../support/until.ts";
 const resource = "intel.com/net";
 
 /** A text that stands nowhere else, and the parts of it that would still give it away. */
-const secret = "sesame-4711-öffne-dich";
-const traces = ["sesame", "4711", "öffne", Buffer.from(secret).toString("base64").slice(0, 12)];
+const secret = "sesame-471147114711-öffne-dich";
+const traces = ["sesame", "471147114711", "öffne", Buffer.from(secret).toString("base64").slice(0, 12)];
 
 const entry = { resourceName: "net", selectors: {} };
 const withInfo = (additionalInfo: unknown) => ({ resourceList: [{ ...entry, additionalInfo }] });

@@ -344,8 +344,10 @@ export class PluginServer {
     this.#bound = { server, address, identity };
     this.#announcedTo = null;
     if (earlier) {
+      // Before it is registered anew, the kubelet must have seen the streams end: it would take their end for the end of the
+      // new registration (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected).
       this.#streams.close();
-      void shutDown(earlier.server);
+      await shutDown(earlier.server);
     }
   }
 

@@ -205,6 +205,8 @@ test("a plugin that hangs is started again by its liveness probe", async () => {
   putPod(staticPod("hanging", shipped, [{ ...shippedContainer, livenessProbe }], shipped.volumes));
   await waitForPhase("hanging", "Running");
   await waitForAllocatable(offered);
+  // Until the startup probe has passed there is no liveness probe.
+  await waitUntilReady("hanging");
   const { pid } = await processOf("hanging");
   await sh(`kill -STOP ${pid}`);
   await waitFor("the container is started again", () => restarted("hanging"), 150);

@@ -20,7 +20,13 @@ import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from 
 import { deviceList, fitting } from "./kubelet/device-list.ts";
 import { status, StatusError } from "./kubelet/handlers.ts";
 import { Holders } from "./kubelet/holders.ts";
-import { kubeletPaths, socketFolder, type KubeletPaths, type RegistrationMode } from "./kubelet/paths.ts";
+import {
+  kubeletPaths,
+  socketFolder,
+  socketNameLimit,
+  type KubeletPaths,
+  type RegistrationMode,
+} from "./kubelet/paths.ts";
 import { PluginServer } from "./kubelet/plugin-server.ts";
 import { isListening, removeAbandoned } from "./kubelet/socket-file.ts";
 import { limits } from "./limits.ts";
@@ -285,11 +291,10 @@ export class Agent {
   /** Loads the config file; tells whether it is another one. At start a refused file is thrown; later the running config stays. */
   #loadConfig(first: boolean): boolean {
     const { configFile, resourcePrefix, cdi } = this.#options;
-    const folder = `${this.#paths.registry}/`;
     const loaded = readConfigFile(configFile, {
       resourcePrefix,
       useCdi: cdi !== null,
-      socketNameLimit: limits.socketPath.most - Buffer.byteLength(folder),
+      socketNameLimit: socketNameLimit(this.#paths),
     });
     if (loaded.text !== null && loaded.text === this.#configText) return false;
     // null of a file that could not be read: what is there next is loaded, also when it says what it said before.

@@ -2,6 +2,7 @@
 // where no service manager asks for it by NOTIFY_SOCKET.
 
 import { monotonicMicroseconds, notify } from "../native/notify.ts";
+import { counted } from "./counted.ts";
 import type { Log } from "./log.ts";
 import { messageOf } from "./message-of.ts";
 
@@ -30,8 +31,6 @@ export function managerOf(environment: Readonly<Record<string, string | undefine
   const microseconds = Number(environment["WATCHDOG_USEC"]);
   return { socket, watchdog: meant && microseconds > 0 ? microseconds / 1000 : null };
 }
-
-const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** The status line: "3 pools, 24 devices, 2 of them unhealthy". */
 export function statusLine({ pools, devices, unhealthy, configRefused }: Offer): string {

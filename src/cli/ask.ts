@@ -28,31 +28,39 @@ async function ask(line: CommandLine, route: string, limit: number): Promise<Res
   throw new Error(`no running plugin can be asked (${why}); is it running here, and is this root?`);
 }
 
-/** `probe`: exit status 0 when the plugin says "ok"; else the reasons on standard error. */
-export async function probe(line: CommandLine, output: Output): Promise<number> {
-  const route = line.operands[0] === "liveness" ? "/livez" : "/readyz";
+/** Asks, and prints what `tell` makes of the answer, or why there is none. */
+async function answered(
+  line: CommandLine,
+  output: Output,
+  route: string,
+  limit: number,
+  tell: (response: Response) => Promise<number>,
+): Promise<number> {
   try {
-    const response = await ask(line, route, limits.probe);
-    const text = await response.text();
-    if (response.ok) output.out(text);
-    else output.err(text);
-    return response.ok ? exitStatus.ok : exitStatus.failure;
+    return await tell(await ask(line, route, limit));
   } catch (error) {
     output.err(`sriovdp: ${(error as Error).message}\n`);
     return exitStatus.failure;
   }
 }
 
+/** `probe`: exit status 0 when the plugin says "ok"; else the reasons on standard error. */
+export function probe(line: CommandLine, output: Output): Promise<number> {
+  const route = line.operands[0] === "liveness" ? "/livez" : "/readyz";
+  return answered(line, output, route, limits.probe, async (response) => {
+    const text = await response.text();
+    if (response.ok) output.out(text);
+    else output.err(text);
+    return response.ok ? exitStatus.ok : exitStatus.failure;
+  });
+}
+
 /** `status`: prints what the plugin says of itself. */
-export async function status(line: CommandLine, output: Output): Promise<number> {
-  try {
-    const response = await ask(line, "/status", limits.status);
+export function status(line: CommandLine, output: Output): Promise<number> {
+  return answered(line, output, "/status", limits.status, async (response) => {
     if (!response.ok) throw new Error(`the plugin answers ${response.status}: ${await response.text()}`);
     const told = (await response.json()) as FullStatus;
     await print(output, line.options.output, told, () => statusReport(told, output));
     return exitStatus.ok;
-  } catch (error) {
-    output.err(`sriovdp: ${(error as Error).message}\n`);
-    return exitStatus.failure;
-  }
+  });
 }

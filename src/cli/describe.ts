@@ -79,9 +79,6 @@ export function linkOf(link: LinkState | null): string | null {
   return link.carrier === false ? "no carrier" : link.operstate;
 }
 
-/** "1 device", "2 devices". */
-export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
-
 /** Values, indexes in a row as one: "ens1f0#0", "ens1f0#1", "ens1f0#2" as "ens1f0#0-2". */
 export function compact(values: readonly string[]): string[] {
   const parts = values.map((value) => /^(.*#)(\d+)$/.exec(value) ?? [value, value, ""]);

@@ -3,7 +3,8 @@
 import { oneLine } from "../config/problem.ts";
 import type { Device } from "../host/device.ts";
 import type { PoolStory, Refusal, Trial, Verdict } from "../pools/explain.ts";
-import { allCalled, called, compact, counted, firstFew, follows, idsTogether, runsOf } from "./describe.ts";
+import { counted } from "../counted.ts";
+import { allCalled, called, compact, firstFew, follows, idsTogether, runsOf } from "./describe.ts";
 import { type Cell, paint, type Style, table } from "./table.ts";
 
 /** How an explanation is to look. */

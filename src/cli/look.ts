@@ -5,7 +5,7 @@ import type { Loaded, LoadOptions } from "../config/load.ts";
 import { formatProblem, oneLine } from "../config/problem.ts";
 import type { Device } from "../host/device.ts";
 import { lookAtNode } from "../host/look.ts";
-import { limits } from "../limits.ts";
+import { kubeletPaths, socketNameLimit } from "../kubelet/paths.ts";
 import { askedBy } from "../pools/asked.ts";
 import { assignPools } from "../pools/assign.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
@@ -17,7 +17,7 @@ import { pathsOf } from "./paths.ts";
 export const loadOptionsOf = (line: CommandLine): LoadOptions => ({
   resourcePrefix: line.options["resource-prefix"],
   useCdi: line.options["use-cdi"],
-  socketNameLimit: limits.socketPath.most - Buffer.byteLength(`${pathsOf(line).kubeletRoot}/plugins_registry/`),
+  socketNameLimit: socketNameLimit(kubeletPaths(pathsOf(line).kubeletRoot)),
 });
 
 /** Loads the config file and prints its problems. */

@@ -2,7 +2,7 @@
 // device.
 
 import { formatProblem, oneLine } from "../config/problem.ts";
-import { counted } from "./describe.ts";
+import { counted } from "../counted.ts";
 import type { DeviceStatus, FullStatus, PoolStatus } from "../telemetry/status.ts";
 import { type Cell, type Style, table, type Tone } from "./table.ts";
 

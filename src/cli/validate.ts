@@ -8,7 +8,7 @@ import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { type Doubt, doubtsOnEveryNode, doubtsOnNode } from "../pools/doubts.ts";
 import type { PoolSpec } from "../pools/pool.ts";
-import { counted } from "./describe.ts";
+import { counted } from "../counted.ts";
 import { loadOptionsOf, look, type View } from "./look.ts";
 import { exitStatus, type Output, print } from "./output.ts";
 import type { CommandLine } from "./parse.ts";

@@ -1,5 +1,7 @@
 // Where does the kubelet keep its sockets? All below its root directory (--root-dir of the kubelet).
 
+import { limits } from "../limits.ts";
+
 /** How the kubelet hears of a plugin: it watches plugins_registry, or is called at device-plugins/kubelet.sock. */
 export type RegistrationMode = "watcher" | "legacy";
 
@@ -28,3 +30,7 @@ export function kubeletPaths(root: string): KubeletPaths {
 /** The folder in which a pool's socket stands. */
 export const socketFolder = (paths: KubeletPaths, mode: RegistrationMode): string =>
   mode === "watcher" ? paths.registry : paths.devicePlugins;
+
+/** How many bytes a pool's socket may have for its name, in whichever folder: plugins_registry has the longer path. */
+export const socketNameLimit = ({ registry }: Pick<KubeletPaths, "registry">): number =>
+  limits.socketPath.most - Buffer.byteLength(`${registry}/`);

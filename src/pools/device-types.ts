@@ -1,5 +1,6 @@
 // What may a pool be made of? One row a device type: its candidates, its selectors, how it is handed out.
 
+import { counted } from "../counted.ts";
 import type { Device } from "../host/device.ts";
 import type { SelectorName } from "./selectors.ts";
 
@@ -45,7 +46,7 @@ const neededByHost: Barrier = ({ host: { defaultRoute } }) =>
       };
 
 const ownsVfs: Barrier = ({ host: { vfs } }) => {
-  const told = `${vfs} VF${vfs === 1 ? "" : "s"}`;
+  const told = counted(vfs, "VF");
   return vfs === 0 ? null : { brief: `has ${told}`, sentence: `it is a PF with ${told}` };
 };
 

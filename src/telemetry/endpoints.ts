@@ -8,7 +8,7 @@ import { hiddenName, identityOf, isListening, removeIf } from "../kubelet/socket
 import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { exposition } from "./exposition.ts";
-import { type Answer, type Question, serve } from "./http.ts";
+import { type Answer, plain, type Question, serve } from "./http.ts";
 import type { Journal } from "./journal.ts";
 import type { Address } from "./places.ts";
 import { processFacts } from "./process.ts";
@@ -157,7 +157,7 @@ export class Endpoints {
         if (local)
           return { status: 200, contentType: "application/json", body: `${JSON.stringify(await this.#status())}\n` };
     }
-    return text(404, `there is ${local ? "/status, " : ""}/metrics, /livez and /readyz\n`);
+    return plain(404, `there is ${local ? "/status, " : ""}/metrics, /livez and /readyz`);
   }
 
   #status() {
@@ -174,9 +174,7 @@ interface Closing {
   close(): void;
 }
 
-const text = (status: number, body: string): Answer => ({ status, contentType: "text/plain; charset=utf-8", body });
-
-const verdictAnswer = ({ ok, reasons }: Verdict) => text(ok ? 200 : 503, ok ? "ok\n" : `${reasons.join("\n")}\n`);
+const verdictAnswer = ({ ok, reasons }: Verdict) => plain(ok ? 200 : 503, ok ? "ok" : reasons.join("\n"));
 
 /** Binds under a hidden name, never open to others, and renames into place. */
 function listen(path: string, answer: (question: Question) => Promise<Answer>) {

@@ -31,7 +31,8 @@ const reasons: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
 };
 
-const plain = (status: number, text: string): Answer => ({
+/** An answer of text lines; the last one is ended here. */
+export const plain = (status: number, text: string): Answer => ({
   status,
   contentType: "text/plain; charset=utf-8",
   body: `${text}\n`,

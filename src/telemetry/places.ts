@@ -1,12 +1,14 @@
 // Where can the running plugin be asked? At a unix socket, by plugin and clients tried in the same order, and at an address.
 
+import { kubeletPaths } from "../kubelet/paths.ts";
+
 /**
  * The places of the status socket. The second is for containers whose root file system is read-only and which have
  * nothing mounted but the kubelet's folders: the kubelet passes over names there that begin with a dot.
  */
 export const statusSockets = (root: string, kubeletRoot: string): string[] => [
   `${root}/run/sriovdp/status.sock`,
-  `${kubeletRoot}/plugins_registry/.sriovdp-status.sock`,
+  `${kubeletPaths(kubeletRoot).registry}/.sriovdp-status.sock`,
 ];
 
 /** An address to listen at; the host is "" for all of the node's. */

@@ -12,8 +12,8 @@ unpack(host("mixed"), folder);
 const entry = { resourceName: "dpdk", selectors: { drivers: ["vfio-pci"] } };
 mkdirSync(`${folder}/etc/pcidp`, { recursive: true });
 writeFileSync(`${folder}/etc/pcidp/config.json`, JSON.stringify({ resourceList: [entry] }));
-mkdirSync(`${folder}/work/poolsfolder`, { recursive: true });
-writeFileSync(`${folder}/work/pools.json`, "");
+mkdirSync(`${folder}/here/poolsfolder`, { recursive: true });
+writeFileSync(`${folder}/here/pools.json`, "");
 // What a shell finds on its PATH: the executable, looking at the recorded node.
 mkdirSync(`${folder}/bin`);
 writeFileSync(`${folder}/bin/sriovdp`, `#!/bin/sh\nexec "${executable}" --root="${folder}" "$@"\n`);
@@ -25,7 +25,7 @@ const environment = { PATH: `${folder}/bin:${process.env["PATH"] ?? ""}`, HOME: 
 function inShell(command: readonly string[]): string {
   const { stdout, stderr, success } = Bun.spawnSync([...command], {
     env: environment,
-    cwd: `${folder}/work`,
+    cwd: `${folder}/here`,
     timeout: 20_000,
   });
   if (!success || stderr.length > 0) throw new Error(`${command[0]}: ${stderr.toString()}${stdout.toString()}`);

@@ -5,7 +5,7 @@ make_modules() {
   local version chroot work source
   version=$(cat "$lab/kernel/version")
   chroot="$lab/kernel/build"
-  work="$chroot/work"
+  work="$chroot/build"
   source=$work/source
   if [ ! -d "$source" ]; then
     mkdir -p "$source.new"
@@ -17,7 +17,7 @@ make_modules() {
   (cd "$work/extra" && modules_netdevsim && modules_vdpa && modules_rxe && modules_vfio)
   cp -r "$here/labsim" "$work/extra/labsim"
   printf 'obj-m += netdevsim/ vringh/ vdpa_sim/ vp_vdpa/ rxe/ vfio/ labsim/\n' >"$work/extra/Makefile"
-  chroot "$chroot" make -C "/usr/src/linux-headers-$version" M=/work/extra -j"$(nproc)" modules
+  chroot "$chroot" make -C "/usr/src/linux-headers-$version" M=/build/extra -j"$(nproc)" modules
   find "$work/extra" -name '*.ko' | while read -r module; do
     chroot "$chroot" strip --strip-debug "${module#"$chroot"}"
     cp "$module" "$out/"

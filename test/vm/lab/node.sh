@@ -15,9 +15,9 @@ make_kubelet() {
 
 make_pause() {
   local chroot="$lab/kernel/build"
-  cp "$here/pause.c" "$chroot/work/"
-  chroot "$chroot" gcc -O2 -Wall -Werror -static -s -o /work/pause /work/pause.c
-  mv "$chroot/work/pause" "$out/"
+  cp "$here/pause.c" "$chroot/build/"
+  chroot "$chroot" gcc -O2 -Wall -Werror -static -s -o /build/pause /build/pause.c
+  mv "$chroot/build/pause" "$out/"
 }
 
 make_node() {

@@ -23,7 +23,7 @@ make_kernel() {
   # What the packages' own scripts would have set up.
   ln -sf dash "$out/usr/bin/sh"
   ln -sf gawk "$out/usr/bin/awk"
-  mkdir -p "$out/tmp" "$out/dev" "$out/proc" "$out/work"
+  mkdir -p "$out/tmp" "$out/dev" "$out/proc" "$out/build"
   mknod -m 666 "$out/dev/null" c 1 3
   out=$kernel
   # Only the image's own package: it depends on what makes an initramfs for a host.

@@ -8,12 +8,11 @@ import { type DaemonSet, objectsOf, only } from "../../support/kubernetes.ts";
 import {
   type Checkpoint,
   type Container,
-  clearNode,
+  freshNode,
   container,
   containerId,
   endContainer,
   findPod,
-  installCni,
   type Kubelet,
   type Pod,
   pluginsRegistry,
@@ -22,7 +21,6 @@ import {
   putPod,
   readCheckpoint,
   removePods,
-  startContainerd,
   startKubelet,
   stay,
   waitForAllocatable,
@@ -37,7 +35,6 @@ import {
   loadModules,
   netdevOf,
   pf0,
-  reset,
   sh,
   waitFor,
   writeSys,
@@ -54,10 +51,7 @@ let dpdk: string[] = [];
 let net: string[] = [];
 
 beforeAll(async () => {
-  await clearNode();
-  // Not for these pods, which are in the host's network, but for those of files that find containerd running.
-  installCni();
-  await Promise.all([reset(), startContainerd()]);
+  await freshNode();
   await loadModules("vfio-pci", "igbvf");
   writeSys(`${devicePath(pf0)}/sriov_drivers_autoprobe`, "0");
   const vfs = await createVfs(pf0, 4);

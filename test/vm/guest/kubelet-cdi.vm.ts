@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { ContainerAllocateResponse } from "../../../src/kubelet/api/deviceplugin.ts";
 import {
-  clearNode,
+  freshNode,
   container,
   endContainer,
   type Kubelet,
@@ -15,7 +15,6 @@ import {
   putPod,
   readCheckpoint,
   removePods,
-  startContainerd,
   startKubelet,
   stay,
   waitForAllocatable,
@@ -36,7 +35,6 @@ import {
   type Program,
   rdmaDevicesOf,
   readSys,
-  reset,
   sh,
   waitFor,
   writeSys,
@@ -46,8 +44,7 @@ let kubelet: Kubelet;
 let plugin: Program;
 
 beforeAll(async () => {
-  await clearNode();
-  await Promise.all([reset(), startContainerd()]);
+  await freshNode();
   await loadModules("vfio-pci", "igbvf");
   kubelet = await startKubelet();
 });

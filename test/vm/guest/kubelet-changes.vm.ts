@@ -4,9 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { readdirSync } from "node:fs";
 import {
   allocatedDevices,
-  clearNode,
+  freshNode,
   container,
-  installCni,
   keepPod,
   type Kubelet,
   pluginsRegistry,
@@ -14,26 +13,13 @@ import {
   putPod,
   removePod,
   removePods,
-  startContainerd,
   startKubelet,
   stay,
   waitForAllocatable,
   waitForPhase,
 } from "./node.ts";
 import { type Entry, startPluginIn, writeConfig } from "./plugin.ts";
-import {
-  bind,
-  bindDefault,
-  createVfs,
-  driverOf,
-  netdevsOf,
-  pf0,
-  pf1,
-  type Program,
-  reset,
-  sh,
-  waitFor,
-} from "./support.ts";
+import { bind, bindDefault, createVfs, driverOf, netdevsOf, pf0, pf1, type Program, sh, waitFor } from "./support.ts";
 
 let kubelet: Kubelet;
 let plugin: Program | null = null;
@@ -48,9 +34,7 @@ const entries: readonly [Entry, Entry] = [
 const holder = pod("holder", [container(stay, { "test.io/far": 1 })], { hostNetwork: false });
 
 beforeAll(async () => {
-  await clearNode();
-  installCni();
-  await Promise.all([reset(), startContainerd()]);
+  await freshNode();
   near = await createVfs(pf0, 2);
   far = await createVfs(pf1, 3);
   kubelet = await startKubelet();

@@ -4,10 +4,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import {
   allocatableDevices,
   allocatedDevices,
-  clearNode,
+  freshNode,
   container,
   endContainer,
-  installCni,
   type Kubelet,
   pod,
   podLog,
@@ -17,7 +16,6 @@ import {
   readCheckpoint,
   removePod,
   removePods,
-  startContainerd,
   startKubelet,
   stay,
   waitForAllocatable,
@@ -37,7 +35,6 @@ import {
   pf1,
   type Program,
   readSys,
-  reset,
   waitFor,
   writeSys,
 } from "./support.ts";
@@ -50,9 +47,7 @@ const dpdk: string[] = [];
 const net: string[] = [];
 
 beforeAll(async () => {
-  await clearNode();
-  installCni();
-  await Promise.all([reset(), startContainerd()]);
+  await freshNode();
   await loadModules("vfio-pci", "igbvf", "vhost_net", "tun");
   // Below each PF 4 VFs for DPDK and some with an interface, and a further one for DPDK below the second PF.
   for (const [pf, forDpdk] of [

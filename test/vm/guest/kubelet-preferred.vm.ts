@@ -3,27 +3,25 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import {
   allocatedDevices,
-  clearNode,
+  freshNode,
   container,
   type Kubelet,
   pod,
   putPod,
   removePods,
-  startContainerd,
   startKubelet,
   stay,
   waitForAllocatable,
   waitForPhase,
 } from "./node.ts";
 import { startPluginIn, writeConfig } from "./plugin.ts";
-import { createVfs, loadModules, pf0, pf1, type Program, reset } from "./support.ts";
+import { createVfs, loadModules, pf0, pf1, type Program } from "./support.ts";
 
 let kubelet: Kubelet;
 let plugin: Program;
 
 beforeAll(async () => {
-  await clearNode();
-  await Promise.all([reset(), startContainerd()]);
+  await freshNode();
   await loadModules("igbvf");
   kubelet = await startKubelet();
 });

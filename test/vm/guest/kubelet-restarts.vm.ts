@@ -4,12 +4,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { readdirSync, rmSync } from "node:fs";
 import {
   allocatedDevices,
-  clearNode,
+  freshNode,
   container,
   devicePlugins,
   endContainer,
   findPod,
-  installCni,
   keepPod,
   type Kubelet,
   manifestOf,
@@ -20,14 +19,13 @@ import {
   putPod,
   removePod,
   removePods,
-  startContainerd,
   startKubelet,
   stay,
   waitForAllocatable,
   waitForPhase,
 } from "./node.ts";
 import { type Entry, startPluginIn, writeConfig, writeConfigFile } from "./plugin.ts";
-import { createVfs, pf0, pf1, type Program, reset, waitFor } from "./support.ts";
+import { createVfs, pf0, pf1, type Program, waitFor } from "./support.ts";
 
 const config: readonly Entry[] = [{ resourceName: "vf", selectors: [{ rootDevices: [pf0] }] }];
 
@@ -37,9 +35,7 @@ let vfs: string[] = [];
 let others: string[] = [];
 
 beforeAll(async () => {
-  await clearNode();
-  installCni();
-  await Promise.all([reset(), startContainerd()]);
+  await freshNode();
   vfs = await createVfs(pf0, 2);
   others = await createVfs(pf1, 2);
   writeConfig(...config);

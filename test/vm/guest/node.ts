@@ -20,7 +20,7 @@ import {
   type ContainerDevices,
   type ListPodResourcesResponse,
 } from "../../../src/kubelet/api/podresources.ts";
-import { attempt, executable, loadModules, sh, start, waitFor, type Program } from "./support.ts";
+import { attempt, executable, loadModules, reset, sh, start, waitFor, type Program } from "./support.ts";
 
 export const kubeletRoot = "/var/lib/kubelet";
 export const devicePlugins = `${kubeletRoot}/device-plugins`;
@@ -33,7 +33,7 @@ const nodeName = "lab";
 // ---- containerd
 
 /** Starts containerd, unless it runs: files share boots, and this takes its time. */
-export async function startContainerd(): Promise<void> {
+async function startContainerd(): Promise<void> {
   if ((await attempt("ctr version")).status === 0) return;
   await loadModules("overlay", "veth", "br_netfilter");
   // The kubelet wants mounts that containers share with the node.
@@ -106,11 +106,16 @@ export interface Kubelet {
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Ends what a test file left behind that had no time to clean up, and takes its pods away from the next kubelet. */
-export async function clearNode(): Promise<void> {
+/**
+ * A node to begin with: nothing of a test file that had no time to clean up, no VFs, and a runtime with a network for pods.
+ * Files of one boot share the runtime, so each begins it as all want it.
+ */
+export async function freshNode(): Promise<void> {
   await attempt("pkill -KILL -x kubelet");
   await attempt(`pkill -TERM -f '^${executable} --resource-prefix'`);
   rmSync(manifests, { recursive: true, force: true });
+  installCni();
+  await Promise.all([reset(), startContainerd()]);
 }
 
 /** Starts the kubelet and waits until it takes registrations, answers pod-resources and has its pod list. */
@@ -199,7 +204,7 @@ export function container(script: string, devices: Readonly<Record<string, numbe
   return { name, image: busybox, imagePullPolicy: "Never", command: ["/bin/sh", "-c", script], resources: { limits } };
 }
 
-/** A pod in the host's network (a network of its own needs installCni), never restarted, quickly ended */
+/** A pod in the host's network (one of its own is the CNI program's), never restarted, quickly ended */
 export function pod(name: string, containers: readonly Container[], spec: Readonly<Record<string, unknown>> = {}): Pod {
   return {
     apiVersion: "v1",
@@ -421,8 +426,8 @@ export const readCheckpoint = (): Checkpoint =>
 // ---- pod networks
 
 /** Lets pods have a network of their own, into which the CNI plugin (programs/cni.ts) moves the netdevs of their devices as
- *  net1, net2 …, and back again afterwards. To be called before startContainerd. */
-export function installCni(): void {
+ *  net1, net2 …, and back again afterwards. Containerd must not run yet. */
+function installCni(): void {
   mkdirSync("/opt/cni/bin", { recursive: true });
   mkdirSync("/etc/cni/net.d", { recursive: true });
   writeFileSync("/opt/cni/bin/vf", `#!/usr/bin/dash\nexport BUN_BE_BUN=1\nexec ${executable} /payload/cni.js\n`);

@@ -18,7 +18,7 @@ if (import.meta.main) {
         : [{ file, name: "there is a report", outcome: "failed", seconds: 0 }],
     );
   for (const { name, message } of results.filter(({ outcome }) => outcome === "failed")) {
-    console.log(`failed: ${name}${message ? `\n  ${message.split("\n").slice(0, 5).join("\n  ")}` : ""}`);
+    console.log(`failed: ${name}${message ? `\n  ${message.split("\n").slice(0, 40).join("\n  ")}` : ""}`);
   }
   for (const { name } of results.filter(({ outcome }) => outcome === "skipped")) console.log(`skipped: ${name}`);
   console.log(summaryLine(results));

@@ -26,8 +26,6 @@ const build = Bun.spawnSync(
     // A file named .env or bunfig.toml in the working folder must not change what the plugin does.
     ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"],
     ...["--define", 'process.env.NODE_ENV="production"'],
-    // Where it was built is nobody's business, and would make each folder's build another one: grpc-js asks for its own folder.
-    ...["--define", '__dirname="/"'],
     ...["--define", `SRIOVDP_VERSION=${JSON.stringify(version)}`],
     ...["--define", `SRIOVDP_COMMIT=${JSON.stringify(stamp)}`],
     `--target=${architectures[architecture].target}`,

@@ -18,7 +18,7 @@ import { lookAtNode, type NodeLook } from "./host/look.ts";
 import { type Holding, readHoldings } from "./kubelet/allocations.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "./kubelet/api/deviceplugin.ts";
 import { deviceList, fitting } from "./kubelet/device-list.ts";
-import { status, StatusError } from "./kubelet/handlers.ts";
+import { status, StatusError } from "./kubelet/grpc/status.ts";
 import { Holders } from "./kubelet/holders.ts";
 import {
   kubeletPaths,

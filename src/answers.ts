@@ -12,7 +12,7 @@ import type {
   PreferredAllocationRequest,
   PreferredAllocationResponse,
 } from "./kubelet/api/deviceplugin.ts";
-import { status, StatusError } from "./kubelet/handlers.ts";
+import { status, StatusError } from "./kubelet/grpc/status.ts";
 import { messageOf } from "./message-of.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 

@@ -2,7 +2,8 @@
 // gives its figures by name.
 
 import { credentials } from "@grpc/grpc-js";
-import { DevicePluginClient, type ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
+import type { ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
+import { DevicePluginClient } from "../../test/support/grpc.ts";
 import { addVf, removeFunction, setLink } from "../../test/support/live.ts";
 import { vfAddress } from "../../test/support/node.ts";
 import { executable, TestNode } from "../../test/support/plugin.ts";

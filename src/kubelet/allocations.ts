@@ -1,11 +1,11 @@
 // Which devices do pods hold? The kubelet knows: by its pod-resources socket where that is mounted, else by the
 // checkpoint file beside its own socket, which every device plugin can read.
 
-import { credentials } from "@grpc/grpc-js";
 import { existsSync } from "node:fs";
 import { limits } from "../limits.ts";
 import { readText } from "../read-text.ts";
-import { PodResourcesListerClient, type ListPodResourcesResponse } from "./api/podresources.ts";
+import { type ListPodResourcesResponse, PodResourcesListerDefinition } from "./api/podresources.ts";
+import { call } from "./grpc/client.ts";
 import type { KubeletPaths } from "./paths.ts";
 
 /** How long the kubelet may take to answer, in milliseconds. */
@@ -24,7 +24,8 @@ export interface Holding {
 export async function readHoldings(paths: KubeletPaths): Promise<Holding[]> {
   if (existsSync(paths.podResources)) {
     try {
-      return holdingsIn(await listPodResources(paths.podResources));
+      const asked = { limit, answerBytes: limits.checkpointBytes.most };
+      return holdingsIn(await call(paths.podResources, PodResourcesListerDefinition, "list", {}, asked));
     } catch (error) {
       if (!existsSync(paths.checkpoint)) throw error;
     }
@@ -35,19 +36,6 @@ export async function readHoldings(paths: KubeletPaths): Promise<Holding[]> {
 /** The resource under which each device id is held. */
 export const heldBy = (holdings: readonly Holding[]): Map<string, string> =>
   new Map(holdings.map(({ id, resource }) => [id, resource]));
-
-function listPodResources(socket: string): Promise<ListPodResourcesResponse> {
-  const client = new PodResourcesListerClient(`unix:${socket}`, credentials.createInsecure(), {
-    "grpc.default_authority": "localhost",
-    "grpc.enable_retries": 0,
-    "grpc.max_receive_message_length": limits.checkpointBytes.most,
-  });
-  const { promise, resolve, reject } = Promise.withResolvers<ListPodResourcesResponse>();
-  client.list({}, { deadline: Date.now() + limit } as never, (error, response) =>
-    error ? reject(error) : resolve(response),
-  );
-  return promise.finally(() => client.close());
-}
 
 /** The devices in an answer of pod-resources List (KEP-606). */
 export const holdingsIn = ({ podResources }: ListPodResourcesResponse): Holding[] =>

@@ -1,11 +1,12 @@
 // Who listens to a pool's list? Every open ListAndWatch stream, each sent the newest list, and only when it changed.
 
-import { type ServerWritableStream, status } from "@grpc/grpc-js";
 import { limits } from "../limits.ts";
-import type { Device, Empty, ListAndWatchResponse } from "./api/deviceplugin.ts";
+import type { Device, ListAndWatchResponse } from "./api/deviceplugin.ts";
 import { sameList } from "./device-list.ts";
+import type { AnswerStream } from "./grpc/server.ts";
+import { status, StatusError } from "./grpc/status.ts";
 
-export type ListStream = ServerWritableStream<Empty, ListAndWatchResponse>;
+type ListStream = AnswerStream<ListAndWatchResponse>;
 
 /**
  * Lists of one stream stand at least so far apart, in milliseconds: two that share a round trip count as one large
@@ -45,19 +46,12 @@ export class ListStreams {
   open(stream: ListStream): void {
     if (this.#listeners.size >= limits.listStreams.most) {
       const details = `at most ${limits.listStreams.most} streams of a pool are served`;
-      stream.emit("error", { code: status.RESOURCE_EXHAUSTED, details });
+      stream.end(new StatusError(status.RESOURCE_EXHAUSTED, details));
       return;
     }
     const listener: Listener = { stream, sent: null, sentAt: 0, later: null, unsent: 0, watchdog: null };
     this.#listeners.set(stream, listener);
-    const gone = () => this.#forget(listener);
-    stream.on("cancelled", () => {
-      gone();
-      stream.end();
-    });
-    stream.on("error", gone);
-    stream.on("close", gone);
-    stream.on("finish", gone);
+    stream.whenOver(() => this.#forget(listener));
     this.#send(listener);
     this.#on.opened();
   }
@@ -91,7 +85,7 @@ export class ListStreams {
     listener.sentAt = performance.now();
     listener.unsent++;
     this.#watch(listener);
-    listener.stream.write({ devices: [...devices] }, () => {
+    listener.stream.send({ devices: [...devices] }, () => {
       listener.unsent--;
       this.#watch(listener);
     });
@@ -104,7 +98,7 @@ export class ListStreams {
     if (listener.unsent === 0 || !this.#listeners.has(listener.stream)) return;
     listener.watchdog = setTimeout(() => {
       this.#forget(listener);
-      listener.stream.destroy();
+      listener.stream.cut();
       this.#on.stalled();
     }, patience);
   }

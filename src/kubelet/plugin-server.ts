@@ -1,10 +1,9 @@
 // How does the kubelet get at one pool? A gRPC server on a socket of its own, kept registered whatever happens: the
 // kubelet restarts, sockets and folders are deleted, streams end, registrations are refused or hang.
 
-import { Server, ServerCredentials, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
 import {
-  DevicePluginService,
+  DevicePluginDefinition,
   type AllocateRequest,
   type AllocateResponse,
   type Device,
@@ -12,12 +11,12 @@ import {
   type PreferredAllocationRequest,
   type PreferredAllocationResponse,
 } from "./api/deviceplugin.ts";
-import { type PluginInfo, RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
+import { type PluginInfo, RegistrationDefinition, type RegistrationStatus } from "./api/pluginregistration.ts";
 import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { BackOff } from "./back-off.ts";
-import { unary } from "./handlers.ts";
-import { ListStreams, type ListStream } from "./list-streams.ts";
+import { GrpcServer } from "./grpc/server.ts";
+import { ListStreams } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
 import { register } from "./register.ts";
 import type { Registration, RegistrationState } from "./registration.ts";
@@ -45,9 +44,7 @@ export interface PluginOptions {
 }
 
 interface Bound {
-  readonly server: Server;
-  /** What it was bound to: "unix:" and the hidden path. */
-  readonly address: string;
+  readonly server: GrpcServer;
   readonly identity: string;
 }
 
@@ -69,9 +66,6 @@ const standBy = 2000;
  * (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected).
  */
 const takenOver = 3000;
-
-/** How long a server that is shut down may take before its connections are cut, in milliseconds. */
-const shutdownLimit = 1000;
 
 /** One pool's server. */
 export class PluginServer {
@@ -123,7 +117,7 @@ export class PluginServer {
       stalled: () => {
         options.events.warn("a list was not taken in time; its stream is ended", { resource: options.resource });
         // A stream that is stalled can't be told of its end; where no other one suffers, its connection is cut.
-        if (this.#streams.size === 0) this.#bound?.server.drain(this.#bound.address, 0);
+        if (this.#streams.size === 0) this.#bound?.server.cut();
       },
     });
   }
@@ -202,7 +196,7 @@ export class PluginServer {
     try {
       if (bound) removeIf(this.#path, bound.identity);
     } finally {
-      if (bound) await shutDown(bound.server);
+      await bound?.server.close();
     }
   }
 
@@ -316,14 +310,11 @@ export class PluginServer {
     const earlier = this.#bound;
     const server = this.#newServer();
     const hidden = hiddenName(this.#folder);
-    const address = `unix:${hidden}`;
-    await new Promise<void>((resolve, reject) =>
-      server.bindAsync(address, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve())),
-    );
+    await server.listen(hidden);
     const identity = identityOf(hidden);
     if (this.#abort.signal.aborted || identity === null) {
       rmSync(hidden, { force: true });
-      await shutDown(server);
+      await server.close();
       if (!this.#abort.signal.aborted) throw new Error(`${this.#folder} was deleted while a socket was bound in it`);
       return;
     }
@@ -333,7 +324,7 @@ export class PluginServer {
       renameSync(hidden, this.#path);
     } catch (cause) {
       rmSync(hidden, { force: true });
-      await shutDown(server);
+      await server.close();
       // Without the hidden name, which is another one at every try: the same trouble is told once.
       const { code } = cause as NodeJS.ErrnoException;
       throw new Error(
@@ -341,39 +332,35 @@ export class PluginServer {
         { cause },
       );
     }
-    this.#bound = { server, address, identity };
+    this.#bound = { server, identity };
     this.#announcedTo = null;
     if (earlier) {
       // Before it is registered anew, the kubelet must have seen the streams end: it would take their end for the end of the
       // new registration (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected).
       this.#streams.close();
-      await shutDown(earlier.server);
+      await earlier.server.close();
     }
   }
 
-  #newServer(): Server {
+  #newServer(): GrpcServer {
     const { allocate, prefer, events, resource, mode } = this.#options;
-    const failed = (method: string) => (error: unknown) =>
-      events.warn(`${method} was refused`, { resource, reason: messageOf(error) });
-    const server = new Server({
-      "grpc.max_receive_message_length": limits.requestBytes.most,
-      "grpc.max_concurrent_streams": limits.callsAtOnce.most,
+    const server = new GrpcServer({
+      requestBytes: limits.requestBytes.most,
+      callsAtOnce: limits.callsAtOnce.most,
+      refused: (method, error) => events.warn(`${method} was refused`, { resource, reason: messageOf(error) }),
     });
-    server.addService(DevicePluginService, {
-      getDevicePluginOptions: unary(() => this.#tellOptions(), failed("GetDevicePluginOptions")),
-      listAndWatch: (stream: ListStream) => this.#streams.open(stream),
-      allocate: unary(allocate, failed("Allocate")),
-      getPreferredAllocation: unary(prefer, failed("GetPreferredAllocation")),
-      preStartContainer: unary(() => ({}), failed("PreStartContainer")),
-    } as UntypedServiceImplementation);
+    server.serve(DevicePluginDefinition, {
+      getDevicePluginOptions: () => this.#tellOptions(),
+      listAndWatch: (stream) => this.#streams.open(stream),
+      allocate,
+      getPreferredAllocation: prefer,
+      preStartContainer: () => ({}),
+    });
     if (mode === "watcher") {
-      server.addService(RegistrationService, {
-        getInfo: unary(() => this.#info(), failed("GetInfo")),
-        notifyRegistrationStatus: unary(
-          (request: RegistrationStatus) => this.#notified(request),
-          failed("NotifyRegistrationStatus"),
-        ),
-      } as UntypedServiceImplementation);
+      server.serve(RegistrationDefinition, {
+        getInfo: () => this.#info(),
+        notifyRegistrationStatus: (request) => this.#notified(request),
+      });
     }
     return server;
   }
@@ -435,18 +422,4 @@ export class PluginServer {
     });
     this.#complaint = reason;
   }
-}
-
-/** Waits for calls to end, and cuts those that don't after a second. */
-function shutDown(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const cut = setTimeout(() => {
-      server.forceShutdown();
-      resolve();
-    }, shutdownLimit);
-    server.tryShutdown(() => {
-      clearTimeout(cut);
-      resolve();
-    });
-  });
 }

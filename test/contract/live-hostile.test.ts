@@ -10,8 +10,9 @@ import {
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, statSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { AllocateRequest, DevicePluginClient } from "../../src/kubelet/api/deviceplugin.ts";
+import { AllocateRequest } from "../../src/kubelet/api/deviceplugin.ts";
 import { limits } from "../../src/limits.ts";
+import { DevicePluginClient } from "../support/grpc.ts";
 import type { TestNode } from "../support/plugin.ts";
 import { Random } from "../support/random.ts";
 import { until } from "../support/until.ts";

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
-import { DevicePluginClient, type ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
+import type { ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
+import { DevicePluginClient } from "../support/grpc.ts";
 import { removeFunction, setLink } from "../support/live.ts";
 import type { Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";

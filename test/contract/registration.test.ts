@@ -1,7 +1,7 @@
 import { credentials, type ServiceError } from "@grpc/grpc-js";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { DevicePluginClient } from "../../src/kubelet/api/deviceplugin.ts";
+import { DevicePluginClient } from "../support/grpc.ts";
 import { removeFunction } from "../support/live.ts";
 import { buildNode } from "../support/node.ts";
 import { host, TestNode } from "../support/plugin.ts";

@@ -4,7 +4,7 @@
 import { credentials } from "@grpc/grpc-js";
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { DevicePluginClient } from "../../src/kubelet/api/deviceplugin.ts";
+import { DevicePluginClient } from "../support/grpc.ts";
 import {
   addVf,
   functionsChanged,

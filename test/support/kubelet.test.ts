@@ -2,16 +2,10 @@ import { credentials, type sendUnaryData, Server, ServerCredentials, type Server
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { heldBy, holdingsIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
-import {
-  type AllocateRequest,
-  type Device,
-  DevicePluginService,
-  type Empty,
-  type ListAndWatchResponse,
-  RegistrationClient,
-} from "../../src/kubelet/api/deviceplugin.ts";
-import { RegistrationService, type RegistrationStatus } from "../../src/kubelet/api/pluginregistration.ts";
-import { type ListPodResourcesResponse, PodResourcesListerClient } from "../../src/kubelet/api/podresources.ts";
+import type { AllocateRequest, Device, Empty, ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
+import type { RegistrationStatus } from "../../src/kubelet/api/pluginregistration.ts";
+import type { ListPodResourcesResponse } from "../../src/kubelet/api/podresources.ts";
+import { DevicePluginService, PodResourcesListerClient, RegistrationClient, WatcherService } from "./grpc.ts";
 import { KubeletDouble } from "./kubelet.ts";
 import { removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 
@@ -38,7 +32,7 @@ class LittlePlugin {
       getPreferredAllocation: (_: unknown, callback: sendUnaryData<object>) => callback({ code: 12 }),
       preStartContainer: (_: unknown, callback: sendUnaryData<object>) => callback(null, {}),
     });
-    this.server.addService(RegistrationService, {
+    this.server.addService(WatcherService, {
       getInfo: (_: unknown, callback: sendUnaryData<object>) => {
         if (!this.answersInfo) return;
         callback(null, { type: "DevicePlugin", name: this.name, endpoint: socket, supportedVersions: ["v1beta1"] });

@@ -12,25 +12,20 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { existsSync, type FSWatcher, lstatSync, mkdirSync, readdirSync, rmSync, watch, writeFileSync } from "node:fs";
-import {
-  type AllocateRequest,
-  type AllocateResponse,
-  type ContainerAllocateResponse,
-  type ContainerPreferredAllocationRequest,
-  type Device,
-  DevicePluginClient,
-  type DevicePluginOptions,
-  type ListAndWatchResponse,
-  type PreferredAllocationResponse,
-  type RegisterRequest,
-  RegistrationService,
+import type {
+  AllocateRequest,
+  AllocateResponse,
+  ContainerAllocateResponse,
+  ContainerPreferredAllocationRequest,
+  Device,
+  DevicePluginOptions,
+  ListAndWatchResponse,
+  PreferredAllocationResponse,
+  RegisterRequest,
 } from "../../src/kubelet/api/deviceplugin.ts";
-import {
-  type PluginInfo,
-  RegistrationClient as WatcherClient,
-  type RegistrationStatusResponse,
-} from "../../src/kubelet/api/pluginregistration.ts";
-import { type PodResources, PodResourcesListerService } from "../../src/kubelet/api/podresources.ts";
+import type { PluginInfo, RegistrationStatusResponse } from "../../src/kubelet/api/pluginregistration.ts";
+import type { PodResources } from "../../src/kubelet/api/podresources.ts";
+import { DevicePluginClient, PodResourcesListerService, RegistrationService, WatcherClient } from "./grpc.ts";
 import { until } from "./until.ts";
 
 /** How the kubelet hears of plugins. A kubelet with a plugins_registry also takes Register calls. */

@@ -6,20 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client,
-  type ClientOptions,
-  type ClientReadableStream,
-  type ClientUnaryCall,
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  makeGenericClientConstructor,
-  type Metadata,
-  type ServiceError,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
 
 export const protobufPackage = "v1beta1";
 
@@ -1429,265 +1415,96 @@ export const DeviceSpec: MessageFns<DeviceSpec> = {
  * Kubelet or the registered resourceName is already taken by another
  * active device plugin. Device plugin is expected to terminate upon registration failure
  */
-export type RegistrationService = typeof RegistrationService;
-export const RegistrationService = {
-  register: {
-    path: "/v1beta1.Registration/Register" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: RegisterRequest): Buffer => Buffer.from(RegisterRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): RegisterRequest => RegisterRequest.decode(value),
-    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+export type RegistrationDefinition = typeof RegistrationDefinition;
+export const RegistrationDefinition = {
+  name: "Registration",
+  fullName: "v1beta1.Registration",
+  methods: {
+    register: {
+      name: "Register",
+      requestType: RegisterRequest as typeof RegisterRequest,
+      requestStream: false,
+      responseType: Empty as typeof Empty,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
-
-export interface RegistrationServer extends UntypedServiceImplementation {
-  register: handleUnaryCall<RegisterRequest, Empty>;
-}
-
-export interface RegistrationClient extends Client {
-  register(request: RegisterRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
-  register(
-    request: RegisterRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: Empty) => void,
-  ): ClientUnaryCall;
-  register(
-    request: RegisterRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: Empty) => void,
-  ): ClientUnaryCall;
-}
-
-export const RegistrationClient = makeGenericClientConstructor(
-  RegistrationService,
-  "v1beta1.Registration",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): RegistrationClient;
-  service: typeof RegistrationService;
-  serviceName: string;
-};
 
 /** DevicePlugin is the service advertised by Device Plugins */
-export type DevicePluginService = typeof DevicePluginService;
-export const DevicePluginService = {
-  /**
-   * GetDevicePluginOptions returns options to be communicated with Device
-   * Manager
-   */
-  getDevicePluginOptions: {
-    path: "/v1beta1.DevicePlugin/GetDevicePluginOptions" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
-    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
-    responseSerialize: (value: DevicePluginOptions): Buffer => Buffer.from(DevicePluginOptions.encode(value).finish()),
-    responseDeserialize: (value: Buffer): DevicePluginOptions => DevicePluginOptions.decode(value),
-  },
-  /**
-   * ListAndWatch returns a stream of List of Devices
-   * Whenever a Device state change or a Device disappears, ListAndWatch
-   * returns the new list
-   */
-  listAndWatch: {
-    path: "/v1beta1.DevicePlugin/ListAndWatch" as const,
-    requestStream: false as const,
-    responseStream: true as const,
-    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
-    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
-    responseSerialize: (value: ListAndWatchResponse): Buffer =>
-      Buffer.from(ListAndWatchResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ListAndWatchResponse => ListAndWatchResponse.decode(value),
-  },
-  /**
-   * GetPreferredAllocation returns a preferred set of devices to allocate
-   * from a list of available ones. The resulting preferred allocation is not
-   * guaranteed to be the allocation ultimately performed by the
-   * devicemanager. It is only designed to help the devicemanager make a more
-   * informed allocation decision when possible.
-   */
-  getPreferredAllocation: {
-    path: "/v1beta1.DevicePlugin/GetPreferredAllocation" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: PreferredAllocationRequest): Buffer =>
-      Buffer.from(PreferredAllocationRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): PreferredAllocationRequest => PreferredAllocationRequest.decode(value),
-    responseSerialize: (value: PreferredAllocationResponse): Buffer =>
-      Buffer.from(PreferredAllocationResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PreferredAllocationResponse => PreferredAllocationResponse.decode(value),
-  },
-  /**
-   * Allocate is called during container creation so that the Device
-   * Plugin can run device specific operations and instruct Kubelet
-   * of the steps to make the Device available in the container
-   */
-  allocate: {
-    path: "/v1beta1.DevicePlugin/Allocate" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: AllocateRequest): Buffer => Buffer.from(AllocateRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): AllocateRequest => AllocateRequest.decode(value),
-    responseSerialize: (value: AllocateResponse): Buffer => Buffer.from(AllocateResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): AllocateResponse => AllocateResponse.decode(value),
-  },
-  /**
-   * PreStartContainer is called, if indicated by Device Plugin during registeration phase,
-   * before each container start. Device plugin can run device specific operations
-   * such as resetting the device before making devices available to the container
-   */
-  preStartContainer: {
-    path: "/v1beta1.DevicePlugin/PreStartContainer" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: PreStartContainerRequest): Buffer =>
-      Buffer.from(PreStartContainerRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): PreStartContainerRequest => PreStartContainerRequest.decode(value),
-    responseSerialize: (value: PreStartContainerResponse): Buffer =>
-      Buffer.from(PreStartContainerResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PreStartContainerResponse => PreStartContainerResponse.decode(value),
+export type DevicePluginDefinition = typeof DevicePluginDefinition;
+export const DevicePluginDefinition = {
+  name: "DevicePlugin",
+  fullName: "v1beta1.DevicePlugin",
+  methods: {
+    /**
+     * GetDevicePluginOptions returns options to be communicated with Device
+     * Manager
+     */
+    getDevicePluginOptions: {
+      name: "GetDevicePluginOptions",
+      requestType: Empty as typeof Empty,
+      requestStream: false,
+      responseType: DevicePluginOptions as typeof DevicePluginOptions,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * ListAndWatch returns a stream of List of Devices
+     * Whenever a Device state change or a Device disappears, ListAndWatch
+     * returns the new list
+     */
+    listAndWatch: {
+      name: "ListAndWatch",
+      requestType: Empty as typeof Empty,
+      requestStream: false,
+      responseType: ListAndWatchResponse as typeof ListAndWatchResponse,
+      responseStream: true,
+      options: {},
+    },
+    /**
+     * GetPreferredAllocation returns a preferred set of devices to allocate
+     * from a list of available ones. The resulting preferred allocation is not
+     * guaranteed to be the allocation ultimately performed by the
+     * devicemanager. It is only designed to help the devicemanager make a more
+     * informed allocation decision when possible.
+     */
+    getPreferredAllocation: {
+      name: "GetPreferredAllocation",
+      requestType: PreferredAllocationRequest as typeof PreferredAllocationRequest,
+      requestStream: false,
+      responseType: PreferredAllocationResponse as typeof PreferredAllocationResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Allocate is called during container creation so that the Device
+     * Plugin can run device specific operations and instruct Kubelet
+     * of the steps to make the Device available in the container
+     */
+    allocate: {
+      name: "Allocate",
+      requestType: AllocateRequest as typeof AllocateRequest,
+      requestStream: false,
+      responseType: AllocateResponse as typeof AllocateResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * PreStartContainer is called, if indicated by Device Plugin during registeration phase,
+     * before each container start. Device plugin can run device specific operations
+     * such as resetting the device before making devices available to the container
+     */
+    preStartContainer: {
+      name: "PreStartContainer",
+      requestType: PreStartContainerRequest as typeof PreStartContainerRequest,
+      requestStream: false,
+      responseType: PreStartContainerResponse as typeof PreStartContainerResponse,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
-
-export interface DevicePluginServer extends UntypedServiceImplementation {
-  /**
-   * GetDevicePluginOptions returns options to be communicated with Device
-   * Manager
-   */
-  getDevicePluginOptions: handleUnaryCall<Empty, DevicePluginOptions>;
-  /**
-   * ListAndWatch returns a stream of List of Devices
-   * Whenever a Device state change or a Device disappears, ListAndWatch
-   * returns the new list
-   */
-  listAndWatch: handleServerStreamingCall<Empty, ListAndWatchResponse>;
-  /**
-   * GetPreferredAllocation returns a preferred set of devices to allocate
-   * from a list of available ones. The resulting preferred allocation is not
-   * guaranteed to be the allocation ultimately performed by the
-   * devicemanager. It is only designed to help the devicemanager make a more
-   * informed allocation decision when possible.
-   */
-  getPreferredAllocation: handleUnaryCall<PreferredAllocationRequest, PreferredAllocationResponse>;
-  /**
-   * Allocate is called during container creation so that the Device
-   * Plugin can run device specific operations and instruct Kubelet
-   * of the steps to make the Device available in the container
-   */
-  allocate: handleUnaryCall<AllocateRequest, AllocateResponse>;
-  /**
-   * PreStartContainer is called, if indicated by Device Plugin during registeration phase,
-   * before each container start. Device plugin can run device specific operations
-   * such as resetting the device before making devices available to the container
-   */
-  preStartContainer: handleUnaryCall<PreStartContainerRequest, PreStartContainerResponse>;
-}
-
-export interface DevicePluginClient extends Client {
-  /**
-   * GetDevicePluginOptions returns options to be communicated with Device
-   * Manager
-   */
-  getDevicePluginOptions(
-    request: Empty,
-    callback: (error: ServiceError | null, response: DevicePluginOptions) => void,
-  ): ClientUnaryCall;
-  getDevicePluginOptions(
-    request: Empty,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: DevicePluginOptions) => void,
-  ): ClientUnaryCall;
-  getDevicePluginOptions(
-    request: Empty,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: DevicePluginOptions) => void,
-  ): ClientUnaryCall;
-  /**
-   * ListAndWatch returns a stream of List of Devices
-   * Whenever a Device state change or a Device disappears, ListAndWatch
-   * returns the new list
-   */
-  listAndWatch(request: Empty, options?: Partial<CallOptions>): ClientReadableStream<ListAndWatchResponse>;
-  listAndWatch(
-    request: Empty,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ListAndWatchResponse>;
-  /**
-   * GetPreferredAllocation returns a preferred set of devices to allocate
-   * from a list of available ones. The resulting preferred allocation is not
-   * guaranteed to be the allocation ultimately performed by the
-   * devicemanager. It is only designed to help the devicemanager make a more
-   * informed allocation decision when possible.
-   */
-  getPreferredAllocation(
-    request: PreferredAllocationRequest,
-    callback: (error: ServiceError | null, response: PreferredAllocationResponse) => void,
-  ): ClientUnaryCall;
-  getPreferredAllocation(
-    request: PreferredAllocationRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: PreferredAllocationResponse) => void,
-  ): ClientUnaryCall;
-  getPreferredAllocation(
-    request: PreferredAllocationRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: PreferredAllocationResponse) => void,
-  ): ClientUnaryCall;
-  /**
-   * Allocate is called during container creation so that the Device
-   * Plugin can run device specific operations and instruct Kubelet
-   * of the steps to make the Device available in the container
-   */
-  allocate(
-    request: AllocateRequest,
-    callback: (error: ServiceError | null, response: AllocateResponse) => void,
-  ): ClientUnaryCall;
-  allocate(
-    request: AllocateRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: AllocateResponse) => void,
-  ): ClientUnaryCall;
-  allocate(
-    request: AllocateRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: AllocateResponse) => void,
-  ): ClientUnaryCall;
-  /**
-   * PreStartContainer is called, if indicated by Device Plugin during registeration phase,
-   * before each container start. Device plugin can run device specific operations
-   * such as resetting the device before making devices available to the container
-   */
-  preStartContainer(
-    request: PreStartContainerRequest,
-    callback: (error: ServiceError | null, response: PreStartContainerResponse) => void,
-  ): ClientUnaryCall;
-  preStartContainer(
-    request: PreStartContainerRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: PreStartContainerResponse) => void,
-  ): ClientUnaryCall;
-  preStartContainer(
-    request: PreStartContainerRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: PreStartContainerResponse) => void,
-  ): ClientUnaryCall;
-}
-
-export const DevicePluginClient = makeGenericClientConstructor(
-  DevicePluginService,
-  "v1beta1.DevicePlugin",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): DevicePluginClient;
-  service: typeof DevicePluginService;
-  serviceName: string;
-};
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());

@@ -14,12 +14,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import {
-  PodResourcesListerClient,
-  type AllocatableResourcesResponse,
-  type ContainerDevices,
-  type ListPodResourcesResponse,
+import type {
+  AllocatableResourcesResponse,
+  ContainerDevices,
+  ListPodResourcesResponse,
 } from "../../../src/kubelet/api/podresources.ts";
+import { PodResourcesListerClient } from "../../support/grpc.ts";
 import { attempt, executable, loadModules, reset, sh, start, waitFor, type Program } from "./support.ts";
 
 export const kubeletRoot = "/var/lib/kubelet";

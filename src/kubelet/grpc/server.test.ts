@@ -1,0 +1,300 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from "node:http2";
+import { connect as connectSocket } from "node:net";
+import { credentials, DevicePluginClient, type ServiceError } from "../../../test/support/grpc.ts";
+import { removeTemporaryFolder, temporaryFolder } from "../../../test/support/plugin.ts";
+import { until } from "../../../test/support/until.ts";
+import { AllocateRequest, DevicePluginDefinition, type ListAndWatchResponse } from "../api/deviceplugin.ts";
+import { prefixed } from "./messages.ts";
+import { type AnswerStream, GrpcServer } from "./server.ts";
+import { decodeMessage, status, StatusError } from "./status.ts";
+
+let folder = "";
+let server: GrpcServer;
+let refused: string[] = [];
+let allocate: (ids: readonly string[]) => unknown;
+let streams: AnswerStream<ListAndWatchResponse>[] = [];
+let clients: DevicePluginClient[] = [];
+
+const socket = () => `${folder}/s`;
+
+beforeEach(async () => {
+  folder = temporaryFolder();
+  [refused, streams, clients] = [[], [], []];
+  allocate = (ids) => ({
+    containerResponses: ids.map(() => ({ envs: {}, mounts: [], devices: [], annotations: {}, cdiDevices: [] })),
+  });
+  server = new GrpcServer({
+    requestBytes: 1000,
+    callsAtOnce: 50,
+    refused: (method, error) => refused.push(`${method}: ${String(error)}`),
+  });
+  server.serve(DevicePluginDefinition, {
+    getDevicePluginOptions: () => ({ preStartRequired: false, getPreferredAllocationAvailable: true }),
+    listAndWatch: (stream) => {
+      streams.push(stream);
+    },
+    allocate: ({ containerRequests }) => allocate(containerRequests.flatMap(({ devicesIds }) => devicesIds)) as never,
+    getPreferredAllocation: () => ({ containerResponses: [] }),
+    preStartContainer: () => ({}),
+  });
+  await server.listen(socket());
+});
+
+afterEach(async () => {
+  for (const client of clients) client.close();
+  await server.close();
+  removeTemporaryFolder(folder);
+});
+
+function newClient(): DevicePluginClient {
+  const client = new DevicePluginClient(`unix:${socket()}`, credentials.createInsecure(), {
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.default_authority": "localhost",
+    "grpc.enable_retries": 0,
+  });
+  clients.push(client);
+  return client;
+}
+
+const requestFor = (...devicesIds: string[]) => ({ containerRequests: [{ devicesIds }] });
+
+/** The number of the answer's containers, or the error. */
+const callAllocate = (client: DevicePluginClient, ...ids: string[]): Promise<number | ServiceError> =>
+  new Promise((resolve) =>
+    client.allocate(requestFor(...ids), { deadline: Date.now() + 10_000 }, (error, answer) =>
+      resolve(error ?? answer.containerResponses.length),
+    ),
+  );
+
+describe("a call", () => {
+  test("is answered", async () => {
+    expect(await callAllocate(newClient(), "a", "b")).toBe(2);
+    expect(refused).toEqual([]);
+  });
+
+  test("is answered when its handler takes its time", async () => {
+    allocate = async () => {
+      await Bun.sleep(1);
+      return { containerResponses: [] };
+    };
+    expect(await callAllocate(newClient(), "a")).toBe(0);
+  });
+
+  test.each([
+    [
+      "throws a status",
+      () => Promise.resolve(new StatusError(status.INVALID_ARGUMENT, "50 % wrong: ü\n")),
+      status.INVALID_ARGUMENT,
+    ],
+    [
+      "rejects with a status",
+      () => Promise.reject(new StatusError(status.UNAVAILABLE, "50 % wrong: ü\n")),
+      status.UNAVAILABLE,
+    ],
+    ["throws anything", () => Promise.reject(new TypeError("50 % wrong: ü\n")), status.INTERNAL],
+  ])("whose handler %s is refused with its words, and told", async (_, outcome, code) => {
+    allocate = async () => {
+      const error = await outcome();
+      throw error;
+    };
+    expect(await callAllocate(newClient(), "a")).toMatchObject({ code, details: "50 % wrong: ü\n" });
+    expect(refused).toHaveLength(1);
+    expect(refused[0]).toStartWith("Allocate: ");
+  });
+
+  test("whose handler throws at once is refused", async () => {
+    allocate = () => {
+      throw new StatusError(status.INVALID_ARGUMENT, "no");
+    };
+    const client = newClient();
+    expect(await callAllocate(client, "a")).toMatchObject({ code: status.INVALID_ARGUMENT, details: "no" });
+    allocate = () => ({ containerResponses: [] });
+    expect(await callAllocate(client, "a")).toBe(0);
+  });
+
+  test("whose answer can't be written is refused", async () => {
+    allocate = () => ({ containerResponses: 7 });
+    expect(await callAllocate(newClient(), "a")).toMatchObject({ code: status.INTERNAL });
+  });
+
+  test("with too long a request is refused, and the next one on the connection is answered", async () => {
+    const client = newClient();
+    expect(await callAllocate(client, "x".repeat(100_000))).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+    expect(await callAllocate(client, "a")).toBe(1);
+  });
+
+  test("is one of many at once", async () => {
+    const client = newClient();
+    const answers = await Promise.all(
+      Array.from({ length: 300 }, (_, call) => callAllocate(client, ...Array(call % 7).fill("a"))),
+    );
+    expect(answers).toEqual(Array.from({ length: 300 }, (_, call) => call % 7));
+  });
+});
+
+describe("a stream", () => {
+  const list = (...ids: string[]) => ({ devices: ids.map((ID) => ({ ID, health: "Healthy", topology: undefined })) });
+  const listen = () => {
+    const call = newClient().listAndWatch({});
+    const seen: string[] = [];
+    let error: ServiceError | null = null;
+    let hasEnded = false;
+    call.on("data", ({ devices }: ListAndWatchResponse) => seen.push(devices.map(({ ID }) => ID).join()));
+    call.on("error", (failure: ServiceError) => (error = failure));
+    call.on("end", () => (hasEnded = true));
+    return { call, seen, error: () => error, hasEnded: () => hasEnded };
+  };
+  const opened = async (count = 1) => {
+    await until("the stream is open", () => streams.length === count);
+    return streams[count - 1] as AnswerStream<ListAndWatchResponse>;
+  };
+
+  test("carries as many answers as there are, and ends well", async () => {
+    const { seen, error, hasEnded } = listen();
+    const stream = await opened();
+    let [taken, over] = [0, 0];
+    stream.whenOver(() => over++);
+    stream.send(list("a"), () => taken++);
+    stream.send(list("a", "b"), () => taken++);
+    await until("both are there", () => seen.length === 2);
+    await until("both were taken", () => taken === 2);
+    expect(over).toBe(0);
+    stream.end();
+    await until("it has ended", hasEnded);
+    await until("its end is told", () => over === 1);
+    expect({ seen, error: error() }).toEqual({ seen: ["a", "a,b"], error: null });
+    stream.send(list("c"), () => taken++);
+    stream.end();
+    expect({ taken, over }).toEqual({ taken: 2, over: 1 });
+  });
+
+  test.each([[0], [1]])("can end with a status after %d answers", async (answers) => {
+    const { seen, error } = listen();
+    const stream = await opened();
+    for (let sent = 0; sent < answers; sent++) stream.send(list("a"), () => {});
+    stream.end(new StatusError(status.RESOURCE_EXHAUSTED, "100 % full"));
+    await until("it was refused", () => error() !== null);
+    expect(error()).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: "100 % full" });
+    expect(seen).toHaveLength(answers);
+  });
+
+  test.each([
+    ["is cancelled", ({ call }: ReturnType<typeof listen>) => call.cancel()],
+    ["loses its connection", () => clients.at(-1)?.close()],
+  ])("that %s is over, once", async (_, end) => {
+    const listener = listen();
+    const stream = await opened();
+    let over = 0;
+    stream.whenOver(() => over++);
+    stream.send(list("a"), () => {});
+    await until("it is there", () => listener.seen.length === 1);
+    end(listener);
+    listener.call.on("error", () => {});
+    // close() alone lets calls end; a kubelet that is gone takes its socket along.
+    if (over === 0) listener.call.cancel();
+    await until("it is over", () => over === 1);
+    stream.send(list("b"), () => {});
+    stream.end();
+    stream.cut();
+    expect(await callAllocate(newClient(), "a")).toBe(1);
+    expect(over).toBe(1);
+  });
+
+  test("that is cut ends with an error at once", async () => {
+    const { seen, error } = listen();
+    const stream = await opened();
+    let over = 0;
+    stream.whenOver(() => over++);
+    stream.send(list("a"), () => {});
+    await until("it is there", () => seen.length === 1);
+    stream.cut();
+    await until("the caller knows", () => error() !== null);
+    await until("it is over", () => over === 1);
+  });
+
+  test("ends, as all do, when the connections are cut; new ones are served", async () => {
+    const { error } = listen();
+    const stream = await opened();
+    let over = 0;
+    stream.whenOver(() => over++);
+    server.cut();
+    await until("the caller knows", () => error() !== null);
+    await until("it is over", () => over === 1);
+    expect(await callAllocate(newClient(), "a")).toBe(1);
+  });
+
+  test("that nobody ends does not keep the server from closing", async () => {
+    const { error } = listen();
+    await opened();
+    await server.close();
+    await until("the caller knows", () => error() !== null);
+    expect(await callAllocate(newClient(), "a")).toMatchObject({ code: status.UNAVAILABLE });
+  });
+});
+
+describe("what is no gRPC", () => {
+  let session: ClientHttp2Session;
+  beforeEach(() => {
+    session = connect("http://localhost", { createConnection: () => connectSocket({ path: socket() }) });
+    session.on("error", () => {});
+  });
+  afterEach(() => session.destroy());
+
+  /** Sends a request as it is given, and gives the answer's status, HTTP's or gRPC's. */
+  function send(headers: OutgoingHttpHeaders, ...body: readonly Uint8Array[]): Promise<string> {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/v1beta1.DevicePlugin/Allocate",
+      "content-type": "application/grpc",
+      te: "trailers",
+      ...headers,
+    });
+    let found: Record<string, unknown> = {};
+    const note = (more: object) => (found = { ...found, ...more });
+    stream.on("response", note);
+    stream.on("trailers", note);
+    stream.on("error", () => {});
+    stream.on("close", () => {
+      const { ":status": http, "grpc-status": code, "grpc-message": message = "" } = found;
+      resolve(code === undefined ? `HTTP ${String(http)}` : `${String(code)} ${decodeMessage(String(message))}`);
+    });
+    stream.resume();
+    for (const bytes of body) stream.write(bytes);
+    stream.end();
+    return promise;
+  }
+  const good = prefixed(AllocateRequest.encode(requestFor("a")).finish());
+
+  test.each<[string, OutgoingHttpHeaders, Uint8Array[], string | RegExp]>([
+    ["a good call", {}, [good], "0 "],
+    ["a good call in pieces", {}, [good.subarray(0, 3), good.subarray(3, 9), good.subarray(9)], "0 "],
+    ["another codec's name", { "content-type": "application/grpc+proto" }, [good], "0 "],
+    ["another method", { ":path": "/v1beta1.DevicePlugin/Nothing" }, [good], /^12 .*Nothing/],
+    ["a service of another name", { ":path": "/v1beta2.DevicePlugin/Allocate" }, [good], /^12 /],
+    ["a name of every object", { ":path": "/constructor" }, [good], /^12 /],
+    ["a page", { ":method": "GET", "content-type": "text/html" }, [], "HTTP 415"],
+    ["a form", { "content-type": "application/x-www-form-urlencoded" }, [good], "HTTP 415"],
+    ["a call without a message", {}, [], /^13 /],
+    ["a call with half a message", {}, [good.subarray(0, -1)], /^13 /],
+    ["a call with two messages", {}, [good, good], /^13 /],
+    [
+      "a compressed message",
+      { "grpc-encoding": "gzip" },
+      [Buffer.concat([Uint8Array.of(1), good.subarray(1)])],
+      /^12 /,
+    ],
+    ["a message that is no protobuf", {}, [prefixed(Uint8Array.of(0x0a, 0xff, 0xff))], /^13 .*can't be read/],
+    ["a message too long", {}, [prefixed(new Uint8Array(1001))], /^8 /],
+  ])("%s gets its answer", async (_, headers, body, expected) => {
+    expect(await send(headers, ...body)).toMatch(typeof expected === "string" ? new RegExp(`^${expected}$`) : expected);
+    expect(await send({}, good)).toBe("0 ");
+  });
+});
+
+test("a place where no socket can be made is told", async () => {
+  const other = new GrpcServer({ requestBytes: 10, callsAtOnce: 1, refused: () => {} });
+  expect(other.listen(`${folder}/missing/s`)).rejects.toThrow(/ENOENT|EACCES|listen/i);
+  await other.close();
+});

@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { architectureNamed, architectures, nativeArchitecture } from "./architectures.ts";
 import { thirdPartyNotices } from "./bundle/notices.ts";
 import { bundledPackages } from "./bundle/parts.ts";
+import { settings } from "./environment.ts";
 import { commit, sourceDate, version } from "./checkout.ts";
 import { ociArchive } from "./image/archive.ts";
 import { type Entry, layersOf } from "./image/files.ts";
@@ -61,6 +62,7 @@ async function main(): Promise<void> {
     tag: values.tag,
     architecture,
     entrypoint: ["/usr/bin/sriovdp"],
+    environment: settings,
     created,
     labels: {
       "org.opencontainers.image.title": "sriovdp",

@@ -8,6 +8,7 @@ import { addVf, removeFunction, setLink } from "../../test/support/live.ts";
 import { vfAddress } from "../../test/support/node.ts";
 import { executable, TestNode } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
+import { settings } from "../environment.ts";
 import { callsOf, cpuByThread, cpuSince, memoryOf, sumOf } from "./process.ts";
 import { nameOf, nodeOf, pfAddress, pfName, type Shape } from "./shapes.ts";
 
@@ -55,7 +56,7 @@ export async function measure(shape: Shape, wanted: Wanted): Promise<Figures> {
   note(
     "ready ms",
     await timed(async () => {
-      node.startPlugin("-v=5", `--config-file=${node.configFile}`);
+      node.startPluginUnder(["env", ...settings], "-v=5", `--config-file=${node.configFile}`);
       await allOffered();
     }),
   );

@@ -20,6 +20,8 @@ export interface Image {
   readonly tag: string;
   readonly architecture: string;
   readonly entrypoint: readonly string[];
+  /** Variables as "NAME=VALUE". */
+  readonly environment: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly created: Date;
 }
@@ -51,7 +53,13 @@ export async function ociArchive(
     created: image.created.toISOString(),
     architecture: image.architecture,
     os: "linux",
-    config: { User: "0:0", WorkingDir: "/", Entrypoint: image.entrypoint, Labels: sorted(image.labels) },
+    config: {
+      User: "0:0",
+      WorkingDir: "/",
+      Entrypoint: image.entrypoint,
+      Env: image.environment,
+      Labels: sorted(image.labels),
+    },
     rootfs: { type: "layers", diff_ids: tars.map(digestOf) },
     history: layers.map(({ name, time }) => ({ created: time.toISOString(), created_by: name })),
   });

@@ -2,6 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { settings } from "../../scripts/environment.ts";
 import { parseCommandLine } from "../../src/cli/parse.ts";
 
 const read = (name: string) => readFileSync(`${import.meta.dir}/../../deployments/${name}`, "utf8");
@@ -12,4 +13,8 @@ test("the systemd unit starts the executable with arguments that it takes, and r
   expect(args).not.toEqual([]);
   expect(parseCommandLine(args).problems).toEqual([]);
   expect(unit).toContain("ExecReload=/bin/kill -HUP $MAINPID");
+});
+
+test("the unit sets the environment that the image sets", () => {
+  expect(read("sriovdp.service").match(/^Environment=.*/gm)).toEqual([`Environment=${settings.join(" ")}`]);
 });

@@ -3,6 +3,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { validate } from "dockerfile-utils";
+import { settings } from "../../scripts/environment.ts";
 import manifest from "../../package.json" with { type: "json" };
 
 const text = readFileSync(`${import.meta.dir}/../../Dockerfile`, "utf8");
@@ -20,7 +21,11 @@ test("its last stage is empty but for the files that scripts/image.ts lays out",
   expect(glibc?.trim()).toBe("FROM ${DEBIAN} AS glibc");
   expect(build).toMatch(/bun scripts\/image\.ts .*--glibc-root=\/glibc --folder=\/image$/m);
   expect(last).toStartWith("FROM scratch\n");
-  expect(last?.match(/^(COPY|ADD|RUN|USER|ENV|WORKDIR|VOLUME|CMD) .*/gm)).toEqual(["COPY --from=build /image/ /"]);
+  expect(last?.match(/^(COPY|ADD|RUN|USER|WORKDIR|VOLUME|CMD) .*/gm)).toEqual(["COPY --from=build /image/ /"]);
+});
+
+test("it sets the environment that the archive sets", () => {
+  expect(text.match(/^ENV .*/gm)).toEqual([`ENV ${settings.join(" ")}`]);
 });
 
 test("it starts and labels the image as scripts/image.ts does", () => {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { type ParsedTarEntryWithData, unpackTar } from "modern-tar";
 import { architectures } from "../../scripts/architectures.ts";
 import { commit, sourceDate, version } from "../../scripts/checkout.ts";
+import { settings } from "../../scripts/environment.ts";
 import { missingForPackages } from "../../scripts/debian.ts";
 import { executable } from "../support/plugin.ts";
 import { missingPrograms, missingRoot, testWhere } from "./needs.ts";
@@ -71,7 +72,7 @@ describe("the archive", () => {
     const config = blobJson(manifest.config.digest);
     expect(config).toMatchObject({ os: "linux", architecture: described.platform.architecture });
     expect(config.config).toMatchObject({ Entrypoint: ["/usr/bin/sriovdp"], User: "0:0" });
-    expect(config.config.Env).toBeUndefined();
+    expect(config.config.Env).toEqual(settings);
     expect(config.config.Labels).toMatchObject({
       "org.opencontainers.image.version": version,
       "org.opencontainers.image.revision": commit(),

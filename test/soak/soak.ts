@@ -2,6 +2,7 @@
 // equal the truth within the settle time, and nothing may grow once it is warm.
 
 import { readdirSync, readFileSync } from "node:fs";
+import { settings } from "../../scripts/environment.ts";
 import type { RegistrationMode } from "../support/kubelet.ts";
 import { buildNode } from "../support/node.ts";
 import { TestNode } from "../support/plugin.ts";
@@ -89,7 +90,7 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
     truth,
     random,
     counts: new Map(),
-    startPlugin: () => void node.startPlugin(...args),
+    startPlugin: () => void node.startPluginUnder(["env", ...settings], ...args),
     restarts: false,
     pods: 0,
   };

@@ -1,0 +1,15 @@
+// In which environment is the executable delivered? Settings of Bun that can only be made from outside, by the image and the unit;
+// docs/performance.md has what each gives. Without them everything works, with more CPU.
+
+export const environment = {
+  // No code is hot enough for JavaScriptCore's last compiler to pay: its thread competes with the call that waits.
+  BUN_JSC_useFTLJIT: "0",
+  // Bun collects garbage once a second as long as anything moves on, and something always does: an open connection. JavaScriptCore
+  // collects when there is something to collect, and the plugin gives memory back by itself when it is quiet (src/memory.ts).
+  BUN_GC_TIMER_DISABLE: "1",
+  // The allocator's thread wakes whenever Bun does.
+  MIMALLOC_SCAVENGER: "0",
+} as const;
+
+/** The settings as "NAME=VALUE". */
+export const settings: readonly string[] = Object.entries(environment).map(([name, value]) => `${name}=${value}`);

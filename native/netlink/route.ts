@@ -165,10 +165,14 @@ function lowerOf(index: number, attributes: Attributes, information: Attributes 
   return lower === null || lower === 0 || lower === index || attributes.has(IFLA_LINK_NETNSID) ? null : lower;
 }
 
+const noVfs: Readonly<Record<number, VfLinkState>> = {};
+
 // struct ifla_vf_link_state: vf u32, link_state u32 (include/uapi/linux/if_link.h).
-function decodeVfLinkStates(attributes: Attributes, order: ByteOrder): Record<number, VfLinkState> {
+function decodeVfLinkStates(attributes: Attributes, order: ByteOrder): Readonly<Record<number, VfLinkState>> {
+  const list = attributes.nested(IFLA_VFINFO_LIST);
+  if (list === null) return noVfs;
   const states: Record<number, VfLinkState> = {};
-  for (const vf of attributes.nested(IFLA_VFINFO_LIST)?.all(IFLA_VF_INFO) ?? []) {
+  for (const vf of list.all(IFLA_VF_INFO)) {
     const data = decodeAttributes(vf, 0, order).bytes(IFLA_VF_LINK_STATE);
     if (data === null) continue;
     if (data.length < 8) throw new NetlinkFormatError(`VF link state of ${data.length} bytes`);

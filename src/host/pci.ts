@@ -42,6 +42,7 @@ export const isPciAddress = (text: string): text is PciAddress => addressPattern
  */
 export function* readPciFunctions(root: string, troubles: Trouble[]): Generator<PciFunction> {
   const parents = new Map<string, PciFunction>();
+  const shared = new Shared();
   const devices = `${root}/sys/bus/pci/devices`;
   const names = orTrouble(troubles, devices, devices, () => listDirectory(devices)) ?? [];
   for (const name of names) {
@@ -50,7 +51,7 @@ export function* readPciFunctions(root: string, troubles: Trouble[]): Generator<
       continue;
     }
     const found = orTrouble(troubles, name, `PCI function ${name}`, () =>
-      readFunction(`${devices}/${name}`, name, parents.get(name)),
+      readFunction(`${devices}/${name}`, name, parents.get(name), shared),
     );
     if (!found) continue;
     for (const vf of found.virtfns.values()) parents.set(vf, found);
@@ -58,8 +59,36 @@ export function* readPciFunctions(root: string, troubles: Trouble[]): Generator<
   }
 }
 
+/** What functions have in common, kept once: VFs of a PF differ in little but their addresses, and there are thousands. */
+class Shared {
+  readonly #texts = new Map<string, string>();
+  readonly #sets = new Map<string, ReadonlySet<string>>();
+
+  text<T extends string | null>(text: T): T {
+    if (text === null) return text;
+    const known = this.#texts.get(text);
+    if (known !== undefined) return known as T;
+    this.#texts.set(text, text);
+    return text;
+  }
+
+  set(names: readonly string[]): ReadonlySet<string> {
+    const key = names.join("/");
+    let known = this.#sets.get(key);
+    if (!known) this.#sets.set(key, (known = new Set(names)));
+    return known;
+  }
+}
+
+const noVfs: ReadonlyMap<number, PciAddress> = new Map();
+
 /** Reads one PCI function; null when it is of no class that matters or left while it was read. */
-function readFunction(folder: string, address: PciAddress, parent: PciFunction | undefined): PciFunction | null {
+function readFunction(
+  folder: string,
+  address: PciAddress,
+  parent: PciFunction | undefined,
+  shared: Shared,
+): PciFunction | null {
   const identity = readIdentity(folder);
   if (!identity || !classes.has(identity.pciClass)) return null;
   const entries = listDirectory(folder);
@@ -75,14 +104,16 @@ function readFunction(folder: string, address: PciAddress, parent: PciFunction |
   return {
     address,
     folder,
-    entries: new Set(entries),
-    ...identity,
-    driver: entries.includes("driver") ? readLinkName(`${folder}/driver`) : null,
+    entries: shared.set(entries),
+    pciClass: identity.pciClass,
+    vendor: shared.text(identity.vendor),
+    product: shared.text(identity.product),
+    driver: entries.includes("driver") ? shared.text(readLinkName(`${folder}/driver`)) : null,
     numaNode: readNumaNode(folder),
     pcieRoot: parent ? parent.pcieRoot : pcieRootOf(readLink(folder)),
     acpiIndex: (entries.includes("acpi_index") && readAttribute(`${folder}/acpi_index`)) || null,
     physfn: physfn !== null && isPciAddress(physfn) ? physfn : null,
-    virtfns,
+    virtfns: virtfns.size > 0 ? virtfns : noVfs,
   };
 }
 

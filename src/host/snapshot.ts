@@ -63,6 +63,8 @@ export async function readFunctions(root: string): Promise<Functions> {
   return { pci, auxiliary: readable, own, troubles };
 }
 
+const noPKey = (): null => null;
+
 function readOwn(root: string, folder: Folder, driver: string | null): OwnFacts {
   const rdmaNames = readRdmaNames(folder);
   const [firstRdma] = rdmaNames;
@@ -72,7 +74,7 @@ function readOwn(root: string, folder: Folder, driver: string | null): OwnFacts 
     rdmaAway: folder.entries.has("infiniband") && rdmaNames.length === 0,
     vfio: readVfio(root, folder, driver),
     uio: readUio(root, folder),
-    pKey: () => (pKey ??= firstRdma === undefined ? null : readPKey(folder, firstRdma)),
+    pKey: firstRdma === undefined ? noPKey : () => (pKey ??= readPKey(folder, firstRdma)),
   };
 }
 

@@ -4,11 +4,13 @@
 import { credentials } from "@grpc/grpc-js";
 import type { ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
 import { DevicePluginClient } from "../../test/support/grpc.ts";
+import type { KubeletDouble } from "../../test/support/kubelet.ts";
 import { addVf, removeFunction, setLink } from "../../test/support/live.ts";
 import { vfAddress } from "../../test/support/node.ts";
 import { executable, TestNode } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
 import { settings } from "../environment.ts";
+import { Caller } from "./caller.ts";
 import { callsOf, cpuByThread, cpuSince, memoryOf, sumOf } from "./process.ts";
 import { nameOf, nodeOf, pfAddress, pfName, type Shape } from "./shapes.ts";
 
@@ -138,6 +140,10 @@ async function lookAgain({ plugin }: TestNode): Promise<number> {
   return Number(/ ms=(\d+)/.exec(line)?.[1]);
 }
 
+/** Where a pool is called. */
+const socketOf = (kubelet: KubeletDouble, resource: string): string =>
+  `${kubelet.devicePlugins}/${resource.replace("/", "_")}.sock`;
+
 /** Allocates so many devices again and again, of all pools in turn; the time of each call, in milliseconds. */
 async function allocate(
   { kubelet }: TestNode,
@@ -147,14 +153,19 @@ async function allocate(
   first = 0,
 ): Promise<number[]> {
   const times: number[] = [];
-  const ids = resources.map((name) => [...kubelet.resource(name).devices.keys()]);
+  const pools = resources.map((name) => ({
+    caller: new Caller(socketOf(kubelet, name)),
+    ids: [...kubelet.resource(name).devices.keys()],
+  }));
   for (let call = 0; call < calls; call++) {
-    const pool = (first + call) % resources.length;
-    const all = ids[pool] ?? [];
-    const asked = Array.from({ length: count }, (_, index) => all[(7 * call + index) % all.length] ?? "");
-    times.push(await timed(() => kubelet.callAllocate(resources[pool] ?? "", [asked])));
+    const pool = pools[(first + call) % pools.length];
+    if (!pool) throw new Error("there is no pool");
+    const { caller, ids } = pool;
+    times.push(
+      await caller.allocate(Array.from({ length: count }, (_, index) => ids[(7 * call + index) % ids.length] ?? "")),
+    );
   }
-  kubelet.events.length = 0;
+  for (const { caller } of pools) caller.close();
   return times;
 }
 
@@ -167,11 +178,10 @@ async function load(node: TestNode, resource: string, resources: readonly string
   }
   for (let round = 0; round < 100; round++) {
     // As a kubelet: a connection for each registration.
-    const client = new DevicePluginClient(
-      `unix:${node.kubelet.devicePlugins}/${resource.replace("/", "_")}.sock`,
-      credentials.createInsecure(),
-      { "grpc.default_authority": "localhost", "grpc.use_local_subchannel_pool": 1 },
-    );
+    const client = new DevicePluginClient(`unix:${socketOf(node.kubelet, resource)}`, credentials.createInsecure(), {
+      "grpc.default_authority": "localhost",
+      "grpc.use_local_subchannel_pool": 1,
+    });
     const lists = Array.from({ length: 50 }, () => {
       const stream = client.listAndWatch({});
       stream.on("error", () => {});

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import daemonSetText from "../../../deployments/base/daemonset.yaml" with { type: "text" };
+import { settings } from "../../../scripts/environment.ts";
 import { type DaemonSet, objectsOf, only } from "../../support/kubernetes.ts";
 import {
   type Checkpoint,
@@ -172,8 +173,8 @@ describe("as the shipped DaemonSet runs it", () => {
     expect(mounts.join("\n")).not.toContain("serviceaccount");
     const variables = readFileSync(`/proc/${pid}/environ`, "utf8")
       .split("\0")
-      .map((line) => line.split("=")[0]);
-    expect(variables.filter((name) => /BUN|KUBERNETES|SERVICE/.test(name ?? ""))).toEqual([]);
+      .filter((line) => /BUN|MIMALLOC|KUBERNETES|SERVICE/.test(line));
+    expect(variables).toEqual([...settings]);
     // No shell and no other program is in there.
     expect(readdirSync(`/proc/${pid}/root/usr/bin`)).toEqual(["sriovdp"]);
     expect(statSync(`/proc/${pid}/root/run/sriovdp/status.sock`).mode & 0o077).toBe(0);

@@ -1,0 +1,46 @@
+// Who calls Allocate? A client that costs as little as can be, since it shares the machine with what is measured: one connection,
+// and of an answer only the status is looked at.
+
+import { type ClientHttp2Session, connect } from "node:http2";
+import { connect as connectSocket } from "node:net";
+import { AllocateRequest } from "../../src/kubelet/api/deviceplugin.ts";
+import { prefixed } from "../../src/kubelet/grpc/messages.ts";
+
+const headers = {
+  ":method": "POST",
+  ":path": "/v1beta1.DevicePlugin/Allocate",
+  "content-type": "application/grpc",
+  te: "trailers",
+} as const;
+
+/** A connection to a pool's socket. */
+export class Caller {
+  readonly #session: ClientHttp2Session;
+
+  constructor(socket: string) {
+    this.#session = connect("http://localhost", { createConnection: () => connectSocket({ path: socket }) });
+  }
+
+  /** Calls Allocate for one container with these devices; gives how long it took, in milliseconds. Rejects when it is refused. */
+  allocate(devicesIds: string[]): Promise<number> {
+    const request = prefixed(AllocateRequest.encode({ containerRequests: [{ devicesIds }] }).finish());
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    const started = performance.now();
+    const stream = this.#session.request(headers);
+    stream.on("error", reject);
+    stream.on("response", ({ "grpc-status": code }) => {
+      if (code !== undefined) reject(new Error(`Allocate of ${devicesIds.join()}: status ${code}`));
+    });
+    stream.on("trailers", ({ "grpc-status": code }) => {
+      if (code === "0") resolve(performance.now() - started);
+      else reject(new Error(`Allocate of ${devicesIds.join()}: status ${code}`));
+    });
+    stream.resume();
+    stream.end(request);
+    return promise;
+  }
+
+  close(): void {
+    this.#session.destroy();
+  }
+}

@@ -30,5 +30,5 @@ LABEL org.opencontainers.image.title="sriovdp" \
       org.opencontainers.image.revision="${COMMIT}" \
       org.opencontainers.image.licenses="Apache-2.0 AND MIT AND LGPL-2.1-or-later"
 COPY --from=build /image/ /
-ENV BUN_JSC_useFTLJIT=0 BUN_GC_TIMER_DISABLE=1 MIMALLOC_SCAVENGER=0
+ENV BUN_JSC_useFTLJIT=0 BUN_JSC_jitPolicyScale=0.5 BUN_GC_TIMER_DISABLE=1 MIMALLOC_SCAVENGER=0
 ENTRYPOINT ["/usr/bin/sriovdp"]

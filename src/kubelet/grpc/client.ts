@@ -32,6 +32,8 @@ export async function call<S extends Service, Name extends keyof S["methods"] & 
   const method = service.methods[name];
   if (!method) throw new Error(`${service.fullName} has no method ${name}`);
   const session = connect("http://localhost", { createConnection: () => connectSocket({ path: socket }) });
+  // Also when nobody waits for it any more.
+  session.on("error", () => {});
   try {
     const answer = await exchange(
       session,
@@ -55,6 +57,13 @@ function exchange(
   request: Uint8Array,
   { limit, answerBytes, abort }: CallOptions,
 ): Promise<Uint8Array> {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+    "grpc-timeout": `${limit}m`,
+  });
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
   const fail = (code: StatusCode, details: string) => reject(new StatusError(code, details));
   const timer = setTimeout(() => fail(status.DEADLINE_EXCEEDED, `no answer within ${limit} ms`), limit);
@@ -65,13 +74,6 @@ function exchange(
   session.on("error", broken);
   session.on("close", () => fail(status.UNAVAILABLE, "the connection was closed"));
 
-  const stream = session.request({
-    ":method": "POST",
-    ":path": path,
-    "content-type": "application/grpc",
-    te: "trailers",
-    "grpc-timeout": `${limit}m`,
-  });
   const message = new SingleMessage(answerBytes);
   let answered: IncomingHttpHeaders & IncomingHttpStatusHeader = {};
   let trailers: IncomingHttpHeaders = {};

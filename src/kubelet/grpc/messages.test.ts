@@ -37,6 +37,14 @@ test("what is sent is read, in whatever pieces it comes", () => {
   );
 });
 
+test("a message that comes byte by byte costs no more than its bytes", () => {
+  // Joined at every piece it would be copied 32 GiB; the test's time limit would end it.
+  const sent = prefixed(new Uint8Array(256 << 10).fill(7));
+  const message = new SingleMessage(1 << 20);
+  for (let at = 0; at < sent.length; at++) message.add(sent.subarray(at, at + 1));
+  expect(message.whole()).toHaveLength(256 << 10);
+});
+
 describe("a message is refused", () => {
   test.each([
     ["that never comes", [], status.INTERNAL],

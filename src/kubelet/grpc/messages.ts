@@ -17,7 +17,8 @@ export function prefixed(message: Uint8Array): Buffer {
 /** The one message of a request, or of the answer to a unary call, from the pieces in which it comes. */
 export class SingleMessage {
   readonly #most: number;
-  #bytes: Buffer | null = null;
+  #pieces: Buffer[] = [];
+  #size = 0;
   #length: number | null = null;
 
   /** A message of more than `most` bytes is refused before it is taken. */
@@ -27,9 +28,10 @@ export class SingleMessage {
 
   /** Adds a piece. Throws StatusError when it can't be part of one message that is taken. */
   add(piece: Buffer): void {
-    const bytes = this.#bytes === null ? piece : Buffer.concat([this.#bytes, piece]);
-    this.#bytes = bytes;
-    if (this.#length === null && bytes.length >= prefix) {
+    this.#pieces.push(piece);
+    this.#size += piece.length;
+    if (this.#length === null && this.#size >= prefix) {
+      const bytes = this.#joined();
       if (bytes[0] !== 0) throw new StatusError(status.UNIMPLEMENTED, "compressed messages are not understood");
       this.#length = bytes.readUInt32BE(1);
       if (this.#length > this.#most) {
@@ -37,16 +39,22 @@ export class SingleMessage {
         throw new StatusError(status.RESOURCE_EXHAUSTED, details);
       }
     }
-    if (this.#length !== null && bytes.length > prefix + this.#length)
+    if (this.#length !== null && this.#size > prefix + this.#length)
       throw new StatusError(status.INTERNAL, "there is more than one message");
   }
 
   /** The message, once the peer has sent all. Throws StatusError INTERNAL when it is not whole. */
   whole(): Buffer {
-    const bytes = this.#bytes;
-    if (bytes === null) throw new StatusError(status.INTERNAL, "there is no message");
-    if (this.#length === null || bytes.length < prefix + this.#length)
-      throw new StatusError(status.INTERNAL, `it ended within its message, after ${bytes.length} bytes`);
-    return bytes.subarray(prefix);
+    if (this.#size === 0) throw new StatusError(status.INTERNAL, "there is no message");
+    if (this.#length === null || this.#size < prefix + this.#length)
+      throw new StatusError(status.INTERNAL, `it ended within its message, after ${this.#size} bytes`);
+    return this.#joined().subarray(prefix);
+  }
+
+  #joined(): Buffer {
+    const [first] = this.#pieces;
+    const bytes = first && this.#pieces.length === 1 ? first : Buffer.concat(this.#pieces);
+    this.#pieces = [bytes];
+    return bytes;
   }
 }

@@ -4,7 +4,7 @@ import { releaseExecutable, unchangedMappings } from "./memory.ts";
 
 const mapping = (range: string, permissions: string, path: string, kilobytes: Record<string, number>) =>
   `${range} ${permissions} 00001000 fd:00 1234                       ${path}\n` +
-  ["Rss", "Shared_Dirty", "Private_Dirty", "Anonymous"]
+  ["Rss", "Shared_Dirty", "Private_Dirty", "Anonymous", "Swap"]
     .map((field) => `${`${field}:`.padEnd(16)}${String(kilobytes[field] ?? 0).padStart(8)} kB\n`)
     .join("");
 
@@ -14,6 +14,10 @@ test("only what nobody can write to, and nobody changed, is taken for unchanged"
     mapping("500000-900000", "r-xp", "/usr/bin/sriovdp", { Rss: 1000 }),
     // Constants with addresses, which the loader put in and then protected.
     mapping("900000-910000", "r--p", "/usr/bin/sriovdp", { Rss: 64, Private_Dirty: 60, Anonymous: 60 }),
+    // The same, swapped out.
+    mapping("920000-930000", "r--p", "/usr/bin/sriovdp", { Rss: 0, Swap: 60 }),
+    // Just installed: the file's own pages are not on disk yet.
+    mapping("930000-940000", "r--p", "/usr/bin/sriovdp", { Rss: 64, Private_Dirty: 64 }),
     mapping("910000-920000", "rw-p", "/usr/bin/sriovdp", { Rss: 64 }),
     mapping("7f0000000000-7f0000100000", "r-xp", "/usr/lib/libc.so.6", { Rss: 500 }),
     mapping("7f0000200000-7f0000300000", "r-xp", "", { Rss: 500 }),
@@ -21,6 +25,7 @@ test("only what nobody can write to, and nobody changed, is taken for unchanged"
   expect(unchangedMappings(smaps, "/usr/bin/sriovdp")).toEqual([
     { start: 0x400000, end: 0x500000, resident: 12 << 10 },
     { start: 0x500000, end: 0x900000, resident: 1000 << 10 },
+    { start: 0x930000, end: 0x940000, resident: 64 << 10 },
   ]);
   expect(unchangedMappings(smaps, "/usr/bin/other")).toEqual([]);
 });

@@ -12,7 +12,8 @@ export interface Mapping {
 
 /**
  * The mappings of a file in the text of /proc/PID/smaps that nobody can write to and that are as they are in the file:
- * code and constants. Those with private pages were changed by the loader, and would be lost.
+ * code and constants. Those with pages of their own, in memory or swapped out, were changed by the loader, and would be lost. A
+ * page that is dirty but not anonymous is the file's: an executable that was just installed is not on disk yet (fs/proc/task_mmu.c).
  */
 export function unchangedMappings(smaps: string, file: string): Mapping[] {
   const found: Mapping[] = [];
@@ -21,8 +22,7 @@ export function unchangedMappings(smaps: string, file: string): Mapping[] {
     if (start === undefined || end === undefined || path !== file || !/^r-.p$/.test(permissions ?? "")) continue;
     const kilobytes = (field: string) =>
       Number(new RegExp(`^${field}: +(\\d+) kB`, "m").exec(block)?.[1] ?? Number.NaN);
-    const changed = kilobytes("Private_Dirty") + kilobytes("Shared_Dirty") + kilobytes("Anonymous");
-    if (changed === 0)
+    if (kilobytes("Anonymous") + kilobytes("Swap") === 0)
       found.push({ start: parseInt(start, 16), end: parseInt(end, 16), resident: kilobytes("Rss") * 1024 });
   }
   return found;

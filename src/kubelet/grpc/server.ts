@@ -137,7 +137,8 @@ export class GrpcServer {
       }
     });
     stream.on("end", () => {
-      if (isOver) return;
+      // Bun says "end" also of a stream that was reset, or whose connection went: nobody waits for its answer.
+      if (isOver || !isOpen(stream)) return;
       isOver = true;
       try {
         const request: unknown = decoded(method.requestType, message.whole());

@@ -52,6 +52,8 @@ export class ListStreams {
     const listener: Listener = { stream, sent: null, sentAt: 0, later: null, unsent: 0, watchdog: null };
     this.#listeners.set(stream, listener);
     stream.whenOver(() => this.#forget(listener));
+    // It was over before it was here: there was nobody to tell that it opened.
+    if (!this.#listeners.has(stream)) return;
     this.#send(listener);
     this.#on.opened();
   }

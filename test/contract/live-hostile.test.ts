@@ -13,6 +13,7 @@ import { connect, type Socket } from "node:net";
 import { AllocateRequest } from "../../src/kubelet/api/deviceplugin.ts";
 import { limits } from "../../src/limits.ts";
 import { DevicePluginClient } from "../support/grpc.ts";
+import { frame, preface, settings } from "../support/http2-frames.ts";
 import type { TestNode } from "../support/plugin.ts";
 import { Random } from "../support/random.ts";
 import { until } from "../support/until.ts";
@@ -159,14 +160,6 @@ function dial(name = "net"): Promise<Socket> {
     socket.on("error", reject);
   });
 }
-
-const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-const frame = (type: number, flags: number, stream: number, payload: Uint8Array, length = payload.length) =>
-  Buffer.concat([
-    Uint8Array.of(length >> 16, (length >> 8) & 255, length & 255, type, flags, 0, 0, stream >> 8, stream & 255),
-    payload,
-  ]);
-const settings = frame(4, 0, 0, new Uint8Array());
 
 describe("bytes on a pool's socket", () => {
   const noise = new Random(11);

@@ -1,6 +1,13 @@
 // How do tests speak gRPC? By grpc-js: another implementation than the one under test, on both sides of it.
 
-export { credentials, type sendUnaryData, Server, ServerCredentials, type ServiceError } from "@grpc/grpc-js";
+export {
+  credentials,
+  type sendUnaryData,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServiceError,
+} from "@grpc/grpc-js";
 
 import {
   type CallOptions,

@@ -6,8 +6,10 @@ import {
   type sendUnaryData,
   Server,
   ServerCredentials,
+  type ServerUnaryCall,
 } from "../../../test/support/grpc.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../../../test/support/plugin.ts";
+import { until } from "../../../test/support/until.ts";
 import { type ListPodResourcesResponse, PodResourcesListerDefinition } from "../api/podresources.ts";
 import { call, type CallOptions } from "./client.ts";
 import { status } from "./status.ts";
@@ -35,11 +37,12 @@ const podsOf = (count: number): ListPodResourcesResponse => ({
 
 describe("of a server", () => {
   let server: Server;
-  let answer: (callback: sendUnaryData<ListPodResourcesResponse>) => void;
+  let answer: (callback: sendUnaryData<ListPodResourcesResponse>, call: ServerUnaryCall<unknown, unknown>) => void;
   beforeEach(async () => {
     server = new Server();
     server.addService(PodResourcesListerService, {
-      list: (_: unknown, callback: sendUnaryData<ListPodResourcesResponse>) => answer(callback),
+      list: (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<ListPodResourcesResponse>) =>
+        answer(callback, call),
     });
     await new Promise<void>((resolve, reject) =>
       server.bindAsync(`unix:${socket()}`, ServerCredentials.createInsecure(), (error) =>
@@ -73,11 +76,16 @@ describe("of a server", () => {
   });
 
   test("no answer in time is DEADLINE_EXCEEDED, and the server is told", async () => {
-    const { promise: asked, resolve } = Promise.withResolvers<void>();
-    answer = () => resolve();
+    let isAsked = false;
+    let isTold = false;
+    answer = (_, call) => {
+      isAsked = true;
+      call.on("cancelled", () => (isTold = true));
+    };
     const outcome = list({ limit: 300 }).catch((error: unknown) => error);
-    await asked;
+    await until("it was asked", () => isAsked);
     expect(await outcome).toMatchObject({ code: status.DEADLINE_EXCEEDED });
+    await until("the server is told", () => isTold);
   });
 
   test("what is given up is CANCELLED, before it and in between", async () => {

@@ -45,6 +45,21 @@ test("a message that comes byte by byte costs no more than its bytes", () => {
   expect(message.whole()).toHaveLength(256 << 10);
 });
 
+test("pieces are not kept, nor written to", () => {
+  const sent = prefixed(Uint8Array.from({ length: 60 }, (_, index) => index));
+  const [first, second, third] = [sent.subarray(0, 20), sent.subarray(20, 21), sent.subarray(21)].map((part) =>
+    // Each in front of bytes that are not its own.
+    Buffer.concat([part, Buffer.alloc(100, 0xee)]).subarray(0, part.length),
+  ) as [Buffer, Buffer, Buffer];
+  const message = new SingleMessage(100);
+  for (const piece of [first, second, third]) {
+    message.add(piece);
+    if (piece !== first) piece.fill(0xff);
+  }
+  expect(message.whole()).toEqual(sent.subarray(5));
+  expect(new Uint8Array(first.buffer, first.byteOffset + first.length, 100)).toEqual(new Uint8Array(100).fill(0xee));
+});
+
 describe("a message is refused", () => {
   test.each([
     ["that never comes", [], status.INTERNAL],

@@ -17,7 +17,7 @@ export function prefixed(message: Uint8Array): Buffer {
 /** The one message of a request, or of the answer to a unary call, from the pieces in which it comes. */
 export class SingleMessage {
   readonly #most: number;
-  #pieces: Buffer[] = [];
+  #bytes: Buffer = Buffer.alloc(0);
   #size = 0;
   #length: number | null = null;
 
@@ -28,12 +28,10 @@ export class SingleMessage {
 
   /** Adds a piece. Throws StatusError when it can't be part of one message that is taken. */
   add(piece: Buffer): void {
-    this.#pieces.push(piece);
-    this.#size += piece.length;
+    this.#append(piece);
     if (this.#length === null && this.#size >= prefix) {
-      const bytes = this.#joined();
-      if (bytes[0] !== 0) throw new StatusError(status.UNIMPLEMENTED, "compressed messages are not understood");
-      this.#length = bytes.readUInt32BE(1);
+      if (this.#bytes[0] !== 0) throw new StatusError(status.UNIMPLEMENTED, "compressed messages are not understood");
+      this.#length = this.#bytes.readUInt32BE(1);
       if (this.#length > this.#most) {
         const details = `the message has ${this.#length} bytes, more than ${this.#most}`;
         throw new StatusError(status.RESOURCE_EXHAUSTED, details);
@@ -48,13 +46,21 @@ export class SingleMessage {
     if (this.#size === 0) throw new StatusError(status.INTERNAL, "there is no message");
     if (this.#length === null || this.#size < prefix + this.#length)
       throw new StatusError(status.INTERNAL, `it ended within its message, after ${this.#size} bytes`);
-    return this.#joined().subarray(prefix);
+    return this.#bytes.subarray(prefix, this.#size);
   }
 
-  #joined(): Buffer {
-    const [first] = this.#pieces;
-    const bytes = first && this.#pieces.length === 1 ? first : Buffer.concat(this.#pieces);
-    this.#pieces = [bytes];
-    return bytes;
+  /** Copies a piece behind the bytes that are there; the first one, most often the whole message, is taken as it is. */
+  #append(piece: Buffer): void {
+    const size = this.#size + piece.length;
+    if (this.#size === 0) this.#bytes = piece;
+    else {
+      if (size > this.#bytes.length) {
+        const larger = Buffer.allocUnsafe(Math.max(size, 2 * this.#bytes.length));
+        this.#bytes.copy(larger, 0, 0, this.#size);
+        this.#bytes = larger;
+      }
+      piece.copy(this.#bytes, this.#size);
+    }
+    this.#size = size;
   }
 }

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from "node:http2";
-import { connect as connectSocket } from "node:net";
+import { connect as connectSocket, type Socket } from "node:net";
 import { credentials, DevicePluginClient, type ServiceError } from "../../../test/support/grpc.ts";
+import { callHeaders, data, endStream, preface, reset, settings } from "../../../test/support/http2-frames.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../../../test/support/plugin.ts";
 import { until } from "../../../test/support/until.ts";
 import { AllocateRequest, DevicePluginDefinition, type ListAndWatchResponse } from "../api/deviceplugin.ts";
@@ -13,6 +14,7 @@ let folder = "";
 let server: GrpcServer;
 let refused: string[] = [];
 let allocate: (ids: readonly string[]) => unknown;
+let listening: (stream: AnswerStream<ListAndWatchResponse>) => void = () => {};
 let streams: AnswerStream<ListAndWatchResponse>[] = [];
 let clients: DevicePluginClient[] = [];
 
@@ -21,6 +23,7 @@ const socket = () => `${folder}/s`;
 beforeEach(async () => {
   folder = temporaryFolder();
   [refused, streams, clients] = [[], [], []];
+  listening = () => {};
   allocate = (ids) => ({
     containerResponses: ids.map(() => ({ envs: {}, mounts: [], devices: [], annotations: {}, cdiDevices: [] })),
   });
@@ -33,6 +36,7 @@ beforeEach(async () => {
     getDevicePluginOptions: () => ({ preStartRequired: false, getPreferredAllocationAvailable: true }),
     listAndWatch: (stream) => {
       streams.push(stream);
+      listening(stream);
     },
     allocate: ({ containerRequests }) => allocate(containerRequests.flatMap(({ devicesIds }) => devicesIds)) as never,
     getPreferredAllocation: () => ({ containerResponses: [] }),
@@ -224,6 +228,50 @@ describe("a stream", () => {
     expect(await callAllocate(newClient(), "a")).toBe(1);
   });
 
+  test("whose handler throws is refused; when it was answered in part, it is reset", async () => {
+    listening = () => {
+      throw new StatusError(status.UNAVAILABLE, "not now");
+    };
+    const first = listen();
+    await until("it was refused", () => first.error() !== null);
+    expect(first.error()).toMatchObject({ code: status.UNAVAILABLE, details: "not now" });
+    listening = (stream) => {
+      stream.send(list("a"), () => {});
+      throw new Error("in the middle");
+    };
+    const second = listen();
+    await until("it has ended", () => second.error() !== null);
+    expect(second.error()).toMatchObject({ code: status.INTERNAL });
+    expect(refused).toEqual(["ListAndWatch: StatusError: not now", "ListAndWatch: Error: in the middle"]);
+    expect(await callAllocate(newClient(), "a")).toBe(1);
+  });
+
+  test("whose answer can't be written is refused with a status", async () => {
+    listening = (stream) => stream.send({ devices: 7 } as never, () => {});
+    const { error } = listen();
+    await until("it was refused", () => error() !== null);
+    expect(error()).toMatchObject({ code: status.INTERNAL, details: expect.stringMatching(/./) });
+  });
+
+  test("is not harmed by a refusal of many words beside it on its connection", async () => {
+    const client = newClient();
+    const call = client.listAndWatch({});
+    let failure: unknown = null;
+    call.on("error", (error: ServiceError) => (failure = error));
+    call.resume();
+    await opened();
+    allocate = () => {
+      throw new StatusError(status.INVALID_ARGUMENT, "ü".repeat(100_000));
+    };
+    const answer = await callAllocate(client, "a");
+    expect(answer).toMatchObject({ code: status.INVALID_ARGUMENT, details: "ü".repeat(4096) });
+    allocate = () => ({ containerResponses: [] });
+    expect(await callAllocate(client, "a")).toBe(0);
+    expect(failure).toBeNull();
+    call.on("error", () => {});
+    call.cancel();
+  });
+
   test("that nobody ends does not keep the server from closing", async () => {
     const { error } = listen();
     await opened();
@@ -290,6 +338,59 @@ describe("what is no gRPC", () => {
   ])("%s gets its answer", async (_, headers, body, expected) => {
     expect(await send(headers, ...body)).toMatch(typeof expected === "string" ? new RegExp(`^${expected}$`) : expected);
     expect(await send({}, good)).toBe("0 ");
+  });
+});
+
+describe("a whole request that does not end", () => {
+  const allocatePath = "/v1beta1.DevicePlugin/Allocate";
+  const good = (...ids: string[]) => prefixed(AllocateRequest.encode(requestFor(...ids)).finish());
+  let asked: string[] = [];
+  let connection: Socket;
+  beforeEach(async () => {
+    asked = [];
+    allocate = (ids) => {
+      asked.push(...ids);
+      return { containerResponses: [] };
+    };
+    connection = connectSocket({ path: socket() });
+    connection.on("error", () => {});
+    connection.write(Buffer.concat([preface, settings]));
+    connection.write(Buffer.concat([callHeaders(1, allocatePath), data(1, good("half"))]));
+    connection.write(
+      Buffer.concat([callHeaders(3, "/v1beta1.DevicePlugin/ListAndWatch"), data(3, prefixed(new Uint8Array()))]),
+    );
+  });
+  afterEach(() => connection.destroy());
+
+  /** Calls on the same connection, behind what was sent there; resolves when it was answered. */
+  const callBehind = async () => {
+    connection.write(Buffer.concat([callHeaders(5, allocatePath), data(5, good("behind"), endStream)]));
+    await until("what was sent behind it is answered", () => asked.includes("behind"));
+  };
+
+  test("waits for its end", async () => {
+    await callBehind();
+    expect({ asked, streams }).toEqual({ asked: ["behind"], streams: [] });
+    connection.write(Buffer.concat([data(1, new Uint8Array(), endStream), data(3, new Uint8Array(), endStream)]));
+    await until("both are answered", () => asked.length === 2 && streams.length === 1);
+  });
+
+  test("and is reset reaches no handler", async () => {
+    await callBehind();
+    connection.write(Buffer.concat([reset(1), reset(3)]));
+    connection.write(Buffer.concat([callHeaders(7, allocatePath), data(7, good("last"), endStream)]));
+    await until("the last call is answered", () => asked.includes("last"));
+    expect({ asked, streams }).toEqual({ asked: ["behind", "last"], streams: [] });
+  });
+
+  test.each([
+    ["closes", () => connection.end()],
+    ["breaks", () => connection.destroy()],
+  ])("when its connection %s reaches no handler", async (_, end) => {
+    await callBehind();
+    end();
+    await server.close();
+    expect({ asked, streams }).toEqual({ asked: ["behind"], streams: [] });
   });
 });
 

@@ -38,11 +38,14 @@ const closingLimit = 1000;
 
 const answerHeaders = { ":status": 200, "content-type": "application/grpc+proto" } as const;
 
+/** Characters of an error's message that travel: headers of 64 KiB end a whole connection. */
+const messageLimit = 4096;
+
 /** Trailers that say how a call ended. */
 const trailersOf = (error: StatusError | null) =>
   error === null
     ? { "grpc-status": String(status.OK) }
-    : { "grpc-status": String(error.code), "grpc-message": encodeMessage(error.message) };
+    : { "grpc-status": String(error.code), "grpc-message": encodeMessage(error.message.slice(0, messageLimit)) };
 
 const ignore = (): void => {};
 
@@ -176,9 +179,13 @@ function respond(stream: ServerHttp2Stream, message: Buffer): void {
   stream.end(message);
 }
 
-/** Ends a call that has no answer yet with a status, in its headers ("Trailers-Only"). */
+/** Ends a call with a status, in its headers ("Trailers-Only"); one that was answered in part is reset. */
 function refuse(stream: ServerHttp2Stream, error: StatusError): void {
   if (!isOpen(stream)) return;
+  if (stream.headersSent) {
+    stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    return;
+  }
   stream.respond({ ...answerHeaders, ...trailersOf(error) }, { endStream: true });
   discard(stream);
 }
@@ -213,8 +220,9 @@ export class AnswerStream<Answer> {
   /** Sends an answer; calls back when the transport has taken it. */
   send(answer: Answer, taken: () => void): void {
     if (this.#hasEnded || !isOpen(this.#stream)) return;
+    const message = prefixed(this.#codec.encode(answer).finish());
     if (!this.#stream.headersSent) this.#stream.respond(answerHeaders, { waitForTrailers: true });
-    this.#stream.write(prefixed(this.#codec.encode(answer).finish()), taken);
+    this.#stream.write(message, taken);
   }
 
   /** Ends the call: well, or with an error. */

@@ -10,7 +10,7 @@ import { Changes, type Stale } from "./changes.ts";
 import { readConfigFile } from "./config/file.ts";
 import { formatProblem, type Problem } from "./config/problem.ts";
 import { DeviceInfo } from "./device-info.ts";
-import { FolderWatch } from "./folder-watch.ts";
+import { type Changed, FolderWatch } from "./folder-watch.ts";
 import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
@@ -249,7 +249,9 @@ export class Agent {
       for (const { server } of this.#served.values()) server.check();
     };
     // Hidden names are ours while we bind: what fails would be tried again by its own traces, without end.
-    const changed = (name: string | null) => name?.startsWith(".") !== true && checkSockets();
+    const changed = (names: Changed) => {
+      if ([...names].some((name) => name?.startsWith(".") !== true)) checkSockets();
+    };
     const registry = new FolderWatch(this.#paths.registry, changed);
     const devicePlugins = new FolderWatch(this.#paths.devicePlugins, changed);
     const resyncTimer = setInterval(() => {
@@ -400,7 +402,7 @@ export class Agent {
     }
     const held = new Map([...this.#holders.held].filter(([id]) => present.has(id)));
     if ([...held].some(([id, resource]) => placed.get(id) !== resource)) this.#lookAgain(holdersRecheck);
-    return assignPools(this.#specs, this.#devices, held, served);
+    return held.size === 0 ? free : assignPools(this.#specs, this.#devices, held, served);
   }
 
   /** Asks for a look some time from now, unless one is asked for already. */

@@ -1,5 +1,6 @@
 // When does something change in a folder? inotify on the folder and on the folders above it, since a watch is silently
-// dead after its folder was deleted and made again.
+// dead after its folder was deleted and made again. Events that come together are told together: sixteen pools that bind their
+// sockets at once are one change of their folder.
 
 import { type FSWatcher, statSync, watch } from "node:fs";
 import { dirname } from "node:path";
@@ -13,13 +14,18 @@ interface Watched {
   watcher: FSWatcher | null;
 }
 
-/** Watches a folder that may come and go; tells the name that changed, or null when the folder itself did. */
+/** What changed in a folder: names, and null when it was the folder itself or what in it is not known. */
+export type Changed = ReadonlySet<string | null>;
+
+/** Watches a folder that may come and go; tells what changed in it since it told last. */
 export class FolderWatch {
   readonly #chain: Watched[] = [];
-  readonly #changed: (name: string | null) => void;
+  readonly #changed: (names: Changed) => void;
+  #names = new Set<string | null>();
+  #telling: NodeJS.Immediate | null = null;
   #closed = false;
 
-  constructor(folder: string, changed: (name: string | null) => void) {
+  constructor(folder: string, changed: (names: Changed) => void) {
     this.#changed = changed;
     for (let path = folder, level = 0; level <= ancestors; path = dirname(path), level++) {
       this.#chain.push({ path, identity: null, watcher: null });
@@ -59,15 +65,24 @@ export class FolderWatch {
 
   close(): void {
     this.#closed = true;
+    if (this.#telling) clearImmediate(this.#telling);
     for (const { watcher } of this.#chain) watcher?.close();
   }
 
   #event(level: number, below: Watched | undefined, name: string | null): void {
     if (this.#closed) return;
     if (level > 0 && below && name !== null && !below.path.endsWith(`/${name}`)) return;
-    const renewed = this.rearm();
-    if (level === 0) this.#changed(name);
-    else if (renewed) this.#changed(null);
+    if (level === 0) this.#names.add(name);
+    this.#telling ??= setImmediate(() => this.#tell());
+  }
+
+  /** Behind all events that are there: whatever they tell of has happened, so that one look at the folders is enough. */
+  #tell(): void {
+    this.#telling = null;
+    const names = this.#names;
+    this.#names = new Set();
+    if (this.rearm()) names.add(null);
+    if (names.size > 0) this.#changed(names);
   }
 }
 

@@ -18,8 +18,8 @@ export interface NodeListener {
  */
 export function watchNode(root: string, listener: NodeListener): { close(): void } {
   if (!isRecorded(root)) return watchKernel(listener);
-  return new FolderWatch(root, (name) => {
-    if (name === null || name === "uevent") listener.functions();
-    if (name === null || name === "netlink.json") listener.links();
+  return new FolderWatch(root, (names) => {
+    if (names.has(null) || names.has("uevent")) listener.functions();
+    if (names.has(null) || names.has("netlink.json")) listener.links();
   });
 }

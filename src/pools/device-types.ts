@@ -45,10 +45,8 @@ const neededByHost: Barrier = ({ host: { defaultRoute } }) =>
         sentence: `the host's default route leaves through it (${defaultRoute})`,
       };
 
-const ownsVfs: Barrier = ({ host: { vfs } }) => {
-  const told = counted(vfs, "VF");
-  return vfs === 0 ? null : { brief: `has ${told}`, sentence: `it is a PF with ${told}` };
-};
+const ownsVfs: Barrier = ({ host: { vfs } }) =>
+  vfs === 0 ? null : { brief: `has ${counted(vfs, "VF")}`, sentence: `it is a PF with ${counted(vfs, "VF")}` };
 
 /** Every device type. */
 export const deviceTypes = {

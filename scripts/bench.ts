@@ -1,31 +1,33 @@
 // How quick and how small is it? Figures of the compiled executable on simulated nodes: compare them only with figures of the same
-// machine and the same hour. Usage: npm run bench -- [--shapes 256/16,…] [--repeat N] [--idle SECONDS] [--out FILE] [--compare FILE]
+// machine and the same hour.
 
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { dirname } from "node:path";
-import { parseArgs } from "node:util";
 import { executable } from "../test/support/plugin.ts";
+import { argumentsOf, misused, numberOf } from "./arguments.ts";
 import { type Figures, measure } from "./bench/measure.ts";
 import { nameOf, shapes } from "./bench/shapes.ts";
 import { comparison, growth, publishedTable, shapeTable } from "./bench/table.ts";
 import { commit } from "./checkout.ts";
 
-const { values } = parseArgs({
-  options: {
-    shapes: { type: "string" },
-    repeat: { type: "string", default: "1" },
-    idle: { type: "string", default: "0" },
-    out: { type: "string" },
-    compare: { type: "string" },
+const { values } = argumentsOf(
+  "npm run bench -- [--shapes 256/16,…] [--repeat N] [--idle SECONDS] [--out FILE] [--compare FILE]",
+  {
+    options: {
+      shapes: { type: "string" },
+      repeat: { type: "string", default: "1" },
+      idle: { type: "string", default: "0" },
+      out: { type: "string" },
+      compare: { type: "string" },
+    },
   },
-});
+);
+const repeats = numberOf("repeat", values.repeat, 1);
+const idle = numberOf("idle", values.idle);
 const wanted = values.shapes?.split(",");
 const unknown = wanted?.filter((name) => !shapes.some((shape) => nameOf(shape) === name)) ?? [];
-if (unknown.length > 0) {
-  console.error(`no such shape: ${unknown.join(", ")}; there are ${shapes.map(nameOf).join(", ")}`);
-  process.exit(2);
-}
+if (unknown.length > 0) misused(`no such shape: ${unknown.join(", ")}; there are ${shapes.map(nameOf).join(", ")}`);
 const earlier = values.compare === undefined ? null : (JSON.parse(readFileSync(values.compare, "utf8")) as Run);
 
 /** What is left of a run. */
@@ -42,12 +44,12 @@ console.log(`${machine}; executable ${(statSync(executable).size / 1e6).toFixed(
 if (Bun.which("strace") === null) console.log("there is no strace here: system calls are not counted");
 
 const runs: Figures[] = [];
-for (let run = 0; run < Number(values.repeat); run++) {
+for (let run = 0; run < repeats; run++) {
   const figures: Record<string, number> = {};
   for (const shape of shapes.filter((shape) => wanted?.includes(nameOf(shape)) ?? true)) {
     // The load is measured once, where the published figure was; idle CPU where it is asked.
     const load = nameOf(shape) === "64/4";
-    const idleSeconds = shape.pools >= 16 ? Number(values.idle) : 0;
+    const idleSeconds = shape.pools >= 16 ? idle : 0;
     console.log(`measuring ${nameOf(shape)}`);
     Object.assign(figures, await measure(shape, { load, idleSeconds }));
   }

@@ -1,15 +1,14 @@
 // Builds dist/sriovdp: one self-contained executable, compiled to bytecode, version and commit stamped in.
-// Usage: bun scripts/build.ts [--arch amd64|arm64] [--outfile FILE] [--executable-path BUN]
-// --executable-path names the Bun that becomes the plugin, one for --arch; without either, it is that which runs this.
 
-import { parseArgs } from "node:util";
 import { architectureNamed, architectures, bunOf, nativeArchitecture } from "./architectures.ts";
+import { argumentsOf } from "./arguments.ts";
 import { commit, version } from "./checkout.ts";
 
-const { values } = parseArgs({
+const { values } = argumentsOf("npm run build -- [--arch amd64|arm64] [--outfile FILE] [--executable-path BUN]", {
   options: {
     arch: { type: "string" },
     outfile: { type: "string", default: "dist/sriovdp" },
+    // The Bun that becomes the plugin, one for --arch; without either, it is that which runs this.
     "executable-path": { type: "string" },
   },
 });

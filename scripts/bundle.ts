@@ -1,12 +1,11 @@
 // Makes the archive for sites without a network: executable, systemd's unit, manifests, container image, sample config, documents, SBOM,
 // licences, checksums, and install.sh, which needs nothing else. One archive per architecture; the same commit gives the same bytes.
-// Usage: bun scripts/bundle.ts [--arch amd64|arm64] [--folder DIR] [--any-glibc] (take Debian's newest glibc, not only the pinned one)
 
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { parseArgs } from "node:util";
 import { architectureNamed, nativeArchitecture } from "./architectures.ts";
+import { argumentsOf } from "./arguments.ts";
 import { thirdPartyNotices } from "./bundle/notices.ts";
 import { bundledPackages } from "./bundle/parts.ts";
 import { sbom } from "./bundle/sbom.ts";
@@ -17,10 +16,11 @@ import { glibcOfPackage } from "./image/glibc.ts";
 
 const root = join(import.meta.dir, "..");
 
-const { values } = parseArgs({
+const { values } = argumentsOf("npm run bundle -- [--arch amd64|arm64] [--folder DIR] [--any-glibc]", {
   options: {
     arch: { type: "string", default: nativeArchitecture },
     folder: { type: "string", default: join(root, "dist") },
+    // Take Debian's newest glibc, not only the pinned one.
     "any-glibc": { type: "boolean", default: false },
   },
 });

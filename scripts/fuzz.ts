@@ -1,11 +1,11 @@
-// Looks for inputs that break something: npm run fuzz -- [--minutes M] [--seed N] [--target NAME] [--path P]. What is found is printed
-// with the command that does it again; with --path that one input is tried.
+// Looks for inputs that break something: what is found is printed with the command that does it again; with --path that one
+// input is tried.
 
 import * as fc from "fast-check";
-import { parseArgs } from "node:util";
 import { type TargetName, targets } from "../test/fuzz/targets.ts";
+import { argumentsOf, misused, numberOf } from "./arguments.ts";
 
-const { values } = parseArgs({
+const { values } = argumentsOf("npm run fuzz -- [--minutes M] [--seed N] [--target NAME] [--path P]", {
   options: {
     minutes: { type: "string", default: "1" },
     seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 31)) },
@@ -15,12 +15,9 @@ const { values } = parseArgs({
 });
 const known = Object.keys(targets) as TargetName[];
 const chosen = known.filter((name) => values.target === undefined || values.target === name);
-if (chosen.length === 0) {
-  console.error(`no target is named ${values.target}; there are ${known.join(", ")}`);
-  process.exit(2);
-}
-const seed = Number(values.seed);
-const each = (Number(values.minutes) * 60_000) / chosen.length;
+if (chosen.length === 0) misused(`no target is named ${values.target}; there are ${known.join(", ")}`);
+const seed = numberOf("seed", values.seed);
+const each = (numberOf("minutes", values.minutes) * 60_000) / chosen.length;
 console.log(`fuzz: ${values.minutes} minutes, seed ${seed}`);
 let failed = 0;
 for (const name of chosen) {

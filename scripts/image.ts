@@ -1,24 +1,24 @@
 // Makes the container image without a container engine: dist/sriovdp and the few files of glibc that it needs, as an OCI archive that
 // `ctr images import`, `podman load` and `docker load` take. The same commit gives the same bytes. Or (--folder) the image's files in a
 // folder, for the Dockerfile.
-// Usage: bun scripts/image.ts [--arch amd64|arm64] [--executable FILE] [--out FILE | --folder DIR] [--tag NAME:TAG] [--document FILE]…
-//        [--glibc-root DIR] [--locked]
 
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { parseArgs } from "node:util";
 import { architectureNamed, architectures, nativeArchitecture } from "./architectures.ts";
+import { argumentsOf } from "./arguments.ts";
 import { thirdPartyNotices } from "./bundle/notices.ts";
 import { bundledPackages } from "./bundle/parts.ts";
-import { settings } from "./environment.ts";
 import { commit, sourceDate, version } from "./checkout.ts";
+import { settings } from "./environment.ts";
 import { ociArchive } from "./image/archive.ts";
 import { type Entry, layersOf } from "./image/files.ts";
 import { glibcOfPackage, glibcOfRoot } from "./image/glibc.ts";
 
 const root = `${import.meta.dir}/..`;
 
-const { values } = parseArgs({
+const usage = `npm run image -- [--arch amd64|arm64] [--executable FILE] [--out FILE | --folder DIR] [--tag NAME:TAG]
+                         [--document FILE]… [--glibc-root DIR] [--locked]`;
+const { values } = argumentsOf(usage, {
   options: {
     arch: { type: "string", default: nativeArchitecture },
     executable: { type: "string", default: `${root}/dist/sriovdp` },

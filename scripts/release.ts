@@ -1,20 +1,20 @@
 // Makes a release, in two steps with a commit between them. It never commits, tags or sends anything anywhere.
-// Usage: bun scripts/release.ts prepare VERSION [--digest NAME=sha256:…]… [--dry-run]
-//          the version in all files that name it, the changelog's section, digests of the Dockerfile's bases (DEBIAN, BUN)
-//        bun scripts/release.ts build [--folder DIR] [--any-glibc]
-//          bundles of all architectures and SHA256SUMS, from a checkout without changes
 
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { architectureNames } from "./architectures.ts";
+import { argumentsOf, misused } from "./arguments.ts";
 import { commit, version } from "./checkout.ts";
 import { edits, released } from "./release/edits.ts";
 
 const root = join(import.meta.dir, "..");
 
-const { values, positionals } = parseArgs({
+const usage = `bun scripts/release.ts prepare VERSION [--digest NAME=sha256:…]… [--dry-run]
+         the version in all files that name it, the changelog's section, digests of the Dockerfile's bases (DEBIAN, BUN)
+       bun scripts/release.ts build [--folder DIR] [--any-glibc]
+         bundles of all architectures and SHA256SUMS, from a checkout without changes`;
+const { values, positionals } = argumentsOf(usage, {
   allowPositionals: true,
   options: {
     digest: { type: "string", multiple: true, default: [] },
@@ -76,7 +76,7 @@ try {
   const [command, next] = positionals;
   if (command === "prepare") prepare(next);
   else if (command === "build") build();
-  else throw new Error("Usage: bun scripts/release.ts prepare VERSION | build");
+  else misused("prepare or build?", usage);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exit(1);

@@ -1,19 +1,19 @@
-// Days of running in minutes: npm run soak -- [--minutes N] [--seed N]. Two nodes at once, one a way of registration; figures go to
+// Days of running in minutes. Two nodes at once, one a way of registration; figures go to
 // test-results/soak/figures.json, one test an invariant to test-results/soak/junit.xml. The same seed gives the same events.
 
 import { mkdirSync, writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { invariants, type Invariant, soak } from "../test/soak/soak.ts";
 import { formatJUnit, type TestResult } from "../test/vm/junit.ts";
+import { argumentsOf, numberOf } from "./arguments.ts";
 import { summaryLine } from "./summary.ts";
 
-const { values } = parseArgs({
+const { values } = argumentsOf("npm run soak -- [--minutes N] [--seed N]", {
   options: {
     minutes: { type: "string", default: "10" },
     seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 31)) },
   },
 });
-const [minutes, seed] = [Number(values.minutes), Number(values.seed)];
+const [minutes, seed] = [numberOf("minutes", values.minutes), numberOf("seed", values.seed)];
 const results = `${import.meta.dir}/../test-results/soak`;
 mkdirSync(results, { recursive: true });
 console.log(`soak: ${minutes} minutes, seed ${seed}; again with: npm run soak -- --minutes ${minutes} --seed ${seed}`);

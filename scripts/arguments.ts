@@ -1,0 +1,33 @@
+// How is a script called? By options; a call that can't be understood ends with status 2, what is wrong, and the usage.
+
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import { messageOf } from "../src/message-of.ts";
+
+type Parsed<T extends ParseArgsConfig> = ReturnType<typeof parseArgs<T>>;
+
+/** Reads the script's arguments; --help prints the usage and ends the script. */
+export function argumentsOf<const T extends ParseArgsConfig>(usage: string, config: T): Parsed<T> {
+  if (process.argv.includes("--help")) {
+    console.log(`usage: ${usage}`);
+    process.exit(0);
+  }
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    return misused(messageOf(error), usage);
+  }
+}
+
+/** Reads the number of at least `least` that an option has. */
+export function numberOf(option: string, text: string, least = 0): number {
+  const number = Number(text);
+  return text.trim() !== "" && number >= least
+    ? number
+    : misused(`--${option} takes a number of at least ${least}, not ${JSON.stringify(text)}`);
+}
+
+/** Ends the script that can't do what it is asked. */
+export function misused(reason: string, usage?: string): never {
+  console.error(usage === undefined ? reason : `${reason}\nusage: ${usage}`);
+  process.exit(2);
+}

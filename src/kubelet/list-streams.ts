@@ -1,4 +1,6 @@
-// Who listens to a pool's list? Every open ListAndWatch stream, each sent the newest list, and only when it changed.
+// Who listens to a pool's list? Every open ListAndWatch stream, each sent the newest list, and only when it changed. One of
+// them is the kubelet's: the first that was opened after the kubelet was told of the pool. Whoever else may open streams (root
+// with a tool) does not change how the pool stands.
 
 import { limits } from "../limits.ts";
 import type { Device, ListAndWatchResponse } from "./api/deviceplugin.ts";
@@ -27,19 +29,38 @@ interface Listener {
   watchdog: Timer | null;
 }
 
+/** Whom to tell: the kubelet's stream was opened, or it ended; any stream stalled and was cut. */
+interface StreamEvents {
+  opened(): void;
+  closed(): void;
+  stalled(): void;
+}
+
 /** The open ListAndWatch streams of a pool. */
 export class ListStreams {
   readonly #listeners = new Map<ListStream, Listener>();
-  readonly #on: { opened(): void; closed(): void; stalled(): void };
+  readonly #on: StreamEvents;
   #devices: readonly Device[];
+  #isExpected = false;
+  #kubelets: Listener | null = null;
 
-  constructor(devices: readonly Device[], on: { opened(): void; closed(): void; stalled(): void }) {
+  constructor(devices: readonly Device[], on: StreamEvents) {
     this.#devices = devices;
     this.#on = on;
   }
 
   get size(): number {
     return this.#listeners.size;
+  }
+
+  /** Whether the kubelet's stream is open. */
+  get isHeard(): boolean {
+    return this.#kubelets !== null;
+  }
+
+  /** The kubelet is being told of the pool: the next stream is its own. False when it refused, and will not open one. */
+  expect(isExpected: boolean): void {
+    this.#isExpected = isExpected;
   }
 
   /** Adds a stream and sends it the list; one too many is refused. */
@@ -52,9 +73,12 @@ export class ListStreams {
     const listener: Listener = { stream, sent: null, sentAt: 0, later: null, unsent: 0, watchdog: null };
     this.#listeners.set(stream, listener);
     stream.whenOver(() => this.#forget(listener));
-    // It was over before it was here: there was nobody to tell that it opened.
+    // It was over before it was here.
     if (!this.#listeners.has(stream)) return;
     this.#send(listener);
+    if (!this.#isExpected) return;
+    this.#isExpected = false;
+    this.#kubelets = listener;
     this.#on.opened();
   }
 
@@ -64,10 +88,11 @@ export class ListStreams {
     for (const listener of this.#listeners.values()) this.#send(listener);
   }
 
-  /** Ends all streams. */
+  /** Ends all streams; nobody is told of it. */
   close(): void {
     for (const listener of [...this.#listeners.values()]) {
-      this.#forget(listener, true);
+      if (listener === this.#kubelets) this.#kubelets = null;
+      this.#forget(listener);
       listener.stream.end();
     }
   }
@@ -105,10 +130,12 @@ export class ListStreams {
     }, patience);
   }
 
-  #forget(listener: Listener, quietly = false): void {
+  #forget(listener: Listener): void {
     if (!this.#listeners.delete(listener.stream)) return;
     if (listener.later) clearTimeout(listener.later);
     if (listener.watchdog) clearTimeout(listener.watchdog);
-    if (!quietly) this.#on.closed();
+    if (listener !== this.#kubelets) return;
+    this.#kubelets = null;
+    this.#on.closed();
   }
 }

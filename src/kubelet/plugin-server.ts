@@ -16,6 +16,7 @@ import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { BackOff } from "./back-off.ts";
 import { GrpcServer } from "./grpc/server.ts";
+import { codeOf, status } from "./grpc/status.ts";
 import { ListStreams } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
 import { register } from "./register.ts";
@@ -109,9 +110,11 @@ export class PluginServer {
         this.checkOptions();
       },
       closed: () => {
-        if (this.#streams.size > 0 || this.#abort.signal.aborted) return;
+        if (this.#abort.signal.aborted) return;
         this.#stand("waiting", "it stopped listening");
         options.events.info("the kubelet stopped listening to the pool", { resource: options.resource });
+        // Should one of the others be the kubelet's after all, it must have seen its end before it hears of the pool anew.
+        this.#streams.close();
         this.#retryLater(this.#backOff.wait());
       },
       stalled: () => {
@@ -162,7 +165,7 @@ export class PluginServer {
   checkOptions(): void {
     if (this.#toldPreferring === null || this.#toldPreferring === this.#options.isPreferring()) return;
     // A kubelet that is about to open its stream is looked at again when it has.
-    if (this.#streams.size === 0) return;
+    if (!this.#streams.isHeard) return;
     this.#toldPreferring = null;
     this.#options.events.info("registering the pool anew: its options changed", { resource: this.#options.resource });
     this.#streams.close();
@@ -225,7 +228,7 @@ export class PluginServer {
         this.#announcing = null;
         if (this.#abort.signal.aborted) return undefined;
         if (this.#again && !this.#isSettled) return this.#announce();
-        if (this.#streams.size === 0 || this.#standingBy || this.#replaced) {
+        if (!this.#streams.isHeard || this.#standingBy || this.#replaced) {
           // A shorter wait from before would register once more what the kubelet has just heard of.
           this.#cancelRetry();
           this.#retryLater(wait);
@@ -260,7 +263,7 @@ export class PluginServer {
     }
     if (this.#abort.signal.aborted) return false;
     if (mode === "watcher") {
-      if (wasOurs && this.#streams.size === 0) reappear(this.#path, this.#folder);
+      if (wasOurs && !this.#streams.isHeard) reappear(this.#path, this.#folder);
       this.#announced();
       return true;
     }
@@ -271,10 +274,13 @@ export class PluginServer {
       return false;
     }
     this.#announcedTo = kubelet;
+    this.#streams.expect(true);
     try {
       await register(paths.kubeletSocket, resource, socketName, this.#tellOptions(), this.#abort.signal);
     } catch (error) {
       this.#announcedTo = null;
+      // Refused, as grpc-go gives a handler's error; a kubelet that only took too long may still open its stream.
+      if (codeOf(error) === status.UNKNOWN) this.#streams.expect(false);
       throw error;
     }
     this.#confirmed();
@@ -289,20 +295,20 @@ export class PluginServer {
 
   /** The kubelet was told of the socket; a refusal stands until it answers otherwise. */
   #announced(): void {
-    if (this.#streams.size === 0 && this.#standing.state !== "refused") this.#stand("announced");
+    if (!this.#streams.isHeard && this.#standing.state !== "refused") this.#stand("announced");
   }
 
   #confirmed(): void {
     const { registrations } = this.#standing;
     this.#standing = { ...this.#standing, registrations: registrations + 1, lastAt: Date.now() };
-    this.#stand(this.#streams.size > 0 ? "listening" : "announced");
+    this.#stand(this.#streams.isHeard ? "listening" : "announced");
     const { events, resource } = this.#options;
     events.info("registered the pool with the kubelet", { resource });
   }
 
   #refused(state: "refused" | "failed", reason: string): void {
     this.#standing = { ...this.#standing, failures: this.#standing.failures + 1 };
-    if (this.#streams.size === 0) this.#stand(state, reason);
+    if (!this.#streams.isHeard) this.#stand(state, reason);
   }
 
   /** Binds a new server under a hidden name and renames it into place; an earlier server is shut down. */
@@ -367,7 +373,8 @@ export class PluginServer {
 
   /** Tells who we are. A kubelet that asks is about to open the stream, and is given the time to. */
   #info(): PluginInfo {
-    if (this.#streams.size === 0) {
+    this.#streams.expect(true);
+    if (!this.#streams.isHeard) {
       this.#cancelRetry();
       this.#retryLater(this.#patience.wait());
     }
@@ -385,6 +392,7 @@ export class PluginServer {
     if (pluginRegistered) this.#confirmed();
     else {
       this.#refused("refused", error);
+      this.#streams.expect(false);
       events.warn("the kubelet refused the pool; will try again", { resource, reason: error });
       this.#cancelRetry();
       this.#retryLater(this.#backOff.wait());
@@ -404,7 +412,7 @@ export class PluginServer {
         return;
       }
       this.#replaced = false;
-      if (this.#streams.size === 0) void this.#announce();
+      if (!this.#streams.isHeard) void this.#announce();
     }, wait);
   }
 

@@ -127,6 +127,35 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.kubelet.waitForAllocatable(resource, 4);
   });
 
+  test("whose connection broke gets the pool back, whoever else listens to it or comes and goes", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    const client = new DevicePluginClient(`unix:${folderOf(node)}/intel.com_net.sock`, credentials.createInsecure(), {
+      "grpc.default_authority": "localhost",
+      "grpc.use_local_subchannel_pool": 1,
+    });
+    const listen = (heard: () => void) => {
+      const stream = client.listAndWatch({});
+      stream.on("error", () => {});
+      stream.on("data", heard);
+      return stream;
+    };
+    let isHere = false;
+    listen(() => (isHere = true));
+    await until("another one listens", () => isHere);
+    // More often than a registration is tried again.
+    const passing = setInterval(() => {
+      const stream = listen(() => stream.cancel());
+    }, 50);
+    try {
+      node.kubelet.breakConnection(resource);
+      await node.kubelet.waitForAllocatable(resource, 4);
+    } finally {
+      clearInterval(passing);
+      client.close();
+    }
+  });
+
   test("gets a new socket when someone removed the pool's", async () => {
     await using node = aNode(mode);
     await node.start([resource]);

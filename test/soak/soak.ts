@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { settings } from "../../scripts/environment.ts";
 import type { RegistrationMode } from "../support/kubelet.ts";
 import { buildNode } from "../support/node.ts";
-import { TestNode } from "../support/plugin.ts";
+import { runCommand, TestNode } from "../support/plugin.ts";
 import { Random } from "../support/random.ts";
 import { chooseAction, actions, configText, endPod, makeVf, pfs, someConfig, type World } from "./actions.ts";
 import { type Truth, Truth as NewTruth } from "./truth.ts";
@@ -104,6 +104,8 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
   const settles: number[] = [];
   const samples: Sample[] = [];
   const actionCounts = new Map<string, number>();
+  /** What was done in the last rounds. */
+  const latest: string[] = [];
   let round = 0;
   try {
     for (; share() < 1 && failures.size === 0; round++) {
@@ -128,7 +130,12 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
       if (!node.plugin.isRunning) fail("log", `the plugin ended: ${node.plugin.log.slice(-2000)}`);
       const errors = node.plugin.lines.filter(isProgramError);
       if (errors.length > 0) fail("log", errors.slice(0, 5).join("\n"));
-      if (failures.size > 0) say(node.plugin.lines.slice(-60).join("\n") + `\n${node.kubelet.story().slice(-4000)}`);
+      latest.push(`round ${round}: ${did.join("; ")}`);
+      if (failures.size > 0) {
+        const { stdout } = runCommand(["status", "-o", "yaml", "--root", node.root]);
+        say([...latest, ...node.plugin.lines.slice(-100), node.kubelet.story().slice(-4000), stdout].join("\n"));
+      }
+      latest.splice(0, latest.length - 5);
       node.plugin.lines.splice(0, Math.max(0, node.plugin.lines.length - 200));
       node.kubelet.events.splice(0);
       if (!here.restarts && failures.size === 0) samples.push(sample(node, round));

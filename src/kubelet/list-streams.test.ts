@@ -12,17 +12,18 @@ let client: DevicePluginClient;
 let calls: { cancel(): void }[] = [];
 let told: string[] = [];
 let streams: ListStreams;
+let isKubelets = false;
 let open: (stream: AnswerStream<ListAndWatchResponse>) => void;
 
 beforeEach(async () => {
   folder = temporaryFolder();
-  [calls, told] = [[], []];
+  [calls, told, isKubelets] = [[], [], false];
   streams = new ListStreams([], {
     opened: () => told.push("opened"),
     closed: () => told.push("closed"),
     stalled: () => told.push("stalled"),
   });
-  open = (stream) => streams.open(stream);
+  open = (stream) => streams.open(stream, isKubelets);
   server = new GrpcServer({ requestBytes: 1000, callsAtOnce: 10, refused: () => {} });
   server.serve(DevicePluginDefinition, { listAndWatch: (stream: never) => open(stream) } as never);
   await server.listen(`${folder}/s`);
@@ -47,7 +48,7 @@ async function listen(size: number) {
   return { cancel: () => call.cancel(), hasEnded: () => hasEnded };
 }
 
-test("the kubelet's stream is the first one after it was told of the pool; of others nobody hears", async () => {
+test("the kubelet's stream is the first one after it was told of the pool, if it is not known by its connection", async () => {
   const before = await listen(1);
   expect(streams.isHeard).toBeFalse();
   streams.expect(true);
@@ -71,14 +72,14 @@ test("a kubelet that refused opens no stream", async () => {
   expect({ told, isHeard: streams.isHeard }).toEqual({ told: [], isHeard: false });
 });
 
-test("a kubelet that was told again is heard on its new stream", async () => {
-  streams.expect(true);
-  const old = await listen(1);
-  streams.expect(true);
+test("of a kubelet that has two streams, the end of either is told", async () => {
+  isKubelets = true;
+  const one = await listen(1);
   await listen(2);
-  old.cancel();
-  await until("the old one is gone", () => streams.size === 1);
-  expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened", "opened"], isHeard: true });
+  expect(told).toEqual(["opened", "opened"]);
+  one.cancel();
+  await until("one is gone", () => streams.size === 1);
+  expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened", "opened", "closed"], isHeard: true });
 });
 
 test("streams that are closed from here end without a word", async () => {
@@ -101,7 +102,7 @@ test("a stream that is over before it is added is none", async () => {
   call.cancel();
   await until("it is over", () => isOver);
   streams.expect(true);
-  streams.open(stream);
+  streams.open(stream, true);
   // The pool would take itself for registered.
   expect({ told, isHeard: streams.isHeard, size: streams.size }).toEqual({ told: [], isHeard: false, size: 0 });
 });

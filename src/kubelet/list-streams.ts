@@ -1,6 +1,7 @@
-// Who listens to a pool's list? Every open ListAndWatch stream, each sent the newest list, and only when it changed. One of
-// them is the kubelet's: the first that was opened after the kubelet was told of the pool. Whoever else may open streams (root
-// with a tool) does not change how the pool stands.
+// Who listens to a pool's list? Every open ListAndWatch stream, each sent the newest list, and only when it changed. Which of
+// them are the kubelet's is known by how it comes: it asks for the pool's options on the same connection before, or it was just
+// told of the pool (kubelets before 1.25 don't ask when they were told by Register). Whoever else opens streams (root with a
+// tool) does not change how the pool stands.
 
 import { limits } from "../limits.ts";
 import type { Device, ListAndWatchResponse } from "./api/deviceplugin.ts";
@@ -29,7 +30,10 @@ interface Listener {
   watchdog: Timer | null;
 }
 
-/** Whom to tell: the kubelet's stream was opened, or it ended; any stream stalled and was cut. */
+/**
+ * Whom to tell: a stream of the kubelet's was opened, or one ended; any stream stalled and was cut. The kubelet has two when a
+ * registration came through late, and takes the end of either for the end of the pool.
+ */
 interface StreamEvents {
   opened(): void;
   closed(): void;
@@ -42,7 +46,7 @@ export class ListStreams {
   readonly #on: StreamEvents;
   #devices: readonly Device[];
   #isExpected = false;
-  #kubelets: Listener | null = null;
+  readonly #kubelets = new Set<Listener>();
 
   constructor(devices: readonly Device[], on: StreamEvents) {
     this.#devices = devices;
@@ -53,9 +57,9 @@ export class ListStreams {
     return this.#listeners.size;
   }
 
-  /** Whether the kubelet's stream is open. */
+  /** Whether the kubelet listens. */
   get isHeard(): boolean {
-    return this.#kubelets !== null;
+    return this.#kubelets.size > 0;
   }
 
   /** The kubelet is being told of the pool: the next stream is its own. False when it refused, and will not open one. */
@@ -63,8 +67,8 @@ export class ListStreams {
     this.#isExpected = isExpected;
   }
 
-  /** Adds a stream and sends it the list; one too many is refused. */
-  open(stream: ListStream): void {
+  /** Adds a stream, known to be the kubelet's or not, and sends it the list; one too many is refused. */
+  open(stream: ListStream, isKubelets: boolean): void {
     if (this.#listeners.size >= limits.listStreams.most) {
       const details = `at most ${limits.listStreams.most} streams of a pool are served`;
       stream.end(new StatusError(status.RESOURCE_EXHAUSTED, details));
@@ -76,9 +80,9 @@ export class ListStreams {
     // It was over before it was here.
     if (!this.#listeners.has(stream)) return;
     this.#send(listener);
-    if (!this.#isExpected) return;
+    if (!isKubelets && !this.#isExpected) return;
     this.#isExpected = false;
-    this.#kubelets = listener;
+    this.#kubelets.add(listener);
     this.#on.opened();
   }
 
@@ -91,7 +95,7 @@ export class ListStreams {
   /** Ends all streams; nobody is told of it. */
   close(): void {
     for (const listener of [...this.#listeners.values()]) {
-      if (listener === this.#kubelets) this.#kubelets = null;
+      this.#kubelets.delete(listener);
       this.#forget(listener);
       listener.stream.end();
     }
@@ -134,8 +138,6 @@ export class ListStreams {
     if (!this.#listeners.delete(listener.stream)) return;
     if (listener.later) clearTimeout(listener.later);
     if (listener.watchdog) clearTimeout(listener.watchdog);
-    if (listener !== this.#kubelets) return;
-    this.#kubelets = null;
-    this.#on.closed();
+    if (this.#kubelets.delete(listener)) this.#on.closed();
   }
 }

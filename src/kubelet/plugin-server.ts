@@ -15,7 +15,7 @@ import { type PluginInfo, RegistrationDefinition, type RegistrationStatus } from
 import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { BackOff } from "./back-off.ts";
-import { GrpcServer } from "./grpc/server.ts";
+import { type Connection, GrpcServer } from "./grpc/server.ts";
 import { codeOf, status } from "./grpc/status.ts";
 import { ListStreams } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
@@ -113,7 +113,7 @@ export class PluginServer {
         if (this.#abort.signal.aborted) return;
         this.#stand("waiting", "it stopped listening");
         options.events.info("the kubelet stopped listening to the pool", { resource: options.resource });
-        // Should one of the others be the kubelet's after all, it must have seen its end before it hears of the pool anew.
+        // Should the kubelet have another one, it must have seen its end, too, before it hears of the pool anew.
         this.#streams.close();
         this.#retryLater(this.#backOff.wait());
       },
@@ -355,9 +355,14 @@ export class PluginServer {
       callsAtOnce: limits.callsAtOnce.most,
       refused: (method, error) => events.warn(`${method} was refused`, { resource, reason: messageOf(error) }),
     });
+    /** Whose options were asked for on them: the kubelet's, since nobody else has a use for that. */
+    const asked = new WeakSet<Connection>();
     server.serve(DevicePluginDefinition, {
-      getDevicePluginOptions: () => this.#tellOptions(),
-      listAndWatch: (stream) => this.#streams.open(stream),
+      getDevicePluginOptions: (_, connection) => {
+        asked.add(connection);
+        return this.#tellOptions();
+      },
+      listAndWatch: (stream) => this.#streams.open(stream, asked.has(stream.connection)),
       allocate,
       getPreferredAllocation: prefer,
       preStartContainer: () => ({}),

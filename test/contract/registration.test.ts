@@ -127,6 +127,15 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.kubelet.waitForAllocatable(resource, 4);
   });
 
+  test("that listens twice, since a dial came through late, gets the pool back when the newer connection broke", async () => {
+    await using node = aNode(mode);
+    await node.start([resource]);
+    await node.kubelet.connectLate(resource);
+    await node.kubelet.waitFor((kubelet) => kubelet.count("list", resource) === 2, "the second stream's list");
+    node.kubelet.breakConnection(resource);
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+
   test("whose connection broke gets the pool back, whoever else listens to it or comes and goes", async () => {
     await using node = aNode(mode);
     await node.start([resource]);

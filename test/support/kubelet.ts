@@ -268,6 +268,16 @@ export class KubeletDouble {
     this.#disconnected(endpoint);
   }
 
+  /**
+   * A dial of an earlier registration comes through only now: there is a second stream, and Allocate goes its way, while the first
+   * stream stays open (pkg/kubelet/cm/devicemanager/plugin/v1beta1/handler.go connectClient, manager.go PluginConnected).
+   */
+  async connectLate(resource: string): Promise<void> {
+    const endpoint = this.#resources.get(resource)?.endpoint;
+    if (!endpoint) throw new Error(`${resource} is not registered`);
+    await this.#connect(resource, endpoint.socket);
+  }
+
   /** Five minutes without a new registration: resources whose stream ended are no longer part of the capacity. */
   endOfGrace(): void {
     for (const resource of this.#resources.values()) if (!resource.endpoint) resource.devices = new Map();

@@ -15,10 +15,13 @@ import { prefixed, SingleMessage } from "./messages.ts";
 import { type AnswerOf, type Codec, type Method, pathOf, type RequestOf, type Service } from "./service.ts";
 import { codeOf, encodeMessage, status, StatusError } from "./status.ts";
 
+/** A client's connection: the same object for all calls on it. */
+export type Connection = object;
+
 /** What answers a method: a function of the request, or one that is given the stream for its answers. */
 export type Handler<M extends Method> = M["responseStream"] extends true
   ? (stream: AnswerStream<AnswerOf<M>>) => void
-  : (request: RequestOf<M>) => AnswerOf<M> | Promise<AnswerOf<M>>;
+  : (request: RequestOf<M>, connection: Connection) => AnswerOf<M> | Promise<AnswerOf<M>>;
 
 /** What answers the methods of a service. */
 export type Handlers<S extends Service> = { readonly [Name in keyof S["methods"]]: Handler<S["methods"][Name]> };
@@ -124,6 +127,7 @@ export class GrpcServer {
       return;
     }
     const { method, handler } = found;
+    const connection: Connection = stream.session ?? {};
     const message = new SingleMessage(this.#options.requestBytes);
     let isOver = false;
     const failed = (error: unknown) => {
@@ -146,10 +150,12 @@ export class GrpcServer {
       try {
         const request: unknown = decoded(method.requestType, message.whole());
         if (method.responseStream) {
-          (handler as (stream: AnswerStream<unknown>) => void)(new AnswerStream(stream, method.responseType));
+          (handler as (stream: AnswerStream<unknown>) => void)(
+            new AnswerStream(stream, method.responseType, connection),
+          );
           return;
         }
-        const answer = (handler as (request: unknown) => unknown)(request);
+        const answer = (handler as (request: unknown, connection: Connection) => unknown)(request, connection);
         const send = (value: unknown) => respond(stream, prefixed(method.responseType.encode(value).finish()));
         if (answer instanceof Promise) answer.then(send).catch(failed);
         else send(answer);
@@ -197,13 +203,15 @@ function discard(stream: ServerHttp2Stream): void {
 
 /** The answers to one call, as many as there will be. */
 export class AnswerStream<Answer> {
+  readonly connection: Connection;
   readonly #stream: ServerHttp2Stream;
   readonly #codec: Codec<Answer>;
   #hasEnded = false;
 
-  constructor(stream: ServerHttp2Stream, codec: Codec<Answer>) {
+  constructor(stream: ServerHttp2Stream, codec: Codec<Answer>, connection: Connection) {
     this.#stream = stream;
     this.#codec = codec;
+    this.connection = connection;
   }
 
   /** Calls back once, when the call is over, whoever ended it. */

@@ -1,4 +1,4 @@
-// How is a script called? By options; a call that can't be understood ends with status 2, what is wrong, and the usage.
+// How is a script called? By options; a call that can't be understood ends with status 2 and what is wrong with it.
 
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { messageOf } from "../src/message-of.ts";
@@ -21,7 +21,7 @@ export function argumentsOf<const T extends ParseArgsConfig>(usage: string, conf
 /** Reads the number of at least `least` that an option has. */
 export function numberOf(option: string, text: string, least = 0): number {
   const number = Number(text);
-  return text.trim() !== "" && number >= least
+  return text.trim() !== "" && Number.isFinite(number) && number >= least
     ? number
     : misused(`--${option} takes a number of at least ${least}, not ${JSON.stringify(text)}`);
 }

@@ -213,6 +213,16 @@ async function settledFiles(node: TestNode, truth: Truth, cdi: boolean): Promise
   }
 }
 
+/** A file that went since its name was read is null. */
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
 function strayFiles(node: TestNode, truth: Truth, cdi: boolean): string[] {
   const stray: string[] = [];
   const names = truth.config.map(({ name }) => name);
@@ -231,7 +241,8 @@ function strayFiles(node: TestNode, truth: Truth, cdi: boolean): string[] {
   if (!cdi) return stray;
   const described = new Map<string, string>();
   for (const name of node.names(node.cdiFolder)) {
-    const text = readFileSync(`${node.cdiFolder}/${name}`, "utf8");
+    const text = textOf(`${node.cdiFolder}/${name}`);
+    if (text === null) continue;
     for (const device of (parse(text) as { devices: { name: string }[] }).devices) {
       const other = described.get(device.name);
       const held = truth.held.has(device.name);

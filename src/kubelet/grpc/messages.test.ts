@@ -45,7 +45,7 @@ test("a message that comes byte by byte costs no more than its bytes", () => {
   expect(message.whole()).toHaveLength(256 << 10);
 });
 
-test("pieces are not kept, nor written to", () => {
+test("pieces are not written to, and none but the first is kept", () => {
   const sent = prefixed(Uint8Array.from({ length: 60 }, (_, index) => index));
   const [first, second, third] = [sent.subarray(0, 20), sent.subarray(20, 21), sent.subarray(21)].map((part) =>
     // Each in front of bytes that are not its own.

@@ -31,7 +31,7 @@ export const limits = {
   },
   listStreams: {
     most: 256,
-    of: "open ListAndWatch streams of a pool; a kubelet opens one",
+    of: "open ListAndWatch streams of a pool, not counting the kubelet's",
     beyond: "RESOURCE_EXHAUSTED",
   },
   callsAtOnce: {

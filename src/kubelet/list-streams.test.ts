@@ -1,9 +1,11 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
-import { credentials, DevicePluginClient } from "../../test/support/grpc.ts";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { credentials, DevicePluginClient, type ServiceError } from "../../test/support/grpc.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
+import { limits } from "../limits.ts";
 import { DevicePluginDefinition, type ListAndWatchResponse } from "./api/deviceplugin.ts";
 import { type AnswerStream, GrpcServer } from "./grpc/server.ts";
+import { status } from "./grpc/status.ts";
 import { ListStreams } from "./list-streams.ts";
 
 let folder = "";
@@ -24,7 +26,7 @@ beforeEach(async () => {
     stalled: () => told.push("stalled"),
   });
   open = (stream) => streams.open(stream, isKubelets);
-  server = new GrpcServer({ requestBytes: 1000, callsAtOnce: 10, refused: () => {} });
+  server = new GrpcServer({ requestBytes: 1000, callsAtOnce: 1000, refused: () => {} });
   server.serve(DevicePluginDefinition, { listAndWatch: (stream: never) => open(stream) } as never);
   await server.listen(`${folder}/s`);
   client = new DevicePluginClient(`unix:${folder}/s`, credentials.createInsecure());
@@ -48,28 +50,71 @@ async function listen(size: number) {
   return { cancel: () => call.cancel(), hasEnded: () => hasEnded };
 }
 
-test("the kubelet's stream is the first one after it was told of the pool, if it is not known by its connection", async () => {
+test("the kubelet's stream is the one that is known by its connection; of others nobody hears", async () => {
+  streams.telling();
   const before = await listen(1);
-  expect(streams.isHeard).toBeFalse();
-  streams.expect(true);
+  streams.asked();
+  isKubelets = true;
   const kubelets = await listen(2);
-  expect(streams.isHeard).toBeTrue();
+  streams.told(true);
+  isKubelets = false;
   const after = await listen(3);
+  expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened"], isHeard: true });
   before.cancel();
   after.cancel();
   await until("the others are gone", () => streams.size === 1);
   expect(told).toEqual(["opened"]);
   kubelets.cancel();
   await until("the kubelet's is gone", () => streams.size === 0);
-  expect(streams.isHeard).toBeFalse();
-  expect(told).toEqual(["opened", "closed"]);
+  expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened", "closed"], isHeard: false });
 });
 
-test("a kubelet that refused opens no stream", async () => {
-  streams.expect(true);
-  streams.expect(false);
-  await listen(1);
-  expect({ told, isHeard: streams.isHeard }).toEqual({ told: [], isHeard: false });
+describe("of a kubelet that does not ask for options", () => {
+  test("it is the first that was opened after Register was called, once that is answered", async () => {
+    await listen(1);
+    streams.telling();
+    const first = await listen(2);
+    await listen(3);
+    expect(told).toEqual([]);
+    streams.told(true);
+    expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened"], isHeard: true });
+    first.cancel();
+    await until("it is gone", () => streams.size === 2);
+    expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened", "closed"], isHeard: false });
+  });
+
+  test("it is the next when there was none before the answer", async () => {
+    streams.telling();
+    const gone = await listen(1);
+    gone.cancel();
+    await until("what came is gone", () => streams.size === 0);
+    streams.told(true);
+    expect(told).toEqual([]);
+    await listen(1);
+    await listen(2);
+    expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened"], isHeard: true });
+  });
+
+  test("there is none when it refused", async () => {
+    streams.telling();
+    await listen(1);
+    streams.told(false);
+    await listen(2);
+    expect({ told, isHeard: streams.isHeard }).toEqual({ told: [], isHeard: false });
+  });
+});
+
+test("the kubelet is served however many others are", async () => {
+  const { most } = limits.listStreams;
+  for (let size = 1; size <= most; size++) client.listAndWatch({}).on("error", () => {});
+  await until("all are open", () => streams.size === most);
+  const refused = client.listAndWatch({});
+  let code = 0;
+  refused.on("error", (error: ServiceError) => (code = error.code));
+  await until("one more is refused", () => code === status.RESOURCE_EXHAUSTED);
+  isKubelets = true;
+  await listen(most + 1);
+  expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened"], isHeard: true });
 });
 
 test("of a kubelet that has two streams, the end of either is told", async () => {
@@ -83,12 +128,12 @@ test("of a kubelet that has two streams, the end of either is told", async () =>
 });
 
 test("streams that are closed from here end without a word", async () => {
-  streams.expect(true);
+  isKubelets = true;
   const all = [await listen(1), await listen(2)];
   streams.close();
-  expect({ told, isHeard: streams.isHeard, size: streams.size }).toEqual({ told: ["opened"], isHeard: false, size: 0 });
+  expect({ isHeard: streams.isHeard, size: streams.size }).toEqual({ isHeard: false, size: 0 });
   await until("both have ended", () => all.every(({ hasEnded }) => hasEnded()));
-  expect(told).toEqual(["opened"]);
+  expect(told).toEqual(["opened", "opened"]);
 });
 
 test("a stream that is over before it is added is none", async () => {
@@ -101,7 +146,6 @@ test("a stream that is over before it is added is none", async () => {
   stream.whenOver(() => (isOver = true));
   call.cancel();
   await until("it is over", () => isOver);
-  streams.expect(true);
   streams.open(stream, true);
   // The pool would take itself for registered.
   expect({ told, isHeard: streams.isHeard, size: streams.size }).toEqual({ told: [], isHeard: false, size: 0 });

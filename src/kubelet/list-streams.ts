@@ -1,7 +1,7 @@
 // Who listens to a pool's list? Every open ListAndWatch stream, each sent the newest list, and only when it changed. Which of
-// them are the kubelet's is known by how it comes: it asks for the pool's options on the same connection before, or it was just
-// told of the pool (kubelets before 1.25 don't ask when they were told by Register). Whoever else opens streams (root with a
-// tool) does not change how the pool stands.
+// them are the kubelet's is known by how it comes: it asks for the pool's options on the same connection before. Kubelets before
+// 1.25 don't, when they were told by Register: of theirs it is the first that is opened after Register was called, once that is
+// answered well. Whoever else opens streams (root with a tool) does not change how the pool stands.
 
 import { limits } from "../limits.ts";
 import type { Device, ListAndWatchResponse } from "./api/deviceplugin.ts";
@@ -31,8 +31,9 @@ interface Listener {
 }
 
 /**
- * Whom to tell: a stream of the kubelet's was opened, or one ended; any stream stalled and was cut. The kubelet has two when a
- * registration came through late, and takes the end of either for the end of the pool.
+ * Whom to tell: a stream of the kubelet's was opened, or one ended; any stream stalled and was cut. A kubelet has two when a dial
+ * came through late, and takes the end of either for the end of the pool (1.25 and newer: kubernetes
+ * pkg/kubelet/cm/devicemanager/plugin/v1beta1/handler.go runClient).
  */
 interface StreamEvents {
   opened(): void;
@@ -45,7 +46,9 @@ export class ListStreams {
   readonly #listeners = new Map<ListStream, Listener>();
   readonly #on: StreamEvents;
   #devices: readonly Device[];
-  #isExpected = false;
+  #telling: "no" | "asking" | "taken" = "no";
+  /** The first stream since Register was called. */
+  #first: Listener | null = null;
   readonly #kubelets = new Set<Listener>();
 
   constructor(devices: readonly Device[], on: StreamEvents) {
@@ -62,14 +65,29 @@ export class ListStreams {
     return this.#kubelets.size > 0;
   }
 
-  /** The kubelet is being told of the pool: the next stream is its own. False when it refused, and will not open one. */
-  expect(isExpected: boolean): void {
-    this.#isExpected = isExpected;
+  /** Register is called. */
+  telling(): void {
+    this.#telling = "asking";
+    this.#first = null;
+  }
+
+  /** Register was answered, well or not. */
+  told(isTaken: boolean): void {
+    if (this.#telling !== "asking") return;
+    this.#telling = isTaken ? "taken" : "no";
+    if (isTaken && this.#first && this.#listeners.has(this.#first.stream)) this.#take(this.#first);
+  }
+
+  /** The kubelet is one that asks for options: its stream will be known by that. */
+  asked(): void {
+    this.#telling = "no";
   }
 
   /** Adds a stream, known to be the kubelet's or not, and sends it the list; one too many is refused. */
   open(stream: ListStream, isKubelets: boolean): void {
-    if (this.#listeners.size >= limits.listStreams.most) {
+    // Strangers can't take the kubelet's place.
+    const others = isKubelets ? this.#kubelets.size : this.#listeners.size - this.#kubelets.size;
+    if (others >= limits.listStreams.most) {
       const details = `at most ${limits.listStreams.most} streams of a pool are served`;
       stream.end(new StatusError(status.RESOURCE_EXHAUSTED, details));
       return;
@@ -80,10 +98,8 @@ export class ListStreams {
     // It was over before it was here.
     if (!this.#listeners.has(stream)) return;
     this.#send(listener);
-    if (!isKubelets && !this.#isExpected) return;
-    this.#isExpected = false;
-    this.#kubelets.add(listener);
-    this.#on.opened();
+    if (this.#telling === "asking") this.#first ??= listener;
+    if (isKubelets || this.#telling === "taken") this.#take(listener);
   }
 
   /** Sets the list; streams hear of it when it differs from what they were sent last. */
@@ -98,7 +114,15 @@ export class ListStreams {
       this.#kubelets.delete(listener);
       this.#forget(listener);
       listener.stream.end();
+      // The end waits behind a list that may never be taken.
+      if (listener.unsent > 0) setTimeout(() => listener.stream.cut(), patience).unref();
     }
+  }
+
+  #take(listener: Listener): void {
+    this.#telling = "no";
+    this.#kubelets.add(listener);
+    this.#on.opened();
   }
 
   #send(listener: Listener): void {

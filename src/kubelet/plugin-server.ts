@@ -16,7 +16,7 @@ import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { BackOff } from "./back-off.ts";
 import { type Connection, GrpcServer } from "./grpc/server.ts";
-import { codeOf, status } from "./grpc/status.ts";
+import { codeOf, status, StatusError } from "./grpc/status.ts";
 import { ListStreams } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
 import { register } from "./register.ts";
@@ -119,7 +119,7 @@ export class PluginServer {
       },
       stalled: () => {
         options.events.warn("a list was not taken in time; its stream is ended", { resource: options.resource });
-        // A stream that is stalled can't be told of its end; where no other one suffers, its connection is cut.
+        // A stream that is stalled can't be told of its end; where no other one is open, its connection is cut.
         if (this.#streams.size === 0) this.#bound?.server.cut();
       },
     });
@@ -274,16 +274,17 @@ export class PluginServer {
       return false;
     }
     this.#announcedTo = kubelet;
-    this.#streams.expect(true);
+    this.#streams.telling();
     try {
       await register(paths.kubeletSocket, resource, socketName, this.#tellOptions(), this.#abort.signal);
     } catch (error) {
-      this.#announcedTo = null;
-      // Refused, as grpc-go gives a handler's error; a kubelet that only took too long may still open its stream.
-      if (codeOf(error) === status.UNKNOWN) this.#streams.expect(false);
+      // One that could not be reached is told at the next sign of it; one that took too long may still open its stream.
+      if (codeOf(error) === status.UNAVAILABLE) this.#announcedTo = null;
+      this.#streams.told(false);
       throw error;
     }
     this.#confirmed();
+    this.#streams.told(true);
     return true;
   }
 
@@ -360,9 +361,14 @@ export class PluginServer {
     server.serve(DevicePluginDefinition, {
       getDevicePluginOptions: (_, connection) => {
         asked.add(connection);
+        this.#streams.asked();
         return this.#tellOptions();
       },
-      listAndWatch: (stream) => this.#streams.open(stream, asked.has(stream.connection)),
+      listAndWatch: (stream) => {
+        // Told where another instance's socket stood, and come to ours: its pool is the other's.
+        if (this.#standingBy) stream.end(new StatusError(status.UNAVAILABLE, "another instance serves the pool"));
+        else this.#streams.open(stream, asked.has(stream.connection));
+      },
       allocate,
       getPreferredAllocation: prefer,
       preStartContainer: () => ({}),
@@ -378,7 +384,6 @@ export class PluginServer {
 
   /** Tells who we are. A kubelet that asks is about to open the stream, and is given the time to. */
   #info(): PluginInfo {
-    this.#streams.expect(true);
     if (!this.#streams.isHeard) {
       this.#cancelRetry();
       this.#retryLater(this.#patience.wait());
@@ -397,7 +402,6 @@ export class PluginServer {
     if (pluginRegistered) this.#confirmed();
     else {
       this.#refused("refused", error);
-      this.#streams.expect(false);
       events.warn("the kubelet refused the pool; will try again", { resource, reason: error });
       this.#cancelRetry();
       this.#retryLater(this.#backOff.wait());

@@ -229,7 +229,7 @@ describe.concurrent("readiness", () => {
     await node.kubelet.start();
     await until("the kubelet listens", async () => {
       const [pool] = (await statusOf(node)).pools;
-      return pool?.registration?.state === "listening" && pool.registration.registrations >= 2;
+      return pool?.registration?.state === "listening" && pool.registration.registrations === 2;
     });
   });
 

@@ -153,12 +153,19 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     listen(() => (isHere = true));
     await until("another one listens", () => isHere);
     // More often than a registration is tried again.
+    let passed = 0;
     const passing = setInterval(() => {
-      const stream = listen(() => stream.cancel());
+      const stream = listen(() => {
+        stream.cancel();
+        passed++;
+      });
     }, 50);
     try {
       node.kubelet.breakConnection(resource);
       await node.kubelet.waitForAllocatable(resource, 4);
+      const then = passed;
+      await until("others have come and gone", () => passed >= then + 20);
+      expect(node.kubelet.resource(resource)).toMatchObject({ connected: true, allocatable: 4, registrations: 2 });
     } finally {
       clearInterval(passing);
       client.close();
@@ -222,6 +229,26 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     expect((await node.kubelet.allocate(resource, 1)).envs["PCIDEVICE_INTEL_COM_NET"]).toBe("0000:3b:01.0");
   });
 
+  test("whose ListAndWatch comes to a plugin that stands by is sent away, and has a pool from one of them for ever", async () => {
+    await using node = aNode(mode);
+    node.kubelet.holdsStreams = true;
+    await node.start([]);
+    await node.kubelet.waitFor((kubelet) => kubelet.count("GetDevicePluginOptions") === 1, "a registration");
+    const old = node.plugin;
+    node.startPlugin();
+    await node.kubelet.waitFor(
+      (kubelet) => kubelet.count("GetDevicePluginOptions") === 2,
+      "the new one's registration",
+    );
+    await old.waitForLine(/standing by/);
+    node.kubelet.holdsStreams = false;
+    await node.kubelet.waitForAllocatable(resource, 4);
+    node.plugin.kill();
+    await node.plugin.ended();
+    await node.kubelet.waitFor((kubelet) => !kubelet.resource(resource).connected, "the stream's end");
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+
   test("never sees a socket that does not answer: names of sockets in the making are hidden", async () => {
     await using node = aNode(mode);
     await node.start([resource]);
@@ -241,6 +268,48 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     node.startPlugin();
     await node.plugin.waitForLine(/waiting for the kubelet/);
     expect(await node.plugin.stop()).toBe(0);
+  });
+});
+
+// Every list makes a kubelet write its checkpoint, which the plugin sees: what it registers anew then, it registers for ever.
+test("a kubelet that listens, and took too long to answer Register, is not told again", async () => {
+  await using node = aNode("legacy");
+  node.kubelet.registration = "mute";
+  await node.start([]);
+  await node.kubelet.waitForAllocatable(resource, 4);
+  await node.plugin.waitForLine(/could not register the pool.*DEADLINE_EXCEEDED/);
+  await node.kubelet.allocate(resource, 1);
+  // Asked that often how it is, it has seen the checkpoint before, and would have registered.
+  for (let asked = 0; asked < 20; asked++)
+    await (await fetch("http://localhost/status", { unix: `${node.root}/run/sriovdp/status.sock` })).text();
+  expect(node.kubelet.resource(resource)).toMatchObject({ connected: true, registrations: 1 });
+});
+
+describe.concurrent("a kubelet before 1.25, which does not ask for options", () => {
+  test("has the pool, and gets it back after its connection broke and after a restart", async () => {
+    await using node = aNode("legacy");
+    node.kubelet.asksOptions = false;
+    await node.start([resource]);
+    node.kubelet.breakConnection(resource);
+    await node.kubelet.waitForAllocatable(resource, 4);
+    await node.kubelet.restart();
+    await node.kubelet.waitForAllocatable(resource, 4);
+    expect(node.kubelet.count("GetDevicePluginOptions")).toBe(0);
+    expect(node.kubelet.resource(resource).options).toEqual({
+      preStartRequired: false,
+      getPreferredAllocationAvailable: false,
+    });
+  });
+
+  test("that is late in opening its stream gets the list when it does", async () => {
+    await using node = aNode("legacy");
+    node.kubelet.asksOptions = false;
+    node.kubelet.holdsStreams = true;
+    await node.start([]);
+    await node.kubelet.waitFor((kubelet) => kubelet.resource(resource).registrations > 0, "a registration");
+    node.kubelet.holdsStreams = false;
+    await node.kubelet.waitForAllocatable(resource, 4);
+    expect(node.kubelet.resource(resource)).toMatchObject({ registrations: 1, streams: 1 });
   });
 });
 

@@ -120,13 +120,15 @@ export class KubeletDouble {
   readonly events: KubeletEvent[] = [];
   /** When true, ListAndWatch is not called after a registration until it is false again: kubelets can be minutes late. */
   holdsStreams = false;
+  /** Whether it asks for options before ListAndWatch; kubelets before 1.25 take what Register says of them. */
+  asksOptions = true;
   /** Whether a start removes the sockets in device-plugins, as all kubelets of today do. */
   wipesSockets = true;
   /** When set, Allocate must be answered within so many milliseconds; the kubelet itself sets no limit. */
   readonly allocateLimit = 10_000;
   readonly #resources = new Map<string, Resource>();
   readonly #allocations: Allocation[] = [];
-  #registration: "accept" | "refuse" | "hang" = "accept";
+  #registration: "accept" | "refuse" | "hang" | "mute" = "accept";
   #servers: Server[] = [];
   #watcher: FSWatcher | null = null;
   #running = false;
@@ -154,12 +156,15 @@ export class KubeletDouble {
     return this.#running;
   }
 
-  /** What happens to registrations: "refuse" answers with an error, "hang" doesn't answer at all. */
-  get registration(): "accept" | "refuse" | "hang" {
+  /**
+   * What happens to registrations: "refuse" answers with an error, "hang" doesn't answer at all, "mute" does all that "accept" does
+   * but answer Register.
+   */
+  get registration(): "accept" | "refuse" | "hang" | "mute" {
     return this.#registration;
   }
 
-  set registration(kind: "accept" | "refuse" | "hang") {
+  set registration(kind: "accept" | "refuse" | "hang" | "mute") {
     const walk = this.#registration === "hang" && kind !== "hang";
     this.#registration = kind;
     if (walk && this.#watcher) this.#walk();
@@ -424,11 +429,13 @@ export class KubeletDouble {
     const resource = this.#known(resourceName);
     resource.registrations++;
     resource.announced = request;
+    resource.options = request.options ?? null;
     if (this.#registration === "hang") return new Promise<never>(() => {});
     if (this.#registration === "refuse") throw new Error("the kubelet refuses registrations");
     if (version !== "v1beta1") throw new Error(`requested API version ${version} is not supported by kubelet`);
     if (!extendedResource.test(resourceName)) throw new Error(`the resourceName ${resourceName} is invalid`);
     await this.#connect(resourceName, `${this.devicePlugins}/${endpoint}`);
+    if (this.#registration === "mute") return new Promise<never>(() => {});
   }
 
   #watch(): void {
@@ -533,12 +540,13 @@ export class KubeletDouble {
       await new Promise<void>((resolve, reject) =>
         client.waitForReady(Date.now() + limits.dial, (error) => (error ? reject(error) : resolve())),
       );
-      const options = await answerOf<DevicePluginOptions>((done) =>
-        client.getDevicePluginOptions({}, within(limits.dial), done),
-      );
-      this.#note("GetDevicePluginOptions", name);
       const resource = this.#known(name);
-      resource.options = options;
+      if (this.asksOptions) {
+        resource.options = await answerOf<DevicePluginOptions>((done) =>
+          client.getDevicePluginOptions({}, within(limits.dial), done),
+        );
+        this.#note("GetDevicePluginOptions", name);
+      }
       resource.endpoint = endpoint;
     } catch (error) {
       close(endpoint);
@@ -572,7 +580,7 @@ export class KubeletDouble {
       this.#note("stream ended", name, reason);
       this.#disconnected(endpoint);
       // The end of an older plugin's stream ends the resource, also when a newer one has taken it over.
-      if (this.mode === "legacy") markUnhealthy(resource);
+      markUnhealthy(resource);
     };
     stream.on("end", () => ended("by the plugin"));
     stream.on("error", (error) => ended(error.message));

@@ -229,7 +229,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     expect((await node.kubelet.allocate(resource, 1)).envs["PCIDEVICE_INTEL_COM_NET"]).toBe("0000:3b:01.0");
   });
 
-  test("whose ListAndWatch comes to a plugin that stands by is sent away, and has a pool from one of them for ever", async () => {
+  test("whose ListAndWatch comes to a plugin that stands by is sent away, and is not left without the pool", async () => {
     await using node = aNode(mode);
     node.kubelet.holdsStreams = true;
     await node.start([]);

@@ -247,6 +247,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.plugin.ended();
     await node.kubelet.waitFor((kubelet) => !kubelet.resource(resource).connected, "the stream's end");
     await node.kubelet.waitForAllocatable(resource, 4);
+    expect(await old.stop()).toBe(0);
   });
 
   test("never sees a socket that does not answer: names of sockets in the making are hidden", async () => {

@@ -175,7 +175,7 @@ export class TestNode {
   readonly configFile: string;
   readonly deviceInfoFolder: string;
   readonly cdiFolder: string;
-  #plugin: Plugin | null = null;
+  readonly #plugins: Plugin[] = [];
 
   constructor({ entries, config, mode = "watcher", inMemory = false }: NodeOptions) {
     this.root = temporaryFolder({ inMemory });
@@ -189,8 +189,9 @@ export class TestNode {
 
   /** The plugin that was started last. */
   get plugin(): Plugin {
-    if (!this.#plugin) throw new Error("no plugin was started");
-    return this.#plugin;
+    const plugin = this.#plugins.at(-1);
+    if (!plugin) throw new Error("no plugin was started");
+    return plugin;
   }
 
   configure(config: unknown): void {
@@ -204,8 +205,8 @@ export class TestNode {
 
   /** Starts the plugin by way of another program. */
   startPluginUnder(under: readonly string[], ...args: readonly string[]): Plugin {
-    this.#plugin = new Plugin(["--root", this.root, ...args], under);
-    return this.#plugin;
+    this.#plugins.push(new Plugin(["--root", this.root, ...args], under));
+    return this.plugin;
   }
 
   /** Starts kubelet and plugin, and waits until the kubelet has a list of each of these resources. */
@@ -240,8 +241,8 @@ export class TestNode {
   }
 
   async close(): Promise<void> {
-    this.#plugin?.kill();
-    await this.#plugin?.ended();
+    for (const plugin of this.#plugins) plugin.kill();
+    await Promise.all(this.#plugins.map((plugin) => plugin.ended()));
     this.kubelet.stop();
     removeTemporaryFolder(this.root);
   }

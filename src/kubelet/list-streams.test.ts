@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { credentials, DevicePluginClient, type ServiceError } from "../../test/support/grpc.ts";
+import { type DevicePluginClient, pluginClient, type ServiceError } from "../../test/support/grpc.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
 import { limits } from "../limits.ts";
@@ -29,7 +29,7 @@ beforeEach(async () => {
   server = new GrpcServer({ requestBytes: 1000, callsAtOnce: 1000, refused: () => {} });
   server.serve(DevicePluginDefinition, { listAndWatch: (stream: never) => open(stream) } as never);
   await server.listen(`${folder}/s`);
-  client = new DevicePluginClient(`unix:${folder}/s`, credentials.createInsecure());
+  client = pluginClient(`${folder}/s`);
 });
 afterEach(async () => {
   for (const call of calls) call.cancel();

@@ -12,7 +12,7 @@ import { readdirSync, statSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { AllocateRequest } from "../../src/kubelet/api/deviceplugin.ts";
 import { limits } from "../../src/limits.ts";
-import { DevicePluginClient } from "../support/grpc.ts";
+import { pluginClient } from "../support/grpc.ts";
 import { frame, preface, settings } from "../support/http2-frames.ts";
 import type { TestNode } from "../support/plugin.ts";
 import { Random } from "../support/random.ts";
@@ -247,10 +247,7 @@ describe("bytes on a pool's socket", () => {
 
 describe("floods", () => {
   const openStreams = (count: number) => {
-    const client = new DevicePluginClient(`unix:${socketPath()}`, credentials.createInsecure(), {
-      "grpc.use_local_subchannel_pool": 1,
-      "grpc.default_authority": "localhost",
-    });
+    const client = pluginClient(socketPath());
     const codes: number[] = [];
     let lists = 0;
     const streams = Array.from({ length: count }, (): ClientReadableStream<unknown> => {
@@ -294,10 +291,7 @@ describe("floods", () => {
   });
 
   test("of calls on one connection are all answered", async () => {
-    const client = new DevicePluginClient(`unix:${socketPath()}`, credentials.createInsecure(), {
-      "grpc.use_local_subchannel_pool": 1,
-      "grpc.default_authority": "localhost",
-    });
+    const client = pluginClient(socketPath());
     let answered = 0;
     for (let calls = 0; calls < 2000; calls++) client.getDevicePluginOptions({}, () => answered++);
     await until("all are answered", () => answered === 2000, { found: () => String(answered), within: 30_000 });

@@ -1,10 +1,10 @@
-import { type ClientReadableStream, credentials } from "@grpc/grpc-js";
+import type { ClientReadableStream } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import type { ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
-import { DevicePluginClient } from "../support/grpc.ts";
+import { type DevicePluginClient, pluginClient } from "../support/grpc.ts";
 import { removeFunction, setLink } from "../support/live.ts";
 import type { Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
@@ -17,11 +17,7 @@ const net = "intel.com/net";
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
 const start = () => running({ node: "iavf-vfs", config, resources: [net] });
 const socketOf = ({ kubelet }: TestNode) => `${kubelet.registry}/intel.com_net.sock`;
-const clientOf = (node: TestNode) =>
-  new DevicePluginClient(`unix:${socketOf(node)}`, credentials.createInsecure(), {
-    "grpc.default_authority": "localhost",
-    "grpc.use_local_subchannel_pool": 1,
-  });
+const clientOf = (node: TestNode) => pluginClient(socketOf(node));
 
 /** A ListAndWatch stream and the lists that it was sent. */
 function listen(client: DevicePluginClient): {

@@ -1,7 +1,7 @@
-import { credentials, type ServiceError } from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { DevicePluginClient } from "../support/grpc.ts";
+import { pluginClient } from "../support/grpc.ts";
 import { removeFunction } from "../support/live.ts";
 import { buildNode } from "../support/node.ts";
 import { host, TestNode } from "../support/plugin.ts";
@@ -139,10 +139,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
   test("whose connection broke gets the pool back, whoever else listens to it or comes and goes", async () => {
     await using node = aNode(mode);
     await node.start([resource]);
-    const client = new DevicePluginClient(`unix:${folderOf(node)}/intel.com_net.sock`, credentials.createInsecure(), {
-      "grpc.default_authority": "localhost",
-      "grpc.use_local_subchannel_pool": 1,
-    });
+    const client = pluginClient(`${folderOf(node)}/intel.com_net.sock`);
     const listen = (heard: () => void) => {
       const stream = client.listAndWatch({});
       stream.on("error", () => {});
@@ -381,10 +378,7 @@ test("1,024 VFs in 16 pools are all offered, each list sent once", async () => {
 test("calls that the pool does not offer are answered, and harm nothing", async () => {
   await using node = aNode("watcher");
   await node.start([resource]);
-  const socket = `unix:${node.kubelet.registry}/intel.com_net.sock`;
-  const client = new DevicePluginClient(socket, credentials.createInsecure(), {
-    "grpc.default_authority": "localhost",
-  });
+  const client = pluginClient(`${node.kubelet.registry}/intel.com_net.sock`);
   try {
     const { promise, resolve } = Promise.withResolvers<ServiceError | null>();
     client.getPreferredAllocation({ containerRequests: [] }, resolve);

@@ -1,10 +1,9 @@
 // What happens to a node in months, in a few minutes? One row a kind of event; each changes node, kubelet or config, and
 // the truth with it.
 
-import { credentials } from "@grpc/grpc-js";
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { DevicePluginClient } from "../support/grpc.ts";
+import { pluginClient } from "../support/grpc.ts";
 import {
   addVf,
   functionsChanged,
@@ -204,10 +203,7 @@ export const actions = {
       const sockets = node.names(folder).filter((name) => name.startsWith("intel.com_"));
       if (sockets.length === 0) return;
       for (let times = random.between(5, 40); times > 0; times--) {
-        const client = new DevicePluginClient(`unix:${folder}/${random.of(sockets)}`, credentials.createInsecure(), {
-          "grpc.use_local_subchannel_pool": 1,
-          "grpc.default_authority": "localhost",
-        });
+        const client = pluginClient(`${folder}/${random.of(sockets)}`);
         const stream = client.listAndWatch({});
         stream.on("error", () => {});
         stream.on("data", () => stream.cancel());

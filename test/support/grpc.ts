@@ -16,6 +16,7 @@ import {
   type ClientOptions,
   type ClientReadableStream,
   type ClientUnaryCall,
+  credentials,
   makeGenericClientConstructor,
   type ServiceDefinition,
   type ServiceError,
@@ -71,6 +72,17 @@ export const WatcherClient = clientClass(WatcherDefinition);
 export type WatcherClient = ClientOf<typeof WatcherDefinition>;
 export const PodResourcesListerClient = clientClass(PodResourcesListerDefinition);
 export type PodResourcesListerClient = ClientOf<typeof PodResourcesListerDefinition>;
+
+/** Only a fresh connection tells whether the socket at a path is served by the plugin of now. */
+export const channelOptions = {
+  "grpc.default_authority": "localhost",
+  "grpc.enable_retries": 0,
+  "grpc.use_local_subchannel_pool": 1,
+} as const;
+
+/** A client with a connection of its own to a pool's socket. */
+export const pluginClient = (socket: string): DevicePluginClient =>
+  new DevicePluginClient(`unix:${socket}`, credentials.createInsecure(), channelOptions);
 
 export const DevicePluginService = definitionOf(DevicePluginDefinition);
 export const RegistrationService = definitionOf(RegistrationDefinition);

@@ -25,7 +25,14 @@ import type {
 } from "../../src/kubelet/api/deviceplugin.ts";
 import type { PluginInfo, RegistrationStatusResponse } from "../../src/kubelet/api/pluginregistration.ts";
 import type { PodResources } from "../../src/kubelet/api/podresources.ts";
-import { DevicePluginClient, PodResourcesListerService, RegistrationService, WatcherClient } from "./grpc.ts";
+import {
+  channelOptions,
+  type DevicePluginClient,
+  pluginClient,
+  PodResourcesListerService,
+  RegistrationService,
+  WatcherClient,
+} from "./grpc.ts";
 import { until } from "./until.ts";
 
 /** How the kubelet hears of plugins. A kubelet with a plugins_registry also takes Register calls. */
@@ -101,13 +108,6 @@ interface Endpoint {
 
 /** The kubelet's time limits and back-off, in milliseconds. */
 const limits = { getInfo: 1000, notify: 5000, dial: 10_000, firstRetry: 500 } as const;
-
-/** Only a fresh connection tells whether the socket at a path is served by the plugin of now. */
-const channelOptions = {
-  "grpc.default_authority": "localhost",
-  "grpc.enable_retries": 0,
-  "grpc.use_local_subchannel_pool": 1,
-} as const;
 
 /** IsExtendedResourceName (pkg/apis/core/v1/helper), in short. */
 const extendedResource =
@@ -534,7 +534,7 @@ export class KubeletDouble {
 
   /** Dials the plugin, asks for its options, then opens its one stream; the newest registration of a resource wins. */
   async #connect(name: string, socket: string): Promise<Endpoint> {
-    const client = new DevicePluginClient(`unix:${socket}`, credentials.createInsecure(), channelOptions);
+    const client = pluginClient(socket);
     const endpoint: Endpoint = { socket, client, stream: null, closed: false };
     try {
       await new Promise<void>((resolve, reject) =>

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from "node:http2";
 import { connect as connectSocket, type Socket } from "node:net";
-import { credentials, DevicePluginClient, type ServiceError } from "../../../test/support/grpc.ts";
+import { type DevicePluginClient, pluginClient, type ServiceError } from "../../../test/support/grpc.ts";
 import { callHeaders, data, endStream, preface, reset, settings } from "../../../test/support/http2-frames.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../../../test/support/plugin.ts";
 import { until } from "../../../test/support/until.ts";
@@ -52,11 +52,7 @@ afterEach(async () => {
 });
 
 function newClient(): DevicePluginClient {
-  const client = new DevicePluginClient(`unix:${socket()}`, credentials.createInsecure(), {
-    "grpc.use_local_subchannel_pool": 1,
-    "grpc.default_authority": "localhost",
-    "grpc.enable_retries": 0,
-  });
+  const client = pluginClient(socket());
   clients.push(client);
   return client;
 }

@@ -15,6 +15,7 @@ import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
 import { lookAtNode, type NodeLook } from "./host/look.ts";
+import { readUptime } from "./host/uptime.ts";
 import { type Holding, readHoldings } from "./kubelet/allocations.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "./kubelet/api/deviceplugin.ts";
 import { deviceList, fitting } from "./kubelet/device-list.ts";
@@ -37,7 +38,8 @@ import { askedBy } from "./pools/asked.ts";
 import { assignPools, placements } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
-import { recallAll } from "./pools/recall.ts";
+import { nextLinkScan } from "./pools/health.ts";
+import { nextNameScan, recallAll } from "./pools/recall.ts";
 import { type Line, openingOf, storyOf } from "./pools/story.ts";
 import {
   countAllocate,
@@ -79,6 +81,9 @@ export class ConfigError extends Error {
 
 /** How often it is looked whether a pod ended that holds a device which another pool waits for, in milliseconds. */
 const holdersRecheck = 10_000;
+
+/** For so many seconds after a boot carriers may be late. */
+const bootTime = 180;
 
 /** After how long a pass that failed is tried again, in milliseconds. */
 const retryPass = 5000;
@@ -126,6 +131,9 @@ export class Agent {
   #look: NodeLook | null = null;
   #devices: readonly Device[] = [];
   #retry: Timer | null = null;
+  readonly #timed = new Map<Stale, Timer>();
+  /** The time of the start, when the node had booted shortly before. */
+  readonly #startedAfterBoot: number | null;
   #reloads: (() => void)[] = [];
   #holdings: Promise<readonly Holding[]> | null = null;
   /** Why the kubelet did not tell what pods hold, when it was asked last. */
@@ -138,6 +146,7 @@ export class Agent {
     this.#log = log;
     this.#listener = listener;
     this.#paths = kubeletPaths(options.kubeletRoot);
+    this.#startedAfterBoot = readUptime(options.root) < bootTime ? performance.now() : null;
     this.#holders = new Holders(this.#paths);
     this.#deviceInfo = new DeviceInfo(options.root, this.#holders, log);
     const handlesOf = (claim: Claim, spec: PoolSpec) => this.#handles(claim, spec);
@@ -219,6 +228,7 @@ export class Agent {
     this.#closed = true;
     this.#changes.close();
     if (this.#retry) clearTimeout(this.#retry);
+    for (const timer of this.#timed.values()) clearTimeout(timer);
     for (const close of this.#closers) close();
     this.#tidy();
     await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
@@ -341,14 +351,20 @@ export class Agent {
       askedBy(this.#specs),
       stale.has("functions") || configChanged ? null : this.#look,
     );
+    const isFirst = this.#look === null;
     const isWhole = look.functions !== this.#look?.functions;
     this.#look = look;
     for (const { key, message } of look.troubles) if (!this.#troubles.has(key)) this.#log.warn(message);
     // What is no trouble any more is told again when it comes back; a look at links alone does not know of all.
     if (isWhole) this.#troubles = new Set(look.troubles.map(({ key }) => key));
-    this.#devices = recallAll(look.devices, this.#devices);
+    this.#devices = recallAll(look.devices, isFirst ? null : this.#devices, {
+      now: performance.now(),
+      startedAfterBoot: this.#startedAfterBoot,
+      linksOnly: !isWhole,
+    });
     const pools = await this.#assign(stale.has("functions"));
     if (this.#closed) return;
+    this.#scanInTime(pools);
     const running = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
     const effects = inSafeOrder(
       diff(running, pools, (a, b) => Bun.deepEquals(a, b)),
@@ -370,6 +386,22 @@ export class Agent {
       effects: effects.length,
       ms: Math.round(performance.now() - started),
     });
+  }
+
+  /** Asks for the scans that no event will ask for: of InfiniBand ports, of carriers that are late, of names that have stayed. */
+  #scanInTime(pools: readonly Pool[]): void {
+    const now = performance.now();
+    const times = { links: nextLinkScan(pools, now), functions: nextNameScan(this.#devices, now) };
+    for (const stale of ["links", "functions"] as const) {
+      clearTimeout(this.#timed.get(stale));
+      this.#timed.delete(stale);
+      const after = times[stale];
+      if (after !== null)
+        this.#timed.set(
+          stale,
+          setTimeout(() => this.#changes.mark(stale, true), Math.ceil(after)),
+        );
+    }
   }
 
   /**

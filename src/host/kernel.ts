@@ -3,6 +3,7 @@
 
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { basename } from "node:path";
+import { readPrivateFlag } from "../../native/ethtool.ts";
 import { readLinkName } from "../../native/files.ts";
 import {
   devlinkKey,
@@ -10,8 +11,10 @@ import {
   readDevlinkInfo,
   readEnableRdma,
   readEswitchMode,
+  readEswitchMultiport,
 } from "../../native/netlink/devlink.ts";
 import { GenericNetlink } from "../../native/netlink/generic.ts";
+import { SystemError } from "../../native/libc.ts";
 import { type Link, readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkError, NetlinkSocket } from "../../native/netlink/socket.ts";
 import { readVdpaDevices, type VdpaDevice } from "../../native/netlink/vdpa.ts";
@@ -27,6 +30,15 @@ export interface DevlinkFacts {
   readonly ddpProfile: string | null;
   /** The value of enable_rdma; null when the driver has no such parameter or it was not asked. */
   readonly enableRdma: boolean | null;
+  /** The value of esw_multiport; null when the driver has no such parameter or it was not asked, absent in older recordings. */
+  readonly eswMultiport?: boolean | null;
+}
+
+/** What a driver told of an interface by ethtool. */
+export interface EthtoolFacts {
+  readonly interfaceName: string;
+  /** The private flag link-down-on-close. */
+  readonly linkDownOnClose: boolean;
 }
 
 /** Everything that netlink told in one pass. */
@@ -36,6 +48,8 @@ export interface KernelFacts {
   readonly defaultRouteExits: readonly number[];
   readonly devlink: readonly DevlinkFacts[];
   readonly vdpa: readonly VdpaDevice[];
+  /** Of interfaces that are administratively down, where the driver has the flag. */
+  readonly ethtool: readonly EthtoolFacts[];
 }
 
 /** Which devlink instances are asked what: each question is one request, so only those who may answer are asked. */
@@ -43,6 +57,9 @@ export interface DevlinkQuestions {
   readonly eswitch: (key: string) => boolean;
   readonly ddpProfile: (key: string) => boolean;
   readonly enableRdma: (key: string) => boolean;
+  readonly eswMultiport: (key: string) => boolean;
+  /** Of the PCI function at an address, when its interface is administratively down. */
+  readonly linkDownOnClose: (address: string) => boolean;
 }
 
 /** Tells whether a root holds a recorded tree; "" is the node itself. */
@@ -62,7 +79,8 @@ export function readKernelFacts(
 ): KernelFacts {
   if (isRecorded(root)) return readRecorded(root);
   const { links, defaultRouteExits } = readRoutes(root);
-  if (earlier) return { ...earlier, links, defaultRouteExits };
+  const ethtool = readEthtool(links, questions, troubles);
+  if (earlier) return { ...earlier, links, defaultRouteExits, ethtool };
   const generic = new GenericNetlink();
   try {
     return {
@@ -70,6 +88,7 @@ export function readKernelFacts(
       defaultRouteExits,
       devlink: orTrouble(troubles, "devlink", "devlink", () => readDevlink(generic, questions, troubles)) ?? [],
       vdpa: orTrouble(troubles, "vdpa", "vDPA", () => readVdpaDevices(generic)) ?? [],
+      ethtool,
     };
   } finally {
     generic.close();
@@ -80,7 +99,7 @@ const recordedName = "netlink.json";
 
 function readRecorded(root: string): KernelFacts {
   const path = `${root}/${recordedName}`;
-  const nothing: KernelFacts = { links: [], defaultRouteExits: [], devlink: [], vdpa: [] };
+  const nothing: KernelFacts = { links: [], defaultRouteExits: [], devlink: [], vdpa: [], ethtool: [] };
   if (!existsSync(path)) return nothing;
   const text = readFileSync(path, "utf8");
   try {
@@ -97,6 +116,29 @@ function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExit
     return { links: withParents(root, links), defaultRouteExits: readDefaultRouteExits(socket) };
   } finally {
     socket.close();
+  }
+}
+
+const IFF_UP = 0x1;
+
+/** Asks the drivers of PFs that are administratively down whether the port is down too. */
+function readEthtool(links: readonly Link[], questions: DevlinkQuestions, troubles: Trouble[]): EthtoolFacts[] {
+  return links.flatMap(({ name, flags, parentBus, parentDevice }) => {
+    if ((flags & IFF_UP) !== 0 || parentBus !== "pci" || parentDevice === null) return [];
+    if (!questions.linkDownOnClose(parentDevice)) return [];
+    const key = `ethtool ${name}`;
+    const linkDownOnClose = orTrouble(troubles, key, `the private flag of ${name}`, () => privateFlag(name));
+    return linkDownOnClose === null ? [] : [{ interfaceName: name, linkDownOnClose }];
+  });
+}
+
+/** The flag's value; null also for an interface that has left or was renamed since it was listed: another scan follows. */
+function privateFlag(interfaceName: string): boolean | null {
+  try {
+    return readPrivateFlag(interfaceName, "link-down-on-close");
+  } catch (error) {
+    if (error instanceof SystemError && error.code === "ENODEV") return null;
+    throw error;
   }
 }
 
@@ -127,6 +169,10 @@ function readDevlink(generic: GenericNetlink, questions: DevlinkQuestions, troub
     generic,
     devices.filter((device) => questions.enableRdma(devlinkKey(device))),
   );
+  const eswMultiport = readEswitchMultiport(
+    generic,
+    devices.filter((device) => questions.eswMultiport(devlinkKey(device))),
+  );
   return devices.map(({ bus, device }) => {
     const key = `${bus}/${device}`;
     const told = <T>(question: (asked: string) => boolean, read: () => T) =>
@@ -140,6 +186,7 @@ function readDevlink(generic: GenericNetlink, questions: DevlinkQuestions, troub
         () => readDevlinkInfo(generic, bus, device)?.versions["fw.app.name"] ?? null,
       ),
       enableRdma: enableRdma.get(key) ?? null,
+      eswMultiport: eswMultiport.get(key) ?? null,
     };
   });
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { aDevice, aPf, aSpec, aSubFunction } from "../../test/support/device.ts";
+import { aDevice, aLink, aParent, aPf, aSpec, aSubFunction } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { askedBy } from "./asked.ts";
+import { explain } from "./explain.ts";
 import { assignPools } from "./assign.ts";
 import type { Pool } from "./pool.ts";
 
@@ -169,20 +170,56 @@ describe("a device that lost its driver", () => {
 });
 
 test("only claimed devices that are not healthy are told, with the reason", () => {
-  const down = aDevice({ id: "0000:3b:02.3", vfLinkState: "disable" });
+  const down = aDevice({ id: "0000:3b:02.3", pf: aParent({ link: aLink({ operstate: "down" }) }) });
   const [pool] = assignPools([A], [b, down]);
-  expect([...(pool?.unhealthy ?? [])]).toEqual([[down.id, "its link state is set to disable at its PF"]]);
+  expect([...(pool?.unhealthy ?? [])]).toEqual([[down.id, "the link of its PF ens1f0 is down"]]);
   expect(assignPools([{ ...A, linkHealth: false }], [b, down])[0]?.unhealthy.size).toBe(0);
 });
 
 test("facts that cost firmware commands are asked for only when a pool selects by them", () => {
-  expect(askedBy([A])).toEqual({ ddpProfiles: false, enableRdma: false });
+  expect(askedBy([A])).toEqual({ ddpProfiles: false, enableRdma: false, vhostNet: false });
   expect(askedBy([A, { ...B, selectors: [{ ddpProfiles: ["x"] }, { isRdma: true }] }])).toEqual({
     ddpProfiles: true,
     enableRdma: true,
+    vhostNet: false,
   });
   expect(askedBy([{ ...A, selectors: [{ ddpProfiles: [], isRdma: false }] }])).toEqual({
     ddpProfiles: false,
     enableRdma: false,
+    vhostNet: false,
+  });
+  expect(askedBy([{ ...A, selectors: [{ needVhostNet: true }] }])).toMatchObject({ vhostNet: true });
+});
+
+describe("a later name of a PF with several interfaces", () => {
+  const vf = (id: string) => aDevice({ id, pf: aParent({ interfaceName: "ens1", laterNames: ["ens1d1"] }) });
+  const byName = (name: string, pf: string, more: object = {}) =>
+    aSpec({ name, selectors: [{ pfNames: [{ pf, ranges: null }], ...more }] });
+  const idsIn = (specs: ReturnType<typeof aSpec>[], devices = [vf("0000:3b:02.1")]) =>
+    assignPools(specs, devices).map(({ claims }) => [...claims.keys()]);
+
+  test("selects what no entry selects by the first", () => {
+    expect(idsIn([byName("a", "ens1d1")])).toEqual([["0000:3b:02.1"]]);
+    expect(idsIn([byName("a", "ENS1D1")])).toEqual([["0000:3b:02.1"]]);
+  });
+
+  test("moves nothing from where the first name, or no name, put it", () => {
+    expect(idsIn([byName("a", "ens1d1"), byName("b", "ens1")])).toEqual([[], ["0000:3b:02.1"]]);
+    expect(idsIn([byName("a", "ens1d1"), aSpec({ name: "rest" })])).toEqual([[], ["0000:3b:02.1"]]);
+  });
+
+  test("counts together with the other selectors of its object", () => {
+    expect(idsIn([byName("a", "ens1d1", { drivers: ["vfio-pci"] })])).toEqual([[]]);
+    expect(idsIn([byName("a", "ens1", { drivers: ["vfio-pci"] }), byName("b", "ens1d1")])).toEqual([
+      [],
+      ["0000:3b:02.1"],
+    ]);
+  });
+
+  test("is what an explanation says that the device has", () => {
+    const pools = assignPools([byName("a", "ens1d1")], [vf("0000:3b:02.1")]);
+    expect(explain(vf("0000:3b:02.1"), pools)[0]?.trials[0]?.tests).toEqual([
+      { selector: "pfNames", wants: ["ens1d1"], has: "ens1d1#1", passes: true },
+    ]);
   });
 });

@@ -4,6 +4,7 @@
 import type { Device } from "../host/device.ts";
 import { deviceTypes, isBarred } from "./device-types.ts";
 import { unhealthiness } from "./health.ts";
+import { namedForSelection } from "./pf-names.ts";
 import type { Claim, Pool, PoolSpec, Standing } from "./pool.ts";
 import { matches, type Wanted } from "./selectors.ts";
 
@@ -21,10 +22,11 @@ const anything: Wanted = {};
  */
 export function assignPools(
   specs: readonly PoolSpec[],
-  devices: readonly Device[],
+  given: readonly Device[],
   held: Held = new Map(),
   before: ReadonlyMap<string, Pool> = new Map(),
 ): Pool[] {
+  const devices = namedForSelection(specs, given);
   const placed = held.size === 0 ? null : placements(assignPools(specs, devices, new Map(), before));
   const taken = new Set<string>();
   return specs.map((spec) => {

@@ -93,7 +93,7 @@ function nothingBy(spec: PoolSpec, wanted: Wanted, devices: readonly Device[]): 
 /** By which fact a selector knows a PF. */
 const pfFacts = {
   pfNames: {
-    ofFunction: ({ pf }: Device) => (pf?.interfaceName == null ? [] : [pf.interfaceName]),
+    ofFunction: ({ pf }: Device) => (pf?.interfaceName == null ? [] : [pf.interfaceName, ...pf.laterNames]),
     ofPf: ({ interfaces }: Device) => interfaces,
   },
   rootDevices: {

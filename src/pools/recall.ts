@@ -1,7 +1,26 @@
-// What did the last look know that this one can't see? Facts are hidden while a pod holds a device: its interface,
-// or its RDMA device, is in the pod's network namespace.
+// What did the last scan know that this one can't see? Facts are hidden while a pod holds a device: its interface, or its RDMA device, is
+// in the pod's network namespace. And what is too young to be believed: the name of an interface, the lack of a first carrier.
 
-import type { Device } from "../host/device.ts";
+import type { Device, LinkState, ParentFunction, Port, SharedPorts } from "../host/device.ts";
+import { isDownForPf, isDownForVfs } from "./health.ts";
+
+/** For so long a carrier that was never there is waited for, in milliseconds. */
+export const carrierGrace = 30_000;
+
+/** For so long a name that the kernel chose must stay before it replaces another one of the PF, in milliseconds. */
+export const kernelNameDelay = 10_000;
+
+/** When a scan was, and what it was of. Times are milliseconds of one clock that never goes back. */
+export interface RecallContext {
+  readonly now: number;
+  /** The time of the plugin's start when the node had booted shortly before; null otherwise. */
+  readonly startedAfterBoot: number | null;
+  /** Whether only links were scanned: then names are those of before, since they are read before they have settled. */
+  readonly linksOnly: boolean;
+}
+
+/** No memory of times: for what is looked at once. */
+const once: RecallContext = { now: 0, startedAfterBoot: null, linksOnly: false };
 
 /**
  * Carries over what was seen before and can't be seen now, as long as the function is there with the same driver: a
@@ -14,7 +33,43 @@ import type { Device } from "../host/device.ts";
  * instant in which a route is replaced, VFs are made anew, or the uplink's driver is bound anew and its addresses are
  * not yet back.
  */
-export function recall(now: Device, before: Device | undefined): Device {
+export function recall(now: Device, before: Device | undefined, context: RecallContext = once): Device {
+  return recallDevice(now, before, new Parents(context), context);
+}
+
+/** Recalls every device of a scan from the one before, null for the first one; devices that left are forgotten. */
+export function recallAll(
+  now: readonly Device[],
+  before: readonly Device[] | null,
+  context: RecallContext = once,
+): Device[] {
+  const known = new Map((before ?? []).map((device) => [device.id, device]));
+  const isFirst = before === null;
+  const above = new Graces(
+    (before ?? []).flatMap(({ pf }) => portListsOf(pf)),
+    isDownForVfs,
+    isFirst,
+    context,
+  );
+  const own = new Graces(
+    (before ?? []).map(({ ports }) => ports),
+    isDownForPf,
+    isFirst,
+    context,
+  );
+  const parents = new Parents(context);
+  return now.map((device) => {
+    const pf = device.pf && above.parent(device.pf);
+    const ports = own.ports(device.ports);
+    const graced = pf === device.pf && ports === device.ports ? device : { ...device, pf, ports };
+    return recallDevice(graced, known.get(device.id), parents, context);
+  });
+}
+
+const portListsOf = (pf: ParentFunction | null): (readonly Port[])[] =>
+  pf === null ? [] : [pf.ports, ...(pf.sharedPorts ? [pf.sharedPorts.ports] : [])];
+
+function recallDevice(now: Device, before: Device | undefined, parents: Parents, { linksOnly }: RecallContext): Device {
   if (!before) return now;
   const host = {
     defaultRoute: now.host.defaultRoute ?? before.host.defaultRoute,
@@ -23,21 +78,142 @@ export function recall(now: Device, before: Device | undefined): Device {
   if (before.driver !== now.driver) return { ...now, host };
   return {
     ...now,
-    linkType: now.linkType ?? before.linkType,
+    ...(linksOnly ? { interfaces: before.interfaces } : {}),
+    linkType: linksOnly ? before.linkType : (now.linkType ?? before.linkType),
     pKey: now.pKey ?? before.pKey,
     ddpProfile: now.ddpProfile ?? before.ddpProfile,
-    pf: recallParent(now.pf, before.pf),
+    pfPorts: now.pfPorts.length > 0 ? now.pfPorts : before.pfPorts,
+    pf: parents.recalled(now.pf, before.pf),
     host,
   };
 }
 
-function recallParent(now: Device["pf"], before: Device["pf"]): Device["pf"] {
-  if (!now || !before || now.address !== before.address || now.interfaceName !== null) return now;
-  return { ...now, interfaceName: before.interfaceName };
+const namesKey = ({ interfaceName, laterNames }: ParentFunction): string => [interfaceName, ...laterNames].join("/");
+
+/** PFs with the names that they go by. VFs share their PF's record, and go on sharing it. */
+class Parents {
+  readonly #context: RecallContext;
+  readonly #done = new Map<ParentFunction, Map<ParentFunction, ParentFunction>>();
+
+  constructor(context: RecallContext) {
+    this.#context = context;
+  }
+
+  recalled(now: ParentFunction | null, before: ParentFunction | null): ParentFunction | null {
+    if (!now || !before || now.address !== before.address) return now;
+    const known = this.#done.get(now)?.get(before);
+    if (known) return known;
+    const found = this.#recall(now, before);
+    const done = this.#done.get(now) ?? new Map<ParentFunction, ParentFunction>();
+    this.#done.set(now, done.set(before, found));
+    return found;
+  }
+
+  #recall(now: ParentFunction, before: ParentFunction): ParentFunction {
+    const { interfaceName, laterNames, isKernelNamed, pendingNames } = before;
+    if (this.#context.linksOnly) return { ...now, interfaceName, laterNames, isKernelNamed, pendingNames };
+    const key = namesKey(now);
+    if (now.interfaceName === null || key === namesKey(before)) {
+      return now.interfaceName === null ? { ...now, interfaceName, laterNames, isKernelNamed } : now;
+    }
+    // An interface that is made anew has the kernel's name until udev gives it its own.
+    if (interfaceName === null || !now.isKernelNamed) return now;
+    const at = pendingNames?.key === key ? pendingNames.at : this.#context.now + kernelNameDelay;
+    return at <= this.#context.now
+      ? now
+      : { ...now, interfaceName, laterNames, isKernelNamed, pendingNames: { key, at } };
+  }
 }
 
-/** Recalls every device of a look from the one before; devices that left are forgotten. */
-export function recallAll(now: readonly Device[], before: readonly Device[]): Device[] {
-  const known = new Map(before.map((device) => [device.id, device]));
-  return now.map((device) => recall(device, known.get(device.id)));
+/** Ports with the time until which the lack of a carrier says nothing. */
+class Graces {
+  readonly #isDown: (port: Port) => boolean;
+  readonly #isFirst: boolean;
+  readonly #context: RecallContext;
+  readonly #byIndex = new Map<number, Port>();
+  readonly #byOwner = new Map<string, Port[]>();
+  readonly #links = new Map<number, LinkState>();
+  readonly #parents = new Map<ParentFunction, ParentFunction>();
+
+  /** `before` are the lists of ports of the scan before; `isDown` tells which of them made devices Unhealthy. */
+  constructor(
+    before: readonly (readonly Port[])[],
+    isDown: (port: Port) => boolean,
+    isFirst: boolean,
+    context: RecallContext,
+  ) {
+    this.#isDown = isDown;
+    this.#isFirst = isFirst;
+    this.#context = context;
+    // VFs of one PF share its list.
+    for (const list of new Set(before)) {
+      for (const port of list) {
+        if (port.link) this.#byIndex.set(port.link.index, port);
+        const siblings = this.#byOwner.get(port.owner);
+        if (siblings) siblings.push(port);
+        else this.#byOwner.set(port.owner, [port]);
+      }
+    }
+  }
+
+  parent(pf: ParentFunction): ParentFunction {
+    const known = this.#parents.get(pf);
+    if (known) return known;
+    const ports = this.ports(pf.ports);
+    const sharedPorts = pf.sharedPorts && this.#shared(pf.sharedPorts);
+    const found = ports === pf.ports && sharedPorts === pf.sharedPorts ? pf : { ...pf, ports, sharedPorts };
+    this.#parents.set(pf, found);
+    return found;
+  }
+
+  #shared(shared: SharedPorts): SharedPorts {
+    const ports = this.ports(shared.ports);
+    return ports === shared.ports ? shared : { ...shared, ports };
+  }
+
+  ports(ports: readonly Port[]): readonly Port[] {
+    const graced = ports.map((port) => {
+      const link = port.link && this.#link(port.link, port.owner);
+      return link === port.link ? port : { ...port, link };
+    });
+    return graced.every((port, place) => port === ports[place]) ? ports : graced;
+  }
+
+  #link(link: LinkState, owner: string): LinkState {
+    // Once there was a carrier its loss counts at once; so it does where the kernel does not tell.
+    if (link.carrierUps !== 0) return link;
+    const known = this.#links.get(link.index);
+    if (known) return known;
+    const graceEnds = this.#graceOf(link, owner);
+    const found = graceEnds === null ? link : { ...link, graceEnds };
+    this.#links.set(link.index, found);
+    return found;
+  }
+
+  #graceOf({ index, adminUp }: LinkState, owner: string): number | null {
+    const { now, startedAfterBoot } = this.#context;
+    const before = this.#byIndex.get(index);
+    // What was down is not healed by being made anew, or by being set up.
+    const former = before ? [before] : (this.#byOwner.get(owner) ?? []);
+    if (former.length > 0 && former.every(this.#isDown)) return null;
+    const appeared = !before && !this.#isFirst;
+    const isSetUp = before?.link?.adminUp === false && adminUp;
+    const since = appeared || isSetUp ? now : this.#isFirst ? startedAfterBoot : null;
+    const ends = since === null ? (before?.link?.graceEnds ?? null) : since + carrierGrace;
+    return ends !== null && ends > now ? ends : null;
+  }
+}
+
+/**
+ * In how many milliseconds the functions have to be scanned again though no event comes, since a name will have been there for long
+ * enough to be believed; null when none is waited for.
+ */
+export function nextNameScan(devices: readonly Device[], now: number): number | null {
+  const times = devices.flatMap(({ pf }) => (pf?.pendingNames ? [pf.pendingNames.at - now] : []));
+  return times.length === 0
+    ? null
+    : Math.max(
+        0,
+        times.reduce((least, time) => Math.min(least, time)),
+      );
 }

@@ -218,6 +218,27 @@ describe.concurrent("a device", () => {
     const { devices, envs } = await node.kubelet.allocate("intel.com/dpdk", ["0000:86:01.0"]);
     expect(devices.map(({ hostPath }) => hostPath)).toEqual(["/dev/vfio/vfio", "/dev/vfio/2"]);
     expect(envs["PCIDEVICE_INTEL_COM_DPDK_INFO"]).not.toContain("vhost");
+    expect(node.plugin.log).toContain("needVhostNet: /dev/net/tun missing on this node, so not handed out");
+  });
+
+  test("is given vhost-net where neither /sys nor /dev shows it yet: the first who opens a static node loads its module", async () => {
+    await using node = new TestNode({
+      entries: host("iavf-vfs").filter(({ path }) => !path.startsWith("dev/")),
+      config: { resourceList: [{ resourceName: "net", selectors: { needVhostNet: true } }] },
+    });
+    await node.start(["intel.com/net"]);
+    const warning = /WARN .*needVhostNet: \/dev\/vhost-net and \/dev\/net\/tun not visible from here/;
+    expect(node.plugin.log).toMatch(warning);
+    const { devices } = await node.kubelet.allocate("intel.com/net", 1);
+    expect(devices.map(({ hostPath }) => hostPath)).toEqual(["/dev/vhost-net", "/dev/net/tun"]);
+    mkdirSync(`${node.root}/sys/class/misc/vhost-net`, { recursive: true });
+    mkdirSync(`${node.root}/sys/class/misc/tun`);
+    const from = node.plugin.lines.length;
+    node.plugin.signal("SIGHUP");
+    await node.plugin.waitForLine(/a reload was asked for/, from);
+    const again = await node.kubelet.allocate("intel.com/net", 1);
+    expect(again.devices.map(({ hostPath }) => hostPath)).toEqual(["/dev/vhost-net", "/dev/net/tun"]);
+    expect(node.plugin.log.match(new RegExp(warning, "g"))).toHaveLength(1);
   });
 });
 

@@ -311,7 +311,7 @@ async function healthyNode(name: string) {
   const root = temporaryFolder({ inMemory: true });
   try {
     unpack(entries, root);
-    const { devices } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true }, null);
+    const { devices } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
     known.set(name, { entries, devices });
     return { entries, devices };
   } finally {
@@ -342,7 +342,11 @@ const sysfs = fc.asyncProperty(
         rmSync(`${root}/${chosen.path}`, { recursive: true, force: true });
         replacements[kind](`${root}/${chosen.path}`);
       }
-      const { devices, troubles } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true }, null);
+      const { devices, troubles } = await lookAtNode(
+        root,
+        { ddpProfiles: true, enableRdma: true, vhostNet: false },
+        null,
+      );
       for (const { message } of troubles) {
         if (/undefined|TypeError|is not an? (function|object)/.test(message)) throw new Error(message);
       }

@@ -238,7 +238,7 @@ export function moveNetdevAway(root: string, address: string, { rdma = false } =
 const lastInterface = new Map<string, number>();
 
 /** Writes what a builder made below an unpacked root. */
-function place(root: string, { entries, links, devlink, vdpa, nextNumbers: next }: NodeBuilder): void {
+function place(root: string, { entries, links, devlink, vdpa, ethtool, nextNumbers: next }: NodeBuilder): void {
   lastInterface.set(root, next.interface - 1);
   unpack(
     entries.filter((entry: Entry) => entry.kind === "file" || !existsSync(`${root}/${entry.path}`)),
@@ -248,6 +248,7 @@ function place(root: string, { entries, links, devlink, vdpa, nextNumbers: next 
     links: [...facts.links, ...links],
     devlink: [...facts.devlink, ...devlink],
     vdpa: [...facts.vdpa, ...vdpa],
+    ethtool: [...(facts.ethtool ?? []), ...ethtool],
   }));
 }
 

@@ -91,6 +91,8 @@ describe("a node that changes", () => {
 describe.each(hostNames())("the written-down node %s", (name) => {
   test("can be unpacked, and its netlink facts can be read", () =>
     unpacked(host(name), (root) => {
-      expect(Object.keys(readFacts(root)).toSorted()).toEqual(["defaultRouteExits", "devlink", "links", "vdpa"]);
+      // Recordings from before ethtool was asked do not have its answers.
+      const lists = Object.keys(readFacts(root)).filter((list) => list !== "ethtool");
+      expect(lists.toSorted()).toEqual(["defaultRouteExits", "devlink", "links", "vdpa"]);
     }));
 });

@@ -38,7 +38,7 @@ import { askedBy } from "./pools/asked.ts";
 import { assignPools, placements } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
-import { nextLinkScan } from "./pools/health.ts";
+import { infinibandOwners, nextLinkScan } from "./pools/health.ts";
 import { nextNameScan, recallAll } from "./pools/recall.ts";
 import { type Line, openingOf, storyOf } from "./pools/story.ts";
 import {
@@ -348,7 +348,7 @@ export class Agent {
     const started = performance.now();
     const look = await lookAtNode(
       this.#options.root,
-      askedBy(this.#specs),
+      { ...askedBy(this.#specs), infiniband: infinibandOwners([...this.#served.values()].map(({ pool }) => pool)) },
       stale.has("functions") || configChanged ? null : this.#look,
     );
     const isFirst = this.#look === null;

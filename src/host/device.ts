@@ -43,11 +43,6 @@ export interface LinkState {
   readonly carrier: boolean | null;
   /** How often the interface got a carrier since it was made; null when the kernel does not tell. */
   readonly carrierUps: number | null;
-  /**
-   * Until when the lack of a carrier says nothing, since none can be there yet, in milliseconds of the clock that recall is given;
-   * null when it counts. Readers know of no earlier scan and say null.
-   */
-  readonly graceEnds: number | null;
 }
 
 /** The state of an InfiniBand port (include/rdma/ib_verbs.h, enum ib_port_state). */
@@ -78,6 +73,11 @@ export interface Port extends PortIdentity {
   readonly isInfiniband: boolean;
   /** null when it can't be read, and for other ports. */
   readonly infinibandState: InfinibandState | null;
+  /**
+   * Until when the lack of a carrier says nothing, since none can be there yet, in milliseconds of the clock that recall is given;
+   * null when it counts. Readers know of no earlier scan and say null.
+   */
+  readonly graceEnds: number | null;
 }
 
 /** Ports of several functions that a NIC uses as one: its functions reach the network by any of them. */

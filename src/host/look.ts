@@ -3,7 +3,7 @@
 import { type DdpProfiles, readDdpProfiles } from "./ddp.ts";
 import type { Device } from "./device.ts";
 import { type DevlinkQuestions, type KernelFacts, readKernelFacts } from "./kernel.ts";
-import { type Interfaces, readInfinibandStates, readInterfaces } from "./ports.ts";
+import { type InfinibandStates, type Interfaces, readInfinibandStates, readInterfaces } from "./ports.ts";
 import { devicesOf, type Functions, readFunctions } from "./snapshot.ts";
 import type { Trouble } from "./trouble.ts";
 import { readVhostNet, vhostNetTroubles } from "./userspace.ts";
@@ -14,6 +14,7 @@ export interface NodeLook {
   readonly kernel: KernelFacts;
   readonly ddpProfiles: DdpProfiles;
   readonly interfaces: Interfaces;
+  readonly infiniband: InfinibandStates;
   readonly devices: readonly Device[];
   readonly troubles: readonly Trouble[];
 }
@@ -22,6 +23,8 @@ export interface NodeLook {
 export interface Asked {
   readonly ddpProfiles: boolean;
   readonly enableRdma: boolean;
+  /** The functions whose InfiniBand ports count: a scan of links asks the NIC for no others. */
+  readonly infiniband?: ReadonlySet<string>;
   /** Whether the nodes of vhost-net are to be looked for, and missed. */
   readonly vhostNet: boolean;
 }
@@ -35,10 +38,10 @@ export async function lookAtNode(root: string, asked: Asked, earlier: NodeLook |
     earlier?.ddpProfiles ??
     (asked.ddpProfiles ? await readDdpProfiles(root, functions, kernel, troubles) : (new Map() as DdpProfiles));
   const interfaces = earlier?.interfaces ?? readInterfaces(functions, kernel.links);
-  const ports = { interfaces, infiniband: readInfinibandStates(functions) };
-  const devices = devicesOf(root, functions, kernel, ddpProfiles, ports, troubles);
+  const infiniband = readInfinibandStates(functions, asked.infiniband ?? new Set(), earlier?.infiniband ?? null);
+  const devices = devicesOf(root, functions, kernel, ddpProfiles, { interfaces, infiniband }, troubles);
   if (asked.vhostNet && !earlier) troubles.push(...vhostNetTroubles(readVhostNet(root)));
-  return { functions, kernel, ddpProfiles, interfaces, devices, troubles };
+  return { functions, kernel, ddpProfiles, interfaces, infiniband, devices, troubles };
 }
 
 /** Drivers that have the private flag link-down-on-close (i40e_ethtool.c, ice_ethtool.c). */

@@ -30,7 +30,6 @@ export function linkStateOf(link: Link): LinkState {
     operstate: link.operstate,
     carrier: link.carrier,
     carrierUps: link.carrierUps ?? null,
-    graceEnds: null,
   };
 }
 

@@ -46,10 +46,18 @@ export function readInterfaces(functions: Functions, links: readonly Link[]): In
 /** States of InfiniBand ports: by function, in the order of its ports. */
 export type InfinibandStates = ReadonlyMap<string, readonly (InfinibandState | null)[]>;
 
-/** Reads the states of the InfiniBand ports of all functions but VFs, whose link their PF's port decides. */
-export function readInfinibandStates({ pci, own }: Functions): InfinibandStates {
-  const states = new Map<string, readonly (InfinibandState | null)[]>();
+/**
+ * Reads the states of the InfiniBand ports of all functions but VFs, whose link their PF's port decides; with `earlier` ones only of
+ * those whose address is in `owners`.
+ */
+export function readInfinibandStates(
+  { pci, own }: Functions,
+  owners: ReadonlySet<string>,
+  earlier: InfinibandStates | null,
+): InfinibandStates {
+  const states = new Map(earlier);
   for (const [address, folder] of pci) {
+    if (earlier && !owners.has(address)) continue;
     const ports = own.get(address)?.infinibandPorts ?? [];
     if (ports.length > 0)
       states.set(
@@ -166,6 +174,7 @@ export class Ports {
       linkDownOnClose: this.#linkDownOnClose.get(link.name) ?? null,
       isInfiniband: false,
       infinibandState: null,
+      graceEnds: null,
     }));
   }
 
@@ -184,6 +193,7 @@ export class Ports {
       linkDownOnClose: null,
       isInfiniband: true,
       infinibandState: states?.[place] ?? null,
+      graceEnds: null,
     }));
   }
 

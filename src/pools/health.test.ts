@@ -12,7 +12,7 @@ import {
   pciAddress,
 } from "../../test/support/device.ts";
 import type { Device, LinkState, Port } from "../host/device.ts";
-import { nextLinkScan, notableLinkRule, unhealthiness } from "./health.ts";
+import { infinibandOwners, nextLinkScan, notableLinkRule, unhealthiness } from "./health.ts";
 
 const below = (link: LinkState | null, vfLinkState: Device["vfLinkState"] = "auto") =>
   aDevice({ vfLinkState, pf: aParent({ link }) });
@@ -22,6 +22,7 @@ const adminDown = (driver: string | null, more: Partial<Port> = {}) => {
   return aDevice({ pf: aParent({ link, ports: [aPort({ driver, link, ...more })] }) });
 };
 const lost = aLink({ operstate: "down", carrier: false });
+const never = { ...lost, carrierUps: 0 };
 const infiniband = (infinibandState: Port["infinibandState"], more: Partial<Port> = {}): Port =>
   aPort({ name: "mlx5_0/1", driver: "mlx5_core", link: null, isInfiniband: true, infinibandState, ...more });
 const belowPorts = (ports: readonly Port[], more: Partial<Device> = {}) =>
@@ -29,6 +30,7 @@ const belowPorts = (ports: readonly Port[], more: Partial<Device> = {}) =>
 const up = (name: string, more: Partial<Port> = {}) => aPort({ link: aLink({ interfaceName: name }), ...more });
 const down = (name: string, more: Partial<Port> = {}) =>
   aPort({ link: aLink({ interfaceName: name, operstate: "down", carrier: false }), ...more });
+const waitedFor = belowPorts([aPort({ link: never, graceEnds: 30_000 })]);
 const bonded = (bond: string | null, ports: readonly Port[]) =>
   aDevice({ pf: aParent({ link: ports[0]?.link ?? null, isSwitchdev: true, sharedPorts: { bond, ports } }) });
 
@@ -94,8 +96,8 @@ test.each<[string, Device]>([
       ],
     }),
   ],
-  ["a VF of a PF that never had a carrier, for a while", below({ ...lost, carrierUps: 0, graceEnds: 30_000 })],
-  ["a PF that never had a carrier, for a while", aPf({ link: { ...lost, carrierUps: 0, graceEnds: 30_000 } })],
+  ["a VF of a PF that never had a carrier, for a while", waitedFor],
+  ["a PF that never had a carrier, for a while", aPf({ ports: [aPort({ link: never, graceEnds: 30_000 })] })],
   ["a PF on InfiniBand that waits for a subnet manager", aPf({ ports: [infiniband("INIT")] })],
 ])("%s is healthy", (_, device) => {
   expect(why(device)).toBeNull();
@@ -194,7 +196,12 @@ test.each<[string, Device, string | null]>([
   ["a policy of enable", below(lost, "enable"), "set to enable at its PF"],
   ["an InfiniBand port", belowPorts([infiniband("ACTIVE")]), "its PF's port mlx5_0/1 is ACTIVE"],
   ["a hardware bond", bonded("bond0", [down("p0"), up("p1")]), "of the hardware bond bond0 (p0, p1)"],
-  ["a first carrier that is waited for", below({ ...lost, carrierUps: 0, graceEnds: 1 }), "has had no carrier"],
+  ["a first carrier that is waited for", waitedFor, "its PF ens1f0 has had no carrier"],
+  [
+    "an InfiniBand port that is waited for",
+    belowPorts([infiniband("DOWN", { graceEnds: 1 })]),
+    "its PF's port mlx5_0/1 has had no carrier",
+  ],
 ])("the rule for %s can be told", (_, device, rule) => {
   if (rule === null) expect(notableLinkRule(device)).toBeNull();
   else expect(notableLinkRule(device)).toContain(rule);
@@ -206,7 +213,7 @@ test("links are scanned again in time for what sends no event, and only for devi
     claims: new Map([[device.id, aClaim(device)]]),
     unhealthy: new Map(),
   });
-  const waiting = below({ ...lost, carrierUps: 0, graceEnds: 42_000 });
+  const waiting = belowPorts([aPort({ link: never, graceEnds: 42_000 })]);
   expect(nextLinkScan([pool(below(aLink()))], 40_000)).toBeNull();
   expect(nextLinkScan([], 40_000)).toBeNull();
   expect(nextLinkScan([pool(waiting)], 40_000)).toBe(2000);
@@ -215,4 +222,8 @@ test("links are scanned again in time for what sends no event, and only for devi
   expect(nextLinkScan([pool(belowPorts([infiniband("ACTIVE")])), pool(below(aLink()))], 40_000)).toBe(5000);
   expect(nextLinkScan([pool(belowPorts([infiniband("ACTIVE")])), pool(waiting)], 40_000)).toBe(2000);
   expect(nextLinkScan([pool(aPf({ ports: [infiniband("ACTIVE")] }))], 0)).toBe(5000);
+  expect([
+    ...infinibandOwners([pool(belowPorts([infiniband("ACTIVE", { owner: "a" })])), pool(below(aLink()))]),
+  ]).toEqual(["a"]);
+  expect(infinibandOwners([pool(belowPorts([infiniband("ACTIVE")]), false)]).size).toBe(0);
 });

@@ -1,7 +1,7 @@
 // May the kubelet hand this device to a pod now? A pure function of facts; an unknown state is healthy. Only what no CNI and no pod
 // can change counts: a device that is Unhealthy is never allocated, so what is set at allocation could never come to be.
 
-import type { Device, LinkState, Port } from "../host/device.ts";
+import type { Device, Port } from "../host/device.ts";
 import { adminDownRule, type RuleResult } from "./admin-down.ts";
 import type { Claim, Pool, PoolSpec } from "./pool.ts";
 
@@ -94,24 +94,23 @@ function ruleOfPf(port: Port): LinkRule {
   if (usable.has(link.operstate))
     return { isDown: false, rule: `its PF ${link.interfaceName} is up`, isNotable: false };
   return (
-    waiting(link, "its PF ") ?? { isDown: true, rule: `the link of its PF ${link.interfaceName} is ${link.operstate}` }
+    waiting(port, "its PF") ?? { isDown: true, rule: `the link of its PF ${link.interfaceName} is ${link.operstate}` }
   );
 }
 
 /** What the port's own state says: down is down; a port that the subnet manager has not set up yet is not. */
-function infinibandRule({ name, infinibandState }: Port, which: string): RuleResult {
+function infinibandRule(port: Port, which: string): RuleResult {
+  const { name, infinibandState } = port;
   if (infinibandState === null) return { isDown: null, rule: `the state of ${which} ${name} can't be read` };
-  return { isDown: infinibandState === "DOWN", rule: `${which} ${name} is ${infinibandState}` };
+  const rule = `${which} ${name} is ${infinibandState}`;
+  return infinibandState === "DOWN" ? (waiting(port, which) ?? { isDown: true, rule }) : { isDown: false, rule };
 }
 
 /** A carrier that can't be there yet. */
-const waiting = ({ interfaceName, graceEnds }: LinkState, which: string): RuleResult | null =>
+const waiting = ({ name, graceEnds }: Port, which: string): RuleResult | null =>
   graceEnds === null
     ? null
-    : {
-        isDown: null,
-        rule: `${which}${interfaceName} has had no carrier since it came up a moment ago; that counts soon`,
-      };
+    : { isDown: null, rule: `${which} ${name} has had no carrier since it came up a moment ago; that counts soon` };
 
 /** A function without PF: administratively down is what the host makes of it, and a pod will set it up. */
 function ownPorts({ ports }: Device): LinkRule {
@@ -124,7 +123,7 @@ function ruleOfOwn(port: Port): LinkRule {
   const { link } = port;
   if (!link?.adminUp || link.carrier !== false)
     return { isDown: false, rule: `its interface ${port.name} is not known to lack a carrier`, isNotable: false };
-  return waiting(link, "its interface ") ?? { isDown: true, rule: `its interface ${port.name} has no carrier` };
+  return waiting(port, "its interface") ?? { isDown: true, rule: `its interface ${port.name} has no carrier` };
 }
 
 /** Whether a PF's port is down for the functions below the PF; what is unknown is not. */
@@ -138,6 +137,18 @@ const decidingPorts = ({ pf, ports }: Device): readonly Port[] => pf?.sharedPort
 
 /** How often the states of InfiniBand ports are read, in milliseconds: the kernel sends no event for them. */
 const infinibandPoll = 5000;
+
+/** The functions of whose InfiniBand ports a scan of links has to know the states: reading them asks the NIC. */
+export function infinibandOwners(pools: Iterable<Pool>): ReadonlySet<string> {
+  const owners = new Set<string>();
+  for (const { spec, claims } of pools) {
+    if (!spec.linkHealth) continue;
+    for (const { device } of claims.values()) {
+      for (const { isInfiniband, owner } of decidingPorts(device)) if (isInfiniband) owners.add(owner);
+    }
+  }
+  return owners;
+}
 
 /**
  * In how many milliseconds links have to be scanned again though no event comes: the first carrier that is waited for is late then, or
@@ -154,9 +165,9 @@ export function nextLinkScan(pools: Iterable<Pool>, now: number): number | null 
       // VFs of one PF share its ports.
       if (seen.has(ports)) continue;
       seen.add(ports);
-      for (const { isInfiniband, link } of ports) {
+      for (const { isInfiniband, graceEnds } of ports) {
         if (isInfiniband) at(infinibandPoll);
-        else if (link && link.graceEnds !== null) at(link.graceEnds - now);
+        if (graceEnds !== null) at(graceEnds - now);
       }
     }
   }

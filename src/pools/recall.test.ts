@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { aDevice, aLink, aParent, aPf, aPort, pciAddress } from "../../test/support/device.ts";
-import type { Device, LinkState, ParentFunction } from "../host/device.ts";
+import type { Device, LinkState, ParentFunction, Port } from "../host/device.ts";
 import { brokenLink } from "./health.ts";
 import { nextNameScan, recall, recallAll } from "./recall.ts";
 
@@ -262,13 +262,28 @@ describe("a PF that never had a carrier", () => {
     expect(isUnhealthy(scanned([{ at: 0, device: bonded({ carrierUps: 1 }, { carrierUps: 1 }) }], 0))).toBe(true);
   });
 
+  test("on InfiniBand is given time as well, until its port was seen to be active", () => {
+    const on = (infinibandState: Port["infinibandState"], name = "mlx5_0/1") =>
+      aDevice({ pf: aParent({ ports: [aPort({ name, link: null, isInfiniband: true, infinibandState })] }) });
+    const boot = { at: 100, device: on("DOWN") };
+    expect(isUnhealthy(scanned([boot]))).toBe(true);
+    expect(isUnhealthy(scanned([boot], 0))).toBe(false);
+    expect(isUnhealthy(scanned([boot, { at: 29_999, device: on("DOWN"), linksOnly: true }], 0))).toBe(false);
+    expect(isUnhealthy(scanned([boot, { at: 30_000, device: on("DOWN"), linksOnly: true }], 0))).toBe(true);
+    const active = { at: 5000, device: on("ACTIVE"), linksOnly: true } as const;
+    expect(isUnhealthy(scanned([boot, active, { at: 6000, device: on("DOWN"), linksOnly: true }], 0))).toBe(true);
+    expect(isUnhealthy(scanned([{ at: 0, device: gone }, boot]))).toBe(false);
+    const down = { at: 200, device: on("DOWN", "ibp1/1") };
+    expect(isUnhealthy(scanned([boot, down]))).toBe(true);
+  });
+
   test("shares its record with all VFs below it, before and after", () => {
     const pf = aParent({ link: aLink(down) });
     const vfs = [1, 2, 3].map((index) => aDevice({ id: `0000:3b:02.${index}`, pf }));
     const context = { now: 0, startedAfterBoot: 0, linksOnly: false };
     const recalled = recallAll(vfs, recallAll(vfs, null, context), { ...context, now: 10, linksOnly: true });
     expect(new Set(recalled.map((device) => device.pf)).size).toBe(1);
-    expect(recalled[0]?.pf?.ports[0]?.link?.graceEnds).toBe(30_000);
+    expect(recalled[0]?.pf?.ports[0]?.graceEnds).toBe(30_000);
   });
 });
 

@@ -1,7 +1,7 @@
 // What did the last scan know that this one can't see? Facts are hidden while a pod holds a device: its interface, or its RDMA device, is
 // in the pod's network namespace. And what is too young to be believed: the name of an interface, the lack of a first carrier.
 
-import type { Device, LinkState, ParentFunction, Port, SharedPorts } from "../host/device.ts";
+import type { Device, ParentFunction, Port, SharedPorts } from "../host/device.ts";
 import { isDownForPf, isDownForVfs } from "./health.ts";
 
 /** For so long a carrier that was never there is waited for, in milliseconds. */
@@ -125,14 +125,17 @@ class Parents {
   }
 }
 
+/** What is the same port in two scans: an interface by its index, which a new one never shares, an InfiniBand port by its name. */
+const portKey = ({ link, owner, name }: Port): string => (link ? String(link.index) : `${owner} ${name}`);
+
 /** Ports with the time until which the lack of a carrier says nothing. */
 class Graces {
   readonly #isDown: (port: Port) => boolean;
   readonly #isFirst: boolean;
   readonly #context: RecallContext;
-  readonly #byIndex = new Map<number, Port>();
+  readonly #before = new Map<string, Port>();
   readonly #byOwner = new Map<string, Port[]>();
-  readonly #links = new Map<number, LinkState>();
+  readonly #lists = new Map<readonly Port[], readonly Port[]>();
   readonly #parents = new Map<ParentFunction, ParentFunction>();
 
   /** `before` are the lists of ports of the scan before; `isDown` tells which of them made devices Unhealthy. */
@@ -148,7 +151,7 @@ class Graces {
     // VFs of one PF share its list.
     for (const list of new Set(before)) {
       for (const port of list) {
-        if (port.link) this.#byIndex.set(port.link.index, port);
+        this.#before.set(portKey(port), port);
         const siblings = this.#byOwner.get(port.owner);
         if (siblings) siblings.push(port);
         else this.#byOwner.set(port.owner, [port]);
@@ -172,37 +175,41 @@ class Graces {
   }
 
   ports(ports: readonly Port[]): readonly Port[] {
-    const graced = ports.map((port) => {
-      const link = port.link && this.#link(port.link, port.owner);
-      return link === port.link ? port : { ...port, link };
-    });
-    return graced.every((port, place) => port === ports[place]) ? ports : graced;
-  }
-
-  #link(link: LinkState, owner: string): LinkState {
-    // Once there was a carrier its loss counts at once; so it does where the kernel does not tell.
-    if (link.carrierUps !== 0) return link;
-    const known = this.#links.get(link.index);
+    const known = this.#lists.get(ports);
     if (known) return known;
-    const graceEnds = this.#graceOf(link, owner);
-    const found = graceEnds === null ? link : { ...link, graceEnds };
-    this.#links.set(link.index, found);
+    const graced = ports.map((port) => {
+      const graceEnds = this.#graceOf(port);
+      return graceEnds === null ? port : { ...port, graceEnds };
+    });
+    const found = graced.every((port, place) => port === ports[place]) ? ports : graced;
+    this.#lists.set(ports, found);
     return found;
   }
 
-  #graceOf({ index, adminUp }: LinkState, owner: string): number | null {
+  #graceOf(port: Port): number | null {
     const { now, startedAfterBoot } = this.#context;
-    const before = this.#byIndex.get(index);
+    const before = this.#before.get(portKey(port));
+    if (hadCarrier(port, before)) return null;
     // What was down is not healed by being made anew, or by being set up.
-    const former = before ? [before] : (this.#byOwner.get(owner) ?? []);
+    const former = before ? [before] : (this.#byOwner.get(port.owner) ?? []);
     if (former.length > 0 && former.every(this.#isDown)) return null;
     const appeared = !before && !this.#isFirst;
-    const isSetUp = before?.link?.adminUp === false && adminUp;
+    const isSetUp = before?.link?.adminUp === false && port.link?.adminUp === true;
     const since = appeared || isSetUp ? now : this.#isFirst ? startedAfterBoot : null;
-    const ends = since === null ? (before?.link?.graceEnds ?? null) : since + carrierGrace;
+    const ends = since === null ? (before?.graceEnds ?? null) : since + carrierGrace;
     return ends !== null && ends > now ? ends : null;
   }
 }
+
+/**
+ * Whether a port has had a carrier: its loss counts at once then, and so it does where the kernel does not tell. Of an InfiniBand port,
+ * which has no counter, only what was seen before is known.
+ */
+const hadCarrier = ({ link, isInfiniband, infinibandState }: Port, before: Port | undefined): boolean =>
+  isInfiniband
+    ? infinibandState !== "DOWN" ||
+      (before !== undefined && before.infinibandState !== null && before.infinibandState !== "DOWN")
+    : link?.carrierUps !== 0;
 
 /**
  * In how many milliseconds the functions have to be scanned again though no event comes, since a name will have been there for long

@@ -15,7 +15,6 @@ export const aLink = (overrides: Partial<LinkState> = {}): LinkState => ({
   operstate: "up",
   carrier: true,
   carrierUps: null,
-  graceEnds: null,
   ...overrides,
 });
 
@@ -31,6 +30,7 @@ export const aPort = (overrides: Partial<Port> = {}): Port => ({
   linkDownOnClose: null,
   isInfiniband: false,
   infinibandState: null,
+  graceEnds: null,
   ...overrides,
 });
 

@@ -1,7 +1,7 @@
 // What do nodes as they come say of their links? From recorded trees through the readers to the rules.
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { changeFacts, setLink } from "../../test/support/live.ts";
 import { buildNode, type NodePlan, type PfPlan } from "../../test/support/node.ts";
 import { host, removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
@@ -249,4 +249,21 @@ describe("two PFs with one interface, as mlx5 makes it for an adapter in socket 
     ]);
     expect(await namesOf(port)).toEqual(["eth2", null]);
   });
+});
+
+test.each([
+  ["two-ports", "0000:0b:00.0/net/ens3/name_assign_type"],
+  ["two-ports", "0000:0b:00.0/net/ens3/dev_port"],
+  ["two-ports", "0000:0b:01.0/net/ens3v0/dev_port"],
+  ["infiniband-vfs", "0000:17:00.0/infiniband/mlx5_0/ports/1/state"],
+  ["infiniband-vfs", "0000:17:00.0/infiniband/mlx5_0/ports/1/link_layer"],
+])("what can't be read of a port is unknown, and takes no device with it: %s, %s", async (fixture, path) => {
+  const root = unpacked(host(fixture));
+  const before = [...(await devicesOf(root)).keys()];
+  const file = `${root}/sys/devices/pci0000:00/${path}`;
+  rmSync(file);
+  mkdirSync(file);
+  const { devices, troubles } = await lookAtNode(root, nothing, null);
+  expect(devices.map(({ id }) => id)).toEqual(before);
+  expect(troubles).toEqual([]);
 });

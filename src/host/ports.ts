@@ -9,6 +9,7 @@ import { isEthernetPort, isUplink, type LinksByDevice, linkStateOf, type PfLinks
 import type { PciFunction } from "./pci.ts";
 import { type RdmaPort, readPortState, readSystemImageGuid } from "./rdma.ts";
 import type { Functions } from "./snapshot.ts";
+import { orUnknown } from "./trouble.ts";
 import type { Folder } from "./userspace.ts";
 
 /** What sysfs says of an interface that netlink does not. */
@@ -26,7 +27,7 @@ const countingPorts: ReadonlySet<string> = new Set(["mlx4_core", "cxgb4", "cxgb4
 
 /** Reads the facts of the interfaces of PCI functions. The kernel answers by itself, no driver is asked (net/core/net-sysfs.c). */
 export function readInterfaces(functions: Functions, links: readonly Link[]): Interfaces {
-  const number = (text: string | null) => (text !== null && /^\d+$/.test(text) ? Number(text) : null);
+  const number = (text: string | null) => (text !== null && /^\d{1,9}$/.test(text) ? Number(text) : null);
   const interfaces = new Map<number, InterfaceFacts>();
   for (const link of links) {
     const owner = link.parentBus === "pci" ? functions.pci.get(link.parentDevice as PciAddress) : undefined;
@@ -34,7 +35,7 @@ export function readInterfaces(functions: Functions, links: readonly Link[]): In
     const isPf = owner.physfn === null;
     const counts = countingPorts.has(owner.driver ?? "");
     if (!isPf && !counts) continue;
-    const read = (name: string) => number(readAttribute(`${owner.folder}/net/${link.name}/${name}`));
+    const read = (name: string) => number(orUnknown(() => readAttribute(`${owner.folder}/net/${link.name}/${name}`)));
     interfaces.set(link.index, {
       nameAssignType: isPf ? read("name_assign_type") : null,
       devPort: counts ? read("dev_port") : null,
@@ -207,7 +208,7 @@ export class Ports {
     if (self?.driver !== "mlx5_core" || self.physfn !== null || this.linksOf(address).named.length > 0) return address;
     const guidOf = (each: PciFunction & Folder) => {
       const [rdma] = own.get(each.address)?.rdmaNames ?? [];
-      return rdma === undefined ? null : readSystemImageGuid(each, rdma);
+      return rdma === undefined ? null : orUnknown(() => readSystemImageGuid(each, rdma));
     };
     const guid = guidOf(self);
     if (guid === null) return address;

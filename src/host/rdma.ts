@@ -3,6 +3,7 @@
 
 import { listDirectory, readAttribute } from "../../native/files.ts";
 import type { InfinibandState } from "./device.ts";
+import { orUnknown } from "./trouble.ts";
 import { charDevice, type Folder } from "./userspace.ts";
 
 /** A character device of an RDMA device: its kind, as the key in INFO, and its path. */
@@ -81,9 +82,10 @@ export interface RdmaPort {
 export function readInfinibandPorts({ folder }: Folder, names: readonly string[]): RdmaPort[] {
   return names.flatMap((rdma) => {
     const ports = `${folder}/infiniband/${rdma}/ports`;
-    return (listDirectory(ports) ?? []).flatMap((name) => {
+    return (orUnknown(() => listDirectory(ports)) ?? []).flatMap((name) => {
       const number = Number(name);
-      const isInfiniband = Number.isInteger(number) && readAttribute(`${ports}/${name}/link_layer`) === "InfiniBand";
+      const layer = orUnknown(() => readAttribute(`${ports}/${name}/link_layer`));
+      const isInfiniband = Number.isInteger(number) && layer === "InfiniBand";
       return isInfiniband ? [{ rdma, number }] : [];
     });
   });
@@ -102,14 +104,10 @@ const states: ReadonlySet<string> = new Set([
  * take its time. Null when it can't be read, or says nothing.
  */
 export function readPortState({ folder }: Folder, { rdma, number }: RdmaPort): InfinibandState | null {
-  try {
-    const text = readAttribute(`${folder}/infiniband/${rdma}/ports/${number}/state`);
-    const word = /^\d+: ([A-Z_]+)$/.exec(text ?? "")?.[1] ?? "";
-    return states.has(word) ? (word as InfinibandState) : null;
-  } catch {
-    // A driver in recovery refuses with EIO, EAGAIN, ETIMEDOUT: unknown, not worth a warning each time.
-    return null;
-  }
+  // A driver in recovery refuses with EIO, EAGAIN, ETIMEDOUT: not worth a warning each time.
+  const text = orUnknown(() => readAttribute(`${folder}/infiniband/${rdma}/ports/${number}/state`));
+  const word = /^\d+: ([A-Z_]+)$/.exec(text ?? "")?.[1] ?? "";
+  return states.has(word) ? (word as InfinibandState) : null;
 }
 
 /** The GUID that all functions of a NIC share; null when its RDMA devices are not visible (ib_device_attr; no question to the NIC). */

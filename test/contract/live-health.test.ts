@@ -1,12 +1,14 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import {
   changeFacts,
   functionsChanged,
   moveNetdevAway,
   rebind,
+  remakeInterface,
   removeFunction,
   setLink,
+  setPortState,
   setVfLinkState,
 } from "../support/live.ts";
 import { linkStates, type NodePlan } from "../support/node.ts";
@@ -166,11 +168,10 @@ describe.concurrent("an InfiniBand port", () => {
   test("that goes down without an event is noticed within ten seconds, and so is its return", async () => {
     await using node = await running({ node: "infiniband-vfs", config: pool(), resources: [resource] });
     expect(node.kubelet.resource(resource)).toMatchObject({ capacity: 4, allocatable: 4 });
-    const state = `${node.root}/sys/bus/pci/devices/0000:17:00.0/infiniband/mlx5_0/ports/1/state`;
-    writeFileSync(state, "1: DOWN\n");
+    setPortState(node.root, "0000:17:00.0", "1: DOWN");
     await node.kubelet.waitForAllocatable(resource, 2, 10_000);
     expect(await node.plugin.waitForLine(/WARN .*Unhealthy/)).toContain("its PF's port mlx5_0/1 is DOWN");
-    writeFileSync(state, "2: INIT\n");
+    setPortState(node.root, "0000:17:00.0", "2: INIT");
     await node.kubelet.waitForAllocatable(resource, 4, 10_000);
   });
 
@@ -223,15 +224,6 @@ describe.concurrent("an interface of a PF that is made anew", () => {
     ],
   };
   const pf = "0000:3b:00.0";
-  const named = (root: string, before: string, name: string, assigned: number | null) => {
-    const net = `${root}/sys/bus/pci/devices/${pf}/net`;
-    renameSync(`${net}/${before}`, `${net}/${name}`);
-    rmSync(`${net}/${name}/name_assign_type`, { force: true });
-    if (assigned !== null) writeFileSync(`${net}/${name}/name_assign_type`, `${assigned}\n`);
-    changeFacts(root, ({ links }) => ({
-      links: links.map((link) => (link.name === before ? { ...link, name, index: link.index + 100 } : link)),
-    }));
-  };
   const start = async () => {
     const node = await running({ node: plan, config, resources: [resource, "intel.com/rest"] });
     await node.kubelet.waitForAllocatable(resource, 4);
@@ -244,11 +236,11 @@ describe.concurrent("an interface of a PF that is made anew", () => {
   ])("leaves its VFs in their pool while its name is %s, as at a change of the eswitch mode", async (_, assigned) => {
     await using node = await start();
     const from = node.plugin.lines.length;
-    named(node.root, "ens1f0", "eth0", assigned);
+    remakeInterface(node.root, pf, "eth0", assigned);
     await node.plugin.waitForLine(/looked at the node stale=links/, from);
     functionsChanged(node.root);
     await node.plugin.waitForLine(/looked at the node stale=\S*functions/, from);
-    named(node.root, "eth0", "ens1f0", 4);
+    remakeInterface(node.root, pf, "ens1f0", 4);
     functionsChanged(node.root);
     await lookAgain(node.plugin);
     expect(touches(node, resource)).toEqual(onceRegistered(1));
@@ -258,7 +250,7 @@ describe.concurrent("an interface of a PF that is made anew", () => {
   test("has the name that udev gives it once the functions are scanned, not from the links' events", async () => {
     await using node = await start();
     const from = node.plugin.lines.length;
-    named(node.root, "ens1f0", "ens7", 4);
+    remakeInterface(node.root, pf, "ens7", 4);
     await node.plugin.waitForLine(/looked at the node stale=links/, from);
     expect(touches(node, resource)).toEqual(onceRegistered(1));
     functionsChanged(node.root);
@@ -268,7 +260,7 @@ describe.concurrent("an interface of a PF that is made anew", () => {
 
   test("has a name of the kernel's that it keeps for ten seconds", async () => {
     await using node = await start();
-    named(node.root, "ens1f0", "eth0", 1);
+    remakeInterface(node.root, pf, "eth0", 1);
     functionsChanged(node.root);
     await node.kubelet.waitForAllocatable("intel.com/rest", 5, 20_000);
   });

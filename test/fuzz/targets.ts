@@ -3,13 +3,14 @@
 
 import * as fc from "fast-check";
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { askI40eDdpProfile, DdpError } from "../../native/ethtool.ts";
+import { askI40eDdpProfile, askPrivateFlag, DdpError } from "../../native/ethtool.ts";
 import {
   readDevlinkDevices,
   readDevlinkInfo,
   readDevlinkInfos,
   readEnableRdma,
   readEswitchMode,
+  readEswitchMultiport,
 } from "../../native/netlink/devlink.ts";
 import { concernsLinks, parseUevent } from "../../native/netlink/events.ts";
 import { GenericNetlink } from "../../native/netlink/generic.ts";
@@ -89,6 +90,7 @@ const readers: readonly ((open: Open) => unknown)[] = [
   (open) => readDevlinkInfo(new GenericNetlink(open), ...devlinkDevice),
   (open) => readDevlinkInfos(new GenericNetlink(open)),
   (open) => readEnableRdma(new GenericNetlink(open)),
+  (open) => readEswitchMultiport(new GenericNetlink(open), [{ bus: "pci", device: "0000:3b:00.0" }]),
   (open) => readVdpaDevices(new GenericNetlink(open)),
   (open) => readRdmaDevices(open),
   (open) => readRdmaNamespaceMode(open),
@@ -134,6 +136,9 @@ const firmware = fc.property(
       asked++;
     };
     mayThrow(() => askI40eDdpProfile(command, 0x1572, () => {}), DdpError);
+    asked = 0;
+    const flag = askPrivateFlag(command, "link-down-on-close");
+    if (flag !== null && typeof flag !== "boolean") throw new Error(`the flag is ${String(flag)}`);
   },
 );
 

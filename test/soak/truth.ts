@@ -10,6 +10,20 @@ export interface Vf {
   linkState: "auto" | "enable" | "disable";
 }
 
+/** What decides about the VFs of a PF, in the words of docs/operation.md. */
+export type Fabric = "link, unless set down" | "link" | "port" | "bond";
+
+/** A PF as the soak made it. */
+export interface Pf {
+  readonly fabric: Fabric;
+  /** Of its interface: carries traffic, has no carrier, or is administratively down. */
+  link: "up" | "down" | "disabled";
+  /** Its driver's private flag link-down-on-close. */
+  downOnClose: boolean;
+  /** Whether its InfiniBand port is known to be down. */
+  portDown: boolean;
+}
+
 /** An entry of the config: indexes of one PF's VFs, and the drivers that are wanted. */
 export interface Entry {
   readonly name: string;
@@ -30,7 +44,9 @@ export interface Holding {
 /** The node as it should be seen. */
 export class Truth {
   readonly vfs = new Map<string, Vf>();
-  readonly pfUp = new Map<string, boolean>();
+  readonly pfs = new Map<string, Pf>();
+  /** Whether the ports of the bond are in it. */
+  bonded = true;
   readonly held = new Map<string, Holding>();
   config: readonly Entry[] = [];
 
@@ -94,9 +110,24 @@ export class Truth {
     return differences;
   }
 
-  isHealthy({ pf, driver, linkState }: Vf): boolean {
-    if (driver === null || linkState === "disable") return false;
-    return linkState === "enable" || this.pfUp.get(pf) === true;
+  isHealthy({ pf: name, driver, linkState }: Vf): boolean {
+    const pf = this.pfs.get(name);
+    if (driver === null || !pf) return false;
+    // In switchdev mode the record says nothing.
+    if (linkState === "enable" && pf.fabric !== "bond") return true;
+    switch (pf.fabric) {
+      case "link, unless set down":
+        return pf.link === "up" || (pf.link === "disabled" && !pf.downOnClose);
+      case "link":
+        return pf.link === "up";
+      case "port":
+        return !pf.portDown;
+      case "bond": {
+        // What an mlx5 uplink in switchdev mode that is set down means is not known.
+        const ports = this.bonded ? [...this.pfs.values()].filter(({ fabric }) => fabric === "bond") : [pf];
+        return ports.some(({ link }) => link !== "down");
+      }
+    }
   }
 }
 

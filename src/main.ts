@@ -81,6 +81,7 @@ async function run(line: CommandLine): Promise<number> {
     journal: agent.journal,
     holdings: () => agent.holdings(),
     status: () => agent.status(),
+    node: () => agent.node(),
     liveness: () => agent.liveness(),
     readiness: () => agent.readiness(),
   };

@@ -46,6 +46,8 @@ export interface KernelFacts {
   readonly links: readonly Link[];
   /** Interface indexes by which IPv4 and IPv6 default routes of the main table leave. */
   readonly defaultRouteExits: readonly number[];
+  /** Those of them by which a route leaves that no router advertisement made; a recorded node may not say. */
+  readonly configuredRouteExits?: readonly number[];
   readonly devlink: readonly DevlinkFacts[];
   readonly vdpa: readonly VdpaDevice[];
   /** Of interfaces that are administratively down, where the driver has the flag. */
@@ -76,18 +78,24 @@ export function readKernelFacts(
   questions: DevlinkQuestions,
   earlier: KernelFacts | null,
   troubles: Trouble[],
+  reached: (what: string) => void,
 ): KernelFacts {
   if (isRecorded(root)) return readRecorded(root);
-  const { links, defaultRouteExits } = readRoutes(root);
-  const ethtool = readEthtool(links, questions, troubles);
-  if (earlier) return { ...earlier, links, defaultRouteExits, ethtool };
+  reached("links and routes");
+  const routes = readRoutes(root);
+  const ethtool = readEthtool(routes.links, questions, troubles, reached);
+  if (earlier) return { ...earlier, ...routes, ethtool };
   const generic = new GenericNetlink();
   try {
     return {
-      links,
-      defaultRouteExits,
-      devlink: orTrouble(troubles, "devlink", "devlink", () => readDevlink(generic, questions, troubles)) ?? [],
-      vdpa: orTrouble(troubles, "vdpa", "vDPA", () => readVdpaDevices(generic)) ?? [],
+      ...routes,
+      devlink:
+        orTrouble(troubles, "devlink", "devlink", () => readDevlink(generic, questions, troubles, reached)) ?? [],
+      vdpa:
+        orTrouble(troubles, "vdpa", "vDPA", () => {
+          reached("vDPA devices");
+          return readVdpaDevices(generic);
+        }) ?? [],
       ethtool,
     };
   } finally {
@@ -103,17 +111,21 @@ function readRecorded(root: string): KernelFacts {
   if (!existsSync(path)) return nothing;
   const text = readFileSync(path, "utf8");
   try {
-    return { ...nothing, ...(JSON.parse(text) as Partial<KernelFacts>) };
+    const facts = { ...nothing, ...(JSON.parse(text) as Partial<KernelFacts>) };
+    const { links, defaultRouteExits, configuredRouteExits, ...others } = facts;
+    // In the order in which the live kernel's facts are written down.
+    return { links, defaultRouteExits, ...(configuredRouteExits && { configuredRouteExits }), ...others };
   } catch (cause) {
     throw new Error(`${path} is not the JSON of a recorded node`, { cause });
   }
 }
 
-function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExits"> {
+function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExits" | "configuredRouteExits"> {
   const socket = new NetlinkSocket(NETLINK_ROUTE);
   try {
-    const links = readLinks(socket);
-    return { links: withParents(root, links), defaultRouteExits: readDefaultRouteExits(socket) };
+    const links = withParents(root, readLinks(socket));
+    const { all, configured } = readDefaultRouteExits(socket);
+    return { links, defaultRouteExits: all, configuredRouteExits: configured };
   } finally {
     socket.close();
   }
@@ -122,11 +134,17 @@ function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExit
 const IFF_UP = 0x1;
 
 /** Asks the drivers of PFs that are administratively down whether the port is down too. */
-function readEthtool(links: readonly Link[], questions: DevlinkQuestions, troubles: Trouble[]): EthtoolFacts[] {
+function readEthtool(
+  links: readonly Link[],
+  questions: DevlinkQuestions,
+  troubles: Trouble[],
+  reached: (what: string) => void,
+): EthtoolFacts[] {
   return links.flatMap(({ name, flags, parentBus, parentDevice }) => {
     if ((flags & IFF_UP) !== 0 || parentBus !== "pci" || parentDevice === null) return [];
     if (!questions.linkDownOnClose(parentDevice)) return [];
     const key = `ethtool ${name}`;
+    reached(`private flags of ${name}`);
     const linkDownOnClose = orTrouble(troubles, key, `the private flag of ${name}`, () => privateFlag(name));
     return linkDownOnClose === null ? [] : [{ interfaceName: name, linkDownOnClose }];
   });
@@ -163,7 +181,13 @@ function withParents(root: string, links: readonly Link[]): readonly Link[] {
   });
 }
 
-function readDevlink(generic: GenericNetlink, questions: DevlinkQuestions, troubles: Trouble[]): DevlinkFacts[] {
+function readDevlink(
+  generic: GenericNetlink,
+  questions: DevlinkQuestions,
+  troubles: Trouble[],
+  reached: (what: string) => void,
+): DevlinkFacts[] {
+  reached("devlink devices");
   const devices = readDevlinkDevices(generic);
   const enableRdma = readEnableRdma(
     generic,
@@ -175,6 +199,7 @@ function readDevlink(generic: GenericNetlink, questions: DevlinkQuestions, troub
   );
   return devices.map(({ bus, device }) => {
     const key = `${bus}/${device}`;
+    reached(`devlink ${key}`);
     const told = <T>(question: (asked: string) => boolean, read: () => T) =>
       question(key) ? orTrouble(troubles, `devlink ${key}`, `devlink ${key}`, read) : null;
     return {

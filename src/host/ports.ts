@@ -55,11 +55,13 @@ export function readInfinibandStates(
   { pci, own }: Functions,
   owners: ReadonlySet<string>,
   earlier: InfinibandStates | null,
+  reached: (what: string) => void,
 ): InfinibandStates {
   const states = new Map(earlier);
   for (const [address, folder] of pci) {
     if (earlier && !owners.has(address)) continue;
     const ports = own.get(address)?.infinibandPorts ?? [];
+    if (ports.length > 0) reached(`the InfiniBand ports of ${address}`);
     if (ports.length > 0)
       states.set(
         address,

@@ -1,12 +1,15 @@
-// How long ago did the node boot? Time in suspension counts (CLOCK_BOOTTIME).
+// How long ago did the node boot?
 
 import { uptime } from "node:os";
 import { readAttribute } from "../../native/files.ts";
 import { isRecorded } from "./kernel.ts";
 
-/** Seconds since the node booted; of a recorded tree what its proc/uptime says, without it a long time. */
-export function readUptime(root: string): number {
-  if (!isRecorded(root)) return uptime();
-  const [seconds = ""] = (readAttribute(`${root}/proc/uptime`) ?? "").split(" ");
-  return seconds === "" ? Infinity : Number(seconds);
+/**
+ * Milliseconds since boot, suspended time included (CLOCK_BOOTTIME: sysinfo(2), since a service's /proc need not have uptime: the unit has
+ * ProcSubset=pid); null where a recorded node's proc/uptime does not say.
+ */
+export function readUptime(root: string): number | null {
+  if (!isRecorded(root)) return uptime() * 1000;
+  const seconds = /^(\d+(?:\.\d+)?) /.exec(readAttribute(`${root}/proc/uptime`) ?? "")?.[1];
+  return seconds === undefined ? null : Number(seconds) * 1000;
 }

@@ -29,9 +29,7 @@ const once: RecallContext = { now: 0, startedAfterBoot: null, linksOnly: false }
  * Not so RDMA devices: those in another namespace leave an empty folder that says so (see host/rdma.ts), and those that
  * were removed are gone.
  *
- * Reasons to keep a device for the host latch as long as the function is there at all: they must not lapse in the
- * instant in which a route is replaced, VFs are made anew, or the uplink's driver is bound anew and its addresses are
- * not yet back.
+ * A function that left and came back is another one, whatever its id. What excludes a device is remembered by exclusions.ts.
  */
 export function recall(now: Device, before: Device | undefined, context: RecallContext = once): Device {
   return recallDevice(now, before, new Parents(context), context);
@@ -70,12 +68,7 @@ const portListsOf = (pf: ParentFunction | null): (readonly Port[])[] =>
   pf === null ? [] : [pf.ports, ...(pf.sharedPorts ? [pf.sharedPorts.ports] : [])];
 
 function recallDevice(now: Device, before: Device | undefined, parents: Parents, { linksOnly }: RecallContext): Device {
-  if (!before) return now;
-  const host = {
-    defaultRoute: now.host.defaultRoute ?? before.host.defaultRoute,
-    vfs: now.host.vfs || before.host.vfs,
-  };
-  if (before.driver !== now.driver) return { ...now, host };
+  if (!before || before.driver !== now.driver || before.instance !== now.instance) return now;
   return {
     ...now,
     ...(linksOnly ? { interfaces: before.interfaces } : {}),
@@ -84,7 +77,6 @@ function recallDevice(now: Device, before: Device | undefined, parents: Parents,
     ddpProfile: now.ddpProfile ?? before.ddpProfile,
     pfPorts: now.pfPorts.length > 0 ? now.pfPorts : before.pfPorts,
     pf: parents.recalled(now.pf, before.pf),
-    host,
   };
 }
 

@@ -175,8 +175,10 @@ export class NodeBuilder {
       if (!found) throw new Error(`no interface is named ${name}`);
       return found.index;
     });
+    const configured = exits.length === 0 ? {} : { configuredRouteExits: exits };
     const { links, devlink, vdpa, ethtool } = this;
-    return [...unique(this.entries), kernelFacts({ links, defaultRouteExits: exits, devlink, vdpa, ethtool })];
+    const facts = { links, defaultRouteExits: exits, ...configured, devlink, vdpa, ethtool };
+    return [...unique(this.entries), kernelFacts(facts)];
   }
 
   pf(plan: PfPlan, index: number): void {

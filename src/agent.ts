@@ -41,7 +41,7 @@ import { diff, type Effect } from "./pools/diff.ts";
 import { applyExclusions, exclusionChanges, type Exclusion, noExclusions } from "./pools/exclusions.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 import { infinibandOwners, nextLinkScan } from "./pools/health.ts";
-import { nextNameScan, recallAll } from "./pools/recall.ts";
+import { nextNameScan, recallAll, type RememberedPfs } from "./pools/recall.ts";
 import { type Line, openingOf, storyOf } from "./pools/story.ts";
 import {
   countAllocate,
@@ -135,6 +135,7 @@ export class Agent {
   /** The scan that the devices are made of. */
   #scan: NodeScan | null = null;
   #devices: readonly Device[] = [];
+  readonly #pfs: RememberedPfs = new Map();
   #exclusionMemory = noExclusions;
   #exclusions: readonly Exclusion[] = [];
   /** Whether exclusions whose reason is gone end with the next scan. */
@@ -471,6 +472,7 @@ export class Agent {
         now,
         startedAfterBoot: this.#startedAfterBoot,
         linksOnly: !scan.isWhole,
+        pfs: this.#pfs,
       }),
       this.#exclusionMemory,
       { now, time: Date.now(), hasDefaultRoute, uptime, isForgetting: this.#forgetting },

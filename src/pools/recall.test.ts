@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { aDevice, aLink, aParent, aPf, aPort, pciAddress } from "../../test/support/device.ts";
 import type { Device, LinkState, ParentFunction, Port } from "../host/device.ts";
 import { brokenLink } from "./health.ts";
-import { nextNameScan, recall, recallAll } from "./recall.ts";
+import { nextNameScan, recall, recallAll, type RememberedPfs } from "./recall.ts";
 
 const rdma = { names: ["mlx5_2"] };
 
@@ -95,8 +95,9 @@ function scanned(
   startedAfterBoot: number | null = null,
 ): Device {
   let before: readonly Device[] | null = null;
+  const pfs: RememberedPfs = new Map();
   for (const { at, device, linksOnly = false } of scans) {
-    before = recallAll([device], before, { now: at, startedAfterBoot, linksOnly });
+    before = recallAll([device], before, { now: at, startedAfterBoot, linksOnly, pfs });
   }
   return before![0] as Device;
 }
@@ -136,6 +137,28 @@ describe("the interface of a PF that is made anew", () => {
     expect(nameOf(close)).toBe("ens1f0");
     expect(nextNameScan([close], 10_900)).toBe(100);
     expect(nameOf(scanned([...first, { at: 11_000, device: kernels("eth0") }]))).toBe("eth0");
+  });
+
+  test("keeps its name for a VF that is made or bound anew in the meantime, and where there was none for a while", () => {
+    const first = { at: 0, device: named("ens1f0") };
+    const anew = kernels("eth0");
+    expect(nameOf(scanned([first, { at: 1000, device: { ...anew, driver: "vfio-pci" } }]))).toBe("ens1f0");
+    expect(nameOf(scanned([first, { at: 1000, device: { ...anew, instance: "2" } }]))).toBe("ens1f0");
+    expect(nameOf(scanned([first, { at: 1000, device: { ...anew, id: "0000:3b:02.7" } }]))).toBe("ens1f0");
+    const other = aPf({ id: "0000:5e:00.0" });
+    expect(nameOf(scanned([first, { at: 500, device: other }, { at: 1000, device: anew }]))).toBe("ens1f0");
+  });
+
+  test("is another PF's once another function has its address, or the PF another driver", () => {
+    const pfs: RememberedPfs = new Map();
+    const at = (now: number) => ({ now, startedAfterBoot: null, linksOnly: false, pfs });
+    recallAll([aPf({ instance: "1" }), named("ens1f0")], null, at(0));
+    const [, vf] = recallAll([aPf({ instance: "2" }), kernels("eth0")], [], at(1000));
+    expect(vf?.pf?.interfaceName).toBe("eth0");
+    const [, kept] = recallAll([aPf({ instance: "2", driver: null }), named(null)], [], at(1500));
+    expect(kept?.pf?.interfaceName).toBe("eth0");
+    const [, unnamed] = recallAll([aPf({ instance: "2", driver: "vfio-pci" }), named(null)], [], at(2000));
+    expect(unnamed?.pf?.interfaceName).toBeNull();
   });
 
   test("waits for ten seconds of one name, not of several", () => {

@@ -17,7 +17,18 @@ export interface RecallContext {
   readonly startedAfterBoot: number | null;
   /** Whether only links were scanned: then names are those of before, since they are read before they have settled. */
   readonly linksOnly: boolean;
+  /** The PFs that were seen, by address; kept up to date. They outlast their VFs, which can be made anew at the same time as an interface. */
+  readonly pfs?: RememberedPfs;
 }
+
+/** What tells whether the function at an address is the same one: null where it can't be read, or has no driver. */
+interface Identity {
+  readonly instance: string | null;
+  readonly driver: string | null;
+}
+
+/** A PF as it was recalled last. */
+export type RememberedPfs = Map<string, Identity & { readonly pf: ParentFunction }>;
 
 /** No memory of times: for what is looked at once. */
 const once: RecallContext = { now: 0, startedAfterBoot: null, linksOnly: false };
@@ -32,7 +43,7 @@ const once: RecallContext = { now: 0, startedAfterBoot: null, linksOnly: false }
  * A function that left and came back is another one, whatever its id. What excludes a device is remembered by exclusions.ts.
  */
 export function recall(now: Device, before: Device | undefined, context: RecallContext = once): Device {
-  return recallDevice(now, before, new Parents(context), context);
+  return recallDevice(now, before, new Parents([now], context), context);
 }
 
 /** Recalls every device of a scan from the one before, null for the first one; devices that left are forgotten. */
@@ -55,7 +66,7 @@ export function recallAll(
     isFirst,
     context,
   );
-  const parents = new Parents(context);
+  const parents = new Parents(now, context);
   return now.map((device) => {
     const pf = device.pf && above.parent(device.pf);
     const ports = own.ports(device.ports);
@@ -68,7 +79,9 @@ const portListsOf = (pf: ParentFunction | null): (readonly Port[])[] =>
   pf === null ? [] : [pf.ports, ...(pf.sharedPorts ? [pf.sharedPorts.ports] : [])];
 
 function recallDevice(now: Device, before: Device | undefined, parents: Parents, { linksOnly }: RecallContext): Device {
-  if (!before || before.driver !== now.driver || before.instance !== now.instance) return now;
+  // What a PF is called does not depend on what became of a VF.
+  const pf = parents.recalled(now.pf, before?.pf ?? null);
+  if (!before || before.driver !== now.driver || before.instance !== now.instance) return { ...now, pf };
   return {
     ...now,
     ...(linksOnly ? { interfaces: before.interfaces } : {}),
@@ -76,7 +89,7 @@ function recallDevice(now: Device, before: Device | undefined, parents: Parents,
     pKey: now.pKey ?? before.pKey,
     ddpProfile: now.ddpProfile ?? before.ddpProfile,
     pfPorts: now.pfPorts.length > 0 ? now.pfPorts : before.pfPorts,
-    pf: parents.recalled(now.pf, before.pf),
+    pf,
   };
 }
 
@@ -85,20 +98,41 @@ const namesKey = ({ interfaceName, laterNames }: ParentFunction): string => [int
 /** PFs with the names that they go by. VFs share their PF's record, and go on sharing it. */
 class Parents {
   readonly #context: RecallContext;
-  readonly #done = new Map<ParentFunction, Map<ParentFunction, ParentFunction>>();
+  readonly #identities: ReadonlyMap<string, Identity>;
+  readonly #done = new Map<ParentFunction, ParentFunction>();
 
-  constructor(context: RecallContext) {
+  constructor(devices: readonly Device[], context: RecallContext) {
     this.#context = context;
+    this.#identities = new Map(devices.map(({ id, instance, driver }) => [id, { instance, driver }]));
   }
 
+  /** The PF above a device, that had `before` above it; null where the device was not there, or has none. */
   recalled(now: ParentFunction | null, before: ParentFunction | null): ParentFunction | null {
-    if (!now || !before || now.address !== before.address) return now;
-    const known = this.#done.get(now)?.get(before);
+    if (!now) return null;
+    const known = this.#done.get(now);
     if (known) return known;
-    const found = this.#recall(now, before);
-    const done = this.#done.get(now) ?? new Map<ParentFunction, ParentFunction>();
-    this.#done.set(now, done.set(before, found));
+    const former = this.#former(now, before);
+    const found = former ? this.#recall(now, former) : now;
+    this.#done.set(now, found);
+    const { instance, driver } = this.#identity(now.address);
+    const { pfs } = this.#context;
+    pfs?.set(now.address, { instance, driver: driver ?? pfs.get(now.address)?.driver ?? null, pf: found });
     return found;
+  }
+
+  /** The same PF as it was known before; null for another one at its address. */
+  #former({ address }: ParentFunction, before: ParentFunction | null): ParentFunction | null {
+    const { pfs } = this.#context;
+    if (!pfs) return before?.address === address ? before : null;
+    const remembered = pfs.get(address);
+    const { instance, driver } = this.#identity(address);
+    // Without a driver for a while it is the same PF: some drivers leave VFs that are in use.
+    const isSame = remembered?.instance === instance && (driver === null || driver === remembered.driver);
+    return isSame ? remembered.pf : null;
+  }
+
+  #identity(address: string): Identity {
+    return this.#identities.get(address) ?? { instance: null, driver: null };
   }
 
   #recall(now: ParentFunction, before: ParentFunction): ParentFunction {

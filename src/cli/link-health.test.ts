@@ -195,6 +195,19 @@ describe("a PF with several interfaces", () => {
     expect((await vfs()).map(({ pfPorts }) => pfPorts)).toEqual([[], [], [], []]);
   });
 
+  test("is told by sysfs where an older recording of netlink says nothing of ports", async () => {
+    const root = unpacked(host("two-ports"));
+    const isOld = ([name]: [string, unknown]) => name !== "portId" && name !== "carrierUps";
+    changeFacts(root, ({ links }) => ({
+      links: links.map((link) => Object.fromEntries(Object.entries(link).filter(isOld)) as unknown as typeof link),
+    }));
+    for (const name of ["ens3", "ens3v0"]) writeFileSync(`${root}/sys/class/net/${name}/phys_port_id`, "e41d00\n");
+    writeFileSync(`${root}/sys/class/net/ens3/carrier_up_count`, "0\n");
+    const vf = await vfOf(root);
+    expect(vf?.pfPorts).toEqual([{ portId: "e41d00", devPort: 0 }]);
+    expect(vf?.pf?.link?.carrierUps).toBe(0);
+  });
+
   test("may have one that is no port: it names the PF and says nothing of its health", async () => {
     const root = unpacked(oneNode({ name: "mgmtpf0,0", link: "disabled", driver: "cxgb4" }));
     setLink(root, "mgmtpf0,0", { arphrd: 0xfffe, flags: 1, operstate: "down", carrier: false });

@@ -4,7 +4,7 @@
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { basename } from "node:path";
 import { readPrivateFlag } from "../../native/ethtool.ts";
-import { readLinkName } from "../../native/files.ts";
+import { readAttribute, readLinkName } from "../../native/files.ts";
 import {
   devlinkKey,
   readDevlinkDevices,
@@ -18,7 +18,7 @@ import { SystemError } from "../../native/libc.ts";
 import { type Link, readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkError, NetlinkSocket } from "../../native/netlink/socket.ts";
 import { readVdpaDevices, type VdpaDevice } from "../../native/netlink/vdpa.ts";
-import { orTrouble, type Trouble } from "./trouble.ts";
+import { orTrouble, orUnknown, type Trouble } from "./trouble.ts";
 
 /** A devlink instance ("pci/0000:3b:00.0", "auxiliary/mlx5_core.sf.4") and what it told. */
 export interface DevlinkFacts {
@@ -112,12 +112,25 @@ function readRecorded(root: string): KernelFacts {
   const text = readFileSync(path, "utf8");
   try {
     const facts = { ...nothing, ...(JSON.parse(text) as Partial<KernelFacts>) };
-    const { links, defaultRouteExits, configuredRouteExits, ...others } = facts;
+    const { links: recorded, defaultRouteExits, configuredRouteExits, ...others } = facts;
+    const links = recorded.map((link) => completed(root, link));
     // In the order in which the live kernel's facts are written down.
     return { links, defaultRouteExits, ...(configuredRouteExits && { configuredRouteExits }), ...others };
   } catch (cause) {
     throw new Error(`${path} is not the JSON of a recorded node`, { cause });
   }
+}
+
+/** A recorded link with what older recordings have in sysfs alone. */
+function completed(root: string, link: Link): Link {
+  const read = (name: string) => orUnknown(() => readAttribute(`${root}/sys/class/net/${link.name}/${name}`));
+  const ups = link.carrierUps === undefined ? read("carrier_up_count") : null;
+  const portId = link.portId === undefined ? read("phys_port_id") : null;
+  return {
+    ...link,
+    ...(ups !== null && /^\d+$/.test(ups) ? { carrierUps: Number(ups) } : {}),
+    ...(portId ? { portId } : {}),
+  };
 }
 
 function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExits" | "configuredRouteExits"> {

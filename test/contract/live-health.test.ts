@@ -14,7 +14,7 @@ import {
 import { linkStates, type NodePlan } from "../support/node.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { folder } from "../support/tree.ts";
-import { healthy, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";
+import { healthy, listed, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -244,6 +244,17 @@ describe.concurrent("an interface of a PF that is made anew", () => {
     functionsChanged(node.root);
     await lookAgain(node.plugin);
     expect(touches(node, resource)).toEqual(onceRegistered(1));
+    expect(touches(node, "intel.com/rest")).toEqual(onceRegistered(1));
+  });
+
+  test("leaves a VF in its pool that is bound anew in the meantime", async () => {
+    await using node = await start();
+    remakeInterface(node.root, pf, "eth0", 1);
+    rebind(node.root, "0000:3b:01.0", null);
+    await node.kubelet.waitForAllocatable(resource, 3);
+    rebind(node.root, "0000:3b:01.0", "mlx5_core");
+    await node.kubelet.waitForAllocatable(resource, 4);
+    expect(listed(node, resource)).toHaveLength(4);
     expect(touches(node, "intel.com/rest")).toEqual(onceRegistered(1));
   });
 

@@ -93,24 +93,29 @@ export function readVhostNet(root: string): VhostNet {
   }));
 }
 
-/** What an operator is to know of these nodes when a pool asks for them. */
+/** What an operator should know about these nodes when a pool needs them. */
 export function vhostNetTroubles(nodes: VhostNet): Trouble[] {
   const pathsOf = (present: boolean | null) =>
     nodes
       .filter((node) => node.present === present)
       .map(({ path }) => path)
-      .join(" and ");
+      .join(" or ");
   const missing = pathsOf(false);
   const unseen = pathsOf(null);
   const load = 'load the modules ("modprobe -a vhost_net tun")';
   if (missing !== "")
-    return [{ key: "vhost-net", message: `needVhostNet: ${missing} missing on this node, so not handed out; ${load}` }];
+    return [
+      {
+        key: "vhost-net",
+        message: `needVhostNet: no ${missing} on this node, so containers get neither node; ${load}`,
+      },
+    ];
   return unseen === ""
     ? []
     : [
         {
           key: "vhost-net",
-          message: `needVhostNet: ${unseen} not visible from here and handed out all the same; if containers fail for the lack of it, ${load}`,
+          message: `needVhostNet: cannot see whether the node has ${unseen}; containers get both nodes, and fail to start if it has not; ${load}`,
         },
       ];
 }

@@ -63,7 +63,7 @@ export function adminDownRule({ driver, isSwitchdev, linkDownOnClose }: Port): R
     const where = row ? `${name} in switchdev mode` : name;
     return {
       isDown: null,
-      rule: `is administratively down; what ${where} makes of that is not known, so it does not count`,
+      rule: `is administratively down; whether ${where} then stops its VFs is unknown, so it does not count`,
     };
   }
   if (row.effect === "takes down") {
@@ -75,5 +75,5 @@ export function adminDownRule({ driver, isSwitchdev, linkDownOnClose }: Port): R
       rule: `is administratively down, and its private flag link-down-on-close takes the link down`,
     };
   }
-  return { isDown: null, rule: `is administratively down; ${name} keeps the link of the port, so it does not count` };
+  return { isDown: null, rule: `is administratively down; ${name} keeps the port's link up, so it does not count` };
 }

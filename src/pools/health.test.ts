@@ -190,17 +190,21 @@ test.each([
 test.each<[string, Device, string | null]>([
   ["a PF that is up", below(aLink()), null],
   ["an Unhealthy device, whose reason says it all", below(lost), null],
-  ["an i40e PF that nobody set up", adminDown("i40e"), "i40e keeps the link of the port, so it does not count"],
-  ["an unknown driver", adminDown("some_driver"), "what some_driver makes of that is not known"],
+  ["an i40e PF that nobody set up", adminDown("i40e"), "i40e keeps the port's link up, so it does not count"],
+  ["an unknown driver", adminDown("some_driver"), "whether some_driver then stops its VFs is unknown"],
   ["mlx5 in switchdev mode", adminDown("mlx5_core", { isSwitchdev: true }), "mlx5_core in switchdev mode"],
   ["a policy of enable", below(lost, "enable"), "set to enable at its PF"],
   ["an InfiniBand port", belowPorts([infiniband("ACTIVE")]), "its PF's port mlx5_0/1 is ACTIVE"],
-  ["a hardware bond", bonded("bond0", [down("p0"), up("p1")]), "of the hardware bond bond0 (p0, p1)"],
-  ["a first carrier that is waited for", waitedFor, "its PF ens1f0 has had no carrier"],
+  [
+    "a hardware bond",
+    bonded("bond0", [down("p0"), up("p1")]),
+    "not all ports of the hardware bond bond0 are down (p0, p1)",
+  ],
+  ["a first carrier that is waited for", waitedFor, "its PF ens1f0 has not had a carrier yet"],
   [
     "an InfiniBand port that is waited for",
     belowPorts([infiniband("DOWN", { graceEnds: 1 })]),
-    "its PF's port mlx5_0/1 has had no carrier",
+    "its PF's port mlx5_0/1 has not had a carrier yet",
   ],
 ])("the rule for %s can be told", (_, device, rule) => {
   if (rule === null) expect(notableLinkRule(device)).toBeNull();

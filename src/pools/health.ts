@@ -54,7 +54,7 @@ function linkRule(device: Device): LinkRule {
   const { pf } = device;
   if (!pf) return ownPorts(device);
   if (device.vfLinkState === "enable") {
-    return { isDown: false, rule: "its link state is set to enable at its PF, whose link does not count then" };
+    return { isDown: false, rule: "its link state is set to enable at its PF, so the PF's link does not count" };
   }
   if (pf.sharedPorts) {
     const { bond, ports } = pf.sharedPorts;
@@ -73,13 +73,13 @@ const isSamePort = (a: Pick<Port, "portId" | "devPort">, b: Pick<Port, "portId" 
 /** A function that uses several ports has lost the network only when all are down. */
 function together(results: readonly LinkRule[], which: string, ports: readonly Port[]): LinkRule {
   const [first] = results;
-  if (!first) return { isDown: null, rule: "no port of its PF is visible, so nothing is known of its link" };
+  if (!first) return { isDown: null, rule: "no port of its PF is visible, so its link state is unknown" };
   if (results.length === 1) return first;
   if (results.every(({ isDown }) => isDown === true)) {
     return { isDown: true, rule: `all ports ${which}are down: ${results.map(({ rule }) => rule).join("; ")}` };
   }
   const names = ports.map(({ name }) => name).join(", ");
-  return { isDown: false, rule: `at least one of the ports ${which}(${names}) is not known to be down` };
+  return { isDown: false, rule: `not all ports ${which}are down (${names})` };
 }
 
 /** What a port of a PF says of the functions below the PF. */
@@ -110,7 +110,10 @@ function infinibandRule(port: Port, which: string): RuleResult {
 const waiting = ({ name, graceEnds }: Port, which: string): RuleResult | null =>
   graceEnds === null
     ? null
-    : { isDown: null, rule: `${which} ${name} has had no carrier since it came up a moment ago; that counts soon` };
+    : {
+        isDown: null,
+        rule: `${which} ${name} has not had a carrier yet; this is ignored for 30 s after it appeared or was set up`,
+      };
 
 /** A function without PF: administratively down is what the host makes of it, and a pod will set it up. */
 function ownPorts({ ports }: Device): LinkRule {

@@ -162,6 +162,7 @@ export class Agent {
   /** Loads the config, then runs until closed. Throws ConfigError for a refused file. */
   async run(): Promise<void> {
     const started = performance.now();
+    this.#scanner.prepare();
     this.#loadConfig(true);
     this.#listener.starting();
     this.#watch();
@@ -215,6 +216,11 @@ export class Agent {
   holdings(): Promise<readonly Holding[]> {
     this.#holdings ??= readHoldings(this.#paths).finally(() => (this.#holdings = null));
     return this.#holdings;
+  }
+
+  /** It is quiet: memory that is not needed now is given back. */
+  rest(): void {
+    this.#scanner.rest();
   }
 
   /** Whether the loop makes progress; a watchdog goes by it. */

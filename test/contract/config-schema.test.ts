@@ -60,8 +60,6 @@ const entry = (fields: object = {}) => ({ resourceList: [{ resourceName: "a", se
 const wanted = (selector: object, fields: object = {}) => entry({ selectors: [selector], ...fields });
 
 test.each<[string, unknown]>([
-  ["null", null],
-  ["an empty object", {}],
   ["a null list", { resourceList: null }],
   ["a schema's place", { $schema: "./config.schema.json", ...entry() }],
   [
@@ -82,6 +80,8 @@ test.each<[string, unknown]>([
 });
 
 test.each<[string, unknown]>([
+  ["null", null],
+  ["an empty object", {}],
   ["a list", []],
   ["a misspelt list", { resourcesList: [] }],
   ["a schema's place alone", { $schema: "x" }],

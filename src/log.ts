@@ -27,9 +27,18 @@ export type Log = ConsolaInstance;
 
 /** Makes the logger. Lines look like "2026-11-24T10:41:15.123Z INFO  pool is served resource=intel.com/a devices=8". */
 export function createLog(options: LogOptions): Log & { readonly finish: () => Promise<void> } {
-  const all = options.folder === null || options.stderr === "all";
-  const sinks: Sink[] = [{ write: (line, severe) => (all || severe) && process.stderr.write(line) }];
-  if (options.folder !== null) sinks.push(fileSink(options.folder));
+  const toStderr = stderrWriter();
+  // What the folder does not take is not lost.
+  let all = options.folder === null || options.stderr === "all";
+  const sinks: Sink[] = [{ write: (line, severe) => (all || severe) && toStderr(line) }];
+  if (options.folder !== null) {
+    const { folder } = options;
+    const broken = (error: Error) => {
+      all = true;
+      toStderr(`the log folder ${folder} can't be written to, so standard error has all lines: ${error.message}\n`);
+    };
+    sinks.push(fileSink(folder, broken));
+  }
   const format = options.format === "json" ? formatJson : formatLine;
   const log = createConsola({
     level: levelOf(options.verbosity),
@@ -49,12 +58,42 @@ export function createLog(options: LogOptions): Log & { readonly finish: () => P
   return Object.assign(log, { finish });
 }
 
-/** Ten files of 10 MiB at most; a folder that can't be written to costs one line on standard error, not the plugin. */
-function fileSink(folder: string): Sink {
+/** How many lines wait at most for a reader of standard error that is slow, or stands still. */
+const maxBacklog = 4096;
+
+/**
+ * Writes lines to standard error, whatever becomes of it: a log that nobody can read is no reason to end. A pipe without
+ * a reader (EPIPE) or a full disk (ENOSPC) costs the lines; behind a reader that stands still lines beyond the backlog are
+ * dropped, since Bun keeps in memory what a pipe does not take, and their number is told when it reads again.
+ */
+function stderrWriter(): (line: string) => void {
+  let backlog = 0;
+  let dropped = 0;
+  const { stderr } = process;
+  const write = (line: string) => {
+    // Of each write that a pipe does not take at once Bun says false, and later "drain".
+    if (!stderr.write(line)) backlog++;
+  };
+  stderr.on("error", () => (backlog = 0));
+  stderr.on("drain", () => {
+    backlog = Math.max(0, backlog - 1);
+    if (dropped === 0 || backlog > maxBacklog / 2) return;
+    const message = `${dropped} lines were dropped: nobody read standard error\n`;
+    dropped = 0;
+    write(message);
+  });
+  return (line) => {
+    if (backlog >= maxBacklog) dropped++;
+    else write(line);
+  };
+}
+
+/** Ten files of 10 MiB at most; a folder that can't be written to is reported once and costs the files, not the plugin. */
+function fileSink(folder: string, failed: (error: Error) => void): Sink {
   const stream = createStream("sriovdp.log", { path: folder, size: "10M", maxFiles: 10 });
   let broken = false;
   stream.on("error", (error: Error) => {
-    if (!broken) process.stderr.write(`the log folder ${folder} can't be written to: ${error.message}\n`);
+    if (!broken) failed(error);
     broken = true;
   });
   return {

@@ -68,7 +68,7 @@ test.skipIf(!isAlone)(
     const plugin = node.startPluginUnder(["unshare", "-m", ...shell(full), folder], "-v=5", `--log_dir=${folder}`);
     await offered(node);
     await plugin.waitForLine(
-      /the log folder \S+ can't be written to, so standard error has all lines: .*(ENOSPC|no space)/i,
+      / WARN .*the log folder can't be written to; all lines go to standard error .*(ENOSPC|no space)/i,
     );
     const from = plugin.lines.length;
     setLink(node.root, "ens1f0", "down");

@@ -3,6 +3,7 @@ import { type Loaded, loadConfig, type LoadOptions } from "./load.ts";
 import { didYouMean, formatProblem } from "./problem.ts";
 
 import { limits } from "../limits.ts";
+import type { Wanted } from "../pools/selectors.ts";
 
 const options: LoadOptions = { resourcePrefix: "intel.com", useCdi: false, socketNameLimit: 73 };
 const load = (config: unknown, more: Partial<LoadOptions> = {}): Loaded =>
@@ -353,6 +354,73 @@ describe("a stray key in a selector object", () => {
     const loaded = loadWanted({ isRdma: false, pfNames: [], vdpaType: "" }, { deviceType: "accelerator" });
     expect(loaded.specs?.[0]?.selectors).toEqual([{}]);
     expect(severities(loaded)).toEqual(["warning", "warning", "warning"]);
+  });
+});
+
+// Kinds that vendors' guides, operators and labs publish, and that the upstream plugin runs with; none may cost the node its pools.
+describe("an entry as others write it runs", () => {
+  test.each<[string, object, unknown]>([
+    [
+      "with empty lists beside the one that is meant (NVIDIA's NicClusterPolicy)",
+      {
+        selectors: {
+          vendors: ["15b3"],
+          devices: [],
+          pfNames: [],
+          pciAddresses: ["0000:18:00.0"],
+          linkTypes: [],
+          isRdma: true,
+        },
+      },
+      { pciAddresses: ["0000:18:00.0"], isRdma: true },
+    ],
+    ["with isRdma alone (NVIDIA's hostdev)", { selectors: { vendors: ["15b3"], isRdma: true } }, { isRdma: true }],
+    [
+      "with pciAddresses in an auxNetDevice (F5 for BlueField)",
+      {
+        deviceType: "auxNetDevice",
+        selectors: [{ vendors: ["15b3"], pciAddresses: ["0000:03:00.0"], pfNames: ["p0#1"], auxTypes: ["sf"] }],
+      },
+      { auxTypes: ["sf"] },
+    ],
+    [
+      "with excludeTopology inside selectors, and keys of a fork (AMD's plugin for its NICs)",
+      {
+        enableExporterHealthCheck: true,
+        disableDeviceConfig: false,
+        selectors: { vendors: ["1dd8"], devices: ["1002"], drivers: ["ionic"], excludeTopology: true, isRdma: true },
+      },
+      { drivers: ["ionic"] },
+    ],
+    [
+      "with isRdma beside selectors (Antrea, and the upstream plugin's README of v3.1)",
+      { isRdma: true, selectors: { vendors: ["15b3"], devices: ["1018"], drivers: ["mlx5_ib"] } },
+      { drivers: ["mlx5_ib"] },
+    ],
+    [
+      "with the keys of older operators",
+      { selectors: { pfNames: ["ens785f0#0-4"], IsRdma: false, NeedVhostNet: false }, SelectorObj: null },
+      { isRdma: false, needVhostNet: false },
+    ],
+    [
+      "with an empty device id (operators before 4.6)",
+      { selectors: { vendors: ["8086"], devices: [""] } },
+      { devices: [""] },
+    ],
+    ["with names of drivers old and new", { selectors: { drivers: ["iavf", "mlx5_core", "i40evf", "ixgbevf"] } }, {}],
+    ["with a prefix without a dot", { resourcePrefix: "mellanox", selectors: { vendors: ["15b3"] } }, {}],
+    ["with a wildcard, which selects nothing there either", { selectors: { pfNames: ["mlx-*"], isRdma: true } }, {}],
+    [
+      "of FPGAs by vendor and device (Intel's FEC)",
+      { deviceType: "accelerator", selectors: { vendors: ["8086"], devices: ["0d5d"] } },
+      {},
+    ],
+    ["of FPGAs with isRdma off", { deviceType: "accelerator", selectors: { vendors: ["10ee"], isRdma: false } }, {}],
+    ["with P_Keys as the upstream plugin's README has them", { selectors: { pKeys: ["0x1", "0xABCD"] } }, {}],
+  ])("%s", (_, fields, selected) => {
+    const { specs, problems } = loadEntry(fields);
+    expect(specs?.[0]?.selectors[0]).toMatchObject(selected as Wanted);
+    expect(problems.every(({ severity }) => severity === "warning")).toBe(true);
   });
 });
 

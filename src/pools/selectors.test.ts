@@ -146,6 +146,7 @@ describe("pfNames and rootDevices", () => {
     ["pfNames", ["0000:3b:00.0#1"], "rootDevices"],
     ["pfNames", ["3b:00.0"], "rootDevices"],
     ["pfNames", ["ens1f0 #1"], "space"],
+    ["pfNames", ["mlx-*"], "no wildcard"],
     ["rootDevices", ["3b:00.0"], '"0000:3b:00.0"'],
     ["rootDevices", ["ens1f0"], "pfNames"],
   ])("%s %j is doubted: %s", (name, entries, why) => {

@@ -40,10 +40,14 @@ const notText = "expected a list of strings";
 const names = v.array(v.string("expected a string"), notText);
 const quoted = (values: readonly string[]) => values.map((value) => JSON.stringify(value)).join(", ");
 
-/** Doubts about blanks at a value's ends: no fact has any, and nobody sees them. */
-function blanksIn(values: readonly string[]): string[] {
+/** Doubts about values that no fact can equal: with blanks at their ends, which nobody sees, or with wildcards, which there are none. */
+function doubtsOnText(values: readonly string[]): string[] {
   const blank = values.filter((value) => value.trim() !== value);
-  return blank.length === 0 ? [] : [`${quoted(blank)} can never match: remove the space at its start or end`];
+  const wild = values.filter((value) => value.includes("*"));
+  return [
+    ...(blank.length === 0 ? [] : [`${quoted(blank)} can never match: remove the space at its start or end`]),
+    ...(wild.length === 0 ? [] : [`${quoted(wild)} can never match: "*" is no wildcard, write each value`]),
+  ];
 }
 
 const oneOf = (
@@ -62,7 +66,7 @@ const oneOf = (
     wide.length === 0 || (narrow.length > 0 && narrow.every((value) => wide.includes(value))),
   isRestricting: true,
   ...more,
-  doubts: (wanted) => [...(more.pattern ? [] : blanksIn(wanted)), ...(more.doubts?.(wanted) ?? [])],
+  doubts: (wanted) => [...(more.pattern ? [] : doubtsOnText(wanted)), ...(more.doubts?.(wanted) ?? [])],
 });
 
 /** Doubts about values that can't equal any fact, since facts are always spelt in one way. */
@@ -203,7 +207,7 @@ const functionsOf = (
     ...wanted.flatMap(({ wrong }) =>
       wrong === undefined ? [] : [`${wrong}; expected "PF" or "PF#INDEX[-INDEX][,…]", as in "ens1f0#0,2-7"`],
     ),
-    ...blanksIn(wanted.map((entry) => entry.pf)),
+    ...doubtsOnText(wanted.map((entry) => entry.pf)),
     ...wanted.flatMap((entry) =>
       pf.isOdd.test(entry.pf.trim()) && entry.wrong === undefined
         ? [`${JSON.stringify(entry.pf)} can never match: ${pf.meant}`]

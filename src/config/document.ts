@@ -50,7 +50,7 @@ export function parseDocument(text: string): Document {
     ? [problem(tooMuch.offset, tooMuch.message)]
     : [
         ...hashes.map(([start]) => problem(start, 'not JSON: comments begin with "//", not with "#"')),
-        ...errors.map(({ error, offset }) => problem(offset, explainSyntax(error))),
+        ...errors.map(({ error, offset }) => problem(offset, explainSyntax(error, content.codePointAt(offset)))),
       ].sort((a, b) => a.line - b.line || a.column - b.column);
   return {
     root: root ?? null,
@@ -114,10 +114,17 @@ function withoutRanges(content: string, ranges: readonly Range[]): string {
   return text + content.slice(from);
 }
 
-function explainSyntax(code: ParseErrorCode): string {
+/** Quotes of other languages, and those that word processors and web pages put in place of plain ones. */
+const otherQuotes = new Set([..."'`\u2018\u2019\u201A\u201C\u201D\u201E\u00AB\u00BB"]);
+
+function explainSyntax(code: ParseErrorCode, at: number | undefined): string {
   const name = printParseErrorCode(code);
   const words = name.replaceAll(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
-  return `not JSON: ${words}`;
+  const character = at === undefined ? "" : String.fromCodePoint(at);
+  if (otherQuotes.has(character)) return `not JSON: strings are in double quotes ("), found ${character}`;
+  // Of blanks that only look like one, such as U+00A0 of a web page, nothing else can be seen.
+  const unseen = at !== undefined && at > 0x7e ? ` U+${at.toString(16).toUpperCase().padStart(4, "0")}` : "";
+  return `not JSON: ${words}${unseen}`;
 }
 
 /** An object's values by known key; null values are left out, since they mean the default. */

@@ -567,6 +567,15 @@ describe("problems", () => {
     ]);
   });
 
+  test.each([
+    ["{ 'resourceList': [] }", "3 not JSON: strings are in double quotes (\"), found '"],
+    ["{ \u201CresourceList\u201D: [] }", '3 not JSON: strings are in double quotes ("), found \u201C'],
+    ['{\u00A0"resourceList": [] }', "2 not JSON: invalid symbol U+00A0"],
+    ['{ "resourceList": [] }\u200B', "23 not JSON: invalid symbol U+200B"],
+  ])("of %j say what is wrong with a character that looks right", (text, first) => {
+    expect(load(text).problems.map(({ column, message }) => `${column} ${message}`)[0]).toBe(first);
+  });
+
   test("of comments behind # say how comments begin, once each, and of nothing else in them", () => {
     const text = `{ # [ "a
       "resourceList": [ #}

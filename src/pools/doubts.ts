@@ -94,6 +94,8 @@ class NodeIndex {
   readonly owners: ReadonlyMap<string, string>;
   readonly #types = new Map<string, readonly Device[]>();
   readonly #below = new Map<string, ReadonlyMap<string, readonly Device[]>>();
+  readonly #named = new Map<string, ReadonlyMap<string, Device>>();
+  readonly #pfs = new Map<string, string>();
 
   constructor(pools: readonly Pool[], devices: readonly Device[]) {
     this.devices = devices;
@@ -122,6 +124,26 @@ class NodeIndex {
       }
       return found;
     });
+  }
+
+  /** The device that an operator may take for a PF of this name; null when there is none. */
+  named(name: string, selector: keyof typeof pfFacts): Device | null {
+    const byName = cached(
+      this.#named,
+      selector,
+      () =>
+        new Map(
+          this.devices.flatMap((device) =>
+            pfFacts[selector].ofPf(device).map((each) => [each.toLowerCase(), device] as const),
+          ),
+        ),
+    );
+    return byName.get(name.toLowerCase()) ?? null;
+  }
+
+  /** Which PFs have functions of a type, as the end of a sentence. */
+  pfs(deviceType: PoolSpec["deviceType"], selector: keyof typeof pfFacts): string {
+    return cached(this.#pfs, `${deviceType} ${selector}`, () => pfsWith(selector, deviceType, this));
   }
 
   /** What a selector object would win if no other stood before it. */
@@ -226,9 +248,8 @@ function absent(
   node: NodeIndex,
 ): string {
   const functions = functionsOf[deviceType];
-  const isMeant = (each: string) => each.toLowerCase() === name.toLowerCase();
-  const found = node.devices.find((device) => pfFacts[selector].ofPf(device).some(isMeant));
-  if (!found) return `this node has no PF ${JSON.stringify(name)}; ${pfsWith(functions, selector, deviceType, node)}`;
+  const found = node.named(name, selector);
+  if (!found) return `this node has no PF ${JSON.stringify(name)}; ${node.pfs(deviceType, selector)}`;
   if (found.pf === null) {
     const itself = deviceType === "netDevice" ? `; to select the PF itself: "pciAddresses": ["${found.id}"]` : "";
     return `${name} has no ${functions} on this node${itself}`;
@@ -238,12 +259,8 @@ function absent(
 }
 
 /** Which PFs there are that have functions: by name those that have an interface, and how the others are selected. */
-function pfsWith(
-  functions: string,
-  selector: keyof typeof pfFacts,
-  deviceType: PoolSpec["deviceType"],
-  node: NodeIndex,
-): string {
+function pfsWith(selector: keyof typeof pfFacts, deviceType: PoolSpec["deviceType"], node: NodeIndex): string {
+  const functions = functionsOf[deviceType];
   const pfs = node.ofType(deviceType).flatMap(({ pf }) => pf ?? []);
   const names = new Set(
     pfs.flatMap(({ address, interfaceName }) => (selector === "pfNames" ? (interfaceName ?? []) : address)),

@@ -97,6 +97,6 @@ describe("a config that is doubtful on this node", () => {
     const pools = assignPools(specs, many);
     const started = performance.now();
     expect(warningsOf(new Set(), pools, many).lines.length).toBeGreaterThan(512);
-    expect(performance.now() - started).toBeLessThan(2000);
+    expect(performance.now() - started).toBeLessThan(5000);
   });
 });

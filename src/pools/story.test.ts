@@ -80,23 +80,29 @@ describe("a config that is doubtful on this node", () => {
     expect(at([nothing], devices, second.known).lines).toHaveLength(1);
   });
 
-  test("of many pools and devices costs no more than the choice itself", () => {
-    const specs = Array.from({ length: 512 }, (_, index) =>
+  test("of many pools and devices costs about as much as the choice itself", () => {
+    const specs = Array.from({ length: 128 }, (_, index) =>
       aSpec({
         name: `p${index}`,
         selectors: [{ drivers: ["vfio-pci"], pfNames: [{ pf: `p${index}`, ranges: [[0, 7]] }] }],
       }),
     );
-    const many = Array.from({ length: 3000 }, (_, index) =>
+    const many = Array.from({ length: 1000 }, (_, index) =>
       aDevice({
         id: `0000:3b:${index}`,
         functionIndex: index % 64,
         pf: { address: pciAddress("0000:3b:00.0"), interfaceName: `q${index >> 6}`, link: null },
       }),
     );
-    const pools = assignPools(specs, many);
-    const started = performance.now();
-    expect(warningsOf(new Set(), pools, many).lines.length).toBeGreaterThan(512);
-    expect(performance.now() - started).toBeLessThan(5000);
+    // Time of the processor: the machine may do other things meanwhile.
+    const cost = <T>(run: () => T): [number, T] => {
+      const before = process.cpuUsage();
+      const result = run();
+      return [process.cpuUsage(before).user / 1000, result];
+    };
+    const [choice, pools] = cost(() => assignPools(specs, many));
+    const [warnings, { lines }] = cost(() => warningsOf(new Set(), pools, many));
+    expect(lines.length).toBe(2 * specs.length);
+    expect(warnings).toBeLessThan(10 * choice + 200);
   });
 });

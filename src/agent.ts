@@ -42,7 +42,7 @@ import { applyExclusions, exclusionChanges, type Exclusion, noExclusions } from 
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 import { infinibandOwners, nextLinkScan } from "./pools/health.ts";
 import { nextNameScan, recallAll, type RememberedPfs } from "./pools/recall.ts";
-import { type Line, openingOf, storyOf } from "./pools/story.ts";
+import { type Line, openingOf, storyOf, warningsOf } from "./pools/story.ts";
 import {
   countAllocate,
   countChanges,
@@ -129,6 +129,8 @@ export class Agent {
   readonly #served = new Map<string, Served>();
   #troubles: ReadonlySet<string> = new Set();
   readonly #oversized = new Set<string>();
+  /** What was doubtful about the config at the last settled scan. */
+  #warnings: ReadonlySet<string> = new Set();
   #mode: RegistrationMode | null = null;
   #specs: readonly PoolSpec[] = [];
   #configText: string | null = null;
@@ -173,6 +175,7 @@ export class Agent {
   /** Loads the config, then runs until closed. Throws ConfigError for a refused file. */
   async run(): Promise<void> {
     const started = performance.now();
+    this.#scanner.prepare();
     this.#loadConfig(true);
     this.#listener.starting();
     this.#watch();
@@ -226,6 +229,11 @@ export class Agent {
   holdings(): Promise<readonly Holding[]> {
     this.#holdings ??= readHoldings(this.#paths).finally(() => (this.#holdings = null));
     return this.#holdings;
+  }
+
+  /** It is quiet: memory that is not needed now is given back. */
+  rest(): void {
+    this.#scanner.rest();
   }
 
   /** Whether the loop makes progress; a watchdog goes by it. */
@@ -404,6 +412,7 @@ export class Agent {
     if (this.#closed) return;
     if (this.#cdi?.prune(pools) === false) this.#lookAgain(retryPass);
     if (stale.has("functions")) this.#restoreCdiSpecs();
+    if (stale.has("functions") || configChanged) this.#warn(pools);
     this.#listener.serving(this.#offer);
     this.#log.debug("looked at the node", {
       stale: [...stale],
@@ -683,6 +692,13 @@ export class Agent {
       vhostNet: wanted.needVhostNet === true,
       iommufd: spec.iommufd,
     });
+  }
+
+  /** Logs what is doubtful about the config on this node and was not at the last settled scan. */
+  #warn(pools: readonly Pool[]): void {
+    const { lines, known } = warningsOf(this.#warnings, pools, this.#devices);
+    this.#warnings = known;
+    this.#tell(lines);
   }
 
   #tell(lines: readonly Line[]): void {

@@ -4,12 +4,12 @@
 import { messageOf } from "../message-of.ts";
 import type { Device } from "./device.ts";
 import { lookAtNode, type NodeLook } from "./look.ts";
-import type { ScanOrder, ScanReply } from "./scanner.ts";
+import type { ScanOrder, ScanReply, ThreadOrder } from "./scanner.ts";
 import { ScanProgress } from "./scan-progress.ts";
 
 /** The global of a Worker, as far as it is used here. */
 declare const self: {
-  addEventListener(type: "message", listener: (event: { readonly data: ScanOrder }) => void): void;
+  addEventListener(type: "message", listener: (event: { readonly data: ThreadOrder }) => void): void;
   postMessage(reply: ScanReply): void;
 };
 
@@ -18,7 +18,10 @@ let last: NodeLook | null = null;
 let sent: ReadonlyMap<string, Device> = new Map();
 const ddpAnswers = new Map<string, string | null>();
 
-self.addEventListener("message", ({ data }) => void scan(data).then((reply) => self.postMessage(reply)));
+self.addEventListener("message", ({ data }) => {
+  if (data === "rest") Bun.shrink();
+  else void scan(data).then((reply) => self.postMessage(reply));
+});
 
 async function scan({ number, root, asked, isWhole, progress }: ScanOrder): Promise<ScanReply> {
   const reached = new ScanProgress(progress);
@@ -34,7 +37,7 @@ async function scan({ number, root, asked, isWhole, progress }: ScanOrder): Prom
     return {
       number,
       ids: [...sent.keys()],
-      changed,
+      changed: JSON.stringify(changed),
       troubles: look.troubles,
       hasDefaultRoute: look.kernel.defaultRouteExits.length > 0,
     };

@@ -24,7 +24,10 @@ function played() {
   const start: StartScanThread = (reply, fail) => {
     const thread: Played = { orders: [], reply, fail, isTerminated: false };
     threads.push(thread);
-    return { post: (order) => void thread.orders.push(order), terminate: () => void (thread.isTerminated = true) };
+    return {
+      post: (order) => void (order !== "rest" && thread.orders.push(order)),
+      terminate: () => void (thread.isTerminated = true),
+    };
   };
   const told = { late: 0 };
   const scanner = new NodeScanner("/node", () => void told.late++, start, limit);
@@ -43,7 +46,7 @@ const found = (
 ) => ({
   number,
   ids,
-  changed,
+  changed: JSON.stringify(changed),
   troubles: [],
   hasDefaultRoute: true,
 });

@@ -6,6 +6,9 @@ import type { Asked } from "./look.ts";
 import { ScanProgress } from "./scan-progress.ts";
 import type { Trouble } from "./trouble.ts";
 
+/** What a thread is to do: to give back memory that it does not need, or to scan. */
+export type ThreadOrder = ScanOrder | "rest";
+
 /** What a thread is to scan. `isWhole`: functions too, not links and routes alone. */
 export interface ScanOrder {
   readonly number: number;
@@ -15,12 +18,15 @@ export interface ScanOrder {
   readonly progress: SharedArrayBuffer;
 }
 
-/** What a thread found: the ids of all devices in their order, and the devices that are not as they were sent last; or why it failed. */
+/**
+ * What a thread found: the ids of all devices in their order, and those devices that are not as they were sent last, as JSON, which costs a third of
+ * what it costs to clone them; or why it failed.
+ */
 export type ScanReply =
   | {
       readonly number: number;
       readonly ids: readonly string[];
-      readonly changed: readonly Device[];
+      readonly changed: string;
       readonly troubles: readonly Trouble[];
       readonly hasDefaultRoute: boolean;
     }
@@ -39,7 +45,7 @@ export interface NodeScan {
 
 /** A thread that takes orders, one at a time. */
 export interface ScanThread {
-  post(order: ScanOrder): void;
+  post(order: ThreadOrder): void;
   /** Ends it; one that waits in the kernel ends when it comes back. */
   terminate(): void;
 }
@@ -47,9 +53,16 @@ export interface ScanThread {
 /** Starts a thread; `replied` hears its answers, `failed` that it has ended by itself. */
 export type StartScanThread = (replied: (reply: ScanReply) => void, failed: (reason: string) => void) => ScanThread;
 
+/**
+ * Where the executable has the thread's program; scripts/build.ts sets it. In bytecode import.meta.url is the path of the source on the machine that
+ * built, which is nobody's to run.
+ */
+declare const SRIOVDP_SCAN_WORKER: string | undefined;
+
 /** Starts the thread of scan-worker.ts. */
 export const startWorker: StartScanThread = (replied, failed) => {
-  const worker = new Worker(new URL("./scan-worker.ts", import.meta.url).href);
+  const isCompiled = typeof SRIOVDP_SCAN_WORKER === "string";
+  const worker = new Worker(isCompiled ? SRIOVDP_SCAN_WORKER : new URL("./scan-worker.ts", import.meta.url).href);
   worker.addEventListener("message", ({ data }: MessageEvent<ScanReply>) => replied(data));
   worker.addEventListener("error", (event) => failed(event.message));
   return { post: (order) => worker.postMessage(order), terminate: () => worker.terminate() };
@@ -146,6 +159,16 @@ export class NodeScanner {
     });
   }
 
+  /** Starts the thread, so that the first scan need not wait for it. */
+  prepare(): void {
+    if (this.#slots.length === 0 && !this.#closed) this.#newSlot();
+  }
+
+  /** It is quiet: threads give back the memory that a burst of scans took. */
+  rest(): void {
+    for (const { thread, running } of this.#slots) if (running === null) thread.post("rest");
+  }
+
   close(): void {
     this.#closed = true;
     if (this.#successorTimer) clearTimeout(this.#successorTimer);
@@ -220,7 +243,7 @@ export class NodeScanner {
       this.#retire();
       return this.#next();
     }
-    const changed = new Map(reply.changed.map((device) => [device.id, device]));
+    const changed = new Map((JSON.parse(reply.changed) as readonly Device[]).map((device) => [device.id, device]));
     slot.devices = new Map(reply.ids.map((id) => [id, changed.get(id) ?? (slot.devices.get(id) as Device)]));
     slot.last = reply.number;
     const { troubles, hasDefaultRoute } = reply;

@@ -4,7 +4,9 @@
 import { existsSync } from "node:fs";
 import { dirname, basename } from "node:path";
 import type { CdiMode } from "./allocation/cdi.ts";
+import { contribute, nodesOf } from "./allocation/contributions.ts";
 import { answerAllocate, answerPreferred } from "./answers.ts";
+import { Assignment } from "./assignment.ts";
 import { Cdi } from "./cdi.ts";
 import { Changes, type Stale } from "./changes.ts";
 import { readConfigFile } from "./config/file.ts";
@@ -15,7 +17,8 @@ import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
 import { lookAtNode, type NodeLook } from "./host/look.ts";
-import { type Holding, readHoldings } from "./kubelet/allocations.ts";
+import { readPodCgroups } from "./host/pod-cgroups.ts";
+import { readUseSigns } from "./host/use-signs.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "./kubelet/api/deviceplugin.ts";
 import { deviceList, fitting } from "./kubelet/device-list.ts";
 import { status, StatusError } from "./kubelet/grpc/status.ts";
@@ -34,8 +37,8 @@ import type { Log } from "./log.ts";
 import { messageOf } from "./message-of.ts";
 import type { Offer } from "./service-notices.ts";
 import { askedBy } from "./pools/asked.ts";
-import { assignPools, placements } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
+import type { AllocatedDevice } from "./pools/pod-allocations.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 import { recallAll } from "./pools/recall.ts";
 import { type Line, openingOf, storyOf } from "./pools/story.ts";
@@ -77,8 +80,11 @@ export class ConfigError extends Error {
   }
 }
 
-/** How often it is looked whether a pod ended that holds a device which another pool waits for, in milliseconds. */
-const holdersRecheck = 10_000;
+/** How long the kubelet may take to say what pods hold when the plugin ends, in milliseconds. */
+const lastQuestion = 200;
+
+/** After how long an allocation's pod is looked for, in milliseconds: once it was seen alive, its end is seen too. */
+const podSightings = [1000, 3000, 10_000] as const;
 
 /** After how long a pass that failed is tried again, in milliseconds. */
 const retryPass = 5000;
@@ -113,6 +119,9 @@ export class Agent {
   readonly #holders: Holders;
   readonly #deviceInfo: DeviceInfo;
   readonly #cdi: Cdi | null;
+  /** CDI specs of an earlier process, while CDI is off; null while it is on. */
+  readonly #leftCdi: Cdi | null;
+  readonly #assignment: Assignment;
   readonly #changes = new Changes(() => this.#listener.stirred());
   readonly #closers: (() => void)[] = [];
   /** What happened since the start. */
@@ -127,9 +136,9 @@ export class Agent {
   #devices: readonly Device[] = [];
   #retry: Timer | null = null;
   #reloads: (() => void)[] = [];
-  #holdings: Promise<readonly Holding[]> | null = null;
-  /** Why the kubelet did not tell what pods hold, when it was asked last. */
-  #untold: string | null = null;
+  #allocations: Promise<readonly AllocatedDevice[]> | null = null;
+  /** The next time at which pods of allocations are looked for. */
+  #sighting: { readonly attempt: number; readonly timer: Timer } | null = null;
   #ready = false;
   #closed = false;
 
@@ -138,11 +147,29 @@ export class Agent {
     this.#log = log;
     this.#listener = listener;
     this.#paths = kubeletPaths(options.kubeletRoot);
-    this.#holders = new Holders(this.#paths);
+    this.#holders = new Holders(this.#paths, {
+      podCgroups: () => readPodCgroups(options.root),
+      inUse: (ids) => readUseSigns(options.root, ids),
+    });
     this.#deviceInfo = new DeviceInfo(options.root, this.#holders, log);
     const handlesOf = (claim: Claim, spec: PoolSpec) => this.#handles(claim, spec);
     const { root, cdi: mode } = options;
-    this.#cdi = mode === null ? null : new Cdi({ root, mode, holders: this.#holders, handlesOf }, log);
+    const cdi = new Cdi({ root, mode: mode ?? "cdi-devices", holders: this.#holders, handlesOf }, log);
+    this.#cdi = mode === null ? null : cdi;
+    this.#leftCdi = mode === null ? cdi : null;
+    this.#assignment = new Assignment(
+      {
+        holders: this.#holders,
+        again: (after) => this.#lookAgain(after),
+        nodesOf: (claim, spec) =>
+          nodesOf([contribute({ claim, handles: handlesOf(claim, spec), spec })]).map(({ hostPath }) => hostPath),
+        connectedSince: (resource) => {
+          const registration = this.#served.get(resource)?.server.registration;
+          return registration?.state === "listening" ? registration.since : null;
+        },
+      },
+      log,
+    );
   }
 
   /** Loads the config, then runs until closed. Throws ConfigError for a refused file. */
@@ -158,7 +185,7 @@ export class Agent {
     await removeAbandoned(socketFolder(this.#paths, this.#mode ?? "legacy"), isOurs).catch((error: unknown) =>
       this.#log.warn("could not remove sockets that a killed plugin left", { reason: messageOf(error) }),
     );
-    this.#cdi?.load();
+    (this.#cdi ?? this.#leftCdi)?.load();
     while (!this.#closed && !(await this.#safePass(new Set(["functions", "links"])))) await Bun.sleep(retryPass);
     if (this.#closed) return;
     // Pools without a device are not served, and an earlier life may have left files of theirs.
@@ -184,13 +211,17 @@ export class Agent {
         const served = this.#served.get(spec.resource);
         return { spec, served: served ? { ...served, registration: served.server.registration } : null };
       }),
+      this.#assignment.retentions,
     );
   }
 
-  /** What containers hold, as the kubelet tells it; who asks meanwhile gets the same answer. */
-  holdings(): Promise<readonly Holding[]> {
-    this.#holdings ??= readHoldings(this.#paths).finally(() => (this.#holdings = null));
-    return this.#holdings;
+  /** What pods hold, by fresh evidence; concurrent callers share one answer. Rejects when there is no evidence. */
+  allocations(): Promise<readonly AllocatedDevice[]> {
+    this.#allocations ??= this.#holders
+      .read()
+      .then(() => [...this.#holders.allocations.values()])
+      .finally(() => (this.#allocations = null));
+    return this.#allocations;
   }
 
   /** Whether the loop makes progress; a watchdog goes by it. */
@@ -218,9 +249,9 @@ export class Agent {
   async close(): Promise<void> {
     this.#closed = true;
     this.#changes.close();
-    if (this.#retry) clearTimeout(this.#retry);
+    for (const timer of [this.#retry, this.#sighting?.timer]) if (timer) clearTimeout(timer);
     for (const close of this.#closers) close();
-    this.#tidy();
+    await this.#tidy();
     await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
   }
 
@@ -347,12 +378,12 @@ export class Agent {
     // What is no trouble any more is told again when it comes back; a look at links alone does not know of all.
     if (isWhole) this.#troubles = new Set(look.troubles.map(({ key }) => key));
     this.#devices = recallAll(look.devices, this.#devices);
-    const pools = await this.#assign(stale.has("functions"));
+    const served = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
+    const pools = await this.#assignment.assign(this.#specs, this.#devices, served, stale.has("functions"));
     if (this.#closed) return;
-    const running = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
     const effects = inSafeOrder(
-      diff(running, pools, (a, b) => Bun.deepEquals(a, b)),
-      running,
+      diff(served, pools, (a, b) => Bun.deepEquals(a, b)),
+      served,
     );
     this.#deviceInfo.revise();
     if (this.#cdi?.withdraw(pools) === false) this.#lookAgain(retryPass);
@@ -362,6 +393,7 @@ export class Agent {
     await Promise.all(ends);
     if (this.#closed) return;
     if (this.#cdi?.prune(pools) === false) this.#lookAgain(retryPass);
+    this.#leftCdi?.prune([]);
     if (stale.has("functions")) this.#restoreCdiSpecs();
     this.#listener.serving(this.#offer);
     this.#log.debug("looked at the node", {
@@ -370,39 +402,6 @@ export class Agent {
       effects: effects.length,
       ms: Math.round(performance.now() - started),
     });
-  }
-
-  /**
-   * Assigns pools. When a served device would leave its pool, or one that a pod held stood elsewhere, the kubelet is
-   * asked what pods hold: such a device stays where the pod got it from. It is asked again when it did not tell before.
-   */
-  async #assign(isAskingAgain: boolean): Promise<Pool[]> {
-    const served = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
-    const free = assignPools(this.#specs, this.#devices, new Map(), served);
-    const placed = placements(free);
-    const present = new Set(this.#devices.map(({ id }) => id));
-    const homes = [
-      ...[...served].flatMap(([resource, { claims }]) => [...claims.keys()].map((id) => [id, resource] as const)),
-      ...this.#holders.held,
-    ];
-    const moves = homes.some(([id, resource]) => present.has(id) && placed.get(id) !== resource);
-    if (served.size > 0 && !moves && (this.#holders.isKnown || !isAskingAgain)) return free;
-    try {
-      await this.#holders.read();
-      this.#untold = null;
-    } catch (error) {
-      const reason = messageOf(error);
-      this.#log[reason === this.#untold ? "debug" : "warn"](
-        "the kubelet does not tell what pods hold; devices that are served stay where they are; will ask again",
-        { reason },
-      );
-      this.#untold = reason;
-      this.#holders.assume(new Map(homes));
-      this.#lookAgain(holdersRecheck);
-    }
-    const held = new Map([...this.#holders.held].filter(([id]) => present.has(id)));
-    if ([...held].some(([id, resource]) => placed.get(id) !== resource)) this.#lookAgain(holdersRecheck);
-    return held.size === 0 ? free : assignPools(this.#specs, this.#devices, held, served);
   }
 
   /** Asks for a look some time from now, unless one is asked for already. */
@@ -503,18 +502,17 @@ export class Agent {
   }
 
   /**
-   * Leaves no files that nobody needs. What pods hold is read from the checkpoint, which needs no kubelet and no time;
-   * their files stay, since containers are restarted, and CNIs called, while the plugin is away. So do the files of
-   * pools that another instance serves by now.
+   * Leaves no files that nobody needs, by the evidence of now. The files of what pods hold stay, since containers are restarted, and
+   * CNIs called, while the plugin is away. So do the files of pools that another instance serves by now.
    */
-  #tidy(): void {
+  async #tidy(): Promise<void> {
     // Without the kubelet's folder there is no checkpoint either, which would be taken for one of nothing.
     if (!existsSync(this.#paths.devicePlugins)) return;
-    try {
-      this.#holders.readNow();
-    } catch (error) {
-      this.#log.warn("the kubelet's checkpoint can't be read", { reason: messageOf(error) });
-    }
+    if (this.#holders.recordedIn > 0) await Bun.sleep(this.#holders.recordedIn);
+    await this.#holders
+      .read(lastQuestion)
+      .catch((error: unknown) => this.#log.warn("cannot find out what pods hold", { reason: messageOf(error) }));
+    this.#leftCdi?.prune([]);
     for (const { pool, server } of this.#served.values()) if (server.inPlace) this.#forgetFiles(pool.spec);
     this.#tidyUnserved([...this.#specs, ...this.#deviceInfo.retired]);
   }
@@ -544,7 +542,21 @@ export class Agent {
       this.#holders.allocated(resource, devicesIds);
       this.#log.info("allocated", { resource, devices: devicesIds });
     }
+    this.#lookForPods(0);
     return answer;
+  }
+
+  /** Reads the evidence some moments after Allocate: the pod gets its cgroup once it is admitted. */
+  #lookForPods(attempt: number): void {
+    const delay = podSightings[attempt];
+    if (this.#closed || delay === undefined || (attempt === 0 && this.#sighting?.attempt === 0)) return;
+    if (this.#sighting) clearTimeout(this.#sighting.timer);
+    const timer = setTimeout(() => {
+      this.#sighting = null;
+      const next = () => this.#holders.awaitsPods && !this.#sighting && this.#lookForPods(attempt + 1);
+      this.allocations().then(next, next);
+    }, delay);
+    this.#sighting = { attempt, timer };
   }
 
   /** Puts back specs that somebody removed or replaced, unless another instance serves their pools by now. */

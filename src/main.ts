@@ -79,7 +79,7 @@ async function run(line: CommandLine): Promise<number> {
   );
   const asked = {
     journal: agent.journal,
-    holdings: () => agent.holdings(),
+    allocations: () => agent.allocations(),
     status: () => agent.status(),
     liveness: () => agent.liveness(),
     readiness: () => agent.readiness(),

@@ -2,12 +2,13 @@
 // are made of it. Nothing in it tells a value of additionalInfo.
 
 import type { Problem } from "../config/problem.ts";
-import type { Holding } from "../kubelet/allocations.ts";
 import type { Registration } from "../kubelet/registration.ts";
 import type { RegistrationMode } from "../kubelet/paths.ts";
 import { messageOf } from "../message-of.ts";
 import type { DeviceTypeName } from "../pools/device-types.ts";
+import type { AllocatedDevice } from "../pools/pod-allocations.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import type { Retention } from "../pools/retention.ts";
 import { commit, version } from "../version.ts";
 import { type Journal, newPoolCounts, type PoolCounts } from "./journal.ts";
 
@@ -24,6 +25,8 @@ export interface Status {
   readonly config: ConfigStatus;
   readonly passes: PassStatus;
   readonly pools: readonly PoolStatus[];
+  /** Devices that pods keep from where the config would have them. */
+  readonly retentions: readonly Retention[];
 }
 
 export interface ConfigStatus {
@@ -75,19 +78,26 @@ export interface DeviceStatus {
   readonly listed: boolean;
 }
 
-/** The status, and what containers hold as the kubelet tells it. */
+/** A device that a pod holds. */
+export type HeldStatus = Pick<AllocatedDevice, "resource" | "id" | "pod" | "container" | "evidence">;
+
+/** The status, and what pods hold by the evidence of now. */
 export interface FullStatus extends Status {
-  /** Holdings of the configured pools; null when the kubelet does not tell. */
-  readonly held: readonly Holding[] | null;
-  /** Why the kubelet does not tell. */
+  /** What is held of the configured pools, and what is withheld from them; null when there is no evidence. */
+  readonly held: readonly HeldStatus[] | null;
+  /** Why there is no evidence. */
   readonly heldFailure: string | null;
 }
 
-/** The status with what the kubelet tells, which is asked for. */
-export async function fullStatus(status: Status, ask: () => Promise<readonly Holding[]>): Promise<FullStatus> {
+/** The status with what pods hold, which is read. */
+export async function fullStatus(status: Status, read: () => Promise<readonly AllocatedDevice[]>): Promise<FullStatus> {
   const ours = new Set(status.pools.map(({ resource }) => resource));
+  const kept = new Set(status.retentions.map(({ device }) => device));
   try {
-    return { ...status, held: (await ask()).filter(({ resource }) => ours.has(resource)), heldFailure: null };
+    const held = (await read())
+      .filter(({ resource, id }) => ours.has(resource) || kept.has(id))
+      .map(({ resource, id, pod, container, evidence }) => ({ resource, id, pod, container, evidence }));
+    return { ...status, held, heldFailure: null };
   } catch (error) {
     return { ...status, held: null, heldFailure: messageOf(error) };
   }
@@ -109,6 +119,7 @@ export function statusOf(
   { file, mode, ready }: { readonly file: string; readonly mode: RegistrationMode | null; readonly ready: boolean },
   journal: Journal,
   offered: readonly Offered[],
+  retentions: readonly Retention[],
 ): Status {
   const { config } = journal;
   return {
@@ -125,6 +136,7 @@ export function statusOf(
     },
     passes: passStatus(journal),
     pools: offered.map(poolStatus),
+    retentions,
   };
 }
 

@@ -37,6 +37,16 @@ test.each([
   else expect(found).toContain(sign);
 });
 
+test("an RDMA device that a program has open counts, and one that nobody has open does not", () => {
+  folder(`pci/devices/${id}/infiniband/mlx5_0`);
+  expect(readUseSigns(root, [id], new Map([["mlx5_0", 1]])).get(id)).toBe("its RDMA device is open");
+  const others = new Map([
+    ["mlx5_0", 0],
+    ["mlx5_1", 3],
+  ]);
+  expect(readUseSigns(root, [id], others).size).toBe(0);
+});
+
 test("an SF's interface counts too, and ids that are no names in sysfs are left out", () => {
   folder("auxiliary/devices/mlx5_core.sf.4/net");
   folder("net");

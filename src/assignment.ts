@@ -64,7 +64,8 @@ export class Assignment {
     isRescan: boolean,
   ): Promise<Pool[]> {
     const { holders } = this.#options;
-    const placed = placements(assignPools(specs, devices, new Map(), served));
+    const free = assignPools(specs, devices, new Map(), served);
+    const placed = placements(free);
     const places = new Map(
       [...served].flatMap(([resource, { claims }]) => [...claims.keys()].map((id) => [id, resource])),
     );
@@ -83,10 +84,7 @@ export class Assignment {
     if (isNew || (isWaiting && isDue) || (isRescan && !holders.isKnown)) await this.#readEvidence(key, places);
     const held = new Map([...holders.held].filter(([id]) => present.has(id)));
     const stale = this.#staleAnswers(specs, devices, held, served);
-    const pools =
-      held.size === 0 && stale.size === 0
-        ? assignPools(specs, devices, new Map(), served)
-        : assignPools(specs, devices, held, served, stale);
+    const pools = held.size === 0 && stale.size === 0 ? free : assignPools(specs, devices, held, served, stale);
     this.#note(retentionsOf(devices, holders.allocations, pools, placed));
     if (stale.size > 0 || [...held].some(isAwaited)) this.#options.again(holders.recordedIn || recheckEvery);
     return pools;

@@ -93,8 +93,20 @@ rows("where pods' cgroups are visible", {}, [
     decided: ["x/a", "pod cgroup"],
   },
   {
-    what: "what pod-resources named and the checkpoint never did stays until the kubelet has run for a while",
-    evidence: { podResources: [], kubeletSince: now - kubeletSettled + 1 },
+    what: "what pod-resources named before the checkpoint recorded it is free when its pod has no cgroup",
+    evidence: { podResources: [], checkpoint: [record("v", "uid")], kubeletSince: now },
+    before: before({ uid: null }),
+    decided: null,
+  },
+  {
+    what: "and when the kubelet has dropped the record",
+    evidence: { podResources: [], kubeletSince: now },
+    before: before({ uid: null }),
+    decided: null,
+  },
+  {
+    what: "but not while the record can't be read and the kubelet has just started",
+    evidence: { podResources: [], checkpoint: null, kubeletSince: now },
     before: before({ uid: null }),
     decided: ["x/a", "named before"],
   },

@@ -129,7 +129,8 @@ function counts(own: OwnAllocation, isRecorded: boolean, evidence: PodEvidence):
 /** Whether a device that pod-resources named and no longer names may still be allocated, where no cgroup tells. */
 function mayStillBe(device: AllocatedDevice, isRecorded: boolean, evidence: PodEvidence): boolean {
   const { now, podCgroups, checkpoint, kubeletSince } = evidence;
-  if (podCgroups !== null && device.uid !== null) return false;
+  // With cgroups the record decides: the kubelet drops it only when the pod has ended, and it names the pod.
+  if (podCgroups !== null && (device.uid !== null || checkpoint !== null)) return false;
   if (device.namedAt === null || now - device.namedAt > longestWithoutEvidence) return false;
   const isSettled = evidence.podResources !== null && now - kubeletSince >= kubeletSettled;
   return !isSettled || isRecorded || checkpoint === null;

@@ -137,6 +137,8 @@ export class KubeletDouble {
   readonly #allocations: Allocation[] = [];
   /** What the checkpoint records: also of pods that ended, until the next admission. */
   #records: readonly Allocation[] = [];
+  /** Pods that a reboot ended, and that the API server still has for this node: they are to be admitted again. */
+  readonly #awaited = new Set<string>();
   readonly #cgroups: string | null;
   #registration: "accept" | "refuse" | "hang" | "mute" = "accept";
   #servers: Server[] = [];
@@ -207,6 +209,8 @@ export class KubeletDouble {
     await this.#serve(`${this.root}/pod-resources/kubelet.sock`, PodResourcesListerService, {
       list: (_: unknown, callback: sendUnaryData<object>) => {
         this.#note("List", "pod-resources");
+        // Not before the pods are known from the API server.
+        if (this.namesPods) this.#updateAllocatedDevices();
         callback(null, { podResources: this.podResources() });
       },
       getAllocatableResources: (_: unknown, callback: sendUnaryData<object>) =>
@@ -219,7 +223,10 @@ export class KubeletDouble {
   /** Stops together with its node: no pod runs on, their cgroups are gone. What they held stays in the checkpoint. */
   stop(): void {
     this.#stopProcess();
-    for (const pod of new Set(this.#allocations.map(({ pod }) => pod))) this.#end(pod);
+    for (const pod of new Set(this.#allocations.map(({ pod }) => pod))) {
+      this.#end(pod);
+      this.#awaited.add(pod);
+    }
     for (const folder of this.#podFolders()) rmSync(folder, { recursive: true, force: true });
   }
 
@@ -276,6 +283,7 @@ export class KubeletDouble {
           `previously allocated devices are no longer healthy; cannot allocate unhealthy devices ${resource}`,
         );
     }
+    this.#awaited.delete(pod);
     this.#allocations.push(...records);
     this.#makeCgroup(pod);
   }
@@ -363,8 +371,9 @@ export class KubeletDouble {
     if (ids.length < count || ids.some((id) => !free.includes(id))) {
       throw new Error(`requested number of devices unavailable for ${resource}: ${count} of ${free.join()}`);
     }
-    // UpdateAllocatedDevices: now, and only now, pods that ended leave the checkpoint.
-    this.#records = this.#records.filter((each) => this.#isRunning(each.pod) || each.pod === pod);
+    // What was to be admitted again has been rejected by now.
+    this.#awaited.clear();
+    this.#updateAllocatedDevices();
     const { containerResponses } = await this.callAllocate(resource, [ids]);
     const [answer, ...others] = containerResponses;
     if (!answer || others.length > 0) throw new Error(`got ${containerResponses.length} container responses, not 1`);
@@ -409,8 +418,9 @@ export class KubeletDouble {
     return answerOf((done) => endpoint.client.allocate(request, within(this.allocateLimit), done));
   }
 
-  /** The pod ended: its devices are free again, its cgroup is gone. The checkpoint has it until another pod is admitted. */
+  /** The pod ended: its devices are free again, its cgroup is gone. The checkpoint has it until it is written for another reason. */
   release(pod: string): void {
+    this.#awaited.delete(pod);
     this.#end(pod);
   }
 
@@ -427,6 +437,11 @@ export class KubeletDouble {
     return this.cgroupDriver === "cgroupfs"
       ? `${this.#cgroups}/kubepods/besteffort/pod${uid}`
       : `${this.#cgroups}/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod${uid.replaceAll("-", "_")}.slice`;
+  }
+
+  /** UpdateAllocatedDevices (manager.go): the records of pods that ended go from memory, and from the file when it is written next. */
+  #updateAllocatedDevices(): void {
+    this.#records = this.#records.filter(({ pod }) => this.#isRunning(pod) || this.#awaited.has(pod));
   }
 
   #isRunning(pod: string): boolean {
@@ -671,6 +686,7 @@ export class KubeletDouble {
       before = said;
       resource.devices = new Map(devices.map((device) => [device.ID, device]));
       this.#note("list", name, `${devices.length} devices`);
+      if (existsSync(this.devicePlugins)) this.#checkpoint();
     });
     const ended = (reason: string) => {
       if (endpoint.closed) return;

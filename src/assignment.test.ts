@@ -123,6 +123,13 @@ describe("the evidence is read", () => {
   });
 });
 
+test("cached answers of other plugins, and of what is in no pool, are no reason to read the evidence again", async () => {
+  checkpoint(record(["GPU-1"], "x.io/gpu", "/dev/gpu0"), record(["0000:99:00.0"], A.resource, "/dev/vfio/9"));
+  await assigned([a, b]);
+  for (let scans = 0; scans < 3; scans++) await assigned([a, b]);
+  expect(reads).toBe(1);
+});
+
 describe("a device of a cached answer with other nodes is Unhealthy", () => {
   const five = 5 * 60_000;
   const start = async () => {

@@ -79,7 +79,8 @@ export class Assignment {
       present.has(id) && placed.get(id) !== resource && (placed.has(id) || this.#everConfigured.has(resource));
     const key = JSON.stringify([[...placed], [...places]]);
     const isNew = this.#read === null || (isMoved && key !== this.#read);
-    const isWaiting = isMoved || [...holders.held].some(isAwaited) || this.#cached?.length !== 0;
+    const isCached = ({ resource, ids }: CachedAnswer) => ids.some((id) => placed.get(id) === resource);
+    const isWaiting = isMoved || [...holders.held].some(isAwaited) || this.#cached?.some(isCached) === true;
     const isDue = isRescan || performance.now() - this.#readAt >= recheckEvery - 500;
     if (isNew || (isWaiting && isDue) || (isRescan && !holders.isKnown)) await this.#readEvidence(key, places);
     const held = new Map([...holders.held].filter(([id]) => present.has(id)));

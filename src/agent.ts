@@ -135,6 +135,8 @@ export class Agent {
   #look: NodeLook | null = null;
   #devices: readonly Device[] = [];
   #retry: Timer | null = null;
+  /** The next assignment that nothing else asks for. */
+  #assigning: Timer | null = null;
   #reloads: (() => void)[] = [];
   #allocations: Promise<readonly AllocatedDevice[]> | null = null;
   /** The next time at which pods of allocations are looked for. */
@@ -160,7 +162,10 @@ export class Agent {
     this.#assignment = new Assignment(
       {
         holders: this.#holders,
-        again: (after) => this.#lookAgain(after),
+        again: (after) => {
+          if (this.#assigning) clearTimeout(this.#assigning);
+          this.#assigning = setTimeout(() => this.#changes.mark("links", true), after);
+        },
         nodesOf: (claim, spec) =>
           nodesOf([contribute({ claim, handles: handlesOf(claim, spec), spec })]).map(({ hostPath }) => hostPath),
         connectedSince: (resource) => {
@@ -249,7 +254,7 @@ export class Agent {
   async close(): Promise<void> {
     this.#closed = true;
     this.#changes.close();
-    for (const timer of [this.#retry, this.#sighting?.timer]) if (timer) clearTimeout(timer);
+    for (const timer of [this.#retry, this.#assigning, this.#sighting?.timer]) if (timer) clearTimeout(timer);
     for (const close of this.#closers) close();
     await this.#tidy();
     await Promise.all([...this.#served.values()].map(({ server }) => server.close()));

@@ -19,7 +19,7 @@ const cachedAnswerLife = 5 * 60_000;
 /** What the assignment needs of the agent. */
 export interface AssignmentOptions {
   readonly holders: Holders;
-  /** Asks for another assignment after so many milliseconds. */
+  /** Asks for another assignment after so many milliseconds; the functions need not be read anew for it. */
   readonly again: (after: number) => void;
   /** The device nodes that Allocate would give for the claim now; throws when they can't be read. */
   readonly nodesOf: (claim: Claim, spec: PoolSpec) => readonly string[];
@@ -35,7 +35,8 @@ export class Assignment {
   readonly #everConfigured = new Set<string>();
   /** Where devices were, and where they would be without pods, when the evidence was read last. */
   #read: string | null = null;
-  #readAt = -Infinity;
+  /** When the evidence is to be read again, in milliseconds of the monotonic clock. */
+  #dueAt = Infinity;
   /** Why there was no evidence, when it was read last. */
   #failure: string | null = null;
   /** Cached answers of the start that may still be used; null before the first evidence. */
@@ -81,20 +82,27 @@ export class Assignment {
     const isNew = this.#read === null || (isMoved && key !== this.#read);
     const isCached = ({ resource, ids }: CachedAnswer) => ids.some((id) => placed.get(id) === resource);
     const isWaiting = isMoved || [...holders.held].some(isAwaited) || this.#cached?.some(isCached) === true;
-    const isDue = isRescan || performance.now() - this.#readAt >= recheckEvery - 500;
-    if (isNew || (isWaiting && isDue) || (isRescan && !holders.isKnown)) await this.#readEvidence(key, places);
+    const isDue = isRescan || performance.now() >= this.#dueAt;
+    if (isNew || (isDue && (isWaiting || !holders.isKnown))) await this.#readEvidence(key, places);
     const held = new Map([...holders.held].filter(([id]) => present.has(id)));
     const stale = this.#staleAnswers(specs, devices, held, served);
     const pools = held.size === 0 && stale.size === 0 ? free : assignPools(specs, devices, held, served, stale);
     this.#note(retentionsOf(devices, holders.allocations, pools, placed));
-    if (stale.size > 0 || [...held].some(isAwaited)) this.#options.again(holders.recordedIn || recheckEvery);
+    if (stale.size > 0 || [...held].some(isAwaited)) this.#again(holders.recordedIn || recheckEvery);
     return pools;
+  }
+
+  /** Asks for another assignment, one that reads the evidence; timers may be a little early. */
+  #again(after: number): void {
+    if (this.#dueAt !== Infinity) return;
+    this.#dueAt = performance.now() + after - 10;
+    this.#options.again(after);
   }
 
   async #readEvidence(key: string, places: ReadonlyMap<string, string>): Promise<void> {
     const { holders } = this.#options;
     this.#read = key;
-    this.#readAt = performance.now();
+    this.#dueAt = Infinity;
     try {
       await holders.read();
       this.#failure = null;
@@ -109,7 +117,7 @@ export class Assignment {
       );
       this.#failure = reason;
       holders.assume(new Map([...places, ...holders.held]));
-      this.#options.again(recheckEvery);
+      this.#again(recheckEvery);
     }
   }
 

@@ -17,7 +17,7 @@ export function unhealthiness({ device, standing }: Claim, spec: Pick<PoolSpec, 
 
 // The pod that holds it is not disturbed; but no other pod may be given it here when that one ends.
 const onItsWay = (standing: Claim["standing"]) =>
-  standing === "leaving" ? "a pod holds it, and the config no longer wants it in this pool" : null;
+  standing === "leaving" ? "it is allocated to a pod, and this pool no longer selects it" : null;
 
 const missingDriver = (device: Device) => (device.driver === null ? "no driver is bound to it any more" : null);
 

@@ -26,7 +26,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import type { Device } from "../../src/host/device.ts";
 import { readHandles } from "../../src/host/handles.ts";
 import { lookAtNode } from "../../src/host/look.ts";
-import { type Holding, holdingsInCheckpoint } from "../../src/kubelet/allocations.ts";
+import { cachedAnswerIn, devicesIn, type Holding, recordsIn } from "../../src/kubelet/allocations.ts";
 import { assignPools } from "../../src/pools/assign.ts";
 import { deviceTypeNames } from "../../src/pools/device-types.ts";
 import { aSpec } from "../support/device.ts";
@@ -244,14 +244,16 @@ const checkpoints = fc.property(
       .jsonValue({ maxDepth: 4 })
       .map((PodDeviceEntries) => JSON.stringify({ Data: { PodDeviceEntries }, Checksum: 1 })),
     fc
-      .array(fc.oneof(fc.jsonValue(), fc.record({ ResourceName: odd, DeviceIDs: odd })))
+      .array(fc.oneof(fc.jsonValue(), fc.record({ ResourceName: odd, DeviceIDs: odd, AllocResp: odd })))
       .map((PodDeviceEntries) => JSON.stringify({ Data: { PodDeviceEntries } })),
     fc.string(),
   ),
   (text) => {
     let held: readonly Holding[];
     try {
-      held = holdingsInCheckpoint(text);
+      const records = recordsIn(text);
+      for (const record of records) cachedAnswerIn(record);
+      held = devicesIn(records);
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) throw error;
       return;

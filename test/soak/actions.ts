@@ -1,8 +1,8 @@
 // What happens to a node in months, in a few minutes? One row a kind of event; each changes node, kubelet or config, and
 // the truth with it.
 
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { mkdirSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { pluginClient } from "../support/grpc.ts";
 import {
   addVf,
@@ -224,11 +224,7 @@ export const actions = {
   },
   "the kubelet restarts": {
     weight: 4,
-    run: async ({ node, random }) => {
-      node.kubelet.stop();
-      await Bun.sleep(random.of([0, 0, 50, 1500]));
-      await node.kubelet.start();
-    },
+    run: ({ node, random }) => node.kubelet.restart(random.of([0, 0, 50, 1500])),
   },
   "the kubelet loses a connection": {
     weight: 3,
@@ -241,8 +237,7 @@ export const actions = {
     weight: 1,
     run: async ({ node, random }) => {
       node.kubelet.registration = random.of(["refuse", "hang"] as const);
-      node.kubelet.stop();
-      await node.kubelet.start();
+      await node.kubelet.restart();
       await Bun.sleep(random.between(200, 1500));
       node.kubelet.registration = "accept";
       await node.kubelet.restart();
@@ -300,6 +295,36 @@ export const actions = {
       await world.node.plugin.waitUntilReady();
     },
   },
+  "the node is rebooted": {
+    weight: 5,
+    restarts: true,
+    run: async (world) => {
+      const { node, truth, random } = world;
+      writeConfig(node, configText(truth.config), random);
+      if (random.once(2)) await node.plugin.stop();
+      else {
+        node.plugin.kill();
+        await node.plugin.ended();
+      }
+      node.kubelet.stop();
+      for (const { bringBack } of truth.held.values()) bringBack?.();
+      truth.held.clear();
+      for (const folder of [node.deviceInfoFolder, node.cdiFolder]) rmSync(folder, { recursive: true, force: true });
+      // VFs are made anew: as many as it happens, with any driver, and with other IOMMU groups.
+      for (const { address } of [...truth.vfs.values()].toReversed()) removeFunction(node.root, address);
+      truth.vfs.clear();
+      for (const { name } of pfs) for (let count = random.below(mostVfs); count > 0; count--) makeVf(world, name);
+      // Either comes first.
+      const isKubeletFirst = random.once(2);
+      if (isKubeletFirst) await node.kubelet.start();
+      world.startPlugin();
+      if (!isKubeletFirst) await node.kubelet.start();
+      await node.plugin.waitUntilReady();
+      // The lists may be there by then, or not yet.
+      await Bun.sleep(random.of([0, 1500]));
+      readmitPods(world);
+    },
+  },
 } as const satisfies Record<string, Action>;
 
 export type ActionName = keyof typeof actions;
@@ -313,6 +338,33 @@ export function chooseAction({ random, restarts }: World): ActionName {
     if (at < 0) return name;
   }
   throw new Error("weights add up to less than their sum");
+}
+
+const groupOf = ({ root }: TestNode, address: string): string =>
+  basename(readlinkSync(`${root}/sys/bus/pci/devices/${address}/iommu_group`));
+
+/** The kubelet admits again the pods of before a reboot, by its cached answers: each gets what it had, or is rejected. */
+function readmitPods({ node, truth, counts }: World): void {
+  for (const pod of new Set(node.kubelet.endedRecords.map((each) => each.pod))) {
+    const records = node.kubelet.endedRecords.filter((each) => each.pod === pod);
+    try {
+      node.kubelet.readmit(pod);
+    } catch (error) {
+      if (!String(error).includes("no longer healthy")) throw error;
+      count(counts, "rejected after a reboot");
+      continue;
+    }
+    count(counts, "admitted again after a reboot");
+    for (const { resource, ids, answer } of records) {
+      for (const address of ids) {
+        const vf = truth.vfs.get(address);
+        const groups = answer.devices.map(({ hostPath }) => /^\/dev\/vfio\/(\d+)$/.exec(hostPath)?.[1]).filter(Boolean);
+        if (vf?.driver === "vfio-pci" && groups.length > 0 && !groups.includes(groupOf(node, address)))
+          throw new Error(`${pod} was started with groups ${groups.join()}, and ${address} is in none of them`);
+        truth.held.set(address, { pod, resource, address, bringBack: null });
+      }
+    }
+  }
 }
 
 const count = (counts: Map<string, number>, what: string) => counts.set(what, (counts.get(what) ?? 0) + 1);

@@ -66,9 +66,10 @@ export class Truth {
 
   /**
    * What differs between this and what the kubelet was told, as sentences; none when all is right. `told` is by resource
-   * the health of each listed device, null for a resource whose stream is closed.
+   * the health of each listed device, null for a resource whose stream is closed; `cached` has "RESOURCE ADDRESS" of what the
+   * kubelet may hand out by an answer of before a reboot.
    */
-  differences(told: ReadonlyMap<string, ReadonlyMap<string, string> | null>): string[] {
+  differences(told: ReadonlyMap<string, ReadonlyMap<string, string> | null>, cached: ReadonlySet<string>): string[] {
     const differences: string[] = [];
     const places = new Map<string, { resource: string; health: string }>();
     for (const [resource, devices] of told) {
@@ -95,10 +96,12 @@ export class Truth {
         differences.push(`${expected} is ${found}, not in ${wanted ?? "any pool"}`);
         continue;
       }
-      // Of a device that left for another pool while a pod holds it, a plugin that was restarted can't know that it has.
-      const isLeaving = holder !== undefined && this.wantedBy(vf) !== wanted;
-      const health = this.isHealthy(vf) ? "Healthy" : "Unhealthy";
-      if (place && !isLeaving && place.health !== health) differences.push(`${expected} is ${found}, not ${health}`);
+      // What a pod holds, and another pool is to get, is not handed out where it is.
+      const isRetained = holder !== undefined && this.wantedBy(vf) !== wanted;
+      const health = this.isHealthy(vf) && !isRetained ? "Healthy" : "Unhealthy";
+      // By a cached answer the device may be another one; the plugin knows by its nodes.
+      const isCached = !holder && place?.health === "Unhealthy" && cached.has(`${wanted} ${vf.address}`);
+      if (place && !isCached && place.health !== health) differences.push(`${expected} is ${found}, not ${health}`);
     }
     for (const name of names) {
       const resource = resourceOf(name);

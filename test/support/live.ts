@@ -9,6 +9,7 @@ import {
   readlinkSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { basename } from "node:path";
@@ -119,6 +120,18 @@ export function removeFunction(root: string, address: string): void {
     vdpa: vdpa.filter(({ managementDevice }) => managementDevice !== address),
   }));
   functionsChanged(root);
+}
+
+/** A function vanishes from the bus for a while, as at a hot reset; gives a function that brings it back. */
+export function detach(root: string, address: string): () => void {
+  const path = `${root}/sys/bus/pci/devices/${address}`;
+  const target = readlinkSync(path);
+  rmSync(path);
+  functionsChanged(root);
+  return () => {
+    symlinkSync(target, path);
+    functionsChanged(root);
+  };
 }
 
 /** A PF gets one more VF; gives its address. */

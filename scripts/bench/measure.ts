@@ -1,9 +1,8 @@
 // How does the plugin do on one node? Starts the executable on a simulated node with a kubelet played by the test support, and
 // gives its figures by name.
 
-import { credentials } from "@grpc/grpc-js";
 import type { ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
-import { DevicePluginClient } from "../../test/support/grpc.ts";
+import { pluginClient } from "../../test/support/grpc.ts";
 import type { KubeletDouble } from "../../test/support/kubelet.ts";
 import { addVf, removeFunction, setLink } from "../../test/support/live.ts";
 import { vfAddress } from "../../test/support/node.ts";
@@ -178,10 +177,7 @@ async function load(node: TestNode, resource: string, resources: readonly string
   }
   for (let round = 0; round < 100; round++) {
     // As a kubelet: a connection for each registration.
-    const client = new DevicePluginClient(`unix:${socketOf(node.kubelet, resource)}`, credentials.createInsecure(), {
-      "grpc.default_authority": "localhost",
-      "grpc.use_local_subchannel_pool": 1,
-    });
+    const client = pluginClient(socketOf(node.kubelet, resource));
     const lists = Array.from({ length: 50 }, () => {
       const stream = client.listAndWatch({});
       stream.on("error", () => {});

@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs";
 import { limits } from "../limits.ts";
 import { readText } from "../read-text.ts";
-import { type ListPodResourcesResponse, PodResourcesListerDefinition } from "./api/podresources.ts";
+import { type ListPodResourcesResponse, PodResourcesListerService } from "./api/podresources.ts";
 import { call } from "./grpc/client.ts";
 import type { KubeletPaths } from "./paths.ts";
 
@@ -25,7 +25,7 @@ export async function readHoldings(paths: KubeletPaths): Promise<Holding[]> {
   if (existsSync(paths.podResources)) {
     try {
       const asked = { limit, answerBytes: limits.checkpointBytes.most };
-      return holdingsIn(await call(paths.podResources, PodResourcesListerDefinition, "list", {}, asked));
+      return holdingsIn(await call(paths.podResources, PodResourcesListerService.list, {}, asked));
     } catch (error) {
       if (!existsSync(paths.checkpoint)) throw error;
     }

@@ -3,7 +3,7 @@
 
 import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
 import {
-  DevicePluginDefinition,
+  DevicePluginService,
   type AllocateRequest,
   type AllocateResponse,
   type Device,
@@ -11,11 +11,12 @@ import {
   type PreferredAllocationRequest,
   type PreferredAllocationResponse,
 } from "./api/deviceplugin.ts";
-import { type PluginInfo, RegistrationDefinition, type RegistrationStatus } from "./api/pluginregistration.ts";
+import { type PluginInfo, RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
 import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { BackOff } from "./back-off.ts";
-import { type Connection, GrpcServer } from "./grpc/server.ts";
+import type { Connection } from "./grpc/connections.ts";
+import { GrpcServer } from "./grpc/server.ts";
 import { codeOf, status, StatusError } from "./grpc/status.ts";
 import { ListStreams } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
@@ -119,8 +120,6 @@ export class PluginServer {
       },
       stalled: () => {
         options.events.warn("a list was not taken in time; its stream is ended", { resource: options.resource });
-        // A stream that is stalled can't be told of its end; where no other one is open, its connection is cut.
-        if (this.#streams.size === 0) this.#bound?.server.cut();
       },
     });
   }
@@ -354,11 +353,12 @@ export class PluginServer {
     const server = new GrpcServer({
       requestBytes: limits.requestBytes.most,
       callsAtOnce: limits.callsAtOnce.most,
+      connections: limits.connections.most,
       refused: (method, error) => events.warn(`${method} was refused`, { resource, reason: messageOf(error) }),
     });
     /** Whose options were asked for on them: the kubelet's, since nobody else has a use for that. */
     const asked = new WeakSet<Connection>();
-    server.serve(DevicePluginDefinition, {
+    server.serve(DevicePluginService, {
       getDevicePluginOptions: (_, connection) => {
         asked.add(connection);
         this.#streams.asked();
@@ -374,7 +374,7 @@ export class PluginServer {
       preStartContainer: () => ({}),
     });
     if (mode === "watcher") {
-      server.serve(RegistrationDefinition, {
+      server.serve(RegistrationService, {
         getInfo: () => this.#info(),
         notifyRegistrationStatus: (request) => this.#notified(request),
       });

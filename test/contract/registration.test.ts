@@ -1,7 +1,25 @@
 import type { ServiceError } from "@grpc/grpc-js";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import {
+  AllocateRequest,
+  AllocateResponse,
+  DevicePluginOptions,
+  ListAndWatchResponse,
+} from "../../src/kubelet/api/deviceplugin.ts";
+import { PluginInfo } from "../../src/kubelet/api/pluginregistration.ts";
 import { pluginClient } from "../support/grpc.ts";
+import {
+  callHeaders,
+  data,
+  dataOf,
+  endStream,
+  framesIn,
+  grpcMessage,
+  preface,
+  settings,
+} from "../support/http2-frames.ts";
 import { removeFunction } from "../support/live.ts";
 import { buildNode } from "../support/node.ts";
 import { host, TestNode } from "../support/plugin.ts";
@@ -244,9 +262,10 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await old.waitForLine(/standing by/);
     node.kubelet.holdsStreams = false;
     await node.kubelet.waitForAllocatable(resource, 4);
+    const before = node.kubelet.count("stream ended");
     node.plugin.kill();
     await node.plugin.ended();
-    await node.kubelet.waitFor((kubelet) => !kubelet.resource(resource).connected, "the stream's end");
+    await node.kubelet.waitFor((kubelet) => kubelet.count("stream ended") > before, "the stream's end");
     await node.kubelet.waitForAllocatable(resource, 4);
     expect(await old.stop()).toBe(0);
   });
@@ -271,6 +290,47 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.plugin.waitForLine(/waiting for the kubelet/);
     expect(await node.plugin.stop()).toBe(0);
   });
+});
+
+test("a client that shares nothing with the plugin's library is answered: frames of HTTP/2, byte by byte", async () => {
+  await using node = aNode("watcher");
+  await node.start([resource]);
+  const socket = connect({ path: `${node.kubelet.registry}/intel.com_net.sock` });
+  let received: Buffer = Buffer.alloc(0);
+  socket.on("data", (piece: Buffer) => (received = Buffer.concat([received, piece])));
+  socket.on("error", () => {});
+  const methods = ["GetDevicePluginOptions", "ListAndWatch", "Allocate"].map((name) => `/v1beta1.DevicePlugin/${name}`);
+  const allocate = AllocateRequest.encode({ containerRequests: [{ devicesIds: ["0000:3b:01.0"] }] }).finish();
+  const calls = ["/pluginregistration.Registration/GetInfo", ...methods].map((path, index) =>
+    Buffer.concat([
+      callHeaders(2 * index + 1, path),
+      data(2 * index + 1, grpcMessage(path.endsWith("/Allocate") ? allocate : new Uint8Array()), endStream),
+    ]),
+  );
+  try {
+    socket.write(Buffer.concat([preface, settings, ...calls]));
+    const answers = () => [1, 3, 5, 7].map((stream) => dataOf(received, stream));
+    await until("all are answered", () => answers().every((answer) => answer.length >= 5));
+    const [info, options, list, allocated] = answers().map((answer) => {
+      expect([answer[0], answer.readUInt32BE(1)]).toEqual([0, answer.length - 5]);
+      return answer.subarray(5);
+    }) as [Buffer, Buffer, Buffer, Buffer];
+    expect(PluginInfo.decode(info)).toMatchObject({ type: "DevicePlugin", name: resource });
+    expect(DevicePluginOptions.decode(options).preStartRequired).toBe(false);
+    expect(ListAndWatchResponse.decode(list).devices).toHaveLength(4);
+    expect(AllocateResponse.decode(allocated).containerResponses[0]?.envs).toMatchObject({
+      PCIDEVICE_INTEL_COM_NET: "0000:3b:01.0",
+    });
+    // The unary calls have ended, by trailers with END_STREAM; the list's stream has not.
+    const ended = () =>
+      framesIn(received)
+        .filter(({ type, flags }) => type === 1 && (flags & endStream) !== 0)
+        .map(({ stream }) => stream);
+    await until("the unary calls end", () => ended().length === 3);
+    expect(ended().toSorted()).toEqual([1, 3, 7]);
+  } finally {
+    socket.destroy();
+  }
 });
 
 // Every list makes a kubelet write its checkpoint, which the plugin sees: what it registers anew then, it registers for ever.

@@ -12,27 +12,21 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { existsSync, type FSWatcher, lstatSync, mkdirSync, readdirSync, rmSync, watch, writeFileSync } from "node:fs";
-import type {
-  AllocateRequest,
-  AllocateResponse,
-  ContainerAllocateResponse,
-  ContainerPreferredAllocationRequest,
-  Device,
-  DevicePluginOptions,
-  ListAndWatchResponse,
-  PreferredAllocationResponse,
-  RegisterRequest,
+import {
+  type AllocateRequest,
+  type AllocateResponse,
+  type ContainerAllocateResponse,
+  type ContainerPreferredAllocationRequest,
+  type Device,
+  type DevicePluginOptions,
+  type ListAndWatchResponse,
+  type PreferredAllocationResponse,
+  type RegisterRequest,
+  RegistrationService,
 } from "../../src/kubelet/api/deviceplugin.ts";
 import type { PluginInfo, RegistrationStatusResponse } from "../../src/kubelet/api/pluginregistration.ts";
-import type { PodResources } from "../../src/kubelet/api/podresources.ts";
-import {
-  channelOptions,
-  type DevicePluginClient,
-  pluginClient,
-  PodResourcesListerService,
-  RegistrationService,
-  WatcherClient,
-} from "./grpc.ts";
+import { type PodResources, PodResourcesListerService } from "../../src/kubelet/api/podresources.ts";
+import { channelOptions, type DevicePluginClient, pluginClient, WatcherClient } from "./grpc.ts";
 import { until } from "./until.ts";
 
 /** How the kubelet hears of plugins. A kubelet with a plugins_registry also takes Register calls. */
@@ -193,7 +187,6 @@ export class KubeletDouble {
       list: (_: unknown, callback: sendUnaryData<object>) => callback(null, { podResources: this.podResources() }),
       getAllocatableResources: (_: unknown, callback: sendUnaryData<object>) =>
         callback(null, { devices: [], cpuIds: [], memory: [] }),
-      get: (_: unknown, callback: sendUnaryData<object>) => callback({ code: status.UNIMPLEMENTED }),
     });
     if (this.mode === "watcher") this.#watch();
   }

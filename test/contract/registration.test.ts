@@ -20,6 +20,7 @@ import {
   preface,
   settings,
 } from "../support/http2-frames.ts";
+import { KubeletDouble } from "../support/kubelet.ts";
 import { removeFunction } from "../support/live.ts";
 import { buildNode } from "../support/node.ts";
 import { host, TestNode } from "../support/plugin.ts";
@@ -89,7 +90,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
 
   test("that was away for long hears of the pool again", async () => {
     await using node = aNode(mode);
-    await node.start([resource]);
+    await node.start([resource], "-v=5");
     node.kubelet.stop();
     await node.plugin.waitForLine(/stopped listening/);
     await node.kubelet.start();
@@ -115,6 +116,21 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     }
     expect(await node.plugin.stop()).toBe(0);
     expect(node.pluginSockets()).toEqual([]);
+    // That a call was given up is no news.
+    expect(node.plugin.log).not.toMatch(/CANCELLED|could not register/);
+  });
+
+  test("that comes and goes is news the first time", async () => {
+    await using node = aNode(mode);
+    await node.start([resource], "-v=5");
+    for (let round = 0; round < 2; round++) {
+      node.kubelet.breakConnection(resource);
+      await node.kubelet.waitForAllocatable(resource, 4);
+    }
+    await until("all is told", () => node.plugin.log.match(/the kubelet listens to the pool/g)?.length === 3);
+    expect(
+      node.plugin.lines.filter((line) => / INFO .*(listens to|stopped listening|registered the pool)/.test(line)),
+    ).toEqual([expect.stringMatching(/listens to|registered/), expect.stringMatching(/listens to|registered/)]);
   });
 
   test("that hung in registrations hears of the pool after it was restarted", async () => {
@@ -290,6 +306,41 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.plugin.waitForLine(/waiting for the kubelet/);
     expect(await node.plugin.stop()).toBe(0);
   });
+});
+
+test("a kubelet whose socket is replaced while Register hangs at the old one hears of the pool at once", async () => {
+  await using node = aNode("legacy");
+  node.kubelet.registration = "hang";
+  await node.start([]);
+  await node.kubelet.waitFor((kubelet) => kubelet.count("Register") > 0, "a Register call");
+  // The old one still has the connection.
+  const next = new KubeletDouble(node.kubelet.root, "legacy");
+  try {
+    await next.start();
+    await next.waitForAllocatable(resource, 4);
+    expect(node.plugin.log).not.toMatch(/DEADLINE_EXCEEDED|could not register/);
+  } finally {
+    next.stop();
+  }
+});
+
+describe.concurrent.each(modes)("a kubelet that is missing (%s)", (mode) => {
+  test("is worth one warning after ten seconds, whatever the number of pools", async () => {
+    const entry = (resourceName: string, vfs: string) => ({ resourceName, selectors: { pfNames: [`ens1f0#${vfs}`] } });
+    const config = { resourceList: [entry("a", "0-1"), entry("b", "2-3")] };
+    await using node = new TestNode({ entries: host("iavf-vfs"), config, mode });
+    for (const folder of [node.kubelet.devicePlugins, ...(mode === "watcher" ? [node.kubelet.registry] : [])])
+      mkdirSync(folder, { recursive: true });
+    node.startPlugin();
+    await node.plugin.waitUntilReady();
+    const warnings = () => node.plugin.lines.filter((line) => / WARN .*kubelet is missing/.test(line));
+    await until("it is warned of", () => warnings().length > 0, { within: 25_000, found: () => node.plugin.log });
+    expect(warnings()).toEqual([expect.stringContaining(`path=${node.kubelet.devicePlugins}/kubelet.sock`)]);
+    await node.kubelet.start();
+    await node.kubelet.waitForAllocatable("intel.com/a", 2);
+    await node.kubelet.waitForAllocatable("intel.com/b", 2);
+    expect(warnings()).toHaveLength(1);
+  }, 60_000);
 });
 
 test("a client that shares nothing with the plugin's library is answered: frames of HTTP/2, byte by byte", async () => {

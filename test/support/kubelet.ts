@@ -49,6 +49,8 @@ export interface KubeletEvent {
   /** The resource, or the socket's file name where the resource is not known yet. */
   readonly of: string;
   readonly told?: string;
+  /** When it happened, in milliseconds of performance.now(). */
+  readonly at: number;
 }
 
 /** A resource as the node's status shows it, and what the kubelet counted of it. */
@@ -114,6 +116,8 @@ export class KubeletDouble {
   readonly events: KubeletEvent[] = [];
   /** When true, ListAndWatch is not called after a registration until it is false again: kubelets can be minutes late. */
   holdsStreams = false;
+  /** How long after a change in plugins_registry it is acted on, in milliseconds: the reconciler of a kubelet runs once a second. */
+  reconcileDelay = 0;
   /** Whether it asks for options before ListAndWatch; kubelets before 1.25 take what Register says of them. */
   asksOptions = true;
   /** Whether a start removes the sockets in device-plugins, as all kubelets of today do. */
@@ -372,6 +376,23 @@ export class KubeletDouble {
       .join("\n  ");
   }
 
+  /**
+   * For how long nothing of the resource could be allocated after a time, in milliseconds: the sum of the times from the end of a stream
+   * to the next list; Infinity when none came.
+   */
+  outageOf(resource: string, since: number): number {
+    let outage = 0;
+    let ended: number | null = null;
+    for (const { what, of, at } of this.events) {
+      if (of !== resource || at < since) continue;
+      if (what === "stream ended") ended ??= at;
+      if (what !== "list" || ended === null) continue;
+      outage += at - ended;
+      ended = null;
+    }
+    return ended === null ? outage : Infinity;
+  }
+
   /** How often something happened, of one resource or of all. */
   count(what: KubeletEvent["what"], of?: string): number {
     return this.events.filter((event) => event.what === what && (of === undefined || event.of === of)).length;
@@ -400,7 +421,7 @@ export class KubeletDouble {
   }
 
   #note(what: KubeletEvent["what"], of: string, told?: string): void {
-    this.events.push(told === undefined ? { what, of } : { what, of, told });
+    this.events.push({ what, of, at: performance.now(), ...(told === undefined ? {} : { told }) });
   }
 
   async #serve(socket: string, service: never | object, handlers: object): Promise<void> {
@@ -434,7 +455,7 @@ export class KubeletDouble {
   #watch(): void {
     this.#watcher = watch(this.registry, (event, name) => {
       if (event !== "rename" || typeof name !== "string") return;
-      if (this.#touched.size === 0) setImmediate(() => this.#settle());
+      if (this.#touched.size === 0) setTimeout(() => this.#settle(), this.reconcileDelay);
       this.#touched.add(name);
     });
     this.#walk();

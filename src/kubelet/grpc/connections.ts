@@ -25,10 +25,13 @@ export function handshakeOf(bytes: Uint8Array): "complete" | "incomplete" | "inv
 export class Connection {
   /** Open server streams; a connection with one is never closed to make room. */
   streams = 0;
+  /** Resolves when the connection is closed, by either side. */
+  readonly closed: Promise<void>;
   readonly #socket: Socket;
 
   constructor(socket: Socket) {
     this.#socket = socket;
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
   }
 
   /** Closes the connection at once; what was not sent is lost, and all its calls end. */

@@ -108,6 +108,11 @@ export class GrpcServer {
     return promise;
   }
 
+  /** Closes all connections at once; new ones are accepted. */
+  cut(): void {
+    this.#connections.cut();
+  }
+
   /** Stops listening, lets calls end, and cuts the connections of those that do not within 80 ms. */
   async close(): Promise<void> {
     this.#listener.close();

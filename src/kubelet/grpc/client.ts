@@ -1,6 +1,7 @@
-// One unary gRPC call to the kubelet, on a connection of its own to a unix socket.
+// Unary gRPC calls to the kubelet on a unix socket. Calls at the same time share a connection, which ends with the last of them.
 
 import { Client, credentials, Metadata, type MethodDefinition, type ServiceError } from "@grpc/grpc-js";
+import { identityOf } from "../socket-file.ts";
 import { status, StatusError } from "./status.ts";
 
 /** A call's limits. */
@@ -35,10 +36,7 @@ export function call<Request, Answer>(
 ): Promise<Answer> {
   if (abort?.aborted)
     return Promise.reject(new StatusError(status.CANCELLED, `${status.CANCELLED} CANCELLED: given up before the call`));
-  const client = new Client(`unix:${socket}`, credentials.createInsecure(), {
-    ...channelOptions,
-    "grpc.max_receive_message_length": answerBytes,
-  });
+  const { client, release } = sharedClient(socket, answerBytes);
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   const done = (error: ServiceError | null, answer?: Answer) => {
     if (error) reject(new StatusError(error.code, error.message));
@@ -58,6 +56,28 @@ export function call<Request, Answer>(
   abort?.addEventListener("abort", cancel);
   return promise.finally(() => {
     abort?.removeEventListener("abort", cancel);
-    client.close();
+    release();
   });
+}
+
+const clients = new Map<string, { readonly client: Client; users: number }>();
+
+/** A client of the process that listens now: another one's socket has another identity. */
+function sharedClient(socket: string, answerBytes: number): { readonly client: Client; readonly release: () => void } {
+  const key = `${socket} ${identityOf(socket)} ${answerBytes}`;
+  const shared = clients.get(key) ?? {
+    client: new Client(`unix:${socket}`, credentials.createInsecure(), {
+      ...channelOptions,
+      "grpc.max_receive_message_length": answerBytes,
+    }),
+    users: 0,
+  };
+  shared.users++;
+  clients.set(key, shared);
+  const release = () => {
+    if (--shared.users > 0) return;
+    clients.delete(key);
+    shared.client.close();
+  };
+  return { client: shared.client, release };
 }

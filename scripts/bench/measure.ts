@@ -28,13 +28,13 @@ export type Figures = Readonly<Record<string, number>>;
 const patience = { within: 120_000 };
 
 /** The value below which this part of the values is. */
-function quantile(values: readonly number[], part: number): number {
+export function quantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
 }
 
 /** Runs something, and gives how long it took in milliseconds. */
-async function timed(action: () => Promise<unknown>): Promise<number> {
+export async function timed(action: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
   await action();
   return performance.now() - started;
@@ -144,7 +144,7 @@ const socketOf = (kubelet: KubeletDouble, resource: string): string =>
   `${kubelet.devicePlugins}/${resource.replace("/", "_")}.sock`;
 
 /** Allocates so many devices again and again, of all pools in turn; the time of each call, in milliseconds. */
-async function allocate(
+export async function allocate(
   { kubelet }: TestNode,
   resources: readonly string[],
   count: number,

@@ -513,7 +513,7 @@ describe("connections", () => {
         ]);
       },
     ],
-  ])("%s are closed with the server within 100 ms", async (_, bytes) => {
+  ])("%s are closed with the server at once", async (_, bytes) => {
     const connection = await dial();
     const sent = bytes();
     connection.write(sent);
@@ -524,7 +524,8 @@ describe("connections", () => {
     } else expect(await callAllocate(newClient(), "a")).toBe(1);
     const started = performance.now();
     await server.close();
-    expect(performance.now() - started).toBeLessThan(100);
+    // 50 ms, and what a busy machine adds; calls that do not end would have a second otherwise.
+    expect(performance.now() - started).toBeLessThan(500);
     await until("it is closed", () => connection.isClosed);
   });
 });

@@ -60,7 +60,7 @@ export interface ServerOptions {
 const handshakeLimit = 5000;
 
 /** How long close() waits for calls to end before their connections are cut, in milliseconds. */
-const closingLimit = 80;
+const closingLimit = 50;
 
 /** A gRPC server on a unix socket. */
 export class GrpcServer {
@@ -113,7 +113,7 @@ export class GrpcServer {
     this.#connections.cut();
   }
 
-  /** Stops listening, lets calls end, and cuts the connections of those that do not within 80 ms. */
+  /** Stops listening, lets calls end, and cuts the connections of those that do not within 50 ms. */
   async close(): Promise<void> {
     this.#listener.close();
     this.#server.tryShutdown(() => {});

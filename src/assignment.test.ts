@@ -12,12 +12,17 @@ import type { Pool } from "./pools/pool.ts";
 
 let root = "";
 let paths: KubeletPaths;
+let log: ReturnType<typeof createLog>;
 beforeAll(() => {
   root = mkdtempSync(`${tmpdir()}/assignment-`);
+  log = createLog({ format: "text", verbosity: 0, folder: `${root}/log`, stderr: "errors" });
   paths = kubeletPaths(root);
   mkdirSync(paths.devicePlugins);
 });
-afterAll(() => rmSync(root, { recursive: true }));
+afterAll(async () => {
+  await log.finish();
+  rmSync(root, { recursive: true });
+});
 
 const a = aDevice({ id: "0000:3b:02.0", driver: "vfio-pci" });
 const b = aDevice({ id: "0000:3b:02.1", driver: "iavf" });
@@ -49,7 +54,7 @@ beforeEach(() => {
       nodesOf: ({ device }) => nodes.get(device.id) ?? [],
       connectedSince: () => connectedSince,
     },
-    createLog({ format: "text", verbosity: 0, folder: `${root}/log`, stderr: "errors" }),
+    log,
   );
 });
 

@@ -24,7 +24,9 @@ import {
   sh,
   unplug,
   vfsOf,
+  readSys,
   waitFor,
+  writeSys,
 } from "./support.ts";
 
 let node: Node;
@@ -59,9 +61,10 @@ const listsOf = (resource: string) => node.kubelet.resource(resource).lists;
 
 /** Waits for a pass that began after now: nothing else tells that the plugin has looked and had nothing to say. */
 async function nextPass(): Promise<void> {
-  const passes = () => node.plugin.output().split("looked at the node").length;
+  const passes = () => node.plugin.output().split("looked at the node stale=functions").length;
   const before = passes();
-  node.plugin.signal("SIGHUP");
+  // Not SIGHUP: a reload ends exclusions.
+  writeSys(`/sys/bus/pci/devices/${pf0}/uevent`, "change");
   await waitFor("a pass", () => passes() > before);
 }
 
@@ -206,18 +209,31 @@ test("sub-functions come and go", async () => {
   await kubelet.waitFor((seen) => seen.resource("test.io/sf").capacity === 0, "the list is empty", 60_000);
 });
 
-test("a NIC is plugged and unplugged, and kept for the host as soon as a default route leaves by it", async () => {
+test("a NIC is plugged and unplugged, and excluded before the node has an uplink, and when it is the uplink", async () => {
   const { kubelet } = node;
   const bdf = await plug("e1000e", "extra", "port2");
+  await nextPass();
+  // For five minutes after boot; another file may have run before this one.
+  const isEarly = Number(readSys("/proc/uptime").split(" ")[0]) < 290;
+  const isExcluded = node.plugin.output().includes(`device=${bdf} reason="no default route yet"`);
+  expect({ isExcluded, offered: kubelet.resource("test.io/nics").capacity }).toEqual({
+    isExcluded: isEarly,
+    offered: isEarly ? 0 : 1,
+  });
+  await sh(`ip link add uplink type dummy && ip link set uplink up && ip address add 198.51.100.1/24 dev uplink
+    ip route add default via 198.51.100.254 dev uplink metric 50`);
   await kubelet.waitForAllocatable("test.io/nics", 1, 60_000);
   const netdev = await netdevOf(bdf);
   await sh(`ip link set ${netdev} up && ip address add 192.0.2.1/24 dev ${netdev}`);
-  await sh(`ip route add default via 192.0.2.254 dev ${netdev}`);
+  await sh(`ip route add default via 192.0.2.254 dev ${netdev} metric 60`);
   await kubelet.waitFor((seen) => seen.resource("test.io/nics").capacity === 0, "the uplink left the list", 60_000);
-  await sh("ip route del default");
+  await sh(`ip route del default dev ${netdev}`);
   await nextPass();
   expect(kubelet.resource("test.io/nics").capacity).toBe(0);
+  node.plugin.signal("SIGHUP");
+  await kubelet.waitForAllocatable("test.io/nics", 1, 60_000);
   await unplug("extra", bdf);
+  await sh("ip link delete uplink");
 });
 
 test("vDPA devices come and go", async () => {

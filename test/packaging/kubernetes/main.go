@@ -133,6 +133,8 @@ func check(document []byte) (problems []string, beyond []string) {
 		return checkNetwork(definition.Spec.Config), nil
 	case "monitoring.coreos.com/v1 PodMonitor":
 		return strictly(document, &monitoring.PodMonitor{}), nil
+	case "monitoring.coreos.com/v1 PrometheusRule":
+		return strictly(document, &monitoring.PrometheusRule{}), nil
 	case "security.openshift.io/v1 SecurityContextConstraints":
 		return strictly(document, &security.SecurityContextConstraints{}), nil
 	}

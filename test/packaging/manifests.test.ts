@@ -1,16 +1,15 @@
-// What do kustomize and the API server make of deployments/? A Go program (kubernetes/main.go) builds each kustomization with kustomize's
-// own library, decodes every object strictly and validates it with the API server's code; what was built is then run here.
+// What do kustomize and the API server make of deployments/? Read by manifest-reader.ts; what was built is then run here.
 
-import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { afterAll, describe, expect } from "bun:test";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { type DaemonSet, type KubernetesObject, only, schemaProblems } from "../support/kubernetes.ts";
+import { type DaemonSet, only, schemaProblems } from "../support/kubernetes.ts";
 import { runManifest } from "../support/manifest.ts";
+import { deployments, missingReader as missing, readManifests } from "./manifest-reader.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
 
-const deployments = join(import.meta.dir, "../../deployments");
 const yaml = [...new Bun.Glob("**/*.yaml").scanSync(deployments)]
   .filter((name) => !name.startsWith("helm/"))
   .toSorted();
@@ -25,34 +24,8 @@ const overlays = kustomizations.filter((name) => name.startsWith("overlays/"));
 /** Files that are applied by themselves. */
 const files = yaml.filter((name) => /^examples\/|podmonitor|prometheusrule|^base\/(?!kustomization)/.test(name));
 
-interface Reading {
-  readonly path: string;
-  readonly objects: readonly KubernetesObject[];
-  readonly problems: readonly string[];
-  readonly beyondBaseline: readonly string[];
-}
-
-const missing = missingPrograms("go");
 const work = mkdtempSync(join(tmpdir(), "sriovdp-manifests-"));
-const program = join(work, "manifests");
 afterAll(() => rmSync(work, { recursive: true, force: true }));
-
-/** Builds the Go program; the modules come from Go's own cache or proxy. */
-beforeAll(() => {
-  if (missing !== null) return;
-  const { success, stderr } = Bun.spawnSync(["go", "build", "-trimpath", "-o", program, "."], {
-    cwd: join(import.meta.dir, "kubernetes"),
-    env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly" },
-    stderr: "pipe",
-  });
-  if (!success) throw new Error(`go build: ${stderr.toString()}`);
-}, 600_000);
-
-function readManifests(...paths: readonly string[]): Reading[] {
-  const { success, stdout, stderr } = Bun.spawnSync([program, ...paths], { cwd: deployments, stderr: "pipe" });
-  if (!success) throw new Error(stderr.toString());
-  return JSON.parse(stdout.toString()) as Reading[];
-}
 
 describe("the API server", () => {
   testWhere(missing, "takes everything that is applied: the base, the overlays, the examples", () => {

@@ -10,6 +10,8 @@ import { packagingCache } from "../../scripts/architectures.ts";
 interface Build {
   /** The package to build; the module's own by default. */
   readonly package?: string;
+  /** Build tags, commas between them. */
+  readonly tags?: string;
 }
 
 /**
@@ -18,26 +20,26 @@ interface Build {
  */
 export function goProgram(
   folder: string,
-  { package: name = "." }: Build = {},
+  { package: name = ".", tags = "" }: Build = {},
 ): { path: string; missing: null } | { path: null; missing: string } {
   if (Bun.which("go") === null) return { path: null, missing: "there is no go here" };
   const source = join(import.meta.dir, folder);
   const hash = createHash("sha256");
   for (const file of readdirSync(source).toSorted()) hash.update(file).update(readFileSync(join(source, file)));
-  hash.update(name).update(goVersion());
+  hash.update(name).update(tags).update(goVersion());
   const path = join(packagingCache, `${folder}-${hash.digest("hex").slice(0, 16)}`);
   if (existsSync(path)) return { path, missing: null };
   const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly" };
   const go = (...args: readonly string[]) =>
     Bun.spawnSync(["nice", "-n", "10", "go", ...args], { cwd: source, env, stdout: "ignore", stderr: "pipe" });
-  const fetched = go("list", "-deps", name);
+  const fetched = go("list", "-deps", `-tags=${tags}`, name);
   if (!fetched.success) {
     const [reason] = fetched.stderr.toString().trim().split("\n").slice(-1);
     return { path: null, missing: `go can't fetch the modules of ${folder}: ${reason}` };
   }
   mkdirSync(packagingCache, { recursive: true });
   const partial = `${path}.${process.pid}`;
-  const built = go("build", "-p", "1", "-trimpath", "-ldflags=-s -w", "-o", partial, name);
+  const built = go("build", "-p", "1", "-trimpath", `-tags=${tags}`, "-ldflags=-s -w", "-o", partial, name);
   if (!built.success) {
     rmSync(partial, { force: true });
     throw new Error(`go build in test/packaging/${folder}: ${built.stderr}`);

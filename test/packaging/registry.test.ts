@@ -1,5 +1,5 @@
 // Does a registry take the image, with everything that is attached to it? A registry on loopback (Debian's docker-registry), and the tools that
-// docs/images.md names: ORAS, and skopeo where the machine has it.
+// docs/images.md names: ORAS, and skopeo's library.
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { createHash } from "node:crypto";
@@ -35,6 +35,10 @@ function findRegistry(): { path: string; missing: null } | { path: null; missing
 }
 
 const oras = goProgram("oras", { package: "oras.land/oras/cmd/oras" });
+// What podman, CRI-O and skopeo read images with; without cgo, as far as archives and registries go.
+const library = goProgram("containers-image", {
+  tags: "containers_image_openpgp,containers_image_storage_stub,containers_image_docker_daemon_stub",
+});
 const registry = findRegistry();
 const missing = oras.missing ?? registry.missing ?? missingPrograms("npm", "tar");
 
@@ -182,16 +186,34 @@ describe("a registry on loopback", () => {
     }
   });
 
-  testWhere(missing ?? missingPrograms("skopeo"), "takes it from skopeo as well, with the same digest", async () => {
-    commandIn(
+  testWhere(missing ?? library.missing, "takes it from skopeo's library as well, with the same digest", async () => {
+    const digest = commandIn(
       work,
-      "skopeo",
-      ...["copy", "--all", "--preserve-digests", "--insecure-policy", "--dest-tls-verify=false"],
+      library.path ?? "",
       `oci-archive:${archive}:${tag}`,
       `docker://${address}/by-skopeo:${tag}`,
     );
-    const answer = await manifestOf("by-skopeo", tag);
     const [entry] = (JSON.parse(inLayout("index.json")) as Index).manifests;
-    expect(sha256(await answer.text())).toBe(entry?.digest ?? "");
+    expect(digest.trim()).toBe(entry?.digest ?? "");
+    expect(sha256(await (await manifestOf("by-skopeo", tag)).text())).toBe(entry?.digest ?? "");
   });
+});
+
+describe("a node without a registry", () => {
+  for (const architecture of architectureNames) {
+    testWhere(
+      missing ?? library.missing,
+      `takes its image out of the archive, as podman load does, on ${architecture}`,
+      () => {
+        const [entry] = (JSON.parse(inLayout("index.json")) as Index).manifests;
+        const index = JSON.parse(inLayout(`blobs/${entry?.digest.replace(":", "/")}`)) as Index;
+        const wanted = index.manifests.find(({ platform }) => platform.architecture === architecture);
+        // Without a tag: podman load names none, and takes an archive of one entry alone.
+        const folder = join(work, `on-${architecture}`);
+        const digest = commandIn(work, library.path ?? "", `oci-archive:${archive}`, `dir:${folder}`, architecture);
+        expect(digest.trim()).toBe(wanted?.digest ?? "");
+        expect(sha256(readFileSync(join(folder, "manifest.json")))).toBe(wanted?.digest ?? "");
+      },
+    );
+  }
 });

@@ -11,6 +11,7 @@ import { commandIn } from "../../scripts/command.ts";
 import { downloadPackage, missingForPackages } from "../../scripts/debian.ts";
 import { messageOf } from "../../src/message-of.ts";
 import { until } from "../support/until.ts";
+import manifest from "../../package.json" with { type: "json" };
 import { goProgram } from "./go-program.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
 
@@ -39,6 +40,7 @@ const oras = goProgram("oras", { package: "oras.land/oras/cmd/oras" });
 const library = goProgram("containers-image", {
   tags: "containers_image_openpgp,containers_image_storage_stub,containers_image_docker_daemon_stub",
 });
+const helm = goProgram("helm", { package: "helm.sh/helm/v4/cmd/helm" });
 const registry = findRegistry();
 const missing = oras.missing ?? registry.missing ?? missingPrograms("npm", "tar");
 
@@ -198,6 +200,27 @@ describe("a registry on loopback", () => {
     expect(sha256(await (await manifestOf("by-skopeo", tag)).text())).toBe(entry?.digest ?? "");
   });
 });
+
+testWhere(
+  missing ?? helm.missing,
+  "the chart goes into the registry beside the image, and is installed from there",
+  () => {
+    const chart = join(root, "deployments/helm/sriovdp");
+    const run = (...args: readonly string[]) => {
+      const { success, stdout, stderr } = Bun.spawnSync([helm.path ?? "helm", ...args], {
+        cwd: work,
+        env: { HOME: work },
+      });
+      if (!success) throw new Error(`helm ${args.join(" ")}: ${stderr}`);
+      return stdout.toString();
+    };
+    run("package", chart);
+    run("push", "--plain-http", `sriovdp-${manifest.version}.tgz`, `oci://${address}/charts`);
+    const values = ["--set", "existingConfigMap=sriovdp-config", "--namespace", "kube-system"];
+    const pulled = ["--plain-http", "--version", manifest.version, `oci://${address}/charts/sriovdp`];
+    expect(run("template", "test", ...pulled, ...values)).toBe(run("template", "test", chart, ...values));
+  },
+);
 
 describe("a node without a registry", () => {
   for (const architecture of architectureNames) {

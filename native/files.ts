@@ -76,16 +76,31 @@ export function readLinkName(path: string): string | null {
 
 /** The sorted names in a directory without "." and ".."; null when it is absent. A name that is not UTF-8 shows U+FFFD. */
 export function listDirectory(path: string): readonly string[] | null {
+  const names: string[] = [];
+  return eachEntry(path, (name) => names.push(name)) ? names.sort() : null;
+}
+
+/**
+ * The names in a directory, sorted, each with its inode number; null when it is absent. A device that left sysfs and came back has another
+ * number, since kernfs gives them out in a cycle (fs/kernfs/dir.c __kernfs_new_node).
+ */
+export function listInodes(path: string): ReadonlyMap<string, bigint> | null {
+  const inodes: [string, bigint][] = [];
+  const isThere = eachEntry(path, (name, inode) => inodes.push([name, inode]));
+  return isThere ? new Map(inodes.sort(([a], [b]) => (a < b ? -1 : 1))) : null;
+}
+
+/** Calls `take` for each entry of a directory, "." and ".." left out; false when it is absent. */
+function eachEntry(path: string, take: (name: string, inode: bigint) => void): boolean {
   const fd = libc.open(path, libc.O_RDONLY | libc.O_DIRECTORY | libc.O_CLOEXEC);
-  if (isAbsent(fd, "open", path)) return null;
+  if (isAbsent(fd, "open", path)) return false;
   try {
-    const names: string[] = [];
     for (;;) {
       const length = libc.getdentsInto(fd, buffer);
-      if (isAbsent(length, "getdents64", path)) return null;
+      if (isAbsent(length, "getdents64", path)) return false;
       // Only an empty answer is the end: a signal cuts one short (filldir64 in fs/readdir.c).
-      if (length === 0) return names.sort();
-      collectNames(length, names);
+      if (length === 0) return true;
+      takeEntries(length, take);
     }
   } finally {
     libc.close(fd);
@@ -93,7 +108,7 @@ export function listDirectory(path: string): readonly string[] | null {
 }
 
 // struct linux_dirent64: d_ino u64, d_off i64, d_reclen u16, d_type u8, d_name with a NUL (include/linux/dirent.h).
-function collectNames(length: number, names: string[]): void {
+function takeEntries(length: number, take: (name: string, inode: bigint) => void): void {
   const entries = view(buffer);
   const text = latin1.toString("latin1", 0, length);
   for (let offset = 0; offset < length; offset += entries.getUint16(offset + 16, hostOrder === "little")) {
@@ -101,7 +116,7 @@ function collectNames(length: number, names: string[]): void {
     const end = text.indexOf("\0", start);
     const ascii = text.slice(start, end);
     const name = isAscii(ascii) ? ascii : lossy.decode(buffer.subarray(start, end));
-    if (name !== "." && name !== "..") names.push(name);
+    if (name !== "." && name !== "..") take(name, entries.getBigUint64(offset, hostOrder === "little"));
   }
 }
 

@@ -21,7 +21,16 @@ const base = values["executable-path"] ?? (values.arch === undefined ? process.e
 const build = Bun.spawnSync(
   [
     process.execPath,
-    ...["build", `${root}/src/main.ts`, "--compile", "--minify", "--bytecode", "--sourcemap"],
+    // The thread that scans the node is a program of its own.
+    ...[
+      "build",
+      `${root}/src/main.ts`,
+      `${root}/src/host/scan-worker.ts`,
+      "--compile",
+      "--minify",
+      "--bytecode",
+      "--sourcemap",
+    ],
     // A file named .env or bunfig.toml in the working folder must not change what the plugin does.
     ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"],
     ...["--define", 'process.env.NODE_ENV="production"'],

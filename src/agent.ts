@@ -14,7 +14,8 @@ import { type Changed, FolderWatch } from "./folder-watch.ts";
 import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
-import { lookAtNode, type NodeLook } from "./host/look.ts";
+import { type NodeScan, NodeScanner } from "./host/scanner.ts";
+import { readUptime } from "./host/uptime.ts";
 import { type Holding, readHoldings } from "./kubelet/allocations.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "./kubelet/api/deviceplugin.ts";
 import { deviceList, fitting } from "./kubelet/device-list.ts";
@@ -36,6 +37,7 @@ import type { Offer } from "./service-notices.ts";
 import { askedBy } from "./pools/asked.ts";
 import { assignPools, placements } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
+import { applyExclusions, exclusionChanges, type Exclusion, noExclusions } from "./pools/exclusions.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 import { recallAll } from "./pools/recall.ts";
 import { type Line, openingOf, storyOf } from "./pools/story.ts";
@@ -49,6 +51,7 @@ import {
   noteConfig,
   type PoolCounts,
 } from "./telemetry/journal.ts";
+import { type NodeView, nodeViewOf } from "./telemetry/node-view.ts";
 import { passStatus, type Status, statusOf } from "./telemetry/status.ts";
 import { livenessOf, readinessOf, type Verdict } from "./telemetry/verdict.ts";
 
@@ -114,6 +117,7 @@ export class Agent {
   readonly #deviceInfo: DeviceInfo;
   readonly #cdi: Cdi | null;
   readonly #changes = new Changes(() => this.#listener.stirred());
+  readonly #scanner: NodeScanner;
   readonly #closers: (() => void)[] = [];
   /** What happened since the start. */
   readonly journal: Journal = newJournal();
@@ -123,10 +127,19 @@ export class Agent {
   #mode: RegistrationMode | null = null;
   #specs: readonly PoolSpec[] = [];
   #configText: string | null = null;
-  #look: NodeLook | null = null;
+  /** The scan that the devices are made of. */
+  #scan: NodeScan | null = null;
   #devices: readonly Device[] = [];
+  #exclusionMemory = noExclusions;
+  #exclusions: readonly Exclusion[] = [];
+  /** Whether exclusions whose reason is gone end with the next scan. */
+  #forgetting = false;
+  #exclusionTimer: Timer | null = null;
+  #wasStalled = false;
   #retry: Timer | null = null;
-  #reloads: (() => void)[] = [];
+  /** A reload that was requested and has not begun. */
+  #reload: PromiseWithResolvers<void> | null = null;
+  #looping = false;
   #holdings: Promise<readonly Holding[]> | null = null;
   /** Why the kubelet did not tell what pods hold, when it was asked last. */
   #untold: string | null = null;
@@ -138,6 +151,7 @@ export class Agent {
     this.#log = log;
     this.#listener = listener;
     this.#paths = kubeletPaths(options.kubeletRoot);
+    this.#scanner = new NodeScanner(options.root, () => this.#changes.mark("late scan", true));
     this.#holders = new Holders(this.#paths);
     this.#deviceInfo = new DeviceInfo(options.root, this.#holders, log);
     const handlesOf = (claim: Claim, spec: PoolSpec) => this.#handles(claim, spec);
@@ -148,6 +162,7 @@ export class Agent {
   /** Loads the config, then runs until closed. Throws ConfigError for a refused file. */
   async run(): Promise<void> {
     const started = performance.now();
+    this.#scanner.prepare();
     this.#loadConfig(true);
     this.#listener.starting();
     this.#watch();
@@ -180,11 +195,21 @@ export class Agent {
     return statusOf(
       { file, mode: this.#mode, ready: this.#ready },
       this.journal,
+      this.#scanner.stalled,
+      this.#exclusions,
       this.#specs.map((spec) => {
         const served = this.#served.get(spec.resource);
         return { spec, served: served ? { ...served, registration: served.server.registration } : null };
       }),
     );
+  }
+
+  /** The node and all configured pools as they are served; throws before the first scan. */
+  node(): NodeView {
+    if (!this.#scan) throw new Error("the first node scan is not done");
+    const empty = { claims: new Map(), unhealthy: new Map() };
+    const pools = this.#specs.map((spec) => this.#served.get(spec.resource)?.pool ?? { spec, ...empty });
+    return nodeViewOf(this.#devices, pools);
   }
 
   /** What containers hold, as the kubelet tells it; who asks meanwhile gets the same answer. */
@@ -193,9 +218,14 @@ export class Agent {
     return this.#holdings;
   }
 
+  /** It is quiet: memory that is not needed now is given back. */
+  rest(): void {
+    this.#scanner.rest();
+  }
+
   /** Whether the loop makes progress; a watchdog goes by it. */
   liveness(): Verdict {
-    return livenessOf({ passes: passStatus(this.journal) });
+    return livenessOf({ passes: passStatus(this.journal, null) });
   }
 
   /** Whether every pool is registered, or waits for a kubelet that is away. */
@@ -205,30 +235,43 @@ export class Agent {
     return all.ok ? all : readinessOf(status, await isListening(this.#paths.kubeletSocket));
   }
 
-  /** Asks for a look at the config file and at the whole node; resolves when that is done, whatever came of it. */
+  /**
+   * Reads the config file again and rescans the whole node; exclusions whose reason is gone end. Resolves when that is done, whatever came of it.
+   * Before the first scan only the config is read.
+   */
   reload(): Promise<void> {
-    this.#log.info("a reload was asked for");
+    if (this.#reload) return this.#reload.promise;
+    this.#log.info("reload requested");
     this.#configText = null;
+    this.#forgetting = true;
+    if (!this.#looping) {
+      this.#loadConfig(false);
+      return Promise.resolve();
+    }
+    this.#reload = Promise.withResolvers();
     this.#changes.mark("config", true);
     this.#changes.mark("functions", true);
-    return new Promise((resolve) => this.#reloads.push(resolve));
+    return this.#reload.promise;
   }
 
   /** Ends everything: sockets are gone when it resolves. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#changes.close();
-    if (this.#retry) clearTimeout(this.#retry);
+    this.#scanner.close();
+    for (const timer of [this.#retry, this.#exclusionTimer]) if (timer) clearTimeout(timer);
     for (const close of this.#closers) close();
     this.#tidy();
     await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
   }
 
   async #loop(): Promise<void> {
+    this.#looping = true;
     for (let stale = await this.#changes.next(); stale; stale = await this.#changes.next()) {
-      const asked = stale.has("config") ? this.#reloads.splice(0) : [];
+      const reload = stale.has("config") ? this.#reload : null;
+      if (reload) this.#reload = null;
       await this.#safePass(stale);
-      for (const done of asked) done();
+      reload?.resolve();
     }
   }
 
@@ -322,13 +365,13 @@ export class Agent {
   async #safePass(stale: ReadonlySet<Stale>): Promise<boolean> {
     try {
       const configChanged = stale.has("config") && this.#loadConfig(false);
-      if (configChanged || stale.has("functions") || stale.has("links"))
+      if (configChanged || stale.has("functions") || stale.has("links") || stale.has("late scan"))
         await countPass(this.journal, () => this.#pass(stale, configChanged));
       else this.#listener.serving(this.#offer);
       return true;
     } catch (error) {
       if (this.#closed) return false;
-      this.#log.error("a look at the node failed; will try again", { reason: messageOf(error) });
+      this.#log.error("node scan failed; retrying", { reason: messageOf(error) });
       this.#lookAgain(retryPass);
       return false;
     }
@@ -336,17 +379,9 @@ export class Agent {
 
   async #pass(stale: ReadonlySet<Stale>, configChanged: boolean): Promise<void> {
     const started = performance.now();
-    const look = await lookAtNode(
-      this.#options.root,
-      askedBy(this.#specs),
-      stale.has("functions") || configChanged ? null : this.#look,
-    );
-    const isWhole = look.functions !== this.#look?.functions;
-    this.#look = look;
-    for (const { key, message } of look.troubles) if (!this.#troubles.has(key)) this.#log.warn(message);
-    // What is no trouble any more is told again when it comes back; a look at links alone does not know of all.
-    if (isWhole) this.#troubles = new Set(look.troubles.map(({ key }) => key));
-    this.#devices = recallAll(look.devices, this.#devices);
+    const scan = await this.#scanNode(stale, configChanged);
+    if (this.#closed) return;
+    if (scan !== this.#scan) this.#takeScan(scan);
     const pools = await this.#assign(stale.has("functions"));
     if (this.#closed) return;
     const running = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
@@ -370,6 +405,52 @@ export class Agent {
       effects: effects.length,
       ms: Math.round(performance.now() - started),
     });
+  }
+
+  /**
+   * Scans what is stale. Where drivers do not answer in time, the last scan is what there is; throws when there is none.
+   */
+  async #scanNode(stale: ReadonlySet<Stale>, configChanged: boolean): Promise<NodeScan> {
+    const isWhole = stale.has("functions") || configChanged;
+    const isLateAlone = !isWhole && !stale.has("links");
+    const fresh = isLateAlone ? null : await this.#scanner.scan(askedBy(this.#specs), isWhole);
+    const scan = fresh ?? this.#scanner.latest;
+    const { stalled } = this.#scanner;
+    if (stalled && !this.#wasStalled) {
+      const { reading } = stalled;
+      this.#log.error("node scan stalled: a driver does not answer; device lists stay as they are", { reading });
+    }
+    if (!stalled && this.#wasStalled) this.#log.info("node scans return again");
+    this.#wasStalled = stalled !== null;
+    if (!fresh && !isLateAlone) this.#lookAgain(retryPass);
+    if (!scan) throw new Error(`a driver does not answer while ${stalled?.reading ?? "the node"} is read`);
+    return scan;
+  }
+
+  /** Makes devices of a scan: with what earlier ones saw and this one can't, and with what the host keeps for itself. */
+  #takeScan(scan: NodeScan): void {
+    this.#scan = scan;
+    const { troubles, hasDefaultRoute } = scan;
+    for (const { key, message } of troubles) if (!this.#troubles.has(key)) this.#log.warn(message);
+    // What is no trouble any more is told again when it comes back; a scan of links alone does not know of all.
+    if (scan.isWhole) this.#troubles = new Set(troubles.map(({ key }) => key));
+    const now = performance.now();
+    const uptime = readUptime(this.#options.root);
+    const { devices, memory, exclusions, recheckIn } = applyExclusions(
+      recallAll(scan.devices, this.#devices),
+      this.#exclusionMemory,
+      { now, time: Date.now(), hasDefaultRoute, uptime, isForgetting: this.#forgetting },
+    );
+    this.#forgetting = false;
+    this.#devices = devices;
+    this.#exclusionMemory = memory;
+    const { began, ended } = exclusionChanges(this.#exclusions, exclusions);
+    this.#exclusions = exclusions;
+    for (const { device, reason, until } of began) this.#log.info("device excluded", { device, reason, until });
+    for (const { device, reason } of ended) this.#log.info("device no longer excluded", { device, reason });
+    if (this.#exclusionTimer) clearTimeout(this.#exclusionTimer);
+    const recheck = () => this.#changes.mark("links", true);
+    this.#exclusionTimer = recheckIn === null ? null : setTimeout(recheck, recheckIn + 1).unref();
   }
 
   /**

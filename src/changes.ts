@@ -1,8 +1,8 @@
 // What must be looked at again, and when? Events say only which reader to run; bursts coalesce into one pass, after a
 // moment of quiet that depends on what changed.
 
-/** What can be stale: functions (sysfs), links (netlink), the config file, or everything after a while. */
-export type Stale = "functions" | "links" | "config";
+/** What can be stale: functions (sysfs), links (netlink), the config file; or what is done with a scan that returned late. */
+export type Stale = "functions" | "links" | "config" | "late scan";
 
 interface Settling {
   /** Milliseconds without a further event before a pass; 0 means that a pass follows the first event after `most`. */
@@ -19,6 +19,7 @@ export const settling: Readonly<Record<Stale, Settling>> = {
   functions: { quiet: 800, most: 4000 },
   links: { quiet: 0, most: 100 },
   config: { quiet: 100, most: 1000 },
+  "late scan": { quiet: 0, most: 100 },
 };
 
 /** Collects what is stale; next() gives it when it has settled. */

@@ -57,7 +57,7 @@ async function run(line: CommandLine): Promise<number> {
   const paths = pathsOf(line);
   const log = logOf(line, paths.root);
   const notices = new ServiceNotices(managerOf(process.env, process.pid), () => agent.liveness().ok, log);
-  const rest = new Rest(log);
+  const rest = new Rest(log, () => agent.rest());
   let endpoints = null as Endpoints | null;
   const agent = new Agent(
     {
@@ -81,6 +81,7 @@ async function run(line: CommandLine): Promise<number> {
     journal: agent.journal,
     holdings: () => agent.holdings(),
     status: () => agent.status(),
+    node: () => agent.node(),
     liveness: () => agent.liveness(),
     readiness: () => agent.readiness(),
   };

@@ -26,6 +26,7 @@ const late = 2000;
 /** Gives memory back whenever the process was busy and is no longer. */
 export class Rest {
   readonly #log: Log;
+  readonly #resting: () => void;
   #timer: Timer;
   #wait: number = interval.first;
   #cpu = cpuTime();
@@ -34,8 +35,10 @@ export class Rest {
   #late = false;
   #stirred = false;
 
-  constructor(log: Log) {
+  /** `resting` is called when memory is given back, for others to do the same. */
+  constructor(log: Log, resting: () => void) {
     this.#log = log;
+    this.#resting = resting;
     this.#timer = this.#after(this.#wait, () => this.#look());
   }
 
@@ -69,6 +72,7 @@ export class Rest {
     }
     // Collects garbage and forgets compiled code, which is made again for what is called again.
     Bun.shrink();
+    this.#resting();
     this.#timer = this.#after(shrinking, () => {
       releaseExecutable();
       this.#rested = process.memoryUsage.rss();

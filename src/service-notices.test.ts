@@ -89,3 +89,20 @@ test("a manager that is gone costs a warning, not the plugin", () => {
   expect(() => notices.serving(standing)).not.toThrow();
   notices.close();
 });
+
+test("reloads that are requested while one is under way are one more reload, whose end is told last", async () => {
+  using manager = listen();
+  const notices = new ServiceNotices({ socket: manager.name, watchdog: null }, () => true, log);
+  notices.serving(standing);
+  const { promise: underWay, resolve: end } = Promise.withResolvers<void>();
+  let reloads = 0;
+  const reload = () => (++reloads === 1 ? underWay : Promise.resolve());
+  const first = notices.reloading(reload);
+  for (let request = 0; request < 100; request++) await notices.reloading(reload);
+  end();
+  await first;
+  expect(reloads).toBe(2);
+  const lines = manager.lines().filter((line) => /^(READY|RELOADING)/.test(line));
+  expect(lines).toEqual(["READY=1", "RELOADING=1", "READY=1", "RELOADING=1", "READY=1"]);
+  notices.close();
+});

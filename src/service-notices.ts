@@ -47,6 +47,8 @@ export class ServiceNotices {
   #ready = false;
   #status = "";
   #warned = false;
+  #reloading = false;
+  #reloadsWanted = false;
 
   /** `alive` says whether the plugin makes progress: while it doesn't, the watchdog's signs of life stay out. */
   constructor(manager: Manager | null, alive: () => boolean, log: Log) {
@@ -66,11 +68,21 @@ export class ServiceNotices {
     this.#isReady(statusLine(offer));
   }
 
-  /** A reload was asked for; resolves when it is done, which `reload` tells. */
+  /** A reload was requested; resolves when it is done, which `reload` tells. Requests that come meanwhile are one more reload. */
   async reloading(reload: () => Promise<void>): Promise<void> {
-    if (this.#ready) this.#tell("RELOADING=1", `MONOTONIC_USEC=${monotonicMicroseconds()}`);
-    await reload();
-    if (this.#ready) this.#tell("READY=1");
+    this.#reloadsWanted = true;
+    if (this.#reloading) return;
+    this.#reloading = true;
+    try {
+      while (this.#reloadsWanted) {
+        this.#reloadsWanted = false;
+        if (this.#ready) this.#tell("RELOADING=1", `MONOTONIC_USEC=${monotonicMicroseconds()}`);
+        await reload();
+        if (this.#ready) this.#tell("READY=1");
+      }
+    } finally {
+      this.#reloading = false;
+    }
   }
 
   /** The end has begun. */

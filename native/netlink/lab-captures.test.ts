@@ -67,7 +67,7 @@ const captures: Readonly<Record<string, Captured>> = {
   },
   "lab-rdma-devices": { ask: readRdmaDevices, answer: [{ index: 0, name: "rxe0", protocol: "roce" }] },
   "lab-rdma-mode": { ask: readRdmaNamespaceMode, answer: "shared" },
-  "lab-routes": { ask: overRoute(readDefaultRouteExits), answer: [17] },
+  "lab-routes": { ask: overRoute(readDefaultRouteExits), answer: { all: [17], configured: [17] } },
 };
 
 test.each(Object.entries(captures))("%s says what was set up", (name, { ask, answer }) => {

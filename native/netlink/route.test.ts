@@ -20,6 +20,7 @@ import {
 import {
   type Link,
   decodeDefaultRoute,
+  exitsOf,
   decodeLink,
   decodeNexthop,
   overflowsVfList,
@@ -195,6 +196,7 @@ describe("links", () => {
 
 describe("default routes", () => {
   interface RouteShape {
+    readonly protocol?: number;
     readonly family?: number;
     readonly length?: number;
     readonly table?: number;
@@ -206,6 +208,7 @@ describe("default routes", () => {
         .u8(0, shape.family ?? 2)
         .u8(1, shape.length ?? 0)
         .u8(4, shape.table ?? 254)
+        .u8(5, shape.protocol ?? 3)
         .u8(7, shape.type ?? 1).bytes,
       encodeAttributes(attributes, order),
     ]);
@@ -219,25 +222,48 @@ describe("default routes", () => {
     ]);
 
   test("a host's single default route leaves by its interface, as captured", () => {
-    expect(readDefaultRouteExits(replayed("host-routes"))).toEqual([4]);
+    expect(readDefaultRouteExits(replayed("host-routes"))).toEqual({ all: [4], configured: [4] });
   });
 
   test("next hops of IPv4 and IPv6 are all exits, and other routes none, as captured", () => {
-    expect(readDefaultRouteExits(replayed("multipath-routes"))).toEqual([3, 5]);
+    expect(readDefaultRouteExits(replayed("multipath-routes"))).toEqual({ all: [3, 5], configured: [3, 5] });
   });
 
   test("nexthop objects and groups are resolved, as captured", () => {
-    expect(readDefaultRouteExits(replayed("nexthops-routes"))).toEqual([3, 5]);
+    expect(readDefaultRouteExits(replayed("nexthops-routes"))).toEqual({ all: [3, 5], configured: [3, 5] });
   });
 
   test("only a unicast default route of the main table counts", () => {
-    expect(decodeDefaultRoute(route({}, [exitBy(3)]))).toEqual({ exits: [3], nexthop: null });
-    expect(decodeDefaultRoute(route({ family: 10 }, [exitBy(3)]))).toEqual({ exits: [3], nexthop: null });
+    expect(decodeDefaultRoute(route({}, [exitBy(3)]))).toEqual({ exits: [3], nexthop: null, isAdvertised: false });
+    expect(decodeDefaultRoute(route({ family: 10 }, [exitBy(3)]))).toEqual({
+      exits: [3],
+      nexthop: null,
+      isAdvertised: false,
+    });
     expect(decodeDefaultRoute(route({ length: 24 }, [exitBy(3)]))).toBeNull();
     expect(decodeDefaultRoute(route({ table: 100 }, [exitBy(3)]))).toBeNull();
     expect(decodeDefaultRoute(route({ type: 6 }, [exitBy(3)]))).toBeNull();
     expect(decodeDefaultRoute(route({ family: 28 }, [exitBy(3)]))).toBeNull();
     expect(decodeDefaultRoute(route({}, [exitBy(3), { type: 1, data: u32Bytes(1) }]))).toBeNull();
+  });
+
+  test("a route that a router advertisement made says so", () => {
+    const advertised = decodeDefaultRoute(route({ family: 10, protocol: 9 }, [exitBy(3)]));
+    expect(advertised).toEqual({ exits: [3], nexthop: null, isAdvertised: true });
+  });
+
+  test("an exit is configured when any route by it is, also one that names a nexthop object", () => {
+    const route = (exits: number[], nexthop: number | null, isAdvertised: boolean) => ({
+      exits,
+      nexthop,
+      isAdvertised,
+    });
+    const routes = [route([3, 4], null, true), route([3], null, false), route([], 7, false), route([], 8, true)];
+    const nexthops = [
+      { id: 7, exit: 5, group: [] },
+      { id: 8, exit: 6, group: [] },
+    ];
+    expect(exitsOf(routes, nexthops)).toEqual({ all: [3, 4, 5, 6], configured: [3, 5] });
   });
 
   test("a table number beyond the header's byte is read from its attribute", () => {
@@ -246,6 +272,7 @@ describe("default routes", () => {
     expect(decodeDefaultRoute(route({ table: 252 }, [numbered(254), exitBy(3)]))).toEqual({
       exits: [3],
       nexthop: null,
+      isAdvertised: false,
     });
   });
 
@@ -294,7 +321,7 @@ const readAll = `
   import { NetlinkSocket } from "./native/netlink/socket.ts";
   import { readDefaultRouteExits, readLinks } from "./native/netlink/route.ts";
   const socket = new NetlinkSocket(0);
-  console.log(JSON.stringify({ links: readLinks(socket), exits: readDefaultRouteExits(socket) }));
+  console.log(JSON.stringify({ links: readLinks(socket), exits: readDefaultRouteExits(socket).all }));
 `;
 const readIn = (setup: string): { links: Record<string, Link>; exits: (string | undefined)[] } => {
   const { links, exits } = inNamespace(setup, readAll) as { links: Link[]; exits: number[] };
@@ -310,6 +337,19 @@ live(`several default routes of different metrics all count${needs}`, () => {
     ip route add default via 192.0.2.2 dev left metric 100
     ip route add default via 198.51.100.2 dev right metric 200`;
   expect(readIn(setup).exits).toEqual(["left", "right"]);
+});
+
+live(`a route of protocol "ra" counts, and is no configured one${needs}`, () => {
+  const setup = `${twoPairs}
+    ip route add default via 192.0.2.2 dev left
+    ip -6 route add default via 2001:db8:2::2 dev right proto ra`;
+  const program = readAll.replace("readDefaultRouteExits(socket).all", "readDefaultRouteExits(socket)");
+  const { links, exits } = inNamespace(setup, program) as { links: Link[]; exits: Record<string, number[]> };
+  const names = (indexes: number[] = []) => indexes.map((index) => links.find((link) => link.index === index)?.name);
+  expect({ all: names(exits["all"]), configured: names(exits["configured"]) }).toEqual({
+    all: ["left", "right"],
+    configured: ["left"],
+  });
 });
 
 live(`an IPv6 default route alone counts${needs}`, () => {

@@ -44,6 +44,7 @@ const RTEXT_FILTER_SKIP_STATS = 8;
 const RTMSG = 12;
 const RT_TABLE_MAIN = 254;
 const RTN_UNICAST = 1;
+const RTPROT_RA = 9;
 const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_MULTIPATH = 9;
@@ -186,6 +187,15 @@ function decodeVfLinkStates(attributes: Attributes, order: ByteOrder): Readonly<
 export interface DefaultRoute {
   readonly exits: readonly number[];
   readonly nexthop: number | null;
+  /** Whether a router advertisement made it, whoever received that: the kernel, NetworkManager and systemd-networkd all say RTPROT_RA. */
+  readonly isAdvertised: boolean;
+}
+
+/** The links by which the default routes of the main table leave, as sorted interface indexes. */
+export interface DefaultRouteExits {
+  readonly all: readonly number[];
+  /** Those by which a route leaves that no router advertisement made. */
+  readonly configured: readonly number[];
 }
 
 /** A nexthop object: one exit, or a group of others, or (a blackhole) neither. */
@@ -196,21 +206,26 @@ export interface Nexthop {
 }
 
 /**
- * The sorted indexes of the links by which IPv4 and IPv6 default routes of the main table leave, through next hops and
- * nexthop objects. Throws what NetlinkSocket.dump throws.
+ * The links by which IPv4 and IPv6 default routes of the main table leave, through next hops and nexthop objects. Throws what
+ * NetlinkSocket.dump throws.
  */
-export function readDefaultRouteExits(socket: NetlinkSocket): number[] {
+export function readDefaultRouteExits(socket: NetlinkSocket): DefaultRouteExits {
   const routes = [AF_INET, AF_INET6].flatMap((family) =>
     dumpMainTable(socket, family)
       .map(({ payload }) => decodeDefaultRoute(payload))
       .filter((route) => route !== null),
   );
   // With net.ipv4.nexthop_compat_mode=0 a route names only its nexthop object.
-  const unresolved = routes
-    .filter(({ exits, nexthop }) => exits.length === 0 && nexthop !== null)
-    .map(({ nexthop }) => nexthop!);
-  const resolved = unresolved.length === 0 ? [] : resolveNexthops(unresolved, readNexthops(socket));
-  return [...new Set([...routes.flatMap(({ exits }) => exits), ...resolved])].sort((a, b) => a - b);
+  const nexthops = routes.some(({ exits }) => exits.length === 0) ? readNexthops(socket) : [];
+  return exitsOf(routes, nexthops);
+}
+
+/** Where these routes leave; of a route that names only a nexthop object, where that leaves. */
+export function exitsOf(routes: readonly DefaultRoute[], nexthops: readonly Nexthop[]): DefaultRouteExits {
+  const leaves = ({ exits, nexthop }: DefaultRoute) =>
+    exits.length > 0 || nexthop === null ? exits : resolveNexthops([nexthop], nexthops);
+  const sorted = (those: readonly DefaultRoute[]) => [...new Set(those.flatMap(leaves))].sort((a, b) => a - b);
+  return { all: sorted(routes), configured: sorted(routes.filter(({ isAdvertised }) => !isAdvertised)) };
 }
 
 /** The main table's unicast routes: the kernel filters since 4.20, older ones send everything and decodeDefaultRoute sorts it out. */
@@ -245,6 +260,7 @@ export function decodeDefaultRoute(payload: Uint8Array, order: ByteOrder = hostO
   return {
     exits: [...(single === null ? [] : [single]), ...(several === null ? [] : decodeMultipath(several, order))],
     nexthop: attributes.u32(RTA_NH_ID),
+    isAdvertised: header.u8(5) === RTPROT_RA,
   };
 }
 

@@ -1,6 +1,7 @@
 // What does the running plugin say? The commands that ask it over its socket: status and probe.
 
 import { existsSync } from "node:fs";
+import type { NodeView } from "../telemetry/node-view.ts";
 import type { FullStatus } from "../telemetry/status.ts";
 import { exitStatus, type Output, print } from "./output.ts";
 import type { CommandLine } from "./parse.ts";
@@ -8,7 +9,7 @@ import { pathsOf } from "./paths.ts";
 import { statusReport } from "./status-report.ts";
 
 /** How long the plugin may take to answer, in milliseconds: probes are asked often, and a late answer is a failure. */
-const limits = { status: 10_000, probe: 3000 } as const;
+const limits = { status: 10_000, probe: 3000, node: 3000 } as const;
 
 /** Asks the first socket that is listened to; throws, in words for the operator, when no plugin answers in time. */
 async function ask(line: CommandLine, route: string, limit: number): Promise<Response> {
@@ -26,6 +27,17 @@ async function ask(line: CommandLine, route: string, limit: number): Promise<Res
   }
   const why = reasons.length > 0 ? reasons.join("; ") : `there is no socket at ${statusSockets.join(" or ")}`;
   throw new Error(`no running plugin can be asked (${why}); is it running here, and is this root?`);
+}
+
+/** The node as the running plugin has it; or why no plugin says. */
+export async function askNode(line: CommandLine): Promise<NodeView | string> {
+  try {
+    const response = await ask(line, "/node", limits.node);
+    if (!response.ok) return `the plugin answers ${response.status}: ${(await response.text()).trim()}`;
+    return (await response.json()) as NodeView;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 /** Asks, and prints what `tell` makes of the answer, or why there is none. */

@@ -40,7 +40,11 @@ export async function discover(line: CommandLine, output: Output): Promise<numbe
   const { devices, pools } = await look(line, specs, output);
   const owners = new Map(pools.flatMap((pool) => [...pool.claims.keys()].map((id) => [id, pool] as const)));
   const found = devices.map((device) => discovered(root, device, owners.get(device.id)));
-  await print(output, line.options.output, found, () =>
+  // Of an instance only matters whether it is the same as before.
+  const data = found.map((device) =>
+    Object.fromEntries(Object.entries(device).filter(([name]) => name !== "instance")),
+  );
+  await print(output, line.options.output, data, () =>
     found.length === 0
       ? "no network or accelerator function was found\n"
       : deviceTable(found, { ...output, all: line.options.all, pooled: specs.length > 0 }),

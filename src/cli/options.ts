@@ -83,7 +83,7 @@ export const options = {
   },
   "status-socket": {
     kind: "text",
-    for: ["run", "status", "probe"],
+    for: ["run", "discover", "explain", "validate", "status", "probe"],
     default: null,
     value: "PATH",
     help: "Where status, probe and metrics are asked for (default: /run/sriovdp)",

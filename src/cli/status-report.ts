@@ -3,7 +3,7 @@
 
 import { formatProblem, oneLine } from "../config/problem.ts";
 import { counted } from "../counted.ts";
-import type { DeviceStatus, FullStatus, PoolStatus } from "../telemetry/status.ts";
+import type { DeviceStatus, ExcludedStatus, FullStatus, PoolStatus } from "../telemetry/status.ts";
 import { type Cell, type Style, table, type Tone } from "./table.ts";
 
 /** The status as text: the plugin, its pools, their devices. */
@@ -30,10 +30,25 @@ export function statusReport(status: FullStatus, style: Style): string {
     `${lines.map(oneLine).join("\n")}\n`,
     pools.length === 0 ? "no pool is configured\n" : table(poolHeader, pools.map(poolRow), style),
     ...(listed.length === 0 ? [] : [table(["DEVICE", "POOL", "HELD BY", "HEALTH", "REASON"], listed, style)]),
+    ...(status.excluded.length === 0 ? [] : [table(excludedHeader, status.excluded.map(excludedRow), style)]),
   ].join("\n");
 }
 
+const excludedHeader = ["EXCLUDED", "RULE", "REASON", "SINCE", "UNTIL"];
+
+const excludedRow = ({ device, rule, reason, since, until }: ExcludedStatus): Cell[] => [
+  device,
+  rule,
+  { text: reason, tone: "doubt" },
+  since,
+  until,
+];
+
 function lastLook({ passes, ready }: FullStatus): string {
+  if (passes.stalled !== null) {
+    const { ms, reading } = passes.stalled;
+    return `one is stalled for ${Math.round(ms / 1000)} s${reading === null ? "" : ` at ${reading}`}, so device lists stay as they are`;
+  }
   if (passes.runningMs !== null) return `one has been running for ${Math.round(passes.runningMs)} ms`;
   if (!ready) return "the first one is not done";
   const failed = passes.failure === null ? "" : `, and failed: ${passes.failure}`;

@@ -1,6 +1,6 @@
 // Which auxiliary devices hang below PCI functions, sub-functions above all? (Documentation/driver-api/auxiliary_bus.rst)
 
-import { listDirectory, readAttribute, readLink } from "../../native/files.ts";
+import { listDirectory, listInodes, readAttribute, readLink } from "../../native/files.ts";
 import type { PciAddress } from "./device.ts";
 import { isPciAddress } from "./pci.ts";
 import { orTrouble, type Trouble } from "./trouble.ts";
@@ -8,6 +8,8 @@ import { orTrouble, type Trouble } from "./trouble.ts";
 /** An auxiliary device "<driver>.<type>.<id>". */
 export interface AuxiliaryDevice {
   readonly name: string;
+  /** Another text when the device left and another one came under its name: SFs are numbered anew. */
+  readonly instance: string;
   readonly folder: string;
   readonly entries: ReadonlySet<string>;
   readonly type: string;
@@ -20,14 +22,14 @@ export interface AuxiliaryDevice {
 /** Reads the auxiliary devices that hang below a PCI function, sorted by name. */
 export function readAuxiliaryDevices(root: string, troubles: Trouble[]): AuxiliaryDevice[] {
   const devices = `${root}/sys/bus/auxiliary/devices`;
-  const names = orTrouble(troubles, devices, devices, () => listDirectory(devices)) ?? [];
-  return names.flatMap((name) => {
-    const read = () => readDevice(`${devices}/${name}`, name);
+  const inodes = orTrouble(troubles, devices, devices, () => listInodes(devices)) ?? new Map<string, bigint>();
+  return [...inodes].flatMap(([name, inode]) => {
+    const read = () => readDevice(`${devices}/${name}`, name, String(inode));
     return orTrouble(troubles, name, `auxiliary device ${name}`, read) ?? [];
   });
 }
 
-function readDevice(folder: string, name: string): AuxiliaryDevice | null {
+function readDevice(folder: string, name: string, instance: string): AuxiliaryDevice | null {
   const type = auxiliaryType(name);
   if (type === null) return null;
   const target = readLink(folder);
@@ -36,7 +38,8 @@ function readDevice(folder: string, name: string): AuxiliaryDevice | null {
   if (parent === undefined) return null;
   const entries = listDirectory(folder);
   if (!entries) return null;
-  return { name, folder, entries: new Set(entries), type, parent, sfnum: type === "sf" ? readSfnum(folder) : null };
+  const sfnum = type === "sf" ? readSfnum(folder) : null;
+  return { name, instance, folder, entries: new Set(entries), type, parent, sfnum };
 }
 
 /** The middle part of a three-part name whose last part is a number; null for other names. */

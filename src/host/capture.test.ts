@@ -28,7 +28,9 @@ async function captured(entries: Iterable<Entry>) {
 }
 
 const everything = { ddpProfiles: true, enableRdma: true };
-const devicesOf = async (root: string) => (await lookAtNode(root, everything, null)).devices;
+/** The devices without what is a copy's own: inode numbers. */
+const devicesOf = async (root: string) =>
+  (await lookAtNode(root, everything, null)).devices.map((device) => ({ ...device, instance: "" }));
 const handlesOf = (root: string, devices: readonly Device[]) =>
   devices.map((device) => readHandles(root, device, { rdma: true, vhostNet: true, iommufd: true }));
 

@@ -1,10 +1,9 @@
 // Which DDP package runs on an Intel 700 series NIC? Asked of its firmware, in a process of its own: the ioctl holds
 // the kernel's RTNL lock and may block. The 800 series tells by devlink, see kernel.ts.
 
-import { readI40eDdpProfile } from "../../native/ethtool.ts";
+import { DdpError, readI40eDdpProfile } from "../../native/ethtool.ts";
 import type { PciAddress } from "./device.ts";
 import type { KernelFacts } from "./kernel.ts";
-import { isRecorded } from "./kernel.ts";
 import type { PciFunction } from "./pci.ts";
 import type { Functions } from "./snapshot.ts";
 import type { Trouble } from "./trouble.ts";
@@ -12,27 +11,33 @@ import type { Trouble } from "./trouble.ts";
 /** Profiles by PF; a PF without one is missing. */
 export type DdpProfiles = ReadonlyMap<PciAddress, string>;
 
-/** How long the firmware may take, in milliseconds. */
-const limit = 5000;
+/** How long the firmware may take, in milliseconds: less than a scan may (scanner.ts). */
+const limit = 3000;
 
-/** What was read before, by PF and driver instance: a package is loaded at most once a boot of the NIC's firmware. */
-const known = new Map<string, string | null>();
+/** Answers by PF and driver instance, null for "no profile": a package is loaded at most once a boot of the NIC's firmware. */
+export type DdpAnswers = Map<string, string | null>;
 
-/** Reads the profiles of all i40e PFs that were not read before; those that can't be read are told in `troubles`. */
+/** Asks a NIC, by its interface's name and its PCI address and device id; null when it can't be asked now. */
+export type AskNic = (interfaceName: string, address: PciAddress, product: string) => Promise<DdpAnswer | null>;
+
+const askNic: AskNic = async (interfaceName, address, product) =>
+  (await askFirmware(interfaceName, product)) ?? (await askDdptool(address));
+
+/** Reads the profiles of all i40e PFs that are not in `known` yet; those that can't be read are named in `troubles`. */
 export async function readDdpProfiles(
-  root: string,
   functions: Functions,
   kernel: KernelFacts,
+  known: DdpAnswers,
   troubles: Trouble[],
+  ask: AskNic = askNic,
 ): Promise<DdpProfiles> {
   const profiles = new Map<PciAddress, string>();
-  if (isRecorded(root)) return profiles;
   const read = async (pf: PciFunction) => {
     const link = kernel.links.find(({ parentBus, parentDevice }) => parentBus === "pci" && parentDevice === pf.address);
     if (!link) return;
     const key = `${pf.address} ${link.index}`;
     if (!known.has(key)) {
-      const answer = (await askFirmware(link.name, pf.product)) ?? (await askDdptool(pf.address));
+      const answer = await ask(link.name, pf.address, pf.product);
       if (answer === null) {
         const message = `the DDP profile of ${pf.address} can't be read: neither its firmware nor ddptool answered`;
         troubles.push({ key: `ddp ${pf.address}`, message });
@@ -48,26 +53,40 @@ export async function readDdpProfiles(
   return profiles;
 }
 
-interface Answer {
+/** What a NIC answered; null for no profile. */
+export interface DdpAnswer {
   readonly profile: string | null;
 }
 
 /** The command by which this program, run again, only asks the firmware. */
 export const ddpCommand = "ddp-profile";
 
-/** What that command prints: the answer of the firmware behind an interface, as JSON. Throws DdpError or SystemError. */
-export const ddpAnswer = (interfaceName: string, product: string): string =>
-  JSON.stringify({ profile: readI40eDdpProfile(interfaceName, Number.parseInt(product, 16)) } satisfies Answer);
+/**
+ * What that command prints: the answer of the firmware behind an interface, as JSON. A NIC that has no profiles at all, as X722, has none loaded.
+ * Throws DdpError or SystemError.
+ */
+export const ddpAnswer = (
+  interfaceName: string,
+  product: string,
+  read: typeof readI40eDdpProfile = readI40eDdpProfile,
+): string => {
+  try {
+    return JSON.stringify({ profile: read(interfaceName, Number.parseInt(product, 16)) } satisfies DdpAnswer);
+  } catch (error) {
+    if (!(error instanceof DdpError) || error.trouble !== "unsupported") throw error;
+    return JSON.stringify({ profile: null } satisfies DdpAnswer);
+  }
+};
 
 /** Runs this program again as a process that only asks the firmware; null when it could not. */
-async function askFirmware(interfaceName: string, product: string): Promise<Answer | null> {
+async function askFirmware(interfaceName: string, product: string): Promise<DdpAnswer | null> {
   const { status, stdout } = await runLimited([process.execPath, ddpCommand, interfaceName, product]);
   if (status !== 0) return null;
-  return JSON.parse(stdout) as Answer;
+  return JSON.parse(stdout) as DdpAnswer;
 }
 
 /** Asks ddptool where it is installed; its exit status 8 says that the NIC has no profile. */
-async function askDdptool(address: PciAddress): Promise<Answer | null> {
+async function askDdptool(address: PciAddress): Promise<DdpAnswer | null> {
   const tool = Bun.which("ddptool");
   if (tool === null) return null;
   const { status, stdout } = await runLimited([tool, "-l", "-a", "-j", "-s", address]);

@@ -1,7 +1,8 @@
-// Which interfaces does the host's own traffic leave by? From the exits of default routes down to the lowest
-// interface: through bond, team, bridge, VRF and OVS masters, vlan, macvlan, ipvlan and vxlan uppers.
+// Which interfaces does the host's own traffic leave by, and which functions are they? From the exits of default routes down to the
+// lowest interface: through bond, team, bridge, VRF and OVS masters, vlan, macvlan, ipvlan and vxlan uppers.
 
 import type { Link } from "../../native/netlink/route.ts";
+import type { KernelFacts } from "./kernel.ts";
 
 /**
  * Gives every interface that carries a default route, with the name of the interface by which the route leaves.
@@ -39,4 +40,47 @@ export function defaultRouteCarriers(links: readonly Link[], exits: readonly num
     }
   }
   return carriers;
+}
+
+/** A default route that leaves through a function. */
+export interface HostRoute {
+  /** The interface by which it leaves: the function's own, or one above it, as a bond. */
+  readonly interfaceName: string;
+  /** Whether every such route was made by router advertisements. */
+  readonly isAdvertised: boolean;
+}
+
+/** A function, its own interfaces, and the PF above it. */
+export interface FunctionLinks {
+  readonly id: string;
+  readonly links: readonly Link[];
+  /** The id of the PF of a VF or an SF; null for everything else. */
+  readonly pf: string | null;
+}
+
+/**
+ * The functions through which a default route leaves, by id. What leaves through a function below a PF, an SF or a VF with all that is made of
+ * it, leaves through the PF too.
+ */
+export function hostRoutes(
+  { links, defaultRouteExits, configuredRouteExits = [] }: KernelFacts,
+  functions: readonly FunctionLinks[],
+): ReadonlyMap<string, HostRoute> {
+  const routes = new Map<string, HostRoute>();
+  if (defaultRouteExits.length === 0) return routes;
+  const configured = defaultRouteCarriers(links, configuredRouteExits);
+  const carriers = defaultRouteCarriers(links, defaultRouteExits);
+  const add = (id: string, route: HostRoute) => {
+    if (routes.get(id)?.isAdvertised !== false) routes.set(id, route);
+  };
+  for (const { id, links: own, pf } of functions) {
+    // A configured route first: its exclusion lasts longer.
+    const exit = own.find(({ index }) => configured.has(index)) ?? own.find(({ index }) => carriers.has(index));
+    if (!exit) continue;
+    const interfaceName = configured.get(exit.index) ?? carriers.get(exit.index) ?? exit.name;
+    const route = { interfaceName, isAdvertised: !configured.has(exit.index) };
+    add(id, route);
+    if (pf !== null) add(pf, route);
+  }
+  return routes;
 }

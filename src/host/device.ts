@@ -54,6 +54,8 @@ export interface ParentFunction {
 export interface Device {
   /** The device id of the kubelet: a PCI address, or an auxiliary device's name ("mlx5_core.sf.4"). */
   readonly id: string;
+  /** Another text when the function left the node and came back, or another one took its id. */
+  readonly instance: string;
   readonly bus: "pci" | "auxiliary";
   /** The PCI function itself, or the function below which the auxiliary device hangs. */
   readonly pci: PciAddress;
@@ -91,10 +93,14 @@ export interface Device {
   readonly vfio: Vfio | null;
   /** "/dev/uioN"; null when the function is not a UIO device. */
   readonly uio: CharDevice | null;
-  /** What keeps the device for the host. */
+  /** What excludes the device, since the host needs it. */
   readonly host: {
-    /** The interface by which a default route leaves through this function; null when none does. */
+    /** The interface by which a default route leaves through this function, or one below it; null when none does. */
     readonly defaultRoute: string | null;
+    /** Whether every such route was made by router advertisements. */
+    readonly isRouteAdvertised?: true;
+    /** Whether it may become the host's uplink: the node has just booted, and has no default route yet. */
+    readonly awaitsRoute?: true;
     /** The number of VFs below this PF; 0 for everything else. */
     readonly vfs: number;
   };

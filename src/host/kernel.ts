@@ -34,6 +34,8 @@ export interface KernelFacts {
   readonly links: readonly Link[];
   /** Interface indexes by which IPv4 and IPv6 default routes of the main table leave. */
   readonly defaultRouteExits: readonly number[];
+  /** Those of them by which a route leaves that no router advertisement made; a recorded node may not say. */
+  readonly configuredRouteExits?: readonly number[];
   readonly devlink: readonly DevlinkFacts[];
   readonly vdpa: readonly VdpaDevice[];
 }
@@ -59,17 +61,23 @@ export function readKernelFacts(
   questions: DevlinkQuestions,
   earlier: KernelFacts | null,
   troubles: Trouble[],
+  reached: (what: string) => void,
 ): KernelFacts {
   if (isRecorded(root)) return readRecorded(root);
-  const { links, defaultRouteExits } = readRoutes(root);
-  if (earlier) return { ...earlier, links, defaultRouteExits };
+  reached("links and routes");
+  const routes = readRoutes(root);
+  if (earlier) return { ...earlier, ...routes };
   const generic = new GenericNetlink();
   try {
     return {
-      links,
-      defaultRouteExits,
-      devlink: orTrouble(troubles, "devlink", "devlink", () => readDevlink(generic, questions, troubles)) ?? [],
-      vdpa: orTrouble(troubles, "vdpa", "vDPA", () => readVdpaDevices(generic)) ?? [],
+      ...routes,
+      devlink:
+        orTrouble(troubles, "devlink", "devlink", () => readDevlink(generic, questions, troubles, reached)) ?? [],
+      vdpa:
+        orTrouble(troubles, "vdpa", "vDPA", () => {
+          reached("vDPA devices");
+          return readVdpaDevices(generic);
+        }) ?? [],
     };
   } finally {
     generic.close();
@@ -84,17 +92,21 @@ function readRecorded(root: string): KernelFacts {
   if (!existsSync(path)) return nothing;
   const text = readFileSync(path, "utf8");
   try {
-    return { ...nothing, ...(JSON.parse(text) as Partial<KernelFacts>) };
+    const facts = { ...nothing, ...(JSON.parse(text) as Partial<KernelFacts>) };
+    const { links, defaultRouteExits, configuredRouteExits, ...others } = facts;
+    // In the order in which the live kernel's facts are written down.
+    return { links, defaultRouteExits, ...(configuredRouteExits && { configuredRouteExits }), ...others };
   } catch (cause) {
     throw new Error(`${path} is not the JSON of a recorded node`, { cause });
   }
 }
 
-function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExits"> {
+function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExits" | "configuredRouteExits"> {
   const socket = new NetlinkSocket(NETLINK_ROUTE);
   try {
-    const links = readLinks(socket);
-    return { links: withParents(root, links), defaultRouteExits: readDefaultRouteExits(socket) };
+    const links = withParents(root, readLinks(socket));
+    const { all, configured } = readDefaultRouteExits(socket);
+    return { links, defaultRouteExits: all, configuredRouteExits: configured };
   } finally {
     socket.close();
   }
@@ -121,7 +133,13 @@ function withParents(root: string, links: readonly Link[]): readonly Link[] {
   });
 }
 
-function readDevlink(generic: GenericNetlink, questions: DevlinkQuestions, troubles: Trouble[]): DevlinkFacts[] {
+function readDevlink(
+  generic: GenericNetlink,
+  questions: DevlinkQuestions,
+  troubles: Trouble[],
+  reached: (what: string) => void,
+): DevlinkFacts[] {
+  reached("devlink devices");
   const devices = readDevlinkDevices(generic);
   const enableRdma = readEnableRdma(
     generic,
@@ -129,6 +147,7 @@ function readDevlink(generic: GenericNetlink, questions: DevlinkQuestions, troub
   );
   return devices.map(({ bus, device }) => {
     const key = `${bus}/${device}`;
+    reached(`devlink ${key}`);
     const told = <T>(question: (asked: string) => boolean, read: () => T) =>
       question(key) ? orTrouble(troubles, `devlink ${key}`, `devlink ${key}`, read) : null;
     return {

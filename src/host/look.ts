@@ -1,8 +1,8 @@
 // One look at the node: what sysfs, netlink and, when asked for, the NIC's firmware say, as devices.
 
-import { type DdpProfiles, readDdpProfiles } from "./ddp.ts";
+import { type DdpAnswers, type DdpProfiles, readDdpProfiles } from "./ddp.ts";
 import type { Device } from "./device.ts";
-import { type DevlinkQuestions, type KernelFacts, readKernelFacts } from "./kernel.ts";
+import { type DevlinkQuestions, isRecorded, type KernelFacts, readKernelFacts } from "./kernel.ts";
 import { devicesOf, type Functions, readFunctions } from "./snapshot.ts";
 import type { Trouble } from "./trouble.ts";
 
@@ -21,14 +21,34 @@ export interface Asked {
   readonly enableRdma: boolean;
 }
 
-/** Looks at the node below `root`. With an earlier look only links and routes are read again. */
-export async function lookAtNode(root: string, asked: Asked, earlier: NodeLook | null): Promise<NodeLook> {
-  const functions = earlier?.functions ?? (await readFunctions(root));
+/** What outlives a look, and who hears how far it is. */
+export interface LookContext {
+  /** What NICs' firmware answered before. */
+  readonly ddpAnswers: DdpAnswers;
+  /** Called with what is read next, before it is: a driver may never answer. */
+  readonly reached: (what: string) => void;
+}
+
+const newContext = (): LookContext => ({ ddpAnswers: new Map(), reached: () => {} });
+
+/**
+ * Looks at the node below `root`. With an earlier look only links and routes are read again. Rejects when PCI functions, links or routes can't be
+ * read at all.
+ */
+export async function lookAtNode(
+  root: string,
+  asked: Asked,
+  earlier: NodeLook | null,
+  { ddpAnswers, reached }: LookContext = newContext(),
+): Promise<NodeLook> {
+  const functions = earlier?.functions ?? (await readFunctions(root, reached));
   const troubles = [...functions.troubles];
-  const kernel = readKernelFacts(root, questionsOn(functions, asked), earlier?.kernel ?? null, troubles);
+  const kernel = readKernelFacts(root, questionsOn(functions, asked), earlier?.kernel ?? null, troubles, reached);
   const ddpProfiles =
     earlier?.ddpProfiles ??
-    (asked.ddpProfiles ? await readDdpProfiles(root, functions, kernel, troubles) : (new Map() as DdpProfiles));
+    (asked.ddpProfiles && !isRecorded(root)
+      ? await readDdpProfiles(functions, kernel, ddpAnswers, troubles)
+      : (new Map() as DdpProfiles));
   const devices = devicesOf(root, functions, kernel, ddpProfiles, troubles);
   return { functions, kernel, ddpProfiles, devices, troubles };
 }

@@ -1,13 +1,15 @@
 // Which PCI functions does the node have, and what are they? Reads sysfs only; network controllers and processing
 // accelerators are looked at, everything else is passed over (Documentation/ABI/testing/sysfs-bus-pci).
 
-import { listDirectory, readAttribute, readLink, readLinkName } from "../../native/files.ts";
+import { exists, listDirectory, listInodes, readAttribute, readLink, readLinkName } from "../../native/files.ts";
 import type { PciAddress } from "./device.ts";
 import { orTrouble, type Trouble } from "./trouble.ts";
 
 /** A PCI function as sysfs shows it. */
 export interface PciFunction {
   readonly address: PciAddress;
+  /** Another text when the function left and came back, even at the same address. */
+  readonly instance: string;
   /** Its folder, below the root that was given. */
   readonly folder: string;
   /** The names in its folder: what it has at all can be told without further system calls. */
@@ -35,23 +37,35 @@ const addressPattern = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 export const isPciAddress = (text: string): text is PciAddress => addressPattern.test(text);
 
 /**
- * Reads the PCI functions of the node below `root`, sorted by address; what can't be read goes to `troubles`.
+ * Reads the PCI functions of the node below `root`, sorted by address; what can't be read goes to `troubles`. Throws when the bus itself
+ * can't be listed: that is not a node without functions. A kernel without PCI has no such bus.
  *
  * PFs mostly come before their VFs and name them, which saves a look at each VF's physfn, and at its root: a VF hangs
  * where its PF does (drivers/pci/iov.c pci_iov_add_virtfn).
  */
-export function* readPciFunctions(root: string, troubles: Trouble[]): Generator<PciFunction> {
+export function* readPciFunctions(
+  root: string,
+  troubles: Trouble[],
+  reached: (what: string) => void,
+): Generator<PciFunction> {
   const parents = new Map<string, PciFunction>();
   const shared = new Shared();
   const devices = `${root}/sys/bus/pci/devices`;
-  const names = orTrouble(troubles, devices, devices, () => listDirectory(devices)) ?? [];
-  for (const name of names) {
+  const inodes = listInodes(devices);
+  const isKernelWithoutPci = () => exists(`${root}/sys/bus`) && !exists(`${root}/sys/bus/pci`);
+  // Below another root than the node's own there may be no sysfs at all.
+  const isWithoutSysfs = () => root !== "" && !exists(`${root}/sys`);
+  if (inodes === null && !isKernelWithoutPci() && !isWithoutSysfs()) {
+    throw new Error(`${devices} can't be listed: no such directory; is sysfs mounted at ${root}/sys?`);
+  }
+  for (const [name, inode] of inodes ?? []) {
     if (!isPciAddress(name)) {
       troubles.push({ key: `${devices}/${name}`, message: `${devices}/${name} is skipped: it is not a PCI address` });
       continue;
     }
+    reached(`PCI function ${name}`);
     const found = orTrouble(troubles, name, `PCI function ${name}`, () =>
-      readFunction(`${devices}/${name}`, name, parents.get(name), shared),
+      readFunction(`${devices}/${name}`, name, String(inode), parents.get(name), shared),
     );
     if (!found) continue;
     for (const vf of found.virtfns.values()) parents.set(vf, found);
@@ -86,6 +100,7 @@ const noVfs: ReadonlyMap<number, PciAddress> = new Map();
 function readFunction(
   folder: string,
   address: PciAddress,
+  instance: string,
   parent: PciFunction | undefined,
   shared: Shared,
 ): PciFunction | null {
@@ -103,6 +118,7 @@ function readFunction(
   const physfn = parent?.address ?? (entries.includes("physfn") ? readLinkName(`${folder}/physfn`) : null);
   return {
     address,
+    instance,
     folder,
     entries: shared.set(entries),
     pciClass: identity.pciClass,

@@ -1,7 +1,8 @@
 // What does the node have now? One pass over the node gives all devices with all their facts.
 
 import { readAuxiliaryDevices, type AuxiliaryDevice } from "./auxiliary.ts";
-import { defaultRouteCarriers } from "./default-route.ts";
+import { listDirectory } from "../../native/files.ts";
+import { hostRoutes } from "./default-route.ts";
 import type { Device, ParentFunction, PciAddress } from "./device.ts";
 import type { KernelFacts } from "./kernel.ts";
 import type { Link } from "../../native/netlink/route.ts";
@@ -33,13 +34,13 @@ interface OwnFacts {
 /** How long the event loop may be kept waiting by a pass, in milliseconds. */
 const slice = 8;
 
-/** Reads all functions below `root`; gives way to other work every few milliseconds. */
-export async function readFunctions(root: string): Promise<Functions> {
+/** Reads all functions below `root`; gives way to other work every few milliseconds. `reached` hears what is read next. */
+export async function readFunctions(root: string, reached: (what: string) => void): Promise<Functions> {
   const troubles: Trouble[] = [];
   const pci = new Map<PciAddress, PciFunction>();
   const own = new Map<string, OwnFacts>();
   let until = performance.now() + slice;
-  for (const found of readPciFunctions(root, troubles)) {
+  for (const found of readPciFunctions(root, troubles, reached)) {
     const facts = orTrouble(troubles, found.address, `PCI function ${found.address}`, () =>
       readOwn(root, found, found.driver),
     );
@@ -52,8 +53,10 @@ export async function readFunctions(root: string): Promise<Functions> {
       until = performance.now() + slice;
     }
   }
+  reached("auxiliary devices");
   const auxiliary = readAuxiliaryDevices(root, troubles).filter(({ parent }) => pci.has(parent));
   const readable = auxiliary.filter((device) => {
+    reached(`auxiliary device ${device.name}`);
     const facts = orTrouble(troubles, device.name, `auxiliary device ${device.name}`, () =>
       readOwn(root, device, null),
     );
@@ -87,13 +90,29 @@ export function devicesOf(
   troubles: Trouble[],
 ): Device[] {
   const links = new LinksByDevice(kernel.links);
-  const carriers = defaultRouteCarriers(kernel.links, kernel.defaultRouteExits);
   const devlink = new Map(kernel.devlink.map((facts) => [`${facts.bus}/${facts.device}`, facts]));
   const vdpa = new Map<string, string>();
   for (const { name, managementBus, managementDevice } of kernel.vdpa) {
     const key = `${managementBus}/${managementDevice}`;
     if (managementBus !== null && managementDevice !== null && !vdpa.has(key)) vdpa.set(key, name);
   }
+  const routes = hostRoutes(kernel, [
+    ...[...functions.pci.values()].map((pci) => ({
+      id: pci.address,
+      links: [...links.of("pci", pci.address, pci.entries), ...vdpaLinks(root, links, vdpa.get(`pci/${pci.address}`))],
+      pf: pci.physfn,
+    })),
+    ...functions.auxiliary.map(({ name, entries, parent }) => ({
+      id: name,
+      links: [...links.of("auxiliary", name, entries), ...vdpaLinks(root, links, vdpa.get(`auxiliary/${name}`))],
+      pf: parent,
+    })),
+  ]);
+  const hostOf = (id: string, vfs: number): Device["host"] => {
+    const route = routes.get(id);
+    const defaultRoute = route?.interfaceName ?? null;
+    return route?.isAdvertised === true ? { defaultRoute, isRouteAdvertised: true, vfs } : { defaultRoute, vfs };
+  };
   const vfIndexes = new Map<PciAddress, number>();
   for (const { virtfns } of functions.pci.values()) {
     for (const [index, address] of virtfns) vfIndexes.set(address, index);
@@ -121,7 +140,6 @@ export function devicesOf(
     const rdmaNames = own?.rdmaNames ?? [];
     const capable = rdmaNames.length > 0 || own?.rdmaAway === true || devlink.get(`${bus}/${id}`)?.enableRdma === true;
     const vdpaName = vdpa.get(`${bus}/${id}`);
-    const uplink = ownLinks.find(({ index }) => carriers.has(index));
     return {
       link,
       above,
@@ -142,17 +160,17 @@ export function devicesOf(
         uio: own?.uio ?? null,
         pf: above?.parent ?? null,
       },
-      defaultRoute: uplink === undefined ? null : (carriers.get(uplink.index) ?? null),
     };
   };
 
   const pciDevices = [...functions.pci.values()].map((pci): Device => {
-    const { above, common, defaultRoute } = facts("pci", pci.address, pci, pci.physfn);
+    const { above, common } = facts("pci", pci.address, pci, pci.physfn);
     const vfIndex = vfIndexes.get(pci.address) ?? null;
     const info = devlink.get(`pci/${pci.address}`)?.ddpProfile ?? null;
     const pfInfo = pci.physfn === null ? null : (devlink.get(`pci/${pci.physfn}`)?.ddpProfile ?? null);
     return {
       id: pci.address,
+      instance: pci.instance,
       bus: "pci",
       pci: pci.address,
       pciClass: pci.pciClass,
@@ -167,16 +185,17 @@ export function devicesOf(
       acpiIndex: pci.acpiIndex,
       ddpProfile: info ?? pfInfo ?? ddpProfiles.get(pci.physfn ?? pci.address) ?? null,
       ...common,
-      host: { defaultRoute, vfs: pci.virtfns.size },
+      host: hostOf(pci.address, pci.virtfns.size),
     };
   });
   const auxiliaryDevices = functions.auxiliary.flatMap((aux): Device[] => {
     const parent = functions.pci.get(aux.parent);
     if (!parent) return [];
-    const { common, defaultRoute } = facts("auxiliary", aux.name, aux, aux.parent);
+    const { common } = facts("auxiliary", aux.name, aux, aux.parent);
     return [
       {
         id: aux.name,
+        instance: aux.instance,
         bus: "auxiliary",
         pci: aux.parent,
         pciClass: parent.pciClass,
@@ -191,9 +210,19 @@ export function devicesOf(
         acpiIndex: null,
         ddpProfile: null,
         ...common,
-        host: { defaultRoute, vfs: 0 },
+        host: hostOf(aux.name, 0),
       },
     ];
   });
   return [...pciDevices, ...auxiliaryDevices];
+}
+
+/**
+ * The interfaces of a vDPA device that is bound to virtio_vdpa: they belong to a virtio device below it (drivers/virtio/virtio_vdpa.c). None where
+ * it can't be read, which readVdpa reports.
+ */
+function vdpaLinks(root: string, links: LinksByDevice, name: string | undefined): readonly Link[] {
+  if (name === undefined) return [];
+  const below = orTrouble([], name, name, () => listDirectory(`${root}/sys/bus/vdpa/devices/${name}`)) ?? [];
+  return below.flatMap((entry) => (/^virtio\d+$/.test(entry) ? links.of("virtio", entry, new Set()) : []));
 }

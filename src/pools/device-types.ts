@@ -45,6 +45,14 @@ const neededByHost: Barrier = ({ host: { defaultRoute } }) =>
         sentence: `the host's default route leaves through it (${defaultRoute})`,
       };
 
+const mayBeNeededByHost: Barrier = ({ host: { awaitsRoute } }) =>
+  awaitsRoute === true
+    ? {
+        brief: "no default route yet",
+        sentence: "the node has just booted and has no default route yet, so this may become the host's uplink",
+      }
+    : null;
+
 const ownsVfs: Barrier = ({ host: { vfs } }) =>
   vfs === 0 ? null : { brief: `has ${counted(vfs, "VF")}`, sentence: `it is a PF with ${counted(vfs, "VF")}` };
 
@@ -53,7 +61,7 @@ export const deviceTypes = {
   netDevice: {
     help: "VFs and PFs of network controllers (PCI class 02)",
     isOne: (d) => d.bus === "pci" && d.pciClass === 0x02,
-    barriers: [neededByHost, ownsVfs, unbound],
+    barriers: [neededByHost, mayBeNeededByHost, ownsVfs, unbound],
     selectors: [...identity, "pciAddresses", "acpiIndexes", ...parent, "ddpProfiles", "pKeys", "vdpaType"],
     ignoredSelectors: [],
     requiredSelectors: [],

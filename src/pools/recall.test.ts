@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { aDevice, aLink, aPf, pciAddress } from "../../test/support/device.ts";
+import { aDevice, aLink, pciAddress } from "../../test/support/device.ts";
 import { recall, recallAll } from "./recall.ts";
 
 const rdma = { names: ["mlx5_2"] };
@@ -54,31 +54,14 @@ describe("an allocated device never looks unplugged", () => {
     expect(recall(renamed, seen).pf?.interfaceName).toBe("eth9");
   });
 
+  test("a function that left and came back at the same address is another device", () => {
+    const another = { ...inPod, instance: "2" };
+    expect(recall(another, seen)).toEqual(another);
+  });
+
   test("a device bound to another driver is another device", () => {
     const rebound = { ...inPod, driver: "vfio-pci" };
     expect(recall(rebound, seen)).toEqual(rebound);
-  });
-});
-
-describe("what the host needs is never offered", () => {
-  test("a default route that is replaced leaves no instant in which the device is free", () => {
-    const before = aPf({ host: { defaultRoute: "bond0", vfs: 0 } });
-    expect(recall(aPf(), before).host.defaultRoute).toBe("bond0");
-    expect(recall(recall(aPf(), before), recall(aPf(), before)).host.defaultRoute).toBe("bond0");
-  });
-
-  test("an uplink whose driver is bound anew is kept for the host, with whatever driver", () => {
-    const before = aPf({ host: { defaultRoute: "bond0", vfs: 2 } });
-    const unbound = recall(aPf({ driver: null }), before);
-    expect(unbound.host).toEqual({ defaultRoute: "bond0", vfs: 2 });
-    expect(recall(aPf(), unbound).host).toEqual({ defaultRoute: "bond0", vfs: 2 });
-    expect(recall(aPf({ driver: "vfio-pci" }), unbound).host).toEqual({ defaultRoute: "bond0", vfs: 2 });
-  });
-
-  test("a PF whose VFs are made anew is not a device in between", () => {
-    expect(recall(aPf(), aPf({ host: { defaultRoute: null, vfs: 8 } })).host.vfs).toBe(8);
-    const fewer = aPf({ host: { defaultRoute: null, vfs: 2 } });
-    expect(recall(fewer, aPf({ host: { defaultRoute: null, vfs: 8 } })).host.vfs).toBe(2);
   });
 });
 

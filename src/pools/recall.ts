@@ -10,24 +10,16 @@ import type { Device } from "../host/device.ts";
  * Not so RDMA devices: those in another namespace leave an empty folder that says so (see host/rdma.ts), and those that
  * were removed are gone.
  *
- * Reasons to keep a device for the host latch as long as the function is there at all: they must not lapse in the
- * instant in which a route is replaced, VFs are made anew, or the uplink's driver is bound anew and its addresses are
- * not yet back.
+ * A function that left and came back is another one, whatever its id. What excludes a device is remembered by exclusions.ts.
  */
 export function recall(now: Device, before: Device | undefined): Device {
-  if (!before) return now;
-  const host = {
-    defaultRoute: now.host.defaultRoute ?? before.host.defaultRoute,
-    vfs: now.host.vfs || before.host.vfs,
-  };
-  if (before.driver !== now.driver) return { ...now, host };
+  if (!before || before.driver !== now.driver || before.instance !== now.instance) return now;
   return {
     ...now,
     linkType: now.linkType ?? before.linkType,
     pKey: now.pKey ?? before.pKey,
     ddpProfile: now.ddpProfile ?? before.ddpProfile,
     pf: recallParent(now.pf, before.pf),
-    host,
   };
 }
 

@@ -11,6 +11,7 @@ import { exposition } from "./exposition.ts";
 import { type Answer, plain, type Question, serve } from "./http.ts";
 import type { Journal } from "./journal.ts";
 import type { Address } from "./places.ts";
+import type { NodeView } from "./node-view.ts";
 import { processFacts } from "./process.ts";
 import { fullStatus, type Status } from "./status.ts";
 import type { Verdict } from "./verdict.ts";
@@ -19,6 +20,7 @@ import type { Verdict } from "./verdict.ts";
 export interface Asked {
   readonly journal: Journal;
   readonly status: () => Status;
+  readonly node: () => NodeView;
   readonly holdings: () => Promise<readonly Holding[]>;
   readonly liveness: () => Verdict;
   readonly readiness: () => Promise<Verdict>;
@@ -156,8 +158,12 @@ export class Endpoints {
       case "/status":
         if (local)
           return { status: 200, contentType: "application/json", body: `${JSON.stringify(await this.#status())}\n` };
+        break;
+      case "/node":
+        if (local)
+          return { status: 200, contentType: "application/json", body: `${JSON.stringify(this.#asked.node())}\n` };
     }
-    return plain(404, `there is ${local ? "/status, " : ""}/metrics, /livez and /readyz`);
+    return plain(404, `there is ${local ? "/status, /node, " : ""}/metrics, /livez and /readyz`);
   }
 
   #status() {

@@ -1,6 +1,7 @@
 // What is counted and measured? One row a metric; the scrape, docs/metrics.md, the dashboard's and the alerts' tests follow
 // the table. Labels are pools' names and fixed words: never devices, so that a node's series are bounded by its config.
 
+import { exclusionRules } from "../pools/exclusions.ts";
 import { commit, version } from "../version.ts";
 import type { Histogram, Journal } from "./journal.ts";
 import type { ProcessFacts } from "./process.ts";
@@ -176,6 +177,22 @@ export const metrics = {
     help: "How long the plugin's own part of Allocate took, without gRPC",
     labels: [],
     read: ({ journal }) => inSeconds(journal.allocateMs),
+  },
+  sriovdp_scan_stalled: {
+    type: "gauge",
+    help: "1 while a node scan waits for a driver that does not answer: device lists stay as they are",
+    labels: [],
+    read: ({ status }) => single(Number(status.passes.stalled !== null)),
+  },
+  sriovdp_excluded_devices: {
+    type: "gauge",
+    help: "Devices in no pool since the host needs them, by rule",
+    labels: ["rule"],
+    read: ({ status }) =>
+      exclusionRules.map((rule) => ({
+        labels: { rule },
+        value: status.excluded.filter((each) => each.rule === rule).length,
+      })),
   },
   sriovdp_looks_total: {
     type: "counter",

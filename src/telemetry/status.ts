@@ -5,8 +5,10 @@ import type { Problem } from "../config/problem.ts";
 import type { Holding } from "../kubelet/allocations.ts";
 import type { Registration } from "../kubelet/registration.ts";
 import type { RegistrationMode } from "../kubelet/paths.ts";
+import type { StalledScan } from "../host/scanner.ts";
 import { messageOf } from "../message-of.ts";
 import type { DeviceTypeName } from "../pools/device-types.ts";
+import type { Exclusion } from "../pools/exclusions.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 import { commit, version } from "../version.ts";
 import { type Journal, newPoolCounts, type PoolCounts } from "./journal.ts";
@@ -24,7 +26,12 @@ export interface Status {
   readonly config: ConfigStatus;
   readonly passes: PassStatus;
   readonly pools: readonly PoolStatus[];
+  /** Devices that are in no pool, whatever the config says, since the host needs them. */
+  readonly excluded: readonly ExcludedStatus[];
 }
+
+/** One exclusion of one device. */
+export type ExcludedStatus = Omit<Exclusion, "since"> & { readonly since: string };
 
 export interface ConfigStatus {
   readonly file: string;
@@ -44,6 +51,8 @@ export interface PassStatus {
   readonly lastMs: number | null;
   /** For how many milliseconds the look of now has been running; null between looks. */
   readonly runningMs: number | null;
+  /** A scan that waits for a driver which does not answer: lists stay as they are. Null when there is none. */
+  readonly stalled: { readonly ms: number; readonly reading: string | null } | null;
 }
 
 export interface PoolStatus {
@@ -108,6 +117,8 @@ export interface Offered {
 export function statusOf(
   { file, mode, ready }: { readonly file: string; readonly mode: RegistrationMode | null; readonly ready: boolean },
   journal: Journal,
+  stalled: StalledScan | null,
+  exclusions: readonly Exclusion[],
   offered: readonly Offered[],
 ): Status {
   const { config } = journal;
@@ -123,19 +134,21 @@ export function statusOf(
       generation: config.generation,
       lastReload: config.last && { ...config.last, at: dateOf(config.last.at) },
     },
-    passes: passStatus(journal),
+    passes: passStatus(journal, stalled),
     pools: offered.map(poolStatus),
+    excluded: exclusions.map((each) => ({ ...each, since: dateOf(each.since) })),
   };
 }
 
 /** What is told of the looks at the node. */
-export const passStatus = ({ passes }: Journal): PassStatus => ({
+export const passStatus = ({ passes }: Journal, stalled: StalledScan | null): PassStatus => ({
   count: passes.count,
   failures: passes.failures,
   failure: passes.failure,
   lastEnd: passes.last && dateOf(passes.last.at),
   lastMs: passes.last && passes.last.ms,
   runningMs: passes.began === null ? null : performance.now() - passes.began,
+  stalled: stalled && { ms: Math.round(performance.now() - stalled.began), reading: stalled.reading },
 });
 
 function poolStatus({ spec: { resource, deviceType }, served }: Offered): PoolStatus {

@@ -2,7 +2,15 @@ import { expect, test } from "bun:test";
 import type { PassStatus, PoolStatus } from "./status.ts";
 import { livenessOf, passLimit, readinessOf } from "./verdict.ts";
 
-const passes: PassStatus = { count: 1, failures: 0, failure: null, lastEnd: null, lastMs: 1, runningMs: null };
+const passes: PassStatus = {
+  count: 1,
+  failures: 0,
+  failure: null,
+  lastEnd: null,
+  lastMs: 1,
+  runningMs: null,
+  stalled: null,
+};
 
 const pool = (
   state: NonNullable<PoolStatus["registration"]>["state"] | null,
@@ -44,7 +52,7 @@ test("every reason is told", () => {
   const pools = [pool("refused", "no"), pool("failed", "disk full")];
   expect(readinessOf({ ready: false, passes: { ...passes, failure: "EMFILE" }, pools }, true).reasons).toEqual([
     "the first look at the node is not done",
-    "the last look at the node failed: EMFILE",
+    "the last node scan failed: EMFILE",
     "the kubelet refuses pool intel.com/a: no",
     "pool intel.com/a has no socket: disk full",
   ]);

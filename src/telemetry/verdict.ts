@@ -35,10 +35,14 @@ export function readinessOf(
 ): Verdict {
   return verdict([
     ...(ready ? [] : ["the first look at the node is not done"]),
-    ...(passes.failure === null ? [] : [`the last look at the node failed: ${passes.failure}`]),
+    ...(passes.failure === null ? [] : [`the last node scan failed: ${passes.failure}`]),
+    ...(passes.stalled === null ? [] : [stalledReason(passes.stalled)]),
     ...pools.flatMap((pool) => hindrance(pool, kubeletIsThere) ?? []),
   ]);
 }
+
+const stalledReason = ({ ms, reading }: NonNullable<Status["passes"]["stalled"]>): string =>
+  `degraded: a node scan has been stalled for ${Math.round(ms / 1000)} s${reading === null ? "" : ` at ${reading}`}; device lists stay as they are`;
 
 function hindrance({ resource, registration }: PoolStatus, kubeletIsThere: boolean): string | null {
   if (!registration) return null;

@@ -3,7 +3,9 @@ import { rmSync } from "node:fs";
 import { addVf, functionsChanged, moveNetdevAway, rebind, removeFunction, setDefaultRoutes } from "../support/live.ts";
 import type { NodePlan } from "../support/node.ts";
 import { until } from "../support/until.ts";
-import { healthy, listed, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";
+import { host, TestNode } from "../support/plugin.ts";
+import { file } from "../support/tree.ts";
+import { healthy, listed, lookAgain, modes, onceRegistered, rescanned, running, statusOf, touches } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -196,7 +198,7 @@ describe.concurrent("what the host needs is not offered for an instant", () => {
     await using node = await running({ node: "default-routes", config: everything, resources: [net] });
     expect(listed(node, net)).toEqual(offered);
     setDefaultRoutes(node.root, []);
-    await lookAgain(node.plugin);
+    await rescanned(node);
     removeFunction(node.root, "0000:4b:00.0");
     await node.kubelet.waitForAllocatable(net, 1);
     expect(touches(node, net)).toEqual(onceRegistered(2));
@@ -208,7 +210,7 @@ describe.concurrent("what the host needs is not offered for an instant", () => {
     setDefaultRoutes(node.root, ["ens9f3"]);
     await node.kubelet.waitFor(() => listed(node, net).join() === "0000:4b:00.0", "the port of the route is gone");
     setDefaultRoutes(node.root, []);
-    await lookAgain(node.plugin);
+    await rescanned(node);
     removeFunction(node.root, "0000:4b:00.0");
     await node.kubelet.waitFor(() => listed(node, net).length === 0, "an empty list");
     expect(touches(node, net)).toEqual(onceRegistered(3));
@@ -219,9 +221,9 @@ describe.concurrent("what the host needs is not offered for an instant", () => {
     const uplink = "0000:3b:00.0";
     setDefaultRoutes(node.root, []);
     rebind(node.root, uplink, null);
-    await lookAgain(node.plugin);
+    await rescanned(node);
     rebind(node.root, uplink, "ice");
-    await lookAgain(node.plugin);
+    await rescanned(node);
     removeFunction(node.root, "0000:4b:00.0");
     await node.kubelet.waitForAllocatable(net, 1);
     expect(listed(node, net)).toEqual(["0000:47:00.0"]);
@@ -236,11 +238,48 @@ describe.concurrent("what the host needs is not offered for an instant", () => {
     const vfs = listed(node, net);
     for (const vf of vfs.toReversed()) removeFunction(node.root, vf);
     await node.kubelet.waitFor(() => listed(node, net).length === 0, "an empty list");
-    await lookAgain(node.plugin);
+    await rescanned(node);
     for (const _ of vfs) addVf(node.root, "0000:3b:00.0", { driver: "iavf" });
     await node.kubelet.waitForAllocatable(net, vfs.length);
     expect(listed(node, net)).toEqual(vfs);
     expect(node.kubelet.resource(rest).registrations).toBe(0);
+  });
+});
+
+describe.concurrent("an exclusion ends", () => {
+  const everything = { resourceList: [entry({})] };
+
+  test("with a reload, once its route is gone", async () => {
+    await using node = await running({ node: "default-routes", config: everything, resources: [net] });
+    const excluded = /device excluded device=0000:3b:00.0 reason="carries the default route \(.*\)" until="reload/;
+    await node.plugin.waitForLine(excluded);
+    setDefaultRoutes(node.root, ["ens9f3"]);
+    await node.kubelet.waitFor(() => listed(node, net).join() === "0000:4b:00.0", "the port of the route is gone");
+    node.plugin.signal("SIGHUP");
+    await node.kubelet.waitFor(() => listed(node, net).includes("0000:3b:00.0"), "the former uplink is listed");
+    await node.plugin.waitForLine(/device no longer excluded device=0000:3b:00.0/);
+  });
+
+  test("when a default route is seen, on a node that has just booted", async () => {
+    const entries = host("default-routes").filter(({ path }) => path !== "netlink.json");
+    const facts = host("default-routes").filter(({ path }) => path === "netlink.json");
+    await using node = new TestNode({
+      entries: [...entries, ...facts, file("proc/uptime", "20.00 30.00\n")],
+      config: everything,
+    });
+    setDefaultRoutes(node.root, []);
+    await node.kubelet.start();
+    node.startPlugin("-v=5");
+    await node.plugin.waitUntilReady();
+    expect(node.kubelet.resource(net).registrations).toBe(0);
+    const { excluded } = await statusOf(node);
+    expect(excluded.filter(({ rule }) => rule === "no-default-route-yet").map(({ device }) => device)).toContain(
+      "0000:47:00.0",
+    );
+    setDefaultRoutes(node.root, ["ens9f3"]);
+    await node.listed(net);
+    expect(listed(node, net)).not.toContain("0000:47:00.0");
+    expect(listed(node, net)).toContain("0000:4b:00.0");
   });
 });
 

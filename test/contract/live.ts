@@ -1,6 +1,8 @@
 // How does a test follow a plugin that runs on a changing node?
 
+import type { FullStatus } from "../../src/telemetry/status.ts";
 import type { RegistrationMode } from "../support/kubelet.ts";
+import { functionsChanged } from "../support/live.ts";
 import { buildNode, type NodePlan } from "../support/node.ts";
 import { host, type Plugin, TestNode } from "../support/plugin.ts";
 
@@ -56,6 +58,19 @@ export async function lookAgain(plugin: Plugin): Promise<void> {
   plugin.signal("SIGHUP");
   await plugin.waitForLine(/ looked at the node stale=\S*config/, from);
 }
+
+/** Rescans the functions as after a uevent, and waits until that is over. Unlike a reload it ends no exclusion. */
+export async function rescanned({ root, plugin }: TestNode): Promise<void> {
+  const from = plugin.lines.length;
+  functionsChanged(root);
+  await plugin.waitForLine(/ looked at the node stale=\S*functions/, from);
+}
+
+/** Asks the plugin at its socket, as the commands do; answers while the kubelet double does too. */
+export const askPlugin = (node: TestNode, route: string, unix = `${node.root}/run/sriovdp/status.sock`) =>
+  fetch(`http://localhost${route}`, { unix });
+
+export const statusOf = async (node: TestNode) => (await (await askPlugin(node, "/status")).json()) as FullStatus;
 
 /** What shows that nobody touched a resource: its registrations, streams and lists. */
 export function touches({ kubelet }: TestNode, resource: string) {

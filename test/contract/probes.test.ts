@@ -1,14 +1,13 @@
 // What does the running plugin say to those who ask at its socket: whether it lives, whether it serves, what it has?
 
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, statSync, writeFileSync } from "node:fs";
 import { parse } from "yaml";
 import type { Status } from "../../src/telemetry/status.ts";
 import { setLink } from "../support/live.ts";
-import { pciFolder } from "../support/node.ts";
 import { executable, host, Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
-import { healthy, listed, lookAgain, modes, running } from "./live.ts";
+import { askPlugin, healthy, listed, lookAgain, modes, running, statusOf } from "./live.ts";
 
 const net = "intel.com/net";
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
@@ -37,18 +36,13 @@ async function probe(node: TestNode, what: "liveness" | "readiness", ...args: re
   return { status, told: stderr };
 }
 
-/** Asks the plugin at its socket, as the commands do; answers while the kubelet double does too. */
-const ask = (node: TestNode, route: string, unix = socketOf(node)) => fetch(`http://localhost${route}`, { unix });
-
-const statusOf = async (node: TestNode) => (await (await ask(node, "/status")).json()) as Status;
-
 /** Waits until readiness is what is expected; gives the reasons. */
 async function becomesReady(node: TestNode, ready: boolean): Promise<string> {
   let text = "";
   await until(
     ready ? "the plugin is ready" : "the plugin is not ready",
     async () => {
-      const response = await ask(node, "/readyz");
+      const response = await askPlugin(node, "/readyz");
       text = await response.text();
       return response.ok === ready;
     },
@@ -135,7 +129,10 @@ describe.concurrent("the status socket", () => {
       await newer.ended();
       expect(await probe(node, "liveness")).toMatchObject({ status: 1 });
       older.signal("SIGHUP");
-      await until("the older one answers", async () => (await ask(node, "/livez").catch(() => null))?.ok === true);
+      await until(
+        "the older one answers",
+        async () => (await askPlugin(node, "/livez").catch(() => null))?.ok === true,
+      );
       expect((await statusOf(node)).pid).toBe(older.pid);
       expect(await older.stop()).toBe(0);
       expect(node.names(`${node.root}/run/sriovdp`)).toEqual([]);
@@ -178,19 +175,6 @@ describe.concurrent("liveness", () => {
     expect(performance.now() - began).toBeLessThan(8000);
     node.plugin.signal("SIGCONT");
     expect(await probe(node, "liveness")).toEqual({ status: 0, told: "" });
-  }, 30_000);
-
-  test("fails while a driver's file in sysfs keeps its reader waiting, and holds again afterwards", async () => {
-    await using node = await start();
-    const file = `${node.root}/${pciFolder("0000:3b:01.0")}/numa_node`;
-    const content = readFileSync(file, "utf8");
-    rmSync(file);
-    // Whoever opens a pipe without a writer waits in the kernel, as in a wedged driver.
-    expect(Bun.spawnSync(["mkfifo", file]).success).toBeTrue();
-    node.plugin.signal("SIGHUP");
-    await until("the plugin hangs", async () => (await probe(node, "liveness")).status === 1);
-    writeFileSync(file, content);
-    await until("the plugin lives again", async () => (await probe(node, "liveness")).status === 0);
   }, 30_000);
 
   test("is there before the kubelet is", async () => {

@@ -188,7 +188,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     // Two looks at the node; only after the second is there something to tell.
     writeFileSync(`${node.root}/uevent`, "");
     node.plugin.signal("SIGHUP");
-    await node.plugin.waitForLine(/a reload was asked for/);
+    await node.plugin.waitForLine(/reload requested/);
     removeFunction(node.root, "0000:3b:01.3");
     await node.kubelet.waitForAllocatable(resource, 3);
     const { lists, repeatedLists } = node.kubelet.resource(resource);

@@ -5,6 +5,7 @@ import { rmSync } from "node:fs";
 import { setLink } from "../support/live.ts";
 import { NotifySocket } from "../support/notify-socket.ts";
 import { host, TestNode } from "../support/plugin.ts";
+import { until } from "../support/until.ts";
 
 const config = { resourceList: [{ resourceName: "net", selectors: { pfNames: ["ens1f0#0-1"] } }] };
 const more = { resourceName: "more", selectors: { pfNames: ["ens1f0"] } };
@@ -53,4 +54,37 @@ test("a node whose kubelet has never run is ready as far as it goes, so that a k
   await node.kubelet.start();
   await manager.waitFor(/^STATUS=1 pool, 2 devices$/);
   expect(manager.lines().filter((line) => line === "READY=1")).toHaveLength(1);
+});
+
+test("a reload while the kubelet's folders are missing is answered, and takes the config up", async () => {
+  await using node = new TestNode({ entries: host("iavf-vfs"), config });
+  using manager = new NotifySocket(`${node.root}/notify`);
+  rmSync(node.kubelet.registry, { recursive: true, force: true });
+  rmSync(node.kubelet.devicePlugins, { recursive: true, force: true });
+  startUnder(manager, node, 60_000);
+  await manager.waitFor(/^STATUS=waiting for the kubelet$/);
+  node.configure({ resourceList: [more] });
+  node.plugin.signal("SIGHUP");
+  await manager.waitFor(/^READY=1$/, 2);
+  expect(await node.plugin.waitForLine(/config is loaded .*pools=1/)).toBeString();
+  await node.kubelet.start();
+  await manager.waitFor(/^STATUS=1 pool, 4 devices$/);
+  await node.listed("intel.com/more");
+});
+
+test("a storm of SIGHUPs is a few reloads", async () => {
+  await using node = new TestNode({ entries: host("iavf-vfs"), config });
+  using manager = new NotifySocket(`${node.root}/notify`);
+  await node.kubelet.start();
+  startUnder(manager, node, 60_000);
+  await node.listed("intel.com/net");
+  for (let signal = 0; signal < 200; signal++) node.plugin.signal("SIGHUP");
+  await manager.waitFor(/^RELOADING=1$/);
+  await until("every reload has ended", () => {
+    const last = manager.lines().findLast((line) => /^(READY|RELOADING)=1$/.test(line));
+    return last === "READY=1";
+  });
+  const reloads = manager.lines().filter((line) => line === "RELOADING=1").length;
+  expect(reloads).toBeLessThan(20);
+  expect(node.plugin.lines.filter((line) => line.includes("reload requested")).length).toBeLessThan(20);
 });

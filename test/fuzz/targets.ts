@@ -359,7 +359,8 @@ const sysfs = fc.asyncProperty(
       for (const device of before) {
         if (touched.has(device.pci) || (device.pf && touched.has(device.pf.address))) continue;
         const now = devices.find(({ id }) => id === device.id);
-        if (!Bun.deepEquals(now, device)) throw new Error(`${device.id} is another one: ${JSON.stringify(now)}`);
+        if (now === undefined || !Bun.deepEquals({ ...now, instance: device.instance }, device))
+          throw new Error(`${device.id} is another one: ${JSON.stringify(now)}`);
       }
     } finally {
       removeTemporaryFolder(root);

@@ -21,6 +21,7 @@ export function aDevice(overrides: Partial<Device> = {}): Device {
   const id = overrides.id ?? "0000:3b:02.1";
   return {
     id,
+    instance: "1",
     bus: "pci",
     pci: pciAddress(id),
     pciClass: 0x02,

@@ -57,11 +57,12 @@ export function setVfLinkState(root: string, pf: string, index: number, state: V
   setLink(root, pf, { vfLinkStates: { ...before, [index]: state } });
 }
 
-/** Default routes leave by these interfaces from now on. */
-export function setDefaultRoutes(root: string, names: readonly string[]): void {
-  changeFacts(root, ({ links }) => ({
-    defaultRouteExits: links.filter(({ name }) => names.includes(name)).map(({ index }) => index),
-  }));
+/** Default routes leave by these interfaces from now on: configured ones, and some that router advertisements made. */
+export function setDefaultRoutes(root: string, names: readonly string[], advertised: readonly string[] = []): void {
+  changeFacts(root, ({ links }) => {
+    const indexes = (of: readonly string[]) => links.filter(({ name }) => of.includes(name)).map(({ index }) => index);
+    return { defaultRouteExits: indexes([...names, ...advertised]), configuredRouteExits: indexes(names) };
+  });
 }
 
 /** A function leaves the node: `echo 1 > remove`, a surprise removal, or a VF when sriov_numvfs falls. */

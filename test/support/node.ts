@@ -155,8 +155,9 @@ export class NodeBuilder {
       if (!found) throw new Error(`no interface is named ${name}`);
       return found.index;
     });
+    const configured = exits.length === 0 ? {} : { configuredRouteExits: exits };
     const { links, devlink, vdpa } = this;
-    return [...unique(this.entries), kernelFacts({ links, defaultRouteExits: exits, devlink, vdpa })];
+    return [...unique(this.entries), kernelFacts({ links, defaultRouteExits: exits, ...configured, devlink, vdpa })];
   }
 
   pf(plan: PfPlan, index: number): void {

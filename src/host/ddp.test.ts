@@ -1,0 +1,69 @@
+import { expect, test } from "bun:test";
+import { DdpError } from "../../native/ethtool.ts";
+import { type AskNic, ddpAnswer, readDdpProfiles } from "./ddp.ts";
+import type { KernelFacts } from "./kernel.ts";
+import type { PciFunction } from "./pci.ts";
+import type { Functions } from "./snapshot.ts";
+import type { Trouble } from "./trouble.ts";
+
+const address = "0000:3b:00.0" as PciFunction["address"];
+const pf: PciFunction = {
+  address,
+  instance: "1",
+  folder: "",
+  entries: new Set(),
+  pciClass: 2,
+  vendor: "8086",
+  product: "37d2",
+  driver: "i40e",
+  numaNode: 0,
+  pcieRoot: null,
+  acpiIndex: null,
+  physfn: null,
+  virtfns: new Map(),
+};
+const functions: Functions = { pci: new Map([[address, pf]]), auxiliary: [], own: new Map(), troubles: [] };
+const kernel = (index: number) =>
+  ({ links: [{ index, name: "eno1", parentBus: "pci", parentDevice: address }] }) as unknown as KernelFacts;
+
+test("a NIC without profiles, as X722, is asked once, and again only when its interface is another one", async () => {
+  const asked: string[] = [];
+  const ask: AskNic = async (name) => {
+    asked.push(name);
+    return { profile: null };
+  };
+  const known = new Map<string, string | null>();
+  const troubles: Trouble[] = [];
+  for (const index of [5, 5, 5, 9])
+    expect(await readDdpProfiles(functions, kernel(index), known, troubles, ask)).toEqual(new Map());
+  expect(asked).toHaveLength(2);
+  expect(troubles).toEqual([]);
+});
+
+test("a NIC that can't be asked now is asked again, and named", async () => {
+  const answers = [null, { profile: "GTP" }];
+  const known = new Map<string, string | null>();
+  const troubles: Trouble[] = [];
+  const ask: AskNic = async () => answers.shift() ?? null;
+  await readDdpProfiles(functions, kernel(5), known, troubles, ask);
+  expect(troubles.map(({ key }) => key)).toEqual(["ddp 0000:3b:00.0"]);
+  expect(await readDdpProfiles(functions, kernel(5), known, troubles, ask)).toEqual(new Map([[address, "GTP"]]));
+});
+
+test.each([
+  ["unsupported", '{"profile":null}'],
+  ["busy", "throws"],
+  ["denied", "throws"],
+] as const)("of a NIC whose answer is %s the command says what can be remembered", (trouble, expected) => {
+  const read = () => {
+    throw new DdpError(trouble, "as played");
+  };
+  const said = () => {
+    try {
+      return ddpAnswer("eno1", "37d2", read);
+    } catch {
+      return "throws";
+    }
+  };
+  expect(said()).toBe(expected);
+});

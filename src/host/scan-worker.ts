@@ -1,0 +1,49 @@
+// The thread that scans the node. Sysfs attributes, devlink and ethtool are answered by drivers, late or never: whatever waits for them waits
+// here, and not where the kubelet is answered.
+
+import { messageOf } from "../message-of.ts";
+import type { Device } from "./device.ts";
+import { lookAtNode, type NodeLook } from "./look.ts";
+import type { ScanOrder, ScanReply, ThreadOrder } from "./scanner.ts";
+import { ScanProgress } from "./scan-progress.ts";
+
+/** The global of a Worker, as far as it is used here. */
+declare const self: {
+  addEventListener(type: "message", listener: (event: { readonly data: ThreadOrder }) => void): void;
+  postMessage(reply: ScanReply): void;
+};
+
+let last: NodeLook | null = null;
+/** The devices as they were sent last: what did not change is not sent, nor made, again. */
+let sent: ReadonlyMap<string, Device> = new Map();
+const ddpAnswers = new Map<string, string | null>();
+
+self.addEventListener("message", ({ data }) => {
+  if (data === "rest") Bun.shrink();
+  else void scan(data).then((reply) => self.postMessage(reply));
+});
+
+async function scan({ number, root, asked, isWhole, progress }: ScanOrder): Promise<ScanReply> {
+  const reached = new ScanProgress(progress);
+  try {
+    const look = await lookAtNode(root, asked, isWhole ? null : last, {
+      ddpAnswers,
+      reached: (what) => reached.note(what),
+    });
+    last = look;
+    const changed = look.devices.filter((device) => !Bun.deepEquals(sent.get(device.id), device));
+    const fresh = new Map(changed.map((device) => [device.id, device]));
+    sent = new Map(look.devices.map(({ id }) => [id, fresh.get(id) ?? (sent.get(id) as Device)]));
+    return {
+      number,
+      ids: [...sent.keys()],
+      changed: JSON.stringify(changed),
+      troubles: look.troubles,
+      hasDefaultRoute: look.kernel.defaultRouteExits.length > 0,
+    };
+  } catch (error) {
+    return { number, error: messageOf(error) };
+  } finally {
+    reached.note("");
+  }
+}

@@ -1,0 +1,46 @@
+// The node and its pools as the running plugin has them: what explain and discover show, so that they agree with it. A value for JSON; nothing in it
+// tells a value of additionalInfo.
+
+import type { Device } from "../host/device.ts";
+import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+
+/** A pool for JSON: each claim with the index of the selector object that won it, -1 where none did. */
+interface PoolView {
+  readonly spec: PoolSpec;
+  readonly claims: readonly (readonly [id: string, selector: number, standing: Claim["standing"]])[];
+  readonly unhealthy: readonly (readonly [id: string, reason: string])[];
+}
+
+/** The node at one moment, for JSON. */
+export interface NodeView {
+  readonly devices: readonly Device[];
+  readonly pools: readonly PoolView[];
+}
+
+/** Makes the view of these devices, and of the pools in the order of the config file. */
+export const nodeViewOf = (devices: readonly Device[], pools: readonly Pool[]): NodeView => ({
+  devices,
+  pools: pools.map(({ spec, claims, unhealthy }) => ({
+    spec: withoutValues(spec),
+    claims: [...claims].map(([id, { wanted, standing }]) => [id, spec.selectors.indexOf(wanted), standing] as const),
+    unhealthy: [...unhealthy],
+  })),
+});
+
+/** A pool spec without what may be secret. */
+export const withoutValues = (spec: PoolSpec): PoolSpec => ({ ...spec, additionalInfo: null });
+
+/** The pools of a view again, each claim with its device. */
+export function poolsOf({ devices, pools }: NodeView): Pool[] {
+  const known = new Map(devices.map((device) => [device.id, device]));
+  return pools.map(({ spec, claims, unhealthy }) => ({
+    spec,
+    claims: new Map(
+      claims.flatMap(([id, selector, standing]) => {
+        const device = known.get(id);
+        return device ? [[id, { device, wanted: spec.selectors[selector] ?? {}, standing }] as const] : [];
+      }),
+    ),
+    unhealthy: new Map(unhealthy),
+  }));
+}

@@ -24,6 +24,8 @@ export interface Asked {
   readonly holdings: () => Promise<readonly Holding[]>;
   readonly liveness: () => Verdict;
   readonly readiness: () => Promise<Verdict>;
+  /** Whether a scrape has a series for each allocated device. */
+  readonly podDevices: boolean;
 }
 
 interface Told {
@@ -171,7 +173,8 @@ export class Endpoints {
   }
 
   async #metrics(accept: string): Promise<Answer> {
-    const seen = { status: await this.#status(), journal: this.#asked.journal, process: processFacts() };
+    const { journal, podDevices } = this.#asked;
+    const seen = { status: await this.#status(), journal, podDevices, process: processFacts() };
     return { status: 200, ...(await exposition(seen, accept)) };
   }
 }

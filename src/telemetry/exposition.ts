@@ -3,13 +3,15 @@
 
 import type { Registry, RegistryContentType } from "prom-client";
 import { type Metric, metrics, type Seen } from "./metrics.ts";
+import { podDeviceMetrics } from "./pod-devices.ts";
 
 /** A scrape's text and its content type: OpenMetrics where the scraper accepts it, else Prometheus' own. */
 export async function exposition(seen: Seen, accept: string): Promise<{ body: string; contentType: string }> {
   const { default: registryClass } = await import("prom-client/lib/registry.js");
   const registry: Registry<RegistryContentType> = new registryClass();
   if (/\bapplication\/openmetrics-text\b/.test(accept)) registry.setContentType(registryClass.OPENMETRICS_CONTENT_TYPE);
-  for (const [name, metric] of Object.entries(metrics) as [string, Metric][]) register(registry, name, metric, seen);
+  const wanted = seen.podDevices ? { ...metrics, ...podDeviceMetrics } : metrics;
+  for (const [name, metric] of Object.entries(wanted) as [string, Metric][]) register(registry, name, metric, seen);
   return { body: await registry.metrics(), contentType: registry.contentType };
 }
 

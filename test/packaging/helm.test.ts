@@ -131,6 +131,7 @@ const sites: Readonly<Record<string, Values>> = {
     metrics: {
       ...on,
       port: 9909,
+      podDevices: true,
       podMonitor: { ...on, interval: "15s", labels: { release: "prometheus" } },
       prometheusRule: { ...on, labels: { release: "prometheus" }, runbookUrl: "https://wiki.example.com/runbooks" },
       dashboard: { ...on, labels: { grafana_dashboard: "1" } },
@@ -198,6 +199,7 @@ describe("with values of a site", () => {
       "--log-format=json",
       "--log-level=debug",
       "--metrics-address=[$(HOST_IP)]:9909",
+      "--pod-device-metrics",
       "--resync-interval=600",
     ]);
     for (const { name, hostPath } of pod.volumes) {

@@ -21,6 +21,13 @@ const { path: program, missing } = goProgram("kubernetes");
 /** What this machine lacks to read manifests, as a phrase; null when it lacks nothing. */
 export const missingReader: string | null = missing;
 
+/** What `kubectl apply` makes of a DaemonSet that was made by `kubectl create`; both are paths of JSON files. */
+export function applied<T extends KubernetesObject>(current: string, changed: string): T {
+  const { success, stdout, stderr } = Bun.spawnSync([program ?? "", "apply", current, changed], { stderr: "pipe" });
+  if (!success) throw new Error(stderr.toString());
+  return JSON.parse(stdout.toString()) as T;
+}
+
 /** Reads folders of kustomizations and YAML files; relative paths are those below deployments/. */
 export function readManifests(...paths: readonly string[]): Reading[] {
   const { success, stdout, stderr } = Bun.spawnSync([program ?? "", ...paths], { cwd: deployments, stderr: "pipe" });

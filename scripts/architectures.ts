@@ -22,6 +22,13 @@ interface Target {
   readonly loader: string;
 }
 
+/**
+ * The Bun that was found to abort on arm64 kernels with 64 KiB pages (oven-sh/bun 6241, 17627: its JavaScript engine is built
+ * for pages of at most 16 KiB). An upgrade tries the new one there; where it runs, README.md, docs/cluster.md, docs/systemd.md,
+ * the unit's ExecCondition, the DaemonSet's affinity and install.sh's check have one thing less to say.
+ */
+export const abortsOn64KiBPages = "1.4.5";
+
 /** By the names of Debian, OCI images and Kubernetes. Bun has no port to ppc64le and s390x. */
 export const architectures = {
   // Bun's package for older processors, bun-linux-x64-baseline, has the same bytes in 1.4.5: one executable serves all with SSE 4.2.

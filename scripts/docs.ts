@@ -74,7 +74,7 @@ itself, and keeps the running config when the new one has errors. Editors comple
 { "resourceList": [{ "resourceName": "sriov_net_A", "selectors": [{ "vendors": ["8086"], "pfNames": ["ens1f0#0-7"] }] }] }
 \`\`\`
 
-An empty \`resourceList\` offers nothing. Devices go to the first entry that wants them, and in it to the first selector
+An empty \`resourceList\` offers nothing, and so does \`{"resourceList": null}\`, which the SR-IOV operator writes. Devices go to the first entry that wants them, and in it to the first selector
 object; a device that a pod holds stays where the pod got it from.
 
 ## Fields of an entry
@@ -93,7 +93,13 @@ What \`preferredAllocation\` does stands in [operation.md](operation.md#which-fr
 All selectors of an object must match; within a list one value must. An empty object, \`{}\`, wants every device of the type.
 
 \`pfNames\` and \`rootDevices\` are written \`PF\` or \`PF#INDEX[-INDEX][,…]\`: all functions below the PF, or those with the indexes
-and inclusive ranges given; an SF's index is its number (sfnum). Several entries for one PF add up.
+and inclusive ranges given; an SF's index is its number (sfnum). Several entries for one PF add up. As in the upstream
+plugin, the parts of an entry count up to the first that is not an index or range: \`ens1f0#0-1,x\` selects VFs 0 and 1, with a
+warning.
+
+An object may have keys that the type does not have, as long as a selector beside them restricts it: a list of \`vendors\`,
+\`devices\`, \`drivers\`, \`pciAddresses\`, \`acpiIndexes\`, \`pfNames\`, \`rootDevices\`, \`linkTypes\`, \`ddpProfiles\` or \`pKeys\`
+that the type has and that is not empty. Such keys are ignored with a warning that says how many devices the object selects.
 
 ${typeSections.join("\n\n")}
 
@@ -101,9 +107,10 @@ ${typeSections.join("\n\n")}
 
 | finding | consequence |
 | --- | --- |
-| not JSON; a wrong type in a field of an entry; a name or prefix that Kubernetes or the file system could not take; a resource named twice, or with \`--use-cdi\` two whose specs would be one file; an unknown \`deviceType\` or \`preferredAllocation\`; \`selectors\` missing; other keys but no \`resourceList\`; an unknown or inapplicable selector; \`isRdma\` with \`vdpaType\` | the file is refused: exit status 2 at start, and a running plugin goes on with the config that it has |
+| not JSON; no \`resourceList\`, as in \`{}\` and \`null\`; a wrong type in a field of an entry; a name or prefix that Kubernetes or the file system could not take; a resource named twice, or with \`--use-cdi\` two whose specs would be one file; an unknown \`deviceType\` or \`preferredAllocation\`; \`selectors\` missing; in a selector object a near miss of a selector's name, or another key that the type does not have while nothing beside it restricts the object; \`isRdma\` with \`vdpaType\`; every entry skipped | the file is refused: exit status 2 at start, and a running plugin goes on with the config that it has |
 | \`selectors\` empty; a value inside \`selectors\` of the wrong type or form | the entry is skipped, the others run; a running plugin that serves the entry refuses the file |
-| an unknown key outside selectors; a key given twice; a value that can never match, or an entry of \`pfNames\` or \`rootDevices\` that can't be understood and selects nothing; more than one link type; two resources with one environment variable | a warning |
+| an unknown or misplaced key; a key given twice; a value that can never match, as \`"linkTypes": ["ethernet"]\` or \`"drivers": ["mlx5_ib"]\`; a part of \`pfNames\` or \`rootDevices\` that is not an index or range; more than one link type; two resources with one environment variable | a warning |
+| on this node: an entry or a selector object that selects nothing, or only what an earlier one selects; a PF that is not there or has no VFs; a range beyond the VFs; an IOMMU group of VFIO devices in several pools | a warning of \`validate\`, and in the log: after the first scan, and when a new one comes up |
 
 ## Limits
 

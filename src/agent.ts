@@ -40,7 +40,7 @@ import { diff, type Effect } from "./pools/diff.ts";
 import { applyExclusions, exclusionChanges, type Exclusion, noExclusions } from "./pools/exclusions.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
 import { recallAll } from "./pools/recall.ts";
-import { type Line, openingOf, storyOf } from "./pools/story.ts";
+import { type Line, openingOf, storyOf, warningsOf } from "./pools/story.ts";
 import {
   countAllocate,
   countChanges,
@@ -124,6 +124,8 @@ export class Agent {
   readonly #served = new Map<string, Served>();
   #troubles: ReadonlySet<string> = new Set();
   readonly #oversized = new Set<string>();
+  /** What was doubtful about the config at the last settled scan. */
+  #warnings: ReadonlySet<string> = new Set();
   #mode: RegistrationMode | null = null;
   #specs: readonly PoolSpec[] = [];
   #configText: string | null = null;
@@ -398,6 +400,7 @@ export class Agent {
     if (this.#closed) return;
     if (this.#cdi?.prune(pools) === false) this.#lookAgain(retryPass);
     if (stale.has("functions")) this.#restoreCdiSpecs();
+    if (stale.has("functions") || configChanged) this.#warn(pools);
     this.#listener.serving(this.#offer);
     this.#log.debug("looked at the node", {
       stale: [...stale],
@@ -647,6 +650,13 @@ export class Agent {
       vhostNet: wanted.needVhostNet === true,
       iommufd: spec.iommufd,
     });
+  }
+
+  /** Logs what is doubtful about the config on this node and was not at the last settled scan. */
+  #warn(pools: readonly Pool[]): void {
+    const { lines, known } = warningsOf(this.#warnings, pools, this.#devices);
+    this.#warnings = known;
+    this.#tell(lines);
   }
 
   #tell(lines: readonly Line[]): void {

@@ -21,11 +21,19 @@ export interface CdiOptions {
   readonly handlesOf: (claim: Claim, spec: PoolSpec) => Handles;
 }
 
+/** A failure that was reported: of one reason only the first and gravest is. */
+interface Failure {
+  readonly level: "warn" | "error";
+  readonly reason: string;
+}
+
 /** The CDI specs of all pools. */
 export class Cdi {
   readonly #options: CdiOptions;
   readonly #log: Log;
   readonly #specs: CdiSpecs;
+  /** What failed when it was tried last, and why: retries are not reported as long as nothing is new. */
+  readonly #failures = new Map<string, Failure>();
 
   constructor(options: CdiOptions, log: Log) {
     this.#options = options;
@@ -36,7 +44,7 @@ export class Cdi {
   /** Takes up what an earlier process left: the first pass decides what stays of it. */
   load(): void {
     const remove = (folder: string, stale: () => string[]) =>
-      this.#quietly("could not remove stale CDI specs", { folder }, () => {
+      this.#quietly(folder, "could not remove stale CDI specs", { folder }, () => {
         const files = stale();
         if (files.length > 0) this.#log.info("removed stale CDI specs", { folder, files });
       });
@@ -47,6 +55,9 @@ export class Cdi {
 
   /** Before the pools change: no spec goes on naming a device that another pool's will name. False when one does. */
   withdraw(pools: readonly Pool[]): boolean {
+    const known = new Set(pools.flatMap(({ spec, claims }) => [spec.resource, ...claims.keys()]));
+    for (const what of this.#failures.keys())
+      if (what !== this.#specs.folder && !known.has(what)) this.#failures.delete(what);
     return this.#change(() => this.#specs.withdraw(pools));
   }
 
@@ -54,20 +65,18 @@ export class Cdi {
   describe({ spec, claims }: Pool): boolean {
     const nodes = new Map<string, readonly DeviceNode[]>();
     for (const [id, claim] of claims) {
-      this.#quietly("a device's nodes can't be read", { device: id }, () =>
+      this.#quietly(id, "a device's nodes can't be read", { device: id }, () =>
         nodes.set(id, nodesOf([contribute({ claim, handles: this.#options.handlesOf(claim, spec), spec })])),
       );
     }
     try {
       if (this.#specs.describe(spec, nodes))
         this.#log.info("wrote the pool's CDI spec", { resource: spec.resource, file: cdiFileName(spec) });
+      this.#failures.delete(spec.resource);
       return true;
     } catch (error) {
-      this.#log.error("the pool's CDI spec can't be written; its devices are not offered; will try again", {
-        resource: spec.resource,
-        folder: this.#specs.folder,
-        reason: messageOf(error),
-      });
+      const message = "the pool's CDI spec can't be written; its devices are not offered; will try again";
+      this.#failed(spec.resource, "error", message, { resource: spec.resource, folder: this.#specs.folder }, error);
       return false;
     }
   }
@@ -101,12 +110,14 @@ export class Cdi {
   /** Leaves no spec of a pool of which no pod holds a device. */
   leave(spec: PoolSpec): void {
     if (this.#options.holders.mayHoldAny(spec.resource)) return;
-    this.#quietly("could not remove the pool's CDI spec", { resource: spec.resource }, () => this.#specs.remove(spec));
+    const fields = { resource: spec.resource };
+    this.#quietly(cdiFileName(spec), "could not remove the pool's CDI spec", fields, () => this.#specs.remove(spec));
   }
 
   /** Tells whether it could be done. */
   #change(change: () => readonly string[]): boolean {
-    return this.#quietly("could not bring CDI specs up to date", { folder: this.#specs.folder }, () => {
+    const { folder } = this.#specs;
+    return this.#quietly(folder, "could not bring CDI specs up to date", { folder }, () => {
       for (const file of change()) this.#tell(file);
     });
   }
@@ -115,14 +126,38 @@ export class Cdi {
     this.#log.info("brought a CDI spec up to date", { file });
   }
 
-  /** A failure is told, and gives false. */
-  #quietly(message: string, fields: Record<string, unknown>, action: () => unknown): boolean {
+  /** Tries something with `what`; a failure is reported, and gives false. */
+  #quietly(what: string, message: string, fields: Record<string, unknown>, action: () => unknown): boolean {
     try {
       action();
+      this.#failures.delete(what);
       return true;
     } catch (error) {
-      this.#log.warn(message, { ...fields, reason: messageOf(error) });
+      this.#failed(what, "warn", message, fields, error);
       return false;
     }
   }
+
+  /** Reports a failure of `what`, at debug level while the same reason is reported already: retries come every few seconds. */
+  #failed(
+    what: string,
+    level: Failure["level"],
+    message: string,
+    fields: Record<string, unknown>,
+    error: unknown,
+  ): void {
+    const reason = codeOf(error) ?? messageOf(error);
+    const isKnown = [...this.#failures.values()].some(
+      (failure) => failure.reason === reason && (failure.level === level || failure.level === "error"),
+    );
+    this.#failures.set(what, { level: this.#failures.get(what)?.level === "error" ? "error" : level, reason });
+    this.#log[isKnown ? "debug" : level](message, { ...fields, reason: messageOf(error) });
+  }
+}
+
+/** The system's code of an error or of what caused it; null when the system has no part in it. */
+function codeOf(error: unknown): string | null {
+  if (!(error instanceof Error)) return null;
+  const { code } = error as NodeJS.ErrnoException;
+  return typeof code === "string" ? code : codeOf(error.cause);
 }

@@ -151,6 +151,29 @@ test("the same line twice is written twice", () => {
   expect(text.match(/again/g)).toHaveLength(20);
 });
 
+test("lines that a reader of standard error does not take are dropped beyond a backlog, and counted when it reads again", () => {
+  const lines: string[] = [];
+  const spy = spyOn(process.stderr, "write").mockImplementation((chunk: string | Uint8Array) => {
+    lines.push(String(chunk));
+    return false;
+  });
+  try {
+    const log = createLog({ format: "text", verbosity: 0, folder: null, stderr: "all" });
+    for (let line = 0; line < 5000; line++) log.warn(`line ${line}`);
+    expect(lines).toHaveLength(4096);
+    for (let taken = 0; taken < 4096; taken++) process.stderr.emit("drain");
+    log.warn("read");
+    expect(lines.slice(4096)).toEqual([
+      expect.stringMatching(/ WARN {2}nobody read standard error; lines were dropped lines=904\n$/),
+      expect.stringContaining("read"),
+    ]);
+    process.stderr.emit("drain");
+    process.stderr.emit("drain");
+  } finally {
+    spy.mockRestore();
+  }
+});
+
 test.each([
   ["all", ["told", "wrong"]],
   ["errors", ["wrong"]],

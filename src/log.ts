@@ -27,10 +27,28 @@ export type Log = ConsolaInstance;
 
 /** Makes the logger. Lines look like "2026-11-24T10:41:15.123Z INFO  pool is served resource=intel.com/a devices=8". */
 export function createLog(options: LogOptions): Log & { readonly finish: () => Promise<void> } {
-  const all = options.folder === null || options.stderr === "all";
-  const sinks: Sink[] = [{ write: (line, severe) => (all || severe) && process.stderr.write(line) }];
-  if (options.folder !== null) sinks.push(fileSink(options.folder));
   const format = options.format === "json" ? formatJson : formatLine;
+  const notice = (message: string, fields: object) =>
+    format({ date: new Date(), type: "warn", args: [message, fields] });
+  writer ??= stderrWriter();
+  const { write: toStderr, takeDropped } = writer;
+  let all = options.folder === null || options.stderr === "all";
+  const toStderrIf = (line: string, severe: boolean) => {
+    if (!all && !severe) return;
+    const lines = takeDropped();
+    if (lines > 0) toStderr(notice("nobody read standard error; lines were dropped", { lines }));
+    toStderr(line);
+  };
+  const sinks: Sink[] = [{ write: toStderrIf }];
+  if (options.folder !== null) {
+    const { folder } = options;
+    const failed = ({ message: reason }: Error) => {
+      // What the folder does not take is not lost.
+      all = true;
+      toStderr(notice("the log folder can't be written to; all lines go to standard error", { folder, reason }));
+    };
+    sinks.push(fileSink(folder, failed));
+  }
   const log = createConsola({
     level: levelOf(options.verbosity),
     throttle: 0,
@@ -49,12 +67,50 @@ export function createLog(options: LogOptions): Log & { readonly finish: () => P
   return Object.assign(log, { finish });
 }
 
-/** Ten files of 10 MiB at most; a folder that can't be written to costs one line on standard error, not the plugin. */
-function fileSink(folder: string): Sink {
+/** How many lines wait at most for a reader of standard error that is slow, or stands still. */
+const maxBacklog = 4096;
+
+interface Writer {
+  readonly write: (line: string) => void;
+  /** How many lines were dropped since it was asked last; 0 while none can be written. */
+  readonly takeDropped: () => number;
+}
+
+/** The process has one standard error. */
+let writer: Writer | null = null;
+
+/**
+ * Writes lines to standard error, whatever becomes of it: a log that nobody can read is no reason to end. A pipe without
+ * a reader (EPIPE) or a full disk (ENOSPC) costs the lines; behind a reader that stands still lines beyond the backlog are
+ * dropped, since Bun keeps in memory what a pipe does not take.
+ */
+function stderrWriter(): Writer {
+  let backlog = 0;
+  let dropped = 0;
+  const { stderr } = process;
+  stderr.on("error", () => (backlog = 0));
+  stderr.on("drain", () => (backlog = Math.max(0, backlog - 1)));
+  return {
+    write: (line) => {
+      if (backlog >= maxBacklog) dropped++;
+      // Of each write that a pipe does not take at once Bun says false, and later "drain".
+      else if (!stderr.write(line)) backlog++;
+    },
+    takeDropped: () => {
+      if (backlog >= maxBacklog) return 0;
+      const lines = dropped;
+      dropped = 0;
+      return lines;
+    },
+  };
+}
+
+/** Ten files of 10 MiB at most; a folder that can't be written to is reported once and costs the files, not the plugin. */
+function fileSink(folder: string, failed: (error: Error) => void): Sink {
   const stream = createStream("sriovdp.log", { path: folder, size: "10M", maxFiles: 10 });
   let broken = false;
   stream.on("error", (error: Error) => {
-    if (!broken) process.stderr.write(`the log folder ${folder} can't be written to: ${error.message}\n`);
+    if (!broken) failed(error);
     broken = true;
   });
   return {

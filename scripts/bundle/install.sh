@@ -56,6 +56,10 @@ case $root in "" | /*) ;; *) root=$PWD/$root ;; esac
 
 cd "$(dirname "$0")"
 read -r version architecture <VERSION
+# The executable aborts there without a word; another system's kernel (--root) is not this one.
+if [ -z "$root" ] && [ "$command" != uninstall ] && pages=$(getconf PAGESIZE 2>/dev/null) && [ "$pages" -gt 16384 ]; then
+  fail "this kernel has pages of $pages bytes; sriovdp runs on kernels with 4 or 16 KiB pages"
+fi
 record=$prefix/share/sriovdp/installed
 config=/etc/pcidp/config.json
 unit=/etc/systemd/system/sriovdp.service

@@ -123,7 +123,7 @@ export const configSchema: Schema = {
   $schema: "http://json-schema.org/draft-07/schema#",
   title: "The config file of sriovdp",
   description: "Made by scripts/docs.ts from the tables in src/",
-  type: ["object", "null"],
+  type: "object",
   ...keys({
     $schema: { description: "Where this schema is", type: ["string", "null"] },
     resourceList: {
@@ -133,7 +133,7 @@ export const configSchema: Schema = {
     },
   }),
   additionalProperties: false,
-  anyOf: [{ maxProperties: 0 }, has("resourceList")],
+  ...has("resourceList"),
   definitions: {
     entry,
     ...fields,

@@ -38,7 +38,13 @@ function writeAll(fd: number, text: string): void {
 /** The process's own streams. */
 export const output: Output = {
   out: (text) => writeAll(1, text),
-  err: (text) => writeAll(2, text),
+  err: (text) => {
+    try {
+      writeAll(2, text);
+    } catch {
+      // The exit status tells it too, and nobody reads this.
+    }
+  },
   get colour() {
     return takesColour(isatty(1), process.env);
   },

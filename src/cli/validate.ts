@@ -88,6 +88,6 @@ async function lookIfThereIsANode(line: CommandLine, specs: readonly PoolSpec[],
 function doubtful({ specs, entries, text }: Loaded & { readonly text: string | null }, view: View | null): Problem[] {
   if (!specs || text === null) return [];
   const warn = warnings(text);
-  const doubts: Doubt[] = [...doubtsOnEveryNode(specs), ...(view ? doubtsOnNode(view.pools, view.devices) : [])];
+  const doubts: Doubt[] = view ? doubtsOnNode(view.pools, view.devices) : doubtsOnEveryNode(specs);
   return doubts.map(({ spec, wanted, value, message }) => warn({ entry: entries[spec] ?? 0, wanted, value }, message));
 }

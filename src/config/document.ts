@@ -42,10 +42,16 @@ export function parseDocument(text: string): Document {
   });
   const tooMuch = excess(content);
   const errors: ParseError[] = [];
-  const root = tooMuch ? null : parseTree(content, errors, { allowTrailingComma: true, allowEmptyContent: true });
+  const hashes = tooMuch ? [] : hashComments(content);
+  const root = tooMuch
+    ? null
+    : parseTree(withoutRanges(content, hashes), errors, { allowTrailingComma: true, allowEmptyContent: true });
   const syntaxErrors = tooMuch
     ? [problem(tooMuch.offset, tooMuch.message)]
-    : errors.map(({ error, offset }) => problem(offset, explainSyntax(error)));
+    : [
+        ...hashes.map(([start]) => problem(start, 'not JSON: comments begin with "//", not with "#"')),
+        ...errors.map(({ error, offset }) => problem(offset, explainSyntax(error, content.codePointAt(offset)))),
+      ].sort((a, b) => a.line - b.line || a.column - b.column);
   return {
     root: root ?? null,
     at: (node, path, message, severity = "error") => ({ severity, path, message, ...where(node?.offset ?? 0) }),
@@ -78,10 +84,47 @@ function excess(content: string): { readonly offset: number; readonly message: s
   return null;
 }
 
-function explainSyntax(code: ParseErrorCode): string {
+type Range = readonly [start: number, end: number];
+
+/** Comments in the way of shells and YAML, each to the end of its line: outside of texts and real comments. */
+function hashComments(content: string): readonly Range[] {
+  const scanner = createScanner(content, true);
+  const scan = () => scanner.scan() as number;
+  const found: Range[] = [];
+  const lineEnd = /[\r\n]|$/g;
+  for (let kind = scan(); kind !== endOfFile; kind = scan()) {
+    const start = scanner.getTokenOffset();
+    if (content[start] !== "#") continue;
+    lineEnd.lastIndex = start;
+    const end = lineEnd.exec(content)?.index ?? content.length;
+    found.push([start, end]);
+    scanner.setPosition(end);
+  }
+  return found;
+}
+
+/** The text with blanks in place of the ranges: what comes after them keeps its place. */
+function withoutRanges(content: string, ranges: readonly Range[]): string {
+  let text = "";
+  let from = 0;
+  for (const [start, end] of ranges) {
+    text += content.slice(from, start) + " ".repeat(end - start);
+    from = end;
+  }
+  return text + content.slice(from);
+}
+
+/** Quotes of other languages, and those that word processors and web pages put in place of plain ones. */
+const otherQuotes = new Set([..."'`\u2018\u2019\u201A\u201C\u201D\u201E\u00AB\u00BB"]);
+
+function explainSyntax(code: ParseErrorCode, at: number | undefined): string {
   const name = printParseErrorCode(code);
   const words = name.replaceAll(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
-  return `not JSON: ${words}`;
+  const character = at === undefined ? "" : String.fromCodePoint(at);
+  if (otherQuotes.has(character)) return `not JSON: strings are in double quotes ("), found ${character}`;
+  // Of blanks that only look like one, such as U+00A0 of a web page, nothing else can be seen.
+  const unseen = at !== undefined && at > 0x7e ? ` U+${at.toString(16).toUpperCase().padStart(4, "0")}` : "";
+  return `not JSON: ${words}${unseen}`;
 }
 
 /** An object's values by known key; null values are left out, since they mean the default. */
@@ -89,6 +132,8 @@ export interface Fields {
   readonly values: Readonly<Record<string, Node>>;
   readonly unknown: readonly { readonly key: string; readonly node: Node; readonly meant: string | null }[];
   readonly repeated: readonly { readonly key: string; readonly node: Node }[];
+  /** Known keys that are there, also those whose value is null. */
+  readonly present: ReadonlySet<string>;
 }
 
 /** Sorts an object's properties by known keys, case-insensitively; of a repeated key the last one counts. */
@@ -111,7 +156,7 @@ export function fieldsOf(object: Node, known: readonly string[]): Fields {
     seen.add(key);
     if (value.type !== "null") values[key] = value;
   }
-  return { values, unknown, repeated };
+  return { values, unknown, repeated, present: seen };
 }
 
 /** The plain value of a node. */

@@ -3,6 +3,7 @@ import { type Loaded, loadConfig, type LoadOptions } from "./load.ts";
 import { didYouMean, formatProblem } from "./problem.ts";
 
 import { limits } from "../limits.ts";
+import type { Wanted } from "../pools/selectors.ts";
 
 const options: LoadOptions = { resourcePrefix: "intel.com", useCdi: false, socketNameLimit: 73 };
 const load = (config: unknown, more: Partial<LoadOptions> = {}): Loaded =>
@@ -131,24 +132,24 @@ describe("what Go's JSON reads, is read", () => {
     );
     expect(loaded.specs?.[0]).toMatchObject({ name: "b", selectors: [{ vendors: ["8086"] }] });
     expect(severities(loaded)).toEqual(["warning", "warning"]);
-    expect(loaded.problems[0]?.message).toContain("given twice");
+    expect(loaded.problems[0]?.message).toContain("duplicate key");
   });
 
   test.each([
-    ["null", "null"],
-    ["an object", "{}"],
     ["a null list", '{"resourceList":null}'],
     ["an empty list", '{"resourceList":[]}'],
   ])("a file without pools is no mistake: %s", (_, text) => {
     expect(load(text)).toEqual({ specs: [], problems: [], skipped: [], entries: [] });
   });
 
-  test("a file without resourceList and with other keys is refused: it would take all pools away", () => {
-    const { specs, problems } = load('{"resources": []}');
-    expect(specs).toBeNull();
-    expect(problems.map(({ severity, path }) => `${severity} ${path}`)).toContain("error resourceList");
-    expect(load("{}").specs).toEqual([]);
-  });
+  test.each(["{}", "null", '{"resources": []}', '{"$schema": "x"}', "{/* nothing */}"])(
+    "a file without resourceList is refused, since it would take all pools away: %s",
+    (text) => {
+      const { specs, problems } = load(text);
+      expect(specs).toBeNull();
+      expect(problems.map(({ message }) => message)).toContainEqual(expect.stringContaining('{"resourceList": '));
+    },
+  );
 
   test("an unknown key of an entry or of the file is a warning, with what was probably meant", () => {
     const loaded = load({ resourcelist2: 1, ...list(entry({ excludeTopolgy: true, comment: "x" })) });
@@ -216,7 +217,7 @@ describe("the whole file is refused for", () => {
       "a full name that stands twice",
       list(entry(), entry({ resourcePrefix: "intel.com" })),
       "resourceList[1]",
-      "first in resourceList[0]",
+      "first defined in resourceList[0]",
     ],
   ])("%s", (_, config, path, message) => {
     const loaded = load(config);
@@ -273,6 +274,7 @@ describe("the whole file is refused for", () => {
     const limit = "intel.com_".length + fits.length + ".sock".length;
     expect(load(list(entry({ resourceName: fits })), { socketNameLimit: limit }).problems).toEqual([]);
     expect(told(load(list(entry({ resourceName: fits })), { socketNameLimit: limit - 1 }))).toEqual([
+      "error resourceList: all entries are skipped, so no pool is left",
       expect.stringContaining("is too long"),
     ]);
   });
@@ -295,27 +297,134 @@ describe("the whole file is refused for", () => {
   });
 });
 
-describe("selectors", () => {
+describe("a stray key in a selector object", () => {
+  const where = "resourceList[0].selectors[0]";
+
   test.each([
-    [
-      { vendor: ["8086"] },
-      'resourceList[0].selectors[0].vendor: unknown selector: it would select everything; did you mean "vendors"?',
-    ],
-    [
-      { pfname: ["x"] },
-      'resourceList[0].selectors[0].pfname: unknown selector: it would select everything; did you mean "pfNames"?',
-    ],
-    [{ zzzzzz: 1 }, "resourceList[0].selectors[0].zzzzzz: unknown selector: it would select everything"],
-    [
-      { auxTypes: ["sf"] },
-      "resourceList[0].selectors[0].auxTypes: not a selector of netDevice; it would select everything",
-    ],
-  ])("%j is refused, since a typo there would select everything", (wanted, message) => {
+    [{ vendor: ["8086"] }, "vendor", 'did you mean "vendors"?'],
+    [{ pfname: ["x"], drivers: ["iavf"] }, "pfname", 'did you mean "pfNames"?'],
+    [{ deviceID: "1592", vendors: ["8086"] }, "deviceID", 'did you mean "devices"?'],
+  ])("%j is refused: it misses a selector's name by little", (wanted, key, hint) => {
     const loaded = loadWanted(wanted);
     expect(loaded.specs).toBeNull();
-    expect(told(loaded)).toEqual([`error ${message}`]);
+    expect(told(loaded)).toEqual([`error ${where}.${key}: unknown selector; ${hint}`]);
   });
 
+  test.each<[object, string, string]>([
+    [{ zzzzzz: 1 }, "netDevice", "no selector has this name"],
+    [{ sriovMode: true, vendors: [] }, "netDevice", "format before version 3"],
+    [{ excludeTopology: true, isRdma: true }, "netDevice", "belongs in the entry"],
+    [{ auxTypes: ["sf"] }, "netDevice", 'SFs are of "deviceType": "auxNetDevice"'],
+    [{ pfNames: ["ens1f0"] }, "accelerator", "a selector of netDevice and auxNetDevice, not of accelerator"],
+    [{ auxTypes: ["sf"], pciAddresses: ["0000:03:00.0"] }, "auxNetDevice", 'with "rootDevices"'],
+    [{ auxTypes: ["sf"], acpiIndexes: ["1"], pKeys: ["0x7fff"] }, "auxNetDevice", "a selector of netDevice"],
+  ])("%j of %s is refused, since every device would be selected", (wanted, deviceType, why) => {
+    const loaded = loadWanted(wanted, { deviceType });
+    expect(loaded.specs).toBeNull();
+    const errors = loaded.problems.filter(({ severity }) => severity === "error");
+    expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining(why)]);
+    expect(errors[0]?.message).toEndWith(
+      `: without a selector beside it that restricts the object, every ${deviceType} would be selected`,
+    );
+  });
+
+  test.each<[object, string, string[], string]>([
+    [{ sriovMode: true, vendors: ["8086"] }, "netDevice", ["sriovMode"], "format before version 3"],
+    [{ excludeTopology: true, pfNames: ["ens1f0"] }, "netDevice", ["excludeTopology"], "belongs in the entry"],
+    [{ comment: "x", pKeys: ["0x7fff"] }, "netDevice", ["comment"], "no selector has this name"],
+    [{ rdma: true, drivers: ["mlx5_core"] }, "netDevice", ["rdma"], '"isRdma": true'],
+    [{ auxTypes: ["sf"], drivers: ["iavf"] }, "netDevice", ["auxTypes"], "a selector of auxNetDevice"],
+    [{ pfNames: ["ens1f0"], devices: ["0d5d"] }, "accelerator", ["pfNames"], 'select by "pciAddresses"'],
+    [
+      { auxTypes: ["sf"], pfNames: ["p0#1"], pciAddresses: ["0000:03:00.0"] },
+      "auxNetDevice",
+      ["pciAddresses"],
+      'with "rootDevices"',
+    ],
+  ])("%j of %s runs without it, with a warning that says what is meant", (wanted, deviceType, ignored, why) => {
+    const loaded = loadWanted(wanted, { deviceType });
+    expect(loaded.specs?.[0]?.ignoredKeys).toEqual([ignored]);
+    expect(Object.keys(loaded.specs?.[0]?.selectors[0] ?? {})).not.toContain(ignored[0]);
+    expect(told(loaded)).toEqual([expect.stringContaining(why)]);
+    expect(told(loaded)[0]).toStartWith(`warning ${where}.${ignored[0]}: `);
+    expect(told(loaded)[0]).toEndWith(": ignored");
+  });
+
+  test("asks for nothing and is of another type: no reason to refuse the file", () => {
+    const loaded = loadWanted({ isRdma: false, pfNames: [], vdpaType: "" }, { deviceType: "accelerator" });
+    expect(loaded.specs?.[0]?.selectors).toEqual([{}]);
+    expect(severities(loaded)).toEqual(["warning", "warning", "warning"]);
+  });
+});
+
+// Kinds that vendors' guides, operators and labs publish, and that the upstream plugin runs with; none may cost the node its pools.
+describe("an entry as others write it runs", () => {
+  test.each<[string, object, unknown]>([
+    [
+      "with empty lists beside the one that is meant (NVIDIA's NicClusterPolicy)",
+      {
+        selectors: {
+          vendors: ["15b3"],
+          devices: [],
+          pfNames: [],
+          pciAddresses: ["0000:18:00.0"],
+          linkTypes: [],
+          isRdma: true,
+        },
+      },
+      { pciAddresses: ["0000:18:00.0"], isRdma: true },
+    ],
+    ["with isRdma alone (NVIDIA's hostdev)", { selectors: { vendors: ["15b3"], isRdma: true } }, { isRdma: true }],
+    [
+      "with pciAddresses in an auxNetDevice (F5 for BlueField)",
+      {
+        deviceType: "auxNetDevice",
+        selectors: [{ vendors: ["15b3"], pciAddresses: ["0000:03:00.0"], pfNames: ["p0#1"], auxTypes: ["sf"] }],
+      },
+      { auxTypes: ["sf"] },
+    ],
+    [
+      "with excludeTopology inside selectors, and keys of a fork (AMD's plugin for its NICs)",
+      {
+        enableExporterHealthCheck: true,
+        disableDeviceConfig: false,
+        selectors: { vendors: ["1dd8"], devices: ["1002"], drivers: ["ionic"], excludeTopology: true, isRdma: true },
+      },
+      { drivers: ["ionic"] },
+    ],
+    [
+      "with isRdma beside selectors (Antrea, and the upstream plugin's README of v3.1)",
+      { isRdma: true, selectors: { vendors: ["15b3"], devices: ["1018"], drivers: ["mlx5_ib"] } },
+      { drivers: ["mlx5_ib"] },
+    ],
+    [
+      "with the keys of older operators",
+      { selectors: { pfNames: ["ens785f0#0-4"], IsRdma: false, NeedVhostNet: false }, SelectorObj: null },
+      { isRdma: false, needVhostNet: false },
+    ],
+    [
+      "with an empty device id (operators before 4.6)",
+      { selectors: { vendors: ["8086"], devices: [""] } },
+      { devices: [""] },
+    ],
+    ["with names of drivers old and new", { selectors: { drivers: ["iavf", "mlx5_core", "i40evf", "ixgbevf"] } }, {}],
+    ["with a prefix without a dot", { resourcePrefix: "mellanox", selectors: { vendors: ["15b3"] } }, {}],
+    ["with a wildcard, which selects nothing there either", { selectors: { pfNames: ["mlx-*"], isRdma: true } }, {}],
+    [
+      "of FPGAs by vendor and device (Intel's FEC)",
+      { deviceType: "accelerator", selectors: { vendors: ["8086"], devices: ["0d5d"] } },
+      {},
+    ],
+    ["of FPGAs with isRdma off", { deviceType: "accelerator", selectors: { vendors: ["10ee"], isRdma: false } }, {}],
+    ["with P_Keys as the upstream plugin's README has them", { selectors: { pKeys: ["0x1", "0xABCD"] } }, {}],
+  ])("%s", (_, fields, selected) => {
+    const { specs, problems } = loadEntry(fields);
+    expect(specs?.[0]?.selectors[0]).toMatchObject(selected as Wanted);
+    expect(problems.every(({ severity }) => severity === "warning")).toBe(true);
+  });
+});
+
+describe("selectors", () => {
   test.each<[string, unknown, string]>([
     ["an empty list", [], "resourceList[1].selectors"],
     ["a text", "vendors", "resourceList[1].selectors"],
@@ -378,9 +487,9 @@ describe("problems", () => {
   });
 
   test("point at the value inside a list", () => {
-    expect(load('{"resourceList":[{"resourceName":"a",\n"selectors":[{"vendors":["8086", 1]}]}]}').problems).toEqual([
-      expect.objectContaining({ line: 2, column: 34 }),
-    ]);
+    expect(
+      load('{"resourceList":[{"resourceName":"a",\n"selectors":[{"vendors":["8086", 1]}]}]}').problems,
+    ).toContainEqual(expect.objectContaining({ severity: "skip", line: 2, column: 34 }));
   });
 
   test("of the syntax point at the place", () => {
@@ -388,10 +497,99 @@ describe("problems", () => {
   });
 
   test("of an entry that is skipped say so", () => {
-    const [problem] = loadEntry({ selectors: [] }).problems;
+    const problem = loadEntry({ selectors: [] }).problems.find(({ severity }) => severity === "skip");
     expect(problem && formatProblem("/etc/x.json", problem)).toBe(
-      '/etc/x.json:1:50: error: entry skipped: resourceList[0].selectors: empty; for every device of this type write "selectors": [{}]',
+      '/etc/x.json:1:50: error: entry skipped: resourceList[0].selectors: empty; write which devices the pool gets, as in [{"vendors": ["8086"], "drivers": ["iavf"]}]',
     );
+  });
+
+  test("of one object are all reported, and those of an entry whose device type is unknown", () => {
+    const loaded = load(
+      list(
+        entry({ resourceName: "a b", linkHealth: 1, deviceType: "netdevice", selectors: [{ vendors: "8086" }] }),
+        entry({ resourceName: "b", selectors: [{ vendors: 1, devices: ["154C"], isRdma: true, vdpaType: "vhost" }] }),
+        entry({ resourceName: "c" }),
+        entry({ resourceName: "c", linkHealth: 1 }),
+      ),
+    );
+    expect(loaded.problems.map(({ severity, path }) => `${severity} ${path}`)).toEqual([
+      "error resourceList[0].resourceName",
+      "skip resourceList[0].selectors[0].vendors",
+      "error resourceList[0].linkHealth",
+      "error resourceList[0].deviceType",
+      "error resourceList[1].selectors[0]",
+      "skip resourceList[1].selectors[0].vendors",
+      "warning resourceList[1].selectors[0].devices",
+      "error resourceList[3]",
+      "error resourceList[3].linkHealth",
+    ]);
+  });
+
+  test("show the value that was found, with the space at its end", () => {
+    expect(told(loadEntry({ resourceName: "sriov " }))).toEqual([expect.stringContaining('found "sriov "')]);
+    expect(told(loadEntry({ resourcePrefix: "intel.com " }))).toEqual([expect.stringContaining('found "intel.com "')]);
+    expect(told(loadWanted({ vdpaType: "vhost " }))).toContainEqual(expect.stringContaining('found "vhost "'));
+    expect(told(loadWanted({ pfNames: ["ens1f0 "] }))).toEqual([expect.stringContaining('"ens1f0 " can never match')]);
+    expect(told(loadWanted({ drivers: [" iavf"] }))).toEqual([expect.stringContaining('" iavf" can never match')]);
+    expect(told(loadEntry({ resourceName: "x ".repeat(1000) }))[0]?.length).toBeLessThan(300);
+  });
+
+  test.each([
+    ["netdevice", 'did you mean "netDevice"?'],
+    ["vfio", '"drivers": ["vfio-pci"] inside "selectors"'],
+    ["rdma", '"isRdma": true inside "selectors"'],
+  ])("of the device type %s say what it is now", (deviceType, hint) => {
+    expect(told(loadEntry({ deviceType }))).toEqual([expect.stringContaining(hint)]);
+  });
+
+  test("of keys in a wrong place say where they belong", () => {
+    const { resourceName, selectors } = entry();
+    const loaded = load({
+      selectors,
+      resourceList: [
+        {
+          resourceName,
+          isRdma: true,
+          pfName: ["x"],
+          selectors: { vendors: ["8086"], resourcePrefix: "a.b", resourceList: [] },
+        },
+        { resourceName: "b", rootDevices: ["0000:5e:00.0"] },
+      ],
+    });
+    expect(told(loaded)).toEqual([
+      'warning selectors: ignored here; it belongs in the entry, beside "selectors"',
+      'warning resourceList[0].isRdma: ignored here; it is a selector and belongs inside "selectors"',
+      'warning resourceList[0].pfName: unknown key, ignored; did you mean "pfNames"? It is a selector and belongs inside "selectors"',
+      'warning resourceList[0].selectors.resourcePrefix: it belongs in the entry, beside "selectors": ignored',
+      "warning resourceList[0].selectors.resourceList: it belongs at the top of the file: ignored",
+      'error resourceList[1].selectors: missing; "rootDevices" belongs inside "selectors"',
+      'warning resourceList[1].rootDevices: ignored here; it is a selector and belongs inside "selectors"',
+    ]);
+  });
+
+  test.each([
+    ["{ 'resourceList': [] }", "3 not JSON: strings are in double quotes (\"), found '"],
+    ["{ \u201CresourceList\u201D: [] }", '3 not JSON: strings are in double quotes ("), found \u201C'],
+    ['{\u00A0"resourceList": [] }', "2 not JSON: invalid symbol U+00A0"],
+    ['{ "resourceList": [] }\u200B', "23 not JSON: invalid symbol U+200B"],
+  ])("of %j say what is wrong with a character that looks right", (text, first) => {
+    expect(load(text).problems.map(({ column, message }) => `${column} ${message}`)[0]).toBe(first);
+  });
+
+  test("of comments behind # say how comments begin, once each, and of nothing else in them", () => {
+    const text = `{ # [ "a
+      "resourceList": [ #}
+        {"resourceName": "a # b", "selectors": {"vendors": ["8086"]}}, // # fine
+        # "last"
+      ]
+    }`;
+    expect(load(text).problems.map(({ line, column, message }) => `${line}:${column} ${message}`)).toEqual([
+      '1:3 not JSON: comments begin with "//", not with "#"',
+      '2:25 not JSON: comments begin with "//", not with "#"',
+      '4:9 not JSON: comments begin with "//", not with "#"',
+    ]);
+    expect(load(`#${"#".repeat(1 << 19)}`).problems).toHaveLength(1);
+    expect(load("# a\r\n".repeat(100_000)).problems.length).toBeLessThanOrEqual(limits.problems.most + 1);
   });
 
   test("stay on one line whatever a key holds", () => {

@@ -7,10 +7,11 @@ import * as v from "valibot";
 import { type DeviceTypeName, deviceTypes } from "../pools/device-types.ts";
 import { limits } from "../limits.ts";
 import type { PoolSpec } from "../pools/pool.ts";
-import { type Selector, type SelectorName, selectorNames, selectors, type Wanted } from "../pools/selectors.ts";
 import { type Document, type Fields, fieldsOf, nodeAt, parseDocument, valueOf } from "./document.ts";
+import { deviceTypeHint, type Level, misplaced, nearMiss } from "./keys.ts";
 import type { Problem } from "./problem.ts";
-import { entryKeys, entrySchema, fileKeys, meaninglessKeys, resourcePrefixSchema, wantedSchema } from "./schema.ts";
+import { entryFields, entryKeys, entrySchema, fileKeys, meaninglessKeys, resourcePrefixSchema } from "./schema.ts";
+import { readSelectors } from "./selectors.ts";
 
 /** What the command line says about all entries. */
 export interface LoadOptions {
@@ -39,7 +40,6 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
     return refused([
       document.at(undefined, "", 'not JSON: the file is empty; for no pools write {"resourceList": []}'),
     ]);
-  if (root.type === "null") return { specs: [], problems: [], skipped: [], entries: [] };
   if (root.type !== "object") {
     return refused([document.at(root, "", `expected an object {"resourceList": […]}, found ${root.type}`)]);
   }
@@ -50,17 +50,15 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
     reader.problem(root, "", `--resource-prefix=${options.resourcePrefix}: ${issue.message}`);
   }
   const file = fieldsOf(root, fileKeys);
-  reader.strangers(file, "", "warning");
+  reader.strangers(file, "", "file");
   const list = file.values["resourceList"];
-  if (!list && (file.unknown.length > 0 || file.values["$schema"])) {
-    reader.problem(
-      root,
-      "resourceList",
-      'missing, though there are other keys; for no pools write {"resourceList": []}',
-    );
-  }
+  // The operator writes {"resourceList": null} for a node without pools; a template that renders nothing gives null or {}.
+  if (!file.present.has("resourceList"))
+    reader.problem(root, "resourceList", 'missing; for no pools write {"resourceList": []}');
   if (list && list.type !== "array") reader.problem(list, "resourceList", `expected a list, found ${list.type}`);
   else for (const [index, entry] of (list?.children ?? []).entries()) reader.entry(entry, index);
+  if (list && reader.skipped.length > 0 && reader.specs.length === 0)
+    reader.problem(list, "resourceList", "all entries are skipped, so no pool is left");
   const { problems, specs, skipped, entries } = reader;
   const fatal = problems.some(({ severity }) => severity === "error");
   return { specs: fatal ? null : specs, problems: listed(inOrder(problems)), skipped, entries };
@@ -103,48 +101,64 @@ class EntryReader {
     this.problems.push(this.#document.at(node, path, message, severity));
   }
 
-  /** Reports keys that nothing knows and keys that stand twice. */
-  strangers(fields: Fields, path: string, severity: Problem["severity"]): void {
+  /** Reports keys of the file or of an entry that are not known there, and keys that stand twice. */
+  strangers(fields: Fields, path: string, level: Exclude<Level, "selector">): void {
     const below = (key: string) => (path === "" ? key : `${path}.${key}`);
-    for (const { key, node, meant } of fields.unknown) {
+    for (const { key, node } of fields.unknown) {
       if (meaninglessKeys.has(key.toLowerCase())) continue;
-      const hint = meant === null ? "" : `; did you mean "${meant}"?`;
-      const effect = severity === "warning" ? "unknown key, ignored" : "unknown selector: it would select everything";
-      this.problem(node, below(key), `${effect}${hint}`, severity);
+      const elsewhere = misplaced(key, level);
+      const hint = elsewhere ?? nearMiss(key, level);
+      const effect = elsewhere === null ? "unknown key, ignored" : "ignored here";
+      this.problem(
+        node,
+        below(key),
+        `${effect}${hint === null ? "" : `; ${elsewhere === null ? "" : "it "}${hint}`}`,
+        "warning",
+      );
     }
-    for (const { key, node } of fields.repeated) {
-      this.problem(node, below(key), "given twice; the last one counts", "warning");
-    }
+    this.repeated(fields, below);
+  }
+
+  /** Reports keys that are there twice. */
+  repeated({ repeated }: Fields, pathOf: (key: string) => string): void {
+    for (const { key, node } of repeated)
+      this.problem(node, pathOf(key), "duplicate key; the last value is used", "warning");
   }
 
   entry(node: Node, index: number): void {
     const path = `resourceList[${index}]`;
     if (node.type !== "object") return this.problem(node, path, `expected an object, found ${node.type}`);
     const fields = fieldsOf(node, entryKeys);
-    this.strangers(fields, path, "warning");
+    this.strangers(fields, path, "entry");
     const { selectors: selectorsNode, ...rest } = fields.values;
     // As the reference: an empty deviceType or resourcePrefix is the same as none.
     const given = Object.entries(rest).filter(([key, { value }]) => value !== "" || key === "resourceName");
     const plain = Object.fromEntries(given.map(([key, value]) => [key, valueOf(value)]));
     const parsed = v.safeParse(entrySchema, plain, { abortPipeEarly: true });
-    if (!parsed.success) {
-      for (const issue of parsed.issues) this.#issue(issue, node, fields, path, "error");
+    for (const issue of parsed.issues ?? []) {
+      const [first, ...deeper] = (issue.path ?? []).map(({ key }) => key as string | number);
+      const name = String(first);
+      this.issue(issue, deeper, fields.values[name] ?? null, node, `${path}.${name}`, "error");
     }
     const deviceType = parsed.success ? parsed.output.deviceType : typeIfKnown(plain["deviceType"]);
     const before = this.problems.length;
-    const wishes = this.#selectors(selectorsNode, node, `${path}.selectors`, deviceType);
-    if (!parsed.success) return;
-    const entry = parsed.output;
-    const prefix = entry.resourcePrefix ?? this.#options.resourcePrefix;
-    const resource = `${prefix}/${entry.resourceName}`;
+    const selectors = readSelectors(this, selectorsNode, { node, fields, path: `${path}.selectors`, deviceType });
+    // Also of an entry that has other mistakes: none hides another.
+    const name = v.safeParse(entryFields.resourceName, plain["resourceName"]);
+    const ownPrefix = v.safeParse(entryFields.resourcePrefix, plain["resourcePrefix"]);
+    if (!name.success || !ownPrefix.success) return;
+    const prefix = ownPrefix.output ?? this.#options.resourcePrefix;
+    const resource = `${prefix}/${name.output}`;
     if (this.#resources.size >= limits.pools.most) {
       this.problem(node, path, `too many entries: at most ${limits.pools.most} pools are served`, "skip");
     }
-    this.#names(node, path, { prefix, name: entry.resourceName, deviceType: entry.deviceType }, resource);
+    this.#names(node, path, { prefix, name: name.output, deviceType }, resource);
     if (this.problems.slice(before).some(({ severity }) => severity === "skip")) {
       this.skipped.push(resource);
       return;
     }
+    if (!parsed.success) return;
+    const entry = parsed.output;
     this.entries.push(index);
     this.specs.push({
       resource,
@@ -155,43 +169,47 @@ class EntryReader {
       linkHealth: entry.linkHealth,
       iommufd: entry.iommufd,
       preferredAllocation: entry.preferredAllocation ?? null,
-      selectors: wishes,
+      selectors: selectors.map(({ wanted }) => wanted),
+      ...ignoredIn(selectors),
       additionalInfo: entry.additionalInfo ?? null,
     });
   }
 
-  #issue(issue: v.BaseIssue<unknown>, node: Node, fields: Fields, path: string, severity: Problem["severity"]): void {
-    const steps = (issue.path ?? []).map(({ key }) => key as string | number);
-    const [first, ...deeper] = steps;
-    const field = typeof first === "string" ? fields.values[first] : undefined;
+  /** Reports what valibot found at some steps below the value of a key; `node` is null when the key is not there. */
+  issue(
+    { input, message: why }: Pick<v.BaseIssue<unknown>, "input" | "message">,
+    steps: readonly (string | number)[],
+    node: Node | null,
+    owner: Node,
+    path: string,
+    severity: Problem["severity"],
+  ): void {
     const where = steps.reduce<string>(
       (so_far, step) => so_far + (typeof step === "number" ? `[${step}]` : `.${step}`),
       path,
     );
-    const missing = issue.input === undefined && !field;
-    const [topLevel] = steps;
-    const allowed =
-      (topLevel === "deviceType" || topLevel === "preferredAllocation") && typeof issue.input === "string"
-        ? `, found ${JSON.stringify(issue.input)}`
-        : "";
-    this.problem(
-      field ? nodeAt(field, deeper) : node,
-      where,
-      missing ? "missing" : `${issue.message}${allowed}`,
-      severity,
-    );
+    // Values of additionalInfo may be secrets.
+    const isShown = typeof input === "string" && !/^resourceList\[\d+\]\.additionalInfo/.test(where);
+    const found = isShown ? `, found ${shown(input)}` : "";
+    const hint = isShown && /^resourceList\[\d+\]\.deviceType$/.test(where) ? deviceTypeHint(input) : "";
+    const message = input === undefined && node === null ? "missing" : `${why}${found}${hint}`;
+    this.problem(node ? nodeAt(node, steps) : owner, where, message, severity);
   }
 
   /** Checks what concerns the whole name, and that it is unique. */
   #names(
     node: Node,
     path: string,
-    { prefix, name, deviceType }: Pick<PoolSpec, "prefix" | "name" | "deviceType">,
+    { prefix, name, deviceType }: Pick<PoolSpec, "prefix" | "name"> & { readonly deviceType: DeviceTypeName | null },
     resource: string,
   ): void {
     const earlier = this.#resources.get(resource);
     if (earlier !== undefined) {
-      this.problem(node, path, `${resource} stands twice, first in ${earlier}; put all selectors into one entry`);
+      this.problem(
+        node,
+        path,
+        `duplicate resource ${resource}; first defined in ${earlier}; put all selectors into one entry`,
+      );
       return;
     }
     this.#resources.set(resource, path);
@@ -203,16 +221,15 @@ class EntryReader {
     if (this.#options.useCdi && !/^[a-zA-Z]/.test(prefix)) {
       this.problem(node, path, `a CDI vendor must start with a letter, found resourcePrefix "${prefix}"`);
     }
-    const specFile = `${prefix}-${deviceTypes[deviceType].cdiClass}-${name}`;
-    const namesake = this.#specFiles.get(specFile);
-    if (this.#options.useCdi && namesake !== undefined) {
-      this.problem(
-        node,
-        path,
-        `its CDI spec's file, sriov-dp-${specFile}.yaml, would also be ${namesake}'s; rename one`,
-      );
+    if (deviceType !== null) {
+      const specFile = `${prefix}-${deviceTypes[deviceType].cdiClass}-${name}`;
+      const namesake = this.#specFiles.get(specFile);
+      if (this.#options.useCdi && namesake !== undefined) {
+        const message = `its CDI spec's file, sriov-dp-${specFile}.yaml, would also be ${namesake}'s; rename one`;
+        this.problem(node, path, message);
+      }
+      this.#specFiles.set(specFile, resource);
     }
-    this.#specFiles.set(specFile, resource);
     const variable = resource.toUpperCase().replaceAll(/[./]/g, "_");
     const twin = this.#variables.get(variable);
     if (twin !== undefined) {
@@ -220,69 +237,17 @@ class EntryReader {
     }
     this.#variables.set(variable, resource);
   }
+}
 
-  /** Reads selectors: one object or a list of objects. */
-  #selectors(node: Node | undefined, entry: Node, path: string, deviceType: DeviceTypeName | null): Wanted[] {
-    if (!node) {
-      this.problem(entry, path, 'missing; for every device of this type write "selectors": [{}]');
-      return [];
-    }
-    if (node.type === "object") return this.#wanted(node, path, deviceType);
-    if (node.type !== "array") {
-      this.problem(node, path, `expected an object or a list of objects, found ${node.type}`, "skip");
-      return [];
-    }
-    const items = node.children ?? [];
-    if (items.length === 0) {
-      this.problem(node, path, 'empty; for every device of this type write "selectors": [{}]', "skip");
-    }
-    return items.flatMap((item, index) => {
-      const here = `${path}[${index}]`;
-      if (item.type === "object") return this.#wanted(item, here, deviceType);
-      const severity = item.type === "null" ? "error" : "skip";
-      this.problem(item, here, `expected an object, found ${item.type}`, severity);
-      return [];
-    });
-  }
+/** A text as JSON, its end cut off when it is long. */
+const shown = (text: string): string =>
+  text.length > 80 ? `${JSON.stringify(text.slice(0, 80))}…` : JSON.stringify(text);
 
-  #wanted(node: Node, path: string, deviceType: DeviceTypeName | null): Wanted[] {
-    const fields = fieldsOf(node, selectorNames);
-    this.strangers(fields, path, "error");
-    if (deviceType === null) return [];
-    const type = deviceTypes[deviceType];
-    const applicable: readonly SelectorName[] = [...type.selectors, ...type.ignoredSelectors];
-    for (const [name, value] of Object.entries(fields.values)) {
-      if (!applicable.includes(name as SelectorName)) {
-        this.problem(value, `${path}.${name}`, `not a selector of ${deviceType}; it would select everything`);
-      } else if ((type.ignoredSelectors as readonly string[]).includes(name)) {
-        this.problem(value, `${path}.${name}`, `has no effect for ${deviceType}`, "warning");
-      }
-    }
-    const plain = Object.fromEntries(Object.entries(fields.values).map(([key, value]) => [key, valueOf(value)]));
-    for (const name of type.requiredSelectors) {
-      const value = plain[name];
-      if (!Array.isArray(value) || value.length === 0)
-        this.problem(node, `${path}.${name}`, `missing for ${deviceType}; write ${selectors[name].example}`);
-    }
-    const parsed = v.safeParse(wantedSchema(deviceType), plain, { abortPipeEarly: true });
-    if (!parsed.success) {
-      for (const issue of parsed.issues) this.#issue(issue, node, fields, path, "skip");
-      return [];
-    }
-    const wanted = Object.fromEntries(
-      Object.entries(parsed.output).filter(([name]) => (type.selectors as readonly string[]).includes(name)),
-    ) as Wanted;
-    if (wanted.isRdma === true && (wanted.vdpaType ?? "") !== "") {
-      this.problem(node, path, "isRdma and vdpaType can't be combined: put them into entries of their own");
-    }
-    for (const [name, value] of Object.entries(wanted)) {
-      const { doubts } = selectors[name as SelectorName] as Selector<unknown>;
-      for (const doubt of doubts?.(value) ?? []) {
-        this.problem(fields.values[name] ?? node, `${path}.${name}`, doubt, "warning");
-      }
-    }
-    return [wanted];
-  }
+/** The keys that were ignored, of the selector objects that have any. */
+function ignoredIn(selectors: readonly { readonly ignored: readonly string[] }[]): Pick<PoolSpec, "ignoredKeys"> {
+  return selectors.some(({ ignored }) => ignored.length > 0)
+    ? { ignoredKeys: selectors.map(({ ignored }) => ignored) }
+    : {};
 }
 
 const typeIfKnown = (value: unknown): DeviceTypeName | null =>

@@ -53,9 +53,16 @@ export interface ScanThread {
 /** Starts a thread; `replied` hears its answers, `failed` that it has ended by itself. */
 export type StartScanThread = (replied: (reply: ScanReply) => void, failed: (reason: string) => void) => ScanThread;
 
+/**
+ * Where the executable has the thread's program; scripts/build.ts sets it. In bytecode import.meta.url is the path of the source on the machine that
+ * built, which is nobody's to run.
+ */
+declare const SRIOVDP_SCAN_WORKER: string | undefined;
+
 /** Starts the thread of scan-worker.ts. */
 export const startWorker: StartScanThread = (replied, failed) => {
-  const worker = new Worker(new URL("./scan-worker.ts", import.meta.url).href);
+  const isCompiled = typeof SRIOVDP_SCAN_WORKER === "string";
+  const worker = new Worker(isCompiled ? SRIOVDP_SCAN_WORKER : new URL("./scan-worker.ts", import.meta.url).href);
   worker.addEventListener("message", ({ data }: MessageEvent<ScanReply>) => replied(data));
   worker.addEventListener("error", (event) => failed(event.message));
   return { post: (order) => worker.postMessage(order), terminate: () => worker.terminate() };

@@ -23,6 +23,8 @@ export interface PoolSpec {
   /** null: the kubelet chooses by itself. */
   readonly preferredAllocation: Preference | null;
   readonly selectors: readonly Wanted[];
+  /** For each selector object the keys in it that no device of this type has and that were ignored; missing when there are none. */
+  readonly ignoredKeys?: readonly (readonly string[])[];
   /** Device id or "*", then key, then value. Values may be secrets and are never logged. */
   readonly additionalInfo: Readonly<Record<string, Readonly<Record<string, string>>>> | null;
 }

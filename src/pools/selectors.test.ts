@@ -95,22 +95,62 @@ describe("pfNames and rootDevices", () => {
     expect(matches(vf(1, null), { pfNames: ranges(["none"]) })).toBe(false);
   });
 
+  // What isSelected of the upstream plugin's pkg/resources/deviceSelectors.go gives for each.
+  test.each<[string, number[]]>([
+    ["ens1f0#0-1,", [0, 1]],
+    ["ens1f0#0, 2", [0]],
+    ["ens1f0#5-2,1", [1]],
+    ["ens1f0#0-1,x", [0, 1]],
+    ["ens1f0#0-1,x,5", [0, 1]],
+    ["ens1f0#0-1,3-,5", [0, 1]],
+    ["ens1f0#0,2-3-4,5", [0]],
+    ["ens1f0#7,-1,5", [7]],
+    ["ens1f0#1,0x2", [1]],
+    ["ens1f0#1,99999999999999999999,3", [1]],
+  ])("%j takes %j: the parts before the first that is not an index or range, with a doubt", (text, taken) => {
+    expect(indexesOf([text])).toEqual(taken);
+    expect(selectors.pfNames.doubts?.(ranges([text]))).toHaveLength(1);
+  });
+
+  test.each<[string, number[]]>([
+    ["ens1f0#+1", [1]],
+    ["ens1f0#1-+3", [1, 2, 3]],
+    ["ens1f0#9223372036854775807,3", [3]],
+    ["ens1f0#0000000000000000000000002", [2]],
+  ])("%j takes %j without a doubt, as Go reads numbers", (text, taken) => {
+    expect(indexesOf([text])).toEqual(taken);
+    expect(selectors.pfNames.doubts?.(ranges([text]))).toEqual([]);
+  });
+
   test.each([
     ["ens1f0#1#2", "more than one"],
-    ["ens1f0#a", "is not a range"],
-    ["ens1f0#", "is not a range"],
-    ["ens1f0#1,", "is not a range"],
-    ["ens1f0#-1", "is not a range"],
-    ["ens1f0#1-2-3", "is not a range"],
-    ["ens1f0#1.5", "is not a range"],
-    ["ens1f0#9999999999", "is not a range"],
+    ["ens1f0#a", "is not an index"],
+    ["ens1f0#", "is not an index"],
+    ["ens1f0#,1", "is not an index"],
+    ["ens1f0# 1", "is not an index"],
+    ["ens1f0#-1", "is not an index"],
+    ["ens1f0#1-2-3", "is not an index"],
+    ["ens1f0#1.5", "is not an index"],
+    ["ens1f0#9223372036854775808", "is not an index"],
     ["ens1f0#7-2", "runs backwards"],
     ["#1", "no PF"],
     ["", "no PF"],
   ])("%j selects nothing, and a doubt says why", (text, why) => {
     const wanted = v.parse(selectors.pfNames.schema, [text]);
     expect(selectors.pfNames.doubts?.(wanted)).toEqual([expect.stringContaining(why)]);
-    expect(selectors.pfNames.matches(aDevice(), wanted)).toBe(false);
+    expect(selectors.pfNames.doubts?.(wanted)[0]).toContain("selects nothing");
+    expect(indexesOf([text])).toEqual([]);
+  });
+
+  test.each([
+    ["pfNames", ["0000:3b:00.0#1"], "rootDevices"],
+    ["pfNames", ["3b:00.0"], "rootDevices"],
+    ["pfNames", ["ens1f0 #1"], "space"],
+    ["pfNames", ["mlx-*"], "no wildcard"],
+    ["rootDevices", ["3b:00.0"], '"0000:3b:00.0"'],
+    ["rootDevices", ["ens1f0"], "pfNames"],
+  ])("%s %j is doubted: %s", (name, entries, why) => {
+    expect(selector(name).doubts?.(ranges(entries))).toEqual([expect.stringContaining(why)]);
   });
 
   test("an entry that selects nothing leaves the others of its list as they are", () => {
@@ -130,6 +170,16 @@ test.each([
   ["devices", ["154C"], "can never match"],
   ["pciAddresses", ["3b:02.1"], "can never match"],
   ["linkTypes", ["ether", "infiniband"], "more than one link type"],
+  ["linkTypes", ["ethernet"], 'link types are "ether" and "infiniband"'],
+  ["linkTypes", ["IB"], 'link types are "ether" and "infiniband"'],
+  ["drivers", ["mlx5_core", "mlx5_ib"], "expected mlx5_core"],
+  ["drivers", ["vfio_pci"], "expected vfio-pci"],
+  ["drivers", ["irdma"], "expected ice"],
+  ["drivers", ["iavf "], "space"],
+  ["ddpProfiles", [" E810"], "space"],
+  ["acpiIndexes", ["0x65"], "decimal"],
+  ["pKeys", ["7fff"], '"0x7fff"'],
+  ["pKeys", ["0x7FFF"], '"0x7fff"'],
 ])("%s %j is doubted", (name, value, doubt) => {
   expect(selector(name).doubts?.(value)).toEqual([expect.stringContaining(doubt)]);
 });
@@ -138,6 +188,11 @@ test.each([
   ["vendors", ["8086"]],
   ["pciAddresses", ["10000:3b:02.1"]],
   ["linkTypes", ["ether"]],
+  ["linkTypes", ["infiniband"]],
+  ["drivers", ["constructor", "mlx5_core", "vfio-pci", "mlx5_vfio_pci", "i40evf"]],
+  ["ddpProfiles", ["GTPv1-C/U IPv4/IPv6 payload"]],
+  ["acpiIndexes", ["0", "101"]],
+  ["pKeys", ["0x7fff"]],
 ])("%s %j is not doubted", (name, value) => {
   expect(selector(name).doubts?.(value)).toEqual([]);
 });

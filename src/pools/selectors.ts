@@ -18,6 +18,8 @@ export interface Selector<T> {
   readonly covers: (wide: T, narrow: T | undefined) => boolean;
   /** Asks for something without choosing devices. */
   readonly isNoCondition?: true;
+  /** Whether a list that is not empty narrows what an object selects enough for keys beside it to be ignored. */
+  readonly isRestricting?: boolean;
   /** Why a well-formed value is doubtful; one sentence for each doubt. */
   readonly doubts?: (wanted: T) => readonly string[];
   /** What every value of a list looks like that can match anything. */
@@ -28,7 +30,7 @@ export interface Selector<T> {
 export interface FunctionRange {
   readonly pf: string;
   readonly ranges: readonly (readonly [from: number, to: number])[] | null;
-  /** Why the entry can't be understood; it then selects nothing. */
+  /** What in the entry is not used, and why; without any range left the entry selects nothing. */
   readonly wrong?: string;
 }
 
@@ -37,6 +39,16 @@ type Fact = (device: Device) => string | null | undefined;
 const notText = "expected a list of strings";
 const names = v.array(v.string("expected a string"), notText);
 const quoted = (values: readonly string[]) => values.map((value) => JSON.stringify(value)).join(", ");
+
+/** Doubts about values that no fact can equal: with blanks at their ends, which nobody sees, or with wildcards, which there are none. */
+function doubtsOnText(values: readonly string[]): string[] {
+  const blank = values.filter((value) => value.trim() !== value);
+  const wild = values.filter((value) => value.includes("*"));
+  return [
+    ...(blank.length === 0 ? [] : [`${quoted(blank)} can never match: remove the space at its start or end`]),
+    ...(wild.length === 0 ? [] : [`${quoted(wild)} can never match: "*" is no wildcard, write each value`]),
+  ];
+}
 
 const oneOf = (
   fact: Fact,
@@ -52,7 +64,9 @@ const oneOf = (
   matches: (device, wanted) => wanted.length === 0 || wanted.includes(fact(device) ?? "\0"),
   covers: (wide, narrow = []) =>
     wide.length === 0 || (narrow.length > 0 && narrow.every((value) => wide.includes(value))),
+  isRestricting: true,
   ...more,
+  doubts: (wanted) => [...(more.pattern ? [] : doubtsOnText(wanted)), ...(more.doubts?.(wanted) ?? [])],
 });
 
 /** Doubts about values that can't equal any fact, since facts are always spelt in one way. */
@@ -64,32 +78,81 @@ const spelling = (pattern: RegExp, right: string) => ({
   },
 });
 const hexId = spelling(/^[0-9a-f]{4}$/, 'ids are four lower-case hexadecimal digits, as in "8086"');
-const address = spelling(/^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/, 'addresses are written as in "0000:3b:02.1"');
+const addressPattern = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
+const address = spelling(addressPattern, 'addresses are written as in "0000:3b:02.1"');
+// drivers/pci/pci-label.c writes "%llu", drivers/infiniband/core/sysfs.c "0x%04x".
+const acpiIndex = spelling(/^(0|[1-9]\d*)$/, 'indexes are decimal numbers, as in "101"');
+const pKey = spelling(/^0x[0-9a-f]{4}$/, 'P_Keys are written as in "0x7fff"');
+const linkType = spelling(
+  /^(ether|infiniband|loopback|none|ppp|ipip)$/,
+  'link types are "ether" and "infiniband"; RoCE and iWARP have "ether"',
+);
 
-/** What parseFunctionRange can read. */
-const functionRangePattern = /^[^#]+(#\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*)?$/;
+/**
+ * Names that are taken for those of PCI drivers and are none, with the driver that is meant: RDMA drivers bind to
+ * auxiliary devices of the function (drivers/infiniband/hw), and modules need not be called as their driver
+ * (drivers/vfio/pci/vfio_pci.c: "vfio-pci"; drivers/vfio/pci/mlx5/main.c: KBUILD_MODNAME).
+ */
+const noPciDrivers: Readonly<Record<string, string>> = {
+  mlx5_ib: "mlx5_core",
+  mlx5_en: "mlx5_core",
+  mlx5: "mlx5_core",
+  mlx4_ib: "mlx4_core",
+  mlx4_en: "mlx4_core",
+  mlx4: "mlx4_core",
+  irdma: "ice, i40e or iavf",
+  i40iw: "i40e",
+  bnxt_re: "bnxt_en",
+  qedr: "qede",
+  iw_cxgb4: "cxgb4",
+  vfio: "vfio-pci",
+  vfio_pci: "vfio-pci",
+  "mlx5-vfio-pci": "mlx5_vfio_pci",
+  uio: "igb_uio or uio_pci_generic",
+  "uio-pci-generic": "uio_pci_generic",
+  "igb-uio": "igb_uio",
+  dpdk: "vfio-pci",
+};
 
-/** Reads "PF" or "PF#INDEX[-INDEX][,…]"; as the reference, an entry that can't be understood selects nothing. */
-function parseFunctionRange(text: string): FunctionRange {
-  const nothing = (wrong: string): FunctionRange => ({
-    pf: text,
-    ranges: [],
-    wrong: `${JSON.stringify(text)}: ${wrong}`,
+const misnamedDrivers = (wanted: readonly string[]): readonly string[] =>
+  wanted.flatMap((name) => {
+    const meant = Object.hasOwn(noPciDrivers, name) ? noPciDrivers[name] : undefined;
+    return meant === undefined ? [] : [`${JSON.stringify(name)} is no driver of PCI functions; expected ${meant}`];
   });
+
+/** What parseFunctionRange can read, behind a pattern of the PF; an index is what Go's strconv.Atoi reads. */
+const functionRangePattern = (pf: string) => new RegExp(`^${pf}(#\\+?\\d+(-\\+?\\d+)?(,\\+?\\d+(-\\+?\\d+)?)*)?$`);
+
+/** An index as Go's strconv.Atoi reads it: decimal digits, maybe behind a "+", in 64 bits; null for anything else. */
+function parseIndex(text: string): number | null {
+  const [, digits] = /^\+?0*(\d{1,19})$/.exec(text) ?? [];
+  return digits === undefined || BigInt(digits) > 0x7f_ff_ff_ff_ff_ff_ff_ffn ? null : Number(digits);
+}
+
+/**
+ * Reads "PF" or "PF#INDEX[-INDEX][,…]". As the upstream plugin (pkg/resources/deviceSelectors.go, isSelected), the parts
+ * count up to the first that can't be read, and an entry with a second "#" selects nothing.
+ */
+function parseFunctionRange(text: string): FunctionRange {
+  const entry = JSON.stringify(text);
   const [pf = "", ranges, more] = text.split("#");
-  if (more !== undefined) return nothing('more than one "#"');
-  if (pf === "") return nothing("no PF before the range");
+  if (more !== undefined) return { pf, ranges: [], wrong: `${entry} has more than one "#", so it selects nothing` };
+  if (pf === "") return { pf: text, ranges: [], wrong: `${entry} names no PF, so it selects nothing` };
   if (ranges === undefined) return { pf, ranges: null };
   const parsed: [number, number][] = [];
-  for (const range of ranges.split(",")) {
-    const found = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(range);
-    if (!found) return nothing(`${JSON.stringify(range)} is not a range`);
-    const from = Number(found[1]);
-    const to = Number(found[2] ?? found[1]);
-    if (to < from) return nothing(`${JSON.stringify(range)} runs backwards`);
-    parsed.push([from, to]);
+  const wrong: string[] = [];
+  for (const part of ranges.split(",")) {
+    const bounds = part.split("-").map(parseIndex);
+    const [from = null, to = from] = bounds;
+    if (bounds.length > 2 || from === null || to === null) {
+      const effect = parsed.length > 0 ? "it and all that follows is ignored" : "so the entry selects nothing";
+      wrong.push(`${JSON.stringify(part)} in ${entry} is not an index or range, ${effect}`);
+      break;
+    }
+    if (to < from) wrong.push(`${JSON.stringify(part)} in ${entry} runs backwards, so it selects nothing`);
+    else parsed.push([from, to]);
   }
-  return { pf, ranges: parsed };
+  return { pf, ranges: parsed, ...(wrong.length > 0 ? { wrong: wrong.join("; ") } : {}) };
 }
 
 const showRange = ({ pf, ranges }: FunctionRange): string =>
@@ -115,11 +178,17 @@ function coversRange(wide: readonly FunctionRange[], { pf, ranges }: FunctionRan
 const functionRange = v.pipe(v.string("expected a string"), v.transform(parseFunctionRange));
 
 // As the reference, names are compared without regard to case; unlike it, several entries for one PF add up.
-const functionsOf = (fact: Fact, help: string, example: string): Selector<FunctionRange[]> => ({
+const functionsOf = (
+  fact: Fact,
+  help: string,
+  example: string,
+  pf: { readonly pattern: string; readonly isOdd: RegExp; readonly meant: string },
+): Selector<FunctionRange[]> => ({
   schema: v.array(functionRange, notText),
-  pattern: functionRangePattern,
+  pattern: functionRangePattern(pf.pattern),
   help,
   example,
+  isRestricting: true,
   shows: (wanted) => wanted.map(showRange),
   has: (device) => (fact(device) ?? "none") + (device.functionIndex === null ? "" : `#${device.functionIndex}`),
   matches: (device, wanted) => {
@@ -134,12 +203,17 @@ const functionsOf = (fact: Fact, help: string, example: string): Selector<Functi
   },
   covers: (wide, narrow = []) =>
     wide.length === 0 || (narrow.length > 0 && narrow.every((entry) => coversRange(wide, entry))),
-  doubts: (wanted) =>
-    wanted.flatMap(({ wrong }) =>
-      wrong === undefined
-        ? []
-        : [`${wrong}, so this selects nothing; expected "PF" or "PF#INDEX[-INDEX][,…]", as in "ens1f0#0,2-7"`],
+  doubts: (wanted) => [
+    ...wanted.flatMap(({ wrong }) =>
+      wrong === undefined ? [] : [`${wrong}; expected "PF" or "PF#INDEX[-INDEX][,…]", as in "ens1f0#0,2-7"`],
     ),
+    ...doubtsOnText(wanted.map((entry) => entry.pf)),
+    ...wanted.flatMap((entry) =>
+      pf.isOdd.test(entry.pf.trim()) && entry.wrong === undefined
+        ? [`${JSON.stringify(entry.pf)} can never match: ${pf.meant}`]
+        : [],
+    ),
+  ],
 });
 
 const yesOrNo = (fact: (device: Device) => boolean, help: string): Selector<boolean> => ({
@@ -167,32 +241,49 @@ const vdpaType: Selector<"virtio" | "vhost" | ""> = {
 export const selectors = {
   vendors: oneOf((d) => d.vendor, "PCI vendor ids; of an SF, its PF's", '["8086", "15b3"]', hexId),
   devices: oneOf((d) => d.product, "PCI device ids; of an SF, its PF's", '["154c", "1889"]', hexId),
-  drivers: oneOf((d) => d.driver, "Names of the bound driver; of an SF, its PF's", '["vfio-pci"]'),
+  drivers: oneOf((d) => d.driver, "Names of the bound driver; of an SF, its PF's", '["vfio-pci"]', {
+    doubts: misnamedDrivers,
+  }),
   pciAddresses: oneOf((d) => d.pci, "PCI addresses", '["0000:03:02.0"]', address),
-  acpiIndexes: oneOf((d) => d.acpiIndex, "ACPI indexes (_DSM instance numbers)", '["101"]'),
+  acpiIndexes: oneOf((d) => d.acpiIndex, "ACPI indexes (_DSM instance numbers)", '["101"]', acpiIndex),
   auxTypes: {
     ...oneOf((d) => d.auxType, "Types of auxiliary device: the middle part of DRIVER.TYPE.ID", '["sf"]'),
     schema: v.array(v.literal("sf", 'only "sf" can be asked for'), notText),
+    isRestricting: false,
   } as Selector<string[]>,
   pfNames: functionsOf(
     (d) => d.pf?.interfaceName,
     "Interface names of the PF, each with the indexes of the functions wanted",
     '["ens1f0#0,2-7"]',
+    {
+      pattern: "[^#]+",
+      isOdd: /^([0-9a-f]{4,}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i,
+      meant: "PFs are selected by their PCI addresses with rootDevices",
+    },
   ),
   rootDevices: functionsOf(
     (d) => d.pf?.address,
     "PCI addresses of the PF, each with the indexes of the functions wanted",
     '["0000:86:00.0#0-3"]',
+    {
+      pattern: "[0-9a-fA-F]{4,}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7]",
+      isOdd: /^(?![0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$)/i,
+      meant: 'PFs are written as in "0000:3b:00.0"; by their interface names they are selected with pfNames',
+    },
   ),
   linkTypes: oneOf((d) => d.linkType, "Link types of the network interface", '["ether"]', {
-    doubts: (wanted) => (wanted.length > 1 ? ["more than one link type in one selector is seldom what is meant"] : []),
+    pattern: linkType.pattern,
+    doubts: (wanted) => [
+      ...linkType.doubts(wanted),
+      ...(wanted.length > 1 ? ["more than one link type in one selector is seldom what is meant"] : []),
+    ],
   }),
   ddpProfiles: oneOf(
     (d) => d.ddpProfile,
     "Names of the DDP package that runs on the NIC",
     '["GTPv1-C/U IPv4/IPv6 payload"]',
   ),
-  pKeys: oneOf((d) => d.pKey, "InfiniBand P_Keys, compared with the one at index 0", '["0x7fff"]'),
+  pKeys: oneOf((d) => d.pKey, "InfiniBand P_Keys, compared with the one at index 0", '["0x7fff"]', pKey),
   isRdma: yesOrNo((d) => d.rdma !== null, "Only RDMA-capable devices, handed out with their RDMA character devices"),
   vdpaType,
   needVhostNet: {
@@ -224,4 +315,22 @@ export const covers = (wide: Wanted, narrow: Wanted): boolean =>
   selectorNames.every((name) => {
     const value = wide[name];
     return value === undefined || (selectors[name] as Selector<unknown>).covers(value, narrow[name]);
+  });
+
+/** Whether nothing can fulfil a selector object, whatever devices there are. */
+export const isImpossible = (wanted: Wanted): boolean =>
+  selectorNames.some((name) => {
+    const value: unknown = wanted[name];
+    const { pattern } = selectors[name] as Selector<unknown>;
+    if (!Array.isArray(value) || value.length === 0) return false;
+    return value.every((each: string | FunctionRange) =>
+      typeof each === "string" ? pattern?.test(each) === false : each.ranges?.length === 0,
+    );
+  });
+
+/** Whether a selector object, as it was written, is narrowed by any of these selectors with a value. */
+export const isRestricted = (values: Readonly<Record<string, unknown>>, names: readonly SelectorName[]): boolean =>
+  names.some((name) => {
+    const value = values[name];
+    return (selectors[name] as Selector<unknown>).isRestricting === true && Array.isArray(value) && value.length > 0;
   });

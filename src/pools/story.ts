@@ -1,5 +1,7 @@
 // What does the operator hear of a change to a pool? Lines for the log, from what the pool was and what it is.
 
+import type { Device } from "../host/device.ts";
+import { type Doubt, doubtsOnNode } from "./doubts.ts";
 import type { Pool } from "./pool.ts";
 
 /** One line: a constant message, and what it is about. */
@@ -41,6 +43,34 @@ export function openingOf({ spec: { resource }, claims, unhealthy }: Pool): Line
       fields: { resource, reason, functions },
     })),
   ];
+}
+
+/**
+ * What is doubtful about the config on this node: one warning for each doubt that was not there at the scan before.
+ * `known` is what to give as `before` at the next scan. To be called after settled scans only: while VFs are made one
+ * after the other, a pool has none, one, two.
+ */
+export function warningsOf(
+  before: ReadonlySet<string>,
+  pools: readonly Pool[],
+  devices: readonly Device[],
+): { readonly lines: readonly Line[]; readonly known: ReadonlySet<string> } {
+  const found = new Map(
+    doubtsOnNode(pools, devices).map((doubt) => {
+      const fields = { resource: pools[doubt.spec]?.spec.resource ?? null, ...placeOf(doubt), warning: doubt.message };
+      return [JSON.stringify(fields), fields] as const;
+    }),
+  );
+  const lines = [...found].flatMap(([key, fields]): Line[] =>
+    before.has(key) ? [] : [{ level: "warn", message: "config warning", fields }],
+  );
+  return { lines, known: new Set(found.keys()) };
+}
+
+/** The selector object, or the value in it, that a doubt is about. */
+function placeOf({ wanted, value }: Doubt): { readonly selector?: string } {
+  if (wanted === undefined) return {};
+  return { selector: `selectors[${wanted}]${value === undefined ? "" : `.${value.selector}[${value.index}]`}` };
 }
 
 function byReason(unhealthy: readonly (readonly [id: string, reason: string])[]): Map<string, string[]> {

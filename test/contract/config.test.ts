@@ -63,8 +63,6 @@ test("the config that the SR-IOV operator writes runs", async () => {
 });
 
 describe.each([
-  ["an empty object", "{}"],
-  ["null", "null"],
   ["a null list, as the operator writes for a node without policies", '{"resourceList":null}'],
   ["an empty list", '{"resourceList":[]}'],
 ])("a config without pools: %s", (_, config) => {
@@ -101,7 +99,7 @@ describe("an operator's mistakes", () => {
   const lines = stderr.split("\n").filter((line) => line.startsWith(path));
 
   test.each([
-    [3, 3, "resourceList[1]", "intel.com/a stands twice"],
+    [3, 3, "resourceList[1]", "duplicate resource intel.com/a"],
     [4, 20, "resourceList[2].resourceName", 'only letters, digits, "_" and "-"'],
     [5, 39, "resourceList[3].selectors.vendor", 'did you mean "vendors"?'],
     [6, 39, "resourceList[4].deviceType", '"accelerator"'],
@@ -109,7 +107,7 @@ describe("an operator's mistakes", () => {
     [8, 43, "resourceList[6].resourcePrefix", "DNS name"],
     [9, 68, "resourceList[7].selectors.auxTypes", '["sf"]'],
     [10, 39, "resourceList[8].selectors[0]", "expected an object, found null"],
-    [11, 3, "resourceList[9].selectors", '"selectors": [{}]'],
+    [11, 3, "resourceList[9].selectors", "missing; write which devices the pool gets"],
     [12, 3, "resourceList[10].resourceName", "missing"],
     [13, 20, "resourceList[11].resourceName", "expected a string"],
   ])("are told by line, column and path: line %i", (line, column, where, message) => {
@@ -129,13 +127,21 @@ describe.each([
   ["is a list", "[]", "expected an object"],
   ["goes on behind its end", '{"resourceList": []} x', "not JSON"],
   ["is huge", " ".repeat(5 << 20), "too large"],
+  ["is null, as a template that renders nothing writes it", "null", '{"resourceList"'],
+  ["has no resourceList", "{}", '{"resourceList": []}'],
+  ["has comments as of a shell", '{"resourceList": [] # none\n}', 'comments begin with "//"'],
+  [
+    "has nothing but entries that are skipped",
+    { resourceList: [{ resourceName: "a", selectors: [] }] },
+    "all entries are skipped",
+  ],
 ])("a config file that %s", (_, content, message) => {
   test("ends the plugin with status 2, and is named", () => {
     const folder = temporaryFolder();
     try {
       const path = `${folder}/config.json`;
       if (content === "folder") mkdirSync(path);
-      else if (content !== null) writeFileSync(path, content);
+      else if (content !== null) writeFileSync(path, typeof content === "string" ? content : JSON.stringify(content));
       const { status, stderr } = runCommand(["--root", folder, "-config-file", path]);
       expect(stderr).toContain(path);
       expect(stderr).toContain(message);
@@ -161,6 +167,30 @@ test("an entry whose selectors have a wrong type does not keep the others from r
   expect(node.kubelet.allocatable).toEqual({ "intel.com/net": 4 });
   expect(node.plugin.log).toContain("resourceList[0].selectors.vendors");
   expect(node.plugin.log).toContain("resourceList[1].selectors");
+});
+
+test("doubts about the config on this node are logged at the first scan, once each", async () => {
+  await using node = new TestNode({
+    entries: host("iavf-vfs"),
+    config: {
+      resourceList: [
+        { resourceName: "net", selectors: { pfNames: ["ens1f0#0-7"], sriovMode: true } },
+        { resourceName: "late", selectors: { drivers: ["iavf"], pfNames: ["ens1f0#0-3"] } },
+        { resourceName: "none", selectors: { drivers: ["vfio-pci"] } },
+        { resourceName: "none2", selectors: { drivers: ["vfio-pci"] } },
+      ],
+    },
+  });
+  await node.start(["intel.com/net"]);
+  const warned = node.plugin.lines.flatMap((line) => / WARN {2}config warning (.*)$/.exec(line)?.[1] ?? []);
+  expect(warned).toEqual([
+    'resource=intel.com/net selector=selectors[0].pfNames[0] warning="ens1f0 has the VFs 0-3 on this node; #4-7 selects nothing"',
+    'resource=intel.com/net selector=selectors[0] warning="selects 4 devices on this node; ignored: sriovMode"',
+    'resource=intel.com/late selector=selectors[0] warning="gets nothing: selectors[0] of intel.com/net, listed earlier, selects all that it selects"',
+    'resource=intel.com/none warning="selects nothing on this node; \\"sriovdp explain intel.com/none\\" says why"',
+    'resource=intel.com/none2 warning="selects nothing on this node; \\"sriovdp explain intel.com/none2\\" says why"',
+  ]);
+  expect(node.plugin.log).toMatch(/ WARN .*sriovMode: it is of the format before version 3/);
 });
 
 test("secrets in additionalInfo are not logged, at no verbosity", async () => {

@@ -174,6 +174,9 @@ describe.concurrent("a refused config", () => {
     ["a pool twice", { resourceList: [first, first] }],
     ["pools that are no list", { resourceList: first }],
     ["selectors that are missing", { resourceList: [{ resourceName: "net" }] }],
+    ["null", "null"],
+    ["no resourceList", "{}"],
+    ["other entries only, and all of them skipped", { resourceList: [{ resourceName: "other", selectors: [] }] }],
   ])("(%s) at SIGHUP ends nothing", async (_, bad) => {
     await using node = await start();
     node.configure(bad);
@@ -196,6 +199,37 @@ describe.concurrent("a refused config", () => {
       at = node.plugin.lines.length;
     }
     expect(node.plugin.lines.filter((line) => line.includes("the running config stays"))).toHaveLength(1);
+  });
+});
+
+describe.concurrent("what is doubtful about the config", () => {
+  const warnings = (node: TestNode) => node.plugin.lines.filter((line) => line.includes(" WARN  config warning "));
+
+  test("is logged when it comes up, and not at each scan", async () => {
+    await using node = await start("watcher", ["--resync-interval=1"]);
+    expect(warnings(node)).toEqual([]);
+    removeFunction(node.root, "0000:3b:01.2");
+    removeFunction(node.root, "0000:3b:01.3");
+    await node.plugin.waitForLine(/config warning resource=intel.com\/calm .*selects nothing on this node/);
+    const found = warnings(node);
+    expect(found).toEqual([
+      expect.stringContaining("resource=intel.com/calm warning="),
+      expect.stringContaining("#2-3 selects nothing"),
+    ]);
+    for (let scans = 0, at = node.plugin.lines.length; scans < 2; scans++) {
+      await node.plugin.waitForLine(/looked at the node stale=\S*functions/, at);
+      at = node.plugin.lines.length;
+    }
+    expect(warnings(node)).toEqual(found);
+  });
+
+  test("is logged after an edit that brings it", async () => {
+    await using node = await start();
+    node.configure({ resourceList: [first, second, { resourceName: "late", selectors: { drivers: ["iavf"] } }] });
+    await node.plugin.waitForLine(
+      /config warning resource=intel.com\/late .*already claimed by intel.com\/net, intel.com\/calm/,
+    );
+    expect(warnings(node)).toHaveLength(1);
   });
 });
 

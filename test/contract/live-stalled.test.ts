@@ -111,3 +111,18 @@ describe.concurrent("while a driver does not answer", () => {
     expect(listed(node, net)).toHaveLength(4);
   });
 });
+
+test("a PCI bus that can't be listed is a failed scan: lists stay, readiness says why, and the next scan is tried", async () => {
+  await using node = await running({ node: "iavf-vfs", config, resources: [net] });
+  const before = listed(node, net);
+  const bus = `${node.root}/sys/bus/pci/devices`;
+  renameSync(bus, `${bus}.away`);
+  functionsChanged(node.root);
+  await node.plugin.waitForLine(/node scan failed; retrying reason=".*sys\/bus\/pci\/devices can't be listed/);
+  expect(listed(node, net)).toEqual(before);
+  expect(healthy(node, net)).toEqual(before);
+  expect((await readyz(node)).text).toContain("the last node scan failed");
+  renameSync(`${bus}.away`, bus);
+  await until("the plugin is ready", async () => (await readyz(node)).ok, { found: () => node.plugin.log });
+  expect(listed(node, net)).toEqual(before);
+});

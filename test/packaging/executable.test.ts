@@ -1,6 +1,8 @@
 // Is the executable what is promised of it: one file that needs glibc and nothing else?
 
-import { expect } from "bun:test";
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { executable } from "../support/plugin.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
 
@@ -18,4 +20,9 @@ testWhere(missingPrograms("readelf"), "the executable needs libraries of glibc 2
   const versions = [...text.matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) => Number(minor));
   expect(versions.length).toBeGreaterThan(0);
   expect(Math.max(...versions)).toBeLessThanOrEqual(17);
+});
+
+test("the executable names no file of the machine that built it: what it runs is in it", () => {
+  const checkout = dirname(dirname(import.meta.dir));
+  expect(readFileSync(executable).includes(`${checkout}/src`)).toBeFalse();
 });

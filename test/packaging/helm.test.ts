@@ -103,6 +103,9 @@ describe("the chart renders, object by object,", () => {
   });
 });
 
+/** The base's own rule. */
+const pages = { key: "feature.node.kubernetes.io/arm64-64k-pages", operator: "NotIn", values: ["true"] };
+
 const pools = { resourceList: [{ resourceName: "mine", selectors: [{ drivers: ["iavf"] }] }] };
 
 /** Values as sites have them; each must lint, validate and start the plugin. */
@@ -144,9 +147,13 @@ const sites: Readonly<Record<string, Values>> = {
     affinity: {
       nodeAffinity: {
         requiredDuringSchedulingIgnoredDuringExecution: {
-          nodeSelectorTerms: [{ matchExpressions: [{ key: "gpu", operator: "DoesNotExist" }] }],
+          nodeSelectorTerms: [
+            { matchExpressions: [{ key: "gpu", operator: "DoesNotExist" }] },
+            { matchFields: [{ key: "metadata.name", operator: "In", values: ["a"] }] },
+          ],
         },
       },
+      podAntiAffinity: {},
     },
     tolerations: [{ key: "sriov", operator: "Exists", effect: "NoSchedule" }],
     priorityClassName: "system-cluster-critical",
@@ -212,6 +219,19 @@ describe("with values of a site", () => {
     // Labels of the user's are added, and never take the place of what the selectors rely on.
     expect(metadata.labels).toMatchObject({ name: "sriovdp-b", app: "sriovdp", zone: "a", team: "net" });
     expect(set.spec.selector.matchLabels).toEqual({ name: "sriovdp-b" });
+    // The user's terms are alternatives: each keeps the pods off kernels on which the executable can't start.
+    const { affinity } = pod as unknown as { affinity: unknown };
+    expect(affinity).toEqual({
+      nodeAffinity: {
+        requiredDuringSchedulingIgnoredDuringExecution: {
+          nodeSelectorTerms: [
+            { matchExpressions: [{ key: "gpu", operator: "DoesNotExist" }, pages] },
+            { matchFields: [{ key: "metadata.name", operator: "In", values: ["a"] }], matchExpressions: [pages] },
+          ],
+        },
+      },
+      podAntiAffinity: {},
+    });
     expect(pod).toMatchObject({
       serviceAccountName: "other",
       priorityClassName: "system-cluster-critical",

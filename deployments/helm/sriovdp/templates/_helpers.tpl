@@ -49,6 +49,26 @@
 {{- include "sriovdp.mergedLabels" (list $fixed .Values.podLabels .Values.commonLabels) -}}
 {{- end }}
 
+{{/*
+The affinity: the user's, and in each of its required terms the rule that keeps the pods off arm64 kernels with 64 KiB pages, where the
+executable can't start (docs/cluster.md). Terms are alternatives, so every one needs it.
+*/}}
+{{- define "sriovdp.affinity" -}}
+{{- $rule := dict "key" "feature.node.kubernetes.io/arm64-64k-pages" "operator" "NotIn" "values" (list "true") -}}
+{{- $affinity := deepCopy .Values.affinity -}}
+{{- $node := get $affinity "nodeAffinity" | default dict -}}
+{{- $required := get $node "requiredDuringSchedulingIgnoredDuringExecution" | default dict -}}
+{{- $terms := list -}}
+{{- range get $required "nodeSelectorTerms" | default (list (dict)) -}}
+{{- $expressions := append (get . "matchExpressions" | default list) $rule -}}
+{{- $terms = append $terms (merge (dict "matchExpressions" $expressions) .) -}}
+{{- end -}}
+{{- $_ := set $required "nodeSelectorTerms" $terms -}}
+{{- $_ := set $node "requiredDuringSchedulingIgnoredDuringExecution" $required -}}
+{{- $_ := set $affinity "nodeAffinity" $node -}}
+{{- toYaml $affinity -}}
+{{- end }}
+
 {{/* Where the pools come from, as "inline", "nodes" or "existing"; ends the rendering with what to do when it is not exactly one. */}}
 {{- define "sriovdp.configSource" -}}
 {{- $given := list -}}

@@ -5,6 +5,7 @@ import {
   DdpError,
   type EthtoolCommand,
   askI40eDdpProfile,
+  askPrivateFlag,
   decodeDescriptor,
   decodeDriverInfo,
   decodeProfileList,
@@ -13,6 +14,7 @@ import {
   openEthtool,
   readDriverInfo,
   readI40eDdpProfile,
+  readPrivateFlag,
 } from "./ethtool.ts";
 import { SystemError } from "./libc.ts";
 
@@ -251,5 +253,70 @@ describe("on this kernel", () => {
   test("an interface that is not there is ENODEV, and a name too long is no interface's", () => {
     expect(() => readDriverInfo("nosuchif")).toThrow(expect.objectContaining({ code: "ENODEV" }));
     expect(() => openEthtool("a-name-of-16-chr")).toThrow(RangeError);
+  });
+});
+
+describe("a private flag", () => {
+  // What i40e answers (i40e_ethtool.c): names in a fixed order, values in a bitmap of the same order.
+  const i40e = ["MFP", "total-port-shutdown", "LinkPolling", "link-down-on-close"];
+
+  /** A driver with private flags; `set` are those that are on. */
+  const driverWith =
+    (names: readonly string[], set: readonly string[] = []): EthtoolCommand =>
+    (structure) => {
+      const told = reader(structure);
+      const command = told.u32(0);
+      if (command === 0x37) {
+        expect(told.u64(8)).toBe(4n);
+        writer(structure).u32(16, names.length);
+      } else if (command === 0x1b) {
+        expect(told.u32(4)).toBe(2);
+        writer(structure).u32(8, names.length);
+        for (const [place, name] of names.entries()) structure.set(terminated(name), 12 + place * 32);
+      } else if (command === 0x27) {
+        writer(structure).u32(
+          4,
+          names.reduce((bits, name, place) => bits | (set.includes(name) ? 1 << place : 0), 0) >>> 0,
+        );
+      } else throw new Error(`command ${command} is none that may be sent`);
+    };
+  const refusing =
+    (command: number, errno: number, otherwise: EthtoolCommand): EthtoolCommand =>
+    (structure) => {
+      if (reader(structure).u32(0) === command) throw new SystemError("ioctl", errno);
+      otherwise(structure);
+    };
+
+  test("is on, off, or not known to the driver", () => {
+    expect(askPrivateFlag(driverWith(i40e, ["link-down-on-close"]), "link-down-on-close")).toBe(true);
+    expect(askPrivateFlag(driverWith(i40e, ["MFP", "LinkPolling"]), "link-down-on-close")).toBe(false);
+    expect(askPrivateFlag(driverWith(["rx_cqe_moder"]), "link-down-on-close")).toBeNull();
+    expect(askPrivateFlag(driverWith([]), "link-down-on-close")).toBeNull();
+  });
+
+  test("is found in the last place that there can be", () => {
+    const names = Array.from({ length: 32 }, (_, place) => `flag-${place}`);
+    expect(askPrivateFlag(driverWith(names, ["flag-31"]), "flag-31")).toBe(true);
+    expect(askPrivateFlag(driverWith(names, ["flag-30"]), "flag-31")).toBe(false);
+  });
+
+  test("of a driver with more flags than the bitmap holds is never asked for by name", () => {
+    const names = Array.from({ length: 33 }, (_, place) => `flag-${place}`);
+    expect(askPrivateFlag(driverWith(names), "flag-1")).toBeNull();
+  });
+
+  test.each([0x37, 0x1b, 0x27])("is unknown where the driver has no command 0x%x", (command) => {
+    expect(askPrivateFlag(refusing(command, 95, driverWith(i40e)), "link-down-on-close")).toBeNull();
+    expect(() => askPrivateFlag(refusing(command, 19, driverWith(i40e)), "link-down-on-close")).toThrow("ENODEV");
+  });
+
+  test("of a set that the kernel does not tell is unknown", () => {
+    const without: EthtoolCommand = (structure) => void writer(structure).u64(8, 0n);
+    expect(askPrivateFlag(without, "link-down-on-close")).toBeNull();
+  });
+
+  test("is asked of this kernel without a privilege", () => {
+    expect(readPrivateFlag("lo", "link-down-on-close")).toBeNull();
+    expect(() => readPrivateFlag("no-such-link", "link-down-on-close")).toThrow("ENODEV");
   });
 });

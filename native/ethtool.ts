@@ -1,4 +1,4 @@
-// What does a network driver tell by SIOCETHTOOL: its name, and the DDP profile that an Intel 700 series NIC has loaded?
+// What does a network driver tell by SIOCETHTOOL: its name, its private flags, and the DDP profile of an Intel 700 series NIC?
 // Structures are in include/uapi/linux/ethtool.h; firmware commands in drivers/net/ethernet/intel/i40e (i40e_nvm.c, i40e_ddp.c).
 
 import { hostOrder, reader, terminated, textOf, writer } from "./bytes.ts";
@@ -9,6 +9,13 @@ const SIOCETHTOOL = 0x8946;
 const ETHTOOL_GDRVINFO = 0x3;
 const ETHTOOL_GEEPROM = 0xb;
 const ETHTOOL_SEEPROM = 0xc;
+const ETHTOOL_GSTRINGS = 0x1b;
+const ETHTOOL_GPFLAGS = 0x27;
+const ETHTOOL_GSSET_INFO = 0x37;
+const ETH_SS_PRIV_FLAGS = 2;
+const ETH_GSTRING_LEN = 32;
+/** A driver has at most so many private flags: the bitmap of ETHTOOL_GPFLAGS has 32 bits. */
+const PRIVATE_FLAGS = 32;
 const DRVINFO_SIZE = 196;
 const IFREQ_SIZE = 40;
 const IFNAMSIZ = 16;
@@ -58,6 +65,56 @@ function askDriverInfo(command: EthtoolCommand): DriverInfo {
 export function decodeDriverInfo(bytes: Uint8Array): DriverInfo {
   const text = (offset: number): string => textOf(bytes.subarray(offset, offset + 32));
   return { driver: text(4), version: text(36), firmwareVersion: text(68), bus: text(100) };
+}
+
+/**
+ * A private flag of an interface's driver (`ethtool --show-priv-flags`); null when the driver has no flag of that name. Needs no
+ * privilege (the list in __dev_ethtool, net/ethtool/ioctl.c). Holds RTNL. Throws SystemError, ENODEV when the interface is gone.
+ */
+export const readPrivateFlag = (interfaceName: string, flag: string): boolean | null =>
+  withEthtool(interfaceName, (command) => askPrivateFlag(command, flag));
+
+/** The sequence behind readPrivateFlag: how many flags there are, their names, their values. */
+export function askPrivateFlag(command: EthtoolCommand, flag: string): boolean | null {
+  const names = askPrivateFlagNames(command);
+  const place = names.indexOf(flag);
+  if (place < 0) return null;
+  // struct ethtool_value: cmd u32, data u32.
+  const { bytes } = writer(8).u32(0, ETHTOOL_GPFLAGS);
+  if (!isAnswered(command, bytes)) return null;
+  return (reader(bytes).u32(4) & (1 << place)) !== 0;
+}
+
+function askPrivateFlagNames(command: EthtoolCommand): readonly string[] {
+  // struct ethtool_sset_info: cmd u32, reserved u32, sset_mask u64, then a u32 for each set that the mask has in the answer.
+  const { bytes: information } = writer(20)
+    .u32(0, ETHTOOL_GSSET_INFO)
+    .u64(8, 1n << BigInt(ETH_SS_PRIV_FLAGS));
+  if (!isAnswered(command, information) || reader(information).u64(8) === 0n) return [];
+  const count = reader(information).u32(16);
+  // The kernel writes as many names as the driver has, whatever room there is.
+  if (count === 0 || count > PRIVATE_FLAGS) return [];
+  // struct ethtool_gstrings: cmd u32, string_set u32, len u32, then 32 bytes a string.
+  const { bytes: strings } = writer(12 + PRIVATE_FLAGS * ETH_GSTRING_LEN)
+    .u32(0, ETHTOOL_GSTRINGS)
+    .u32(4, ETH_SS_PRIV_FLAGS)
+    .u32(8, count);
+  if (!isAnswered(command, strings)) return [];
+  const told = Math.min(reader(strings).u32(8), PRIVATE_FLAGS);
+  return Array.from({ length: told }, (_, place) =>
+    textOf(strings.subarray(12 + place * ETH_GSTRING_LEN, 12 + (place + 1) * ETH_GSTRING_LEN)),
+  );
+}
+
+/** Runs a command; false when the driver does not have it. */
+function isAnswered(command: EthtoolCommand, structure: Uint8Array): boolean {
+  try {
+    command(structure);
+    return true;
+  } catch (error) {
+    if (error instanceof libc.SystemError && error.code === "EOPNOTSUPP") return false;
+    throw error;
+  }
 }
 
 // struct ethtool_eeprom: cmd, magic, offset, len (u32 each), data; i40e overlays its struct i40e_nvm_access.

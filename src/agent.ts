@@ -4,7 +4,9 @@
 import { existsSync } from "node:fs";
 import { dirname, basename } from "node:path";
 import type { CdiMode } from "./allocation/cdi.ts";
+import { contribute, nodesOf } from "./allocation/contributions.ts";
 import { answerAllocate, answerPreferred } from "./answers.ts";
+import { Assignment } from "./assignment.ts";
 import { Cdi } from "./cdi.ts";
 import { Changes, type Stale } from "./changes.ts";
 import { readConfigFile } from "./config/file.ts";
@@ -14,9 +16,11 @@ import { type Changed, FolderWatch } from "./folder-watch.ts";
 import type { Device } from "./host/device.ts";
 import { watchNode } from "./host/events.ts";
 import { type Handles, readHandles } from "./host/handles.ts";
+import type { Asked } from "./host/look.ts";
 import { type NodeScan, NodeScanner } from "./host/scanner.ts";
 import { readUptime } from "./host/uptime.ts";
-import { type Holding, readHoldings } from "./kubelet/allocations.ts";
+import { readPodCgroups } from "./host/pod-cgroups.ts";
+import { readUseSigns } from "./host/use-signs.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "./kubelet/api/deviceplugin.ts";
 import { deviceList, fitting } from "./kubelet/device-list.ts";
 import { status, StatusError } from "./kubelet/grpc/status.ts";
@@ -35,11 +39,12 @@ import type { Log } from "./log.ts";
 import { messageOf } from "./message-of.ts";
 import type { Offer } from "./service-notices.ts";
 import { askedBy } from "./pools/asked.ts";
-import { assignPools, placements } from "./pools/assign.ts";
 import { diff, type Effect } from "./pools/diff.ts";
 import { applyExclusions, exclusionChanges, type Exclusion, noExclusions } from "./pools/exclusions.ts";
+import type { AllocatedDevice } from "./pools/pod-allocations.ts";
 import type { Claim, Pool, PoolSpec } from "./pools/pool.ts";
-import { recallAll } from "./pools/recall.ts";
+import { infinibandOwners, nextLinkScan } from "./pools/health.ts";
+import { nextNameScan, recallAll, type RememberedPfs } from "./pools/recall.ts";
 import { type Line, openingOf, storyOf, warningsOf } from "./pools/story.ts";
 import {
   countAllocate,
@@ -80,8 +85,14 @@ export class ConfigError extends Error {
   }
 }
 
-/** How often it is looked whether a pod ended that holds a device which another pool waits for, in milliseconds. */
-const holdersRecheck = 10_000;
+/** How long the kubelet may take to say what pods hold when the plugin ends, in milliseconds. */
+const lastQuestion = 200;
+
+/** After how long an allocation's pod is looked for, in milliseconds: once it was seen alive, its end is seen too. */
+const podSightings = [1000, 3000, 10_000] as const;
+
+/** For so many milliseconds after a boot carriers may be late. */
+const bootTime = 180_000;
 
 /** After how long a pass that failed is tried again, in milliseconds. */
 const retryPass = 5000;
@@ -116,6 +127,9 @@ export class Agent {
   readonly #holders: Holders;
   readonly #deviceInfo: DeviceInfo;
   readonly #cdi: Cdi | null;
+  /** CDI specs of an earlier process, while CDI is off; null while it is on. */
+  readonly #leftCdi: Cdi | null;
+  readonly #assignment: Assignment;
   readonly #changes = new Changes(() => this.#listener.stirred());
   readonly #scanner: NodeScanner;
   readonly #closers: (() => void)[] = [];
@@ -132,6 +146,7 @@ export class Agent {
   /** The scan that the devices are made of. */
   #scan: NodeScan | null = null;
   #devices: readonly Device[] = [];
+  readonly #pfs: RememberedPfs = new Map();
   #exclusionMemory = noExclusions;
   #exclusions: readonly Exclusion[] = [];
   /** Whether exclusions whose reason is gone end with the next scan. */
@@ -139,12 +154,17 @@ export class Agent {
   #exclusionTimer: Timer | null = null;
   #wasStalled = false;
   #retry: Timer | null = null;
+  readonly #timed = new Map<Stale, Timer>();
+  /** The time of the start, when the node had booted shortly before. */
+  readonly #startedAfterBoot: number | null;
   /** A reload that was requested and has not begun. */
   #reload: PromiseWithResolvers<void> | null = null;
   #looping = false;
-  #holdings: Promise<readonly Holding[]> | null = null;
-  /** Why the kubelet did not tell what pods hold, when it was asked last. */
-  #untold: string | null = null;
+  /** The next assignment that nothing else asks for. */
+  #assigning: Timer | null = null;
+  #allocations: Promise<readonly AllocatedDevice[]> | null = null;
+  /** The next time at which pods of allocations are looked for. */
+  #sighting: { readonly attempt: number; readonly timer: Timer } | null = null;
   #ready = false;
   #closed = false;
 
@@ -153,12 +173,35 @@ export class Agent {
     this.#log = log;
     this.#listener = listener;
     this.#paths = kubeletPaths(options.kubeletRoot);
+    const uptime = readUptime(options.root);
+    this.#startedAfterBoot = uptime !== null && uptime < bootTime ? performance.now() : null;
     this.#scanner = new NodeScanner(options.root, () => this.#changes.mark("late scan", true));
-    this.#holders = new Holders(this.#paths);
+    this.#holders = new Holders(this.#paths, {
+      podCgroups: () => readPodCgroups(options.root),
+      inUse: (ids) => readUseSigns(options.root, ids),
+    });
     this.#deviceInfo = new DeviceInfo(options.root, this.#holders, log);
     const handlesOf = (claim: Claim, spec: PoolSpec) => this.#handles(claim, spec);
     const { root, cdi: mode } = options;
-    this.#cdi = mode === null ? null : new Cdi({ root, mode, holders: this.#holders, handlesOf }, log);
+    const cdi = new Cdi({ root, mode: mode ?? "cdi-devices", holders: this.#holders, handlesOf }, log);
+    this.#cdi = mode === null ? null : cdi;
+    this.#leftCdi = mode === null ? cdi : null;
+    this.#assignment = new Assignment(
+      {
+        holders: this.#holders,
+        again: (after) => {
+          if (this.#assigning) clearTimeout(this.#assigning);
+          this.#assigning = setTimeout(() => this.#changes.mark("links", true), after);
+        },
+        nodesOf: (claim, spec) =>
+          nodesOf([contribute({ claim, handles: handlesOf(claim, spec), spec })]).map(({ hostPath }) => hostPath),
+        connectedSince: (resource) => {
+          const registration = this.#served.get(resource)?.server.registration;
+          return registration?.state === "listening" ? registration.since : null;
+        },
+      },
+      log,
+    );
   }
 
   /** Loads the config, then runs until closed. Throws ConfigError for a refused file. */
@@ -175,7 +218,7 @@ export class Agent {
     await removeAbandoned(socketFolder(this.#paths, this.#mode ?? "legacy"), isOurs).catch((error: unknown) =>
       this.#log.warn("could not remove sockets that a killed plugin left", { reason: messageOf(error) }),
     );
-    this.#cdi?.load();
+    (this.#cdi ?? this.#leftCdi)?.load();
     while (!this.#closed && !(await this.#safePass(new Set(["functions", "links"])))) await Bun.sleep(retryPass);
     if (this.#closed) return;
     // Pools without a device are not served, and an earlier life may have left files of theirs.
@@ -203,6 +246,7 @@ export class Agent {
         const served = this.#served.get(spec.resource);
         return { spec, served: served ? { ...served, registration: served.server.registration } : null };
       }),
+      this.#assignment.retentions,
     );
   }
 
@@ -214,10 +258,13 @@ export class Agent {
     return nodeViewOf(this.#devices, pools);
   }
 
-  /** What containers hold, as the kubelet tells it; who asks meanwhile gets the same answer. */
-  holdings(): Promise<readonly Holding[]> {
-    this.#holdings ??= readHoldings(this.#paths).finally(() => (this.#holdings = null));
-    return this.#holdings;
+  /** What pods hold, by fresh evidence; concurrent callers share one answer. Rejects when there is no evidence. */
+  allocations(): Promise<readonly AllocatedDevice[]> {
+    this.#allocations ??= this.#holders
+      .read()
+      .then(() => [...this.#holders.allocations.values()])
+      .finally(() => (this.#allocations = null));
+    return this.#allocations;
   }
 
   /** It is quiet: memory that is not needed now is given back. */
@@ -261,9 +308,10 @@ export class Agent {
     this.#closed = true;
     this.#changes.close();
     this.#scanner.close();
-    for (const timer of [this.#retry, this.#exclusionTimer]) if (timer) clearTimeout(timer);
+    const timers = [this.#retry, this.#exclusionTimer, this.#assigning, this.#sighting?.timer, ...this.#timed.values()];
+    for (const timer of timers) if (timer) clearTimeout(timer);
     for (const close of this.#closers) close();
-    this.#tidy();
+    await this.#tidy();
     await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
   }
 
@@ -384,12 +432,13 @@ export class Agent {
     const scan = await this.#scanNode(stale, configChanged);
     if (this.#closed) return;
     if (scan !== this.#scan) this.#takeScan(scan);
-    const pools = await this.#assign(stale.has("functions"));
+    const served = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
+    const pools = await this.#assignment.assign(this.#specs, this.#devices, served, stale.has("functions"));
     if (this.#closed) return;
-    const running = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
+    this.#scanInTime(pools);
     const effects = inSafeOrder(
-      diff(running, pools, (a, b) => Bun.deepEquals(a, b)),
-      running,
+      diff(served, pools, (a, b) => Bun.deepEquals(a, b)),
+      served,
     );
     this.#deviceInfo.revise();
     if (this.#cdi?.withdraw(pools) === false) this.#lookAgain(retryPass);
@@ -399,6 +448,7 @@ export class Agent {
     await Promise.all(ends);
     if (this.#closed) return;
     if (this.#cdi?.prune(pools) === false) this.#lookAgain(retryPass);
+    this.#leftCdi?.prune([]);
     if (stale.has("functions")) this.#restoreCdiSpecs();
     if (stale.has("functions") || configChanged) this.#warn(pools);
     this.#listener.serving(this.#offer);
@@ -410,13 +460,37 @@ export class Agent {
     });
   }
 
+  /** Asks for the scans that no event will ask for: of InfiniBand ports, of carriers that are late, of names that have stayed. */
+  #scanInTime(pools: readonly Pool[]): void {
+    const now = performance.now();
+    const times = { links: nextLinkScan(pools, now), functions: nextNameScan(this.#devices, now) };
+    for (const stale of ["links", "functions"] as const) {
+      clearTimeout(this.#timed.get(stale));
+      this.#timed.delete(stale);
+      const after = times[stale];
+      if (after !== null)
+        this.#timed.set(
+          stale,
+          setTimeout(() => this.#changes.mark(stale, true), Math.ceil(after)),
+        );
+    }
+  }
+
+  /** What a scan is to read beyond what all do. */
+  get #asked(): Asked {
+    return {
+      ...askedBy(this.#specs),
+      infiniband: infinibandOwners([...this.#served.values()].map(({ pool }) => pool)),
+    };
+  }
+
   /**
    * Scans what is stale. Where drivers do not answer in time, the last scan is what there is; throws when there is none.
    */
   async #scanNode(stale: ReadonlySet<Stale>, configChanged: boolean): Promise<NodeScan> {
     const isWhole = stale.has("functions") || configChanged;
     const isLateAlone = !isWhole && !stale.has("links");
-    const fresh = isLateAlone ? null : await this.#scanner.scan(askedBy(this.#specs), isWhole);
+    const fresh = isLateAlone ? null : await this.#scanner.scan(this.#asked, isWhole);
     const scan = fresh ?? this.#scanner.latest;
     const { stalled } = this.#scanner;
     if (stalled && !this.#wasStalled) {
@@ -432,6 +506,7 @@ export class Agent {
 
   /** Makes devices of a scan: with what earlier ones saw and this one can't, and with what the host keeps for itself. */
   #takeScan(scan: NodeScan): void {
+    const isFirst = this.#scan === null;
     this.#scan = scan;
     const { troubles, hasDefaultRoute } = scan;
     for (const { key, message } of troubles) if (!this.#troubles.has(key)) this.#log.warn(message);
@@ -440,7 +515,12 @@ export class Agent {
     const now = performance.now();
     const uptime = readUptime(this.#options.root);
     const { devices, memory, exclusions, recheckIn } = applyExclusions(
-      recallAll(scan.devices, this.#devices),
+      recallAll(scan.devices, isFirst ? null : this.#devices, {
+        now,
+        startedAfterBoot: this.#startedAfterBoot,
+        linksOnly: !scan.isWhole,
+        pfs: this.#pfs,
+      }),
       this.#exclusionMemory,
       { now, time: Date.now(), hasDefaultRoute, uptime, isForgetting: this.#forgetting },
     );
@@ -454,39 +534,6 @@ export class Agent {
     if (this.#exclusionTimer) clearTimeout(this.#exclusionTimer);
     const recheck = () => this.#changes.mark("links", true);
     this.#exclusionTimer = recheckIn === null ? null : setTimeout(recheck, recheckIn + 1).unref();
-  }
-
-  /**
-   * Assigns pools. When a served device would leave its pool, or one that a pod held stood elsewhere, the kubelet is
-   * asked what pods hold: such a device stays where the pod got it from. It is asked again when it did not tell before.
-   */
-  async #assign(isAskingAgain: boolean): Promise<Pool[]> {
-    const served = new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
-    const free = assignPools(this.#specs, this.#devices, new Map(), served);
-    const placed = placements(free);
-    const present = new Set(this.#devices.map(({ id }) => id));
-    const homes = [
-      ...[...served].flatMap(([resource, { claims }]) => [...claims.keys()].map((id) => [id, resource] as const)),
-      ...this.#holders.held,
-    ];
-    const moves = homes.some(([id, resource]) => present.has(id) && placed.get(id) !== resource);
-    if (served.size > 0 && !moves && (this.#holders.isKnown || !isAskingAgain)) return free;
-    try {
-      await this.#holders.read();
-      this.#untold = null;
-    } catch (error) {
-      const reason = messageOf(error);
-      this.#log[reason === this.#untold ? "debug" : "warn"](
-        "the kubelet does not tell what pods hold; devices that are served stay where they are; will ask again",
-        { reason },
-      );
-      this.#untold = reason;
-      this.#holders.assume(new Map(homes));
-      this.#lookAgain(holdersRecheck);
-    }
-    const held = new Map([...this.#holders.held].filter(([id]) => present.has(id)));
-    if ([...held].some(([id, resource]) => placed.get(id) !== resource)) this.#lookAgain(holdersRecheck);
-    return held.size === 0 ? free : assignPools(this.#specs, this.#devices, held, served);
   }
 
   /** Asks for a look some time from now, unless one is asked for already. */
@@ -587,18 +634,17 @@ export class Agent {
   }
 
   /**
-   * Leaves no files that nobody needs. What pods hold is read from the checkpoint, which needs no kubelet and no time;
-   * their files stay, since containers are restarted, and CNIs called, while the plugin is away. So do the files of
-   * pools that another instance serves by now.
+   * Leaves no files that nobody needs, by the evidence of now. The files of what pods hold stay, since containers are restarted, and
+   * CNIs called, while the plugin is away. So do the files of pools that another instance serves by now.
    */
-  #tidy(): void {
+  async #tidy(): Promise<void> {
     // Without the kubelet's folder there is no checkpoint either, which would be taken for one of nothing.
     if (!existsSync(this.#paths.devicePlugins)) return;
-    try {
-      this.#holders.readNow();
-    } catch (error) {
-      this.#log.warn("the kubelet's checkpoint can't be read", { reason: messageOf(error) });
-    }
+    if (this.#holders.recordedIn > 0) await Bun.sleep(this.#holders.recordedIn);
+    await this.#holders
+      .read(lastQuestion)
+      .catch((error: unknown) => this.#log.warn("cannot find out what pods hold", { reason: messageOf(error) }));
+    this.#leftCdi?.prune([]);
     for (const { pool, server } of this.#served.values()) if (server.inPlace) this.#forgetFiles(pool.spec);
     this.#tidyUnserved([...this.#specs, ...this.#deviceInfo.retired]);
   }
@@ -628,7 +674,21 @@ export class Agent {
       this.#holders.allocated(resource, devicesIds);
       this.#log.info("allocated", { resource, devices: devicesIds });
     }
+    this.#lookForPods(0);
     return answer;
+  }
+
+  /** Reads the evidence some moments after Allocate: the pod gets its cgroup once it is admitted. */
+  #lookForPods(attempt: number): void {
+    const delay = podSightings[attempt];
+    if (this.#closed || delay === undefined || (attempt === 0 && this.#sighting?.attempt === 0)) return;
+    if (this.#sighting) clearTimeout(this.#sighting.timer);
+    const timer = setTimeout(() => {
+      this.#sighting = null;
+      const next = () => this.#holders.awaitsPods && !this.#sighting && this.#lookForPods(attempt + 1);
+      this.allocations().then(next, next);
+    }, delay);
+    this.#sighting = { attempt, timer };
   }
 
   /** Puts back specs that somebody removed or replaced, unless another instance serves their pools by now. */

@@ -79,7 +79,7 @@ async function run(line: CommandLine): Promise<number> {
   );
   const asked = {
     journal: agent.journal,
-    holdings: () => agent.holdings(),
+    allocations: () => agent.allocations(),
     status: () => agent.status(),
     node: () => agent.node(),
     liveness: () => agent.liveness(),

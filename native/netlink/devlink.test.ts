@@ -6,11 +6,13 @@ import { type Attribute, decodeAttributes, encodeAttributes, encodeMessage } fro
 import {
   decodeDevlinkInfo,
   decodeDriverinitFlag,
+  decodeRuntimeFlag,
   decodeEswitchMode,
   readDevlinkDevices,
   readDevlinkInfo,
   readDevlinkInfos,
   readEnableRdma,
+  readEswitchMultiport,
   readEswitchMode,
 } from "./devlink.ts";
 
@@ -143,6 +145,15 @@ test("enable_rdma is asked of each device, and those without it are left out", (
       ["pci/off", false],
     ]),
   );
+});
+
+test("esw_multiport is the runtime value", () => {
+  expect(decodeRuntimeFlag(attributesOf([flagParameter(true, 0)]))).toBe(true);
+  expect(decodeRuntimeFlag(attributesOf([flagParameter(false, 0)]))).toBe(false);
+  expect(decodeRuntimeFlag(attributesOf([flagParameter(true)]))).toBeNull();
+  const devices = ["on", "without"].map((device) => ({ bus: "pci", device }));
+  const values = readEswitchMultiport(kernel([answer([flagParameter(true, 0)])], refusal(22)), devices);
+  expect(values).toEqual(new Map([["pci/on", true]]));
 });
 
 test("this kernel is asked without an error, whatever devices it has", () => {

@@ -27,6 +27,7 @@ const DEVLINK_ATTR_INFO_DRIVER_NAME = 98;
 const DEVLINK_ATTR_INFO_SERIAL_NUMBER = 99;
 const DEVLINK_ATTR_INFO_VERSION_NAME = 103;
 const DEVLINK_ATTR_INFO_VERSION_VALUE = 104;
+const DEVLINK_PARAM_CMODE_RUNTIME = 0;
 const DEVLINK_PARAM_CMODE_DRIVERINIT = 1;
 
 // Fixed, running, stored, in the kernel's order: a stored version must not hide the running one of the same name.
@@ -93,19 +94,37 @@ export function readDevlinkInfos(generic: GenericNetlink): Map<string, DevlinkIn
 }
 
 /**
- * The driverinit value of enable_rdma by "bus/device", of those of the given devices that have it. Asked one by one and
- * by name: a dump of all parameters makes drivers read permanent ones from firmware. Throws what NetlinkSocket.request throws.
+ * The driverinit value of enable_rdma by "bus/device", of those of the given devices that have it. Throws what
+ * NetlinkSocket.request throws.
  */
-export function readEnableRdma(
+export const readEnableRdma = (
   generic: GenericNetlink,
   devices: readonly DevlinkDevice[] = readDevlinkDevices(generic),
+): Map<string, boolean> => readFlags(generic, devices, "enable_rdma", DEVLINK_PARAM_CMODE_DRIVERINIT);
+
+/**
+ * The value of esw_multiport by "bus/device", of those of the given devices that have it: whether the uplinks of the NIC are ports
+ * of one eswitch (mlx5/core/eswitch.c, mlx5_devlink_esw_multiport_get; a flag of the driver, no question to the firmware).
+ * Throws what NetlinkSocket.request throws.
+ */
+export const readEswitchMultiport = (
+  generic: GenericNetlink,
+  devices: readonly DevlinkDevice[],
+): Map<string, boolean> => readFlags(generic, devices, "esw_multiport", DEVLINK_PARAM_CMODE_RUNTIME);
+
+/** A boolean parameter of devices, asked one by one and by name: a dump of all makes drivers read permanent ones from firmware. */
+function readFlags(
+  generic: GenericNetlink,
+  devices: readonly DevlinkDevice[],
+  name: string,
+  mode: number,
 ): Map<string, boolean> {
   const values = new Map<string, boolean>();
   const family = devices.length === 0 ? null : generic.family(DEVLINK_FAMILY);
-  const parameter = { type: DEVLINK_ATTR_PARAM_NAME, data: terminated("enable_rdma") };
+  const parameter = { type: DEVLINK_ATTR_PARAM_NAME, data: terminated(name) };
   for (const device of devices) {
     const attributes = ask(generic, family, DEVLINK_CMD_PARAM_GET, [...handleOf(device), parameter], noSuchParameter);
-    const value = attributes === null ? null : decodeDriverinitFlag(attributes);
+    const value = attributes === null ? null : decodeFlag(attributes, mode);
     if (value !== null) values.set(devlinkKey(device), value);
   }
   return values;
@@ -171,13 +190,20 @@ export function decodeDevlinkInfo(attributes: Attributes): DevlinkInfo {
   };
 }
 
-/** The driverinit value of a boolean parameter: its data is a flag, present for true; null when it has no such value. */
-export function decodeDriverinitFlag(attributes: Attributes): boolean | null {
+/** The driverinit value of a boolean parameter; null when it has no such value. */
+export const decodeDriverinitFlag = (attributes: Attributes): boolean | null =>
+  decodeFlag(attributes, DEVLINK_PARAM_CMODE_DRIVERINIT);
+
+/** The runtime value of a boolean parameter; null when it has no such value. */
+export const decodeRuntimeFlag = (attributes: Attributes): boolean | null =>
+  decodeFlag(attributes, DEVLINK_PARAM_CMODE_RUNTIME);
+
+// A boolean's data is a flag, present for true (devlink_nl_param_value_fill_one, net/devlink/param.c).
+function decodeFlag(attributes: Attributes, mode: number): boolean | null {
   const values = attributes.nested(DEVLINK_ATTR_PARAM)?.nested(DEVLINK_ATTR_PARAM_VALUES_LIST);
   for (const data of values?.all(DEVLINK_ATTR_PARAM_VALUE) ?? []) {
     const value = decodeAttributes(data);
-    if (value.u8(DEVLINK_ATTR_PARAM_VALUE_CMODE) === DEVLINK_PARAM_CMODE_DRIVERINIT)
-      return value.has(DEVLINK_ATTR_PARAM_VALUE_DATA);
+    if (value.u8(DEVLINK_ATTR_PARAM_VALUE_CMODE) === mode) return value.has(DEVLINK_ATTR_PARAM_VALUE_DATA);
   }
   return null;
 }

@@ -1,9 +1,9 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { replay } from "../../test/netlink/replay.ts";
 import { terminated, u32Bytes } from "../bytes.ts";
 import { SystemError } from "../libc.ts";
-import { type Attribute, encodeAttributes, encodeMessage } from "./message.ts";
-import { readRdmaDevices, readRdmaNamespaceMode } from "./rdma.ts";
+import { type Attribute, encodeAttributes, encodeMessage, NetlinkFormatError } from "./message.ts";
+import { decodeRdmaContexts, readRdmaContexts, readRdmaDevices, readRdmaNamespaceMode } from "./rdma.ts";
 
 const answer = (attributes: readonly Attribute[], flags: number, type = 0x1401): Uint8Array =>
   encodeMessage({ type, flags, sequence: 0, port: 0, payload: encodeAttributes(attributes) });
@@ -29,16 +29,63 @@ test("the namespace mode is shared, exclusive, or not told by an old kernel", ()
   expect(mode([])).toBeNull();
 });
 
+describe("user contexts", () => {
+  const u64 = (value: number) => new Uint8Array(new BigUint64Array([BigInt(value)]).buffer);
+  const entry = (name: string, count: number): Attribute => ({
+    type: 16,
+    data: encodeAttributes([
+      { type: 17, data: terminated(name) },
+      { type: 18, data: u64(count) },
+    ]),
+  });
+  const summary = (name: string, ...entries: readonly Attribute[]): Attribute[] => [
+    { type: 1, data: u32Bytes(0) },
+    { type: 2, data: terminated(name) },
+    { type: 15, data: encodeAttributes(entries) },
+  ];
+
+  test("are counted by device, where the kernel tells", () => {
+    const answers = [
+      answer(summary("mlx5_0", entry("pd", 3), entry("ctx", 2)), 2, 0x1409),
+      answer(summary("mlx5_1", entry("ctx", 0)), 2, 0x1409),
+      answer(summary("old", entry("pd", 1)), 2, 0x1409),
+      done,
+    ];
+    expect(readRdmaContexts(replay([answers]))).toEqual(
+      new Map([
+        ["mlx5_0", 2],
+        ["mlx5_1", 0],
+      ]),
+    );
+  });
+
+  test("of an answer that was cut anywhere are an error, or none", () => {
+    const whole = encodeAttributes(summary("mlx5_0", entry("pd", 3), entry("ctx", 2)));
+    for (let length = 0; length < whole.length; length++) {
+      let found: unknown = null;
+      try {
+        found = decodeRdmaContexts(whole.subarray(0, length));
+      } catch (error) {
+        expect(error).toBeInstanceOf(NetlinkFormatError);
+      }
+      expect(found).toBeNull();
+    }
+  });
+});
+
 test("a kernel without RDMA has neither devices nor mode", () => {
   const lacking = () => {
     throw new SystemError("socket", 93);
   };
   expect(readRdmaDevices(lacking)).toBeNull();
   expect(readRdmaNamespaceMode(lacking)).toBeNull();
+  expect(readRdmaContexts(lacking)).toBeNull();
 });
 
 test("this kernel is asked without an error", () => {
   expect([null, "shared", "exclusive"]).toContain(readRdmaNamespaceMode());
+  const contexts = readRdmaContexts();
+  expect(contexts === null || contexts instanceof Map).toBe(true);
   const devices = readRdmaDevices();
   expect(devices === null || Array.isArray(devices)).toBe(true);
 });

@@ -9,8 +9,13 @@ import { NETLINK_RDMA, NetlinkSocket, type Transport, openTransport } from "./so
 const NLDEV = 5 << 10;
 const RDMA_NLDEV_CMD_GET = NLDEV + 1;
 const RDMA_NLDEV_CMD_SYS_GET = NLDEV + 6;
+const RDMA_NLDEV_CMD_RES_GET = NLDEV + 9;
 const RDMA_NLDEV_ATTR_DEV_INDEX = 1;
 const RDMA_NLDEV_ATTR_DEV_NAME = 2;
+const RDMA_NLDEV_ATTR_RES_SUMMARY = 15;
+const RDMA_NLDEV_ATTR_RES_SUMMARY_ENTRY = 16;
+const RDMA_NLDEV_ATTR_RES_SUMMARY_ENTRY_NAME = 17;
+const RDMA_NLDEV_ATTR_RES_SUMMARY_ENTRY_CURR = 18;
 const RDMA_NLDEV_SYS_ATTR_NETNS_MODE = 66;
 const RDMA_NLDEV_ATTR_DEV_PROTOCOL = 67;
 
@@ -39,6 +44,38 @@ export function readRdmaNamespaceMode(open = openTransport): RdmaNamespaceMode |
     const [answer] = socket.request(RDMA_NLDEV_CMD_SYS_GET, 0, new Uint8Array(0));
     return answer === undefined ? null : decodeRdmaNamespaceMode(answer.payload);
   });
+}
+
+/**
+ * How many user contexts each visible RDMA device has, by its name: each is an open uverbs device. Devices of which the kernel does not
+ * tell are missing; null when the kernel has no RDMA. No driver is called, and no capability needed (nldev_res_get_dumpit in nldev.c);
+ * kernels before 5.10 count those of the own PID namespace only (rdma_restrack_count in restrack.c). Throws what NetlinkSocket.dump throws.
+ */
+export function readRdmaContexts(open = openTransport): Map<string, number> | null {
+  return withSocket(
+    open,
+    (socket) =>
+      new Map(
+        socket
+          .dump(RDMA_NLDEV_CMD_RES_GET, new Uint8Array(0))
+          .map(({ payload }) => decodeRdmaContexts(payload))
+          .filter((counted) => counted !== null),
+      ),
+  );
+}
+
+/** An RDMA device's name and number of user contexts; null when the answer does not tell. Throws NetlinkFormatError. */
+export function decodeRdmaContexts(payload: Uint8Array): [name: string, contexts: number] | null {
+  const attributes = decodeAttributes(payload);
+  const name = attributes.string(RDMA_NLDEV_ATTR_DEV_NAME);
+  const summary = attributes.nested(RDMA_NLDEV_ATTR_RES_SUMMARY);
+  if (name === null || summary === null) return null;
+  const contexts = summary
+    .all(RDMA_NLDEV_ATTR_RES_SUMMARY_ENTRY)
+    .map((entry) => decodeAttributes(entry))
+    .find((entry) => entry.string(RDMA_NLDEV_ATTR_RES_SUMMARY_ENTRY_NAME) === "ctx")
+    ?.u64(RDMA_NLDEV_ATTR_RES_SUMMARY_ENTRY_CURR);
+  return contexts == null ? null : [name, Number(contexts)];
 }
 
 /** The device in an answer; null when it has no name. Throws NetlinkFormatError. */

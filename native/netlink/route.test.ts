@@ -74,6 +74,8 @@ describe("links", () => {
       parentDevice: "virtio2",
       switchId: null,
       portName: null,
+      carrierUps: 1,
+      portId: null,
       vfLinkStates: {},
     });
     expect(byName(links)["lo"]).toMatchObject({ arphrd: 772, operstate: "unknown", parentBus: null });
@@ -104,6 +106,8 @@ describe("links", () => {
           [
             { type: 36, data: new Uint8Array([0xe4, 0x1d, 0x2d, 0x00]) },
             { type: 38, data: terminated("p0") },
+            { type: 34, data: new Uint8Array([0x00, 0xe4, 0x1d]) },
+            { type: 47, data: u32Bytes(3, order) },
             { type: 56, data: terminated("0000:03:00.0") },
             { type: 57, data: terminated("pci") },
             { type: 16, data: new Uint8Array([2]) },
@@ -120,6 +124,8 @@ describe("links", () => {
         flags: 0x11043,
         switchId: "e41d2d00",
         portName: "p0",
+        portId: "00e41d",
+        carrierUps: 3,
         parentBus: "pci",
         parentDevice: "0000:03:00.0",
         operstate: "down",
@@ -133,7 +139,7 @@ describe("links", () => {
     expect(decodeLink(linkPayload([{ type: 5, data: u32Bytes(0) }])).lower).toBeNull();
     expect(decodeLink(linkPayload([{ type: 5, data: u32Bytes(7) }])).lower).toBeNull();
     expect(decodeLink(linkPayload([{ type: 5, data: u32Bytes(3) }])).lower).toBe(3);
-    expect(decodeLink(linkPayload([])).carrier).toBeNull();
+    expect(decodeLink(linkPayload([]))).toMatchObject({ carrier: null, carrierUps: null, portId: null });
   });
 
   test("a state of a newer kernel is unknown", () => {

@@ -32,9 +32,11 @@ const IFLA_VF_INFO = 1;
 const IFLA_VF_LINK_STATE = 5;
 const IFLA_EXT_MASK = 29;
 const IFLA_CARRIER = 33;
+const IFLA_PHYS_PORT_ID = 34;
 const IFLA_PHYS_SWITCH_ID = 36;
 const IFLA_LINK_NETNSID = 37;
 const IFLA_PHYS_PORT_NAME = 38;
+const IFLA_CARRIER_UP_COUNT = 47;
 const IFLA_PARENT_DEV_NAME = 56;
 const IFLA_PARENT_DEV_BUS_NAME = 57;
 const RTEXT_FILTER_VF = 1;
@@ -77,6 +79,8 @@ export interface Link {
   readonly flags: number;
   readonly operstate: OperState;
   readonly carrier: boolean | null;
+  /** How often the interface got a carrier since it was made; null where the kernel does not count (before 4.16). */
+  readonly carrierUps: number | null;
   /** The index of the bond, bridge, team, VRF or switch that the link is part of. */
   readonly master: number | null;
   /** The index of the link below a VLAN, macvlan, vxlan, …, or of a veth's peer, when it is in the same network namespace. */
@@ -89,6 +93,8 @@ export interface Link {
   /** Hexadecimal digits. */
   readonly switchId: string | null;
   readonly portName: string | null;
+  /** Hexadecimal digits that are the same for all functions which share a port of the NIC. */
+  readonly portId: string | null;
   /** The link-state policies of a PF's VFs by VF index. */
   readonly vfLinkStates: Readonly<Record<number, VfLinkState>>;
 }
@@ -139,6 +145,7 @@ function linkOf(payload: Uint8Array, attributes: Attributes, order: ByteOrder): 
   const carrier = attributes.u8(IFLA_CARRIER);
   const information = attributes.nested(IFLA_LINKINFO);
   const switchId = attributes.bytes(IFLA_PHYS_SWITCH_ID);
+  const portId = attributes.bytes(IFLA_PHYS_PORT_ID);
   return {
     index,
     name,
@@ -146,6 +153,7 @@ function linkOf(payload: Uint8Array, attributes: Attributes, order: ByteOrder): 
     flags: header.u32(8),
     operstate: operstates[attributes.u8(IFLA_OPERSTATE) ?? 0] ?? "unknown",
     carrier: carrier === null ? null : carrier !== 0,
+    carrierUps: attributes.u32(IFLA_CARRIER_UP_COUNT),
     master: attributes.u32(IFLA_MASTER),
     lower: lowerOf(index, attributes, information),
     kind: information?.string(IFLA_INFO_KIND) ?? null,
@@ -154,6 +162,7 @@ function linkOf(payload: Uint8Array, attributes: Attributes, order: ByteOrder): 
     parentDevice: attributes.string(IFLA_PARENT_DEV_NAME),
     switchId: switchId === null ? null : hexOf(switchId),
     portName: attributes.string(IFLA_PHYS_PORT_NAME),
+    portId: portId === null ? null : hexOf(portId),
     vfLinkStates: decodeVfLinkStates(attributes, order),
   };
 }

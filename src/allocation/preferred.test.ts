@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { aClaim, aDevice, aPf, aSpec, aSubFunction, pciAddress } from "../../test/support/device.ts";
+import { aClaim, aDevice, aParent, aPf, aSpec, aSubFunction, pciAddress } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { type Pool, preferences } from "../pools/pool.ts";
 import { preferredDevices, type PreferredRequest, refusePreferred } from "./preferred.ts";
@@ -22,7 +22,7 @@ interface Place {
 /** So many VFs, "a0" to "a6", of PF "a". */
 const vfs = (pf: string, count: number, place: Partial<Place> = {}): Device[] =>
   Array.from({ length: count }, (_, index) => {
-    const above = { address: pciAddress(pf), interfaceName: pf, link: null };
+    const above = aParent({ address: pciAddress(pf), interfaceName: pf, link: null });
     return aDevice({ id: `${pf}${index}`, pf: above, functionIndex: index, ...place });
   });
 
@@ -129,8 +129,7 @@ describe.each(preferences)("%s", (preference) => {
   });
 
   test("knows sub-functions by their PF", () => {
-    const sf = (id: string, pf: string) =>
-      aSubFunction({ id, pf: { address: pciAddress(pf), interfaceName: null, link: null } });
+    const sf = (id: string, pf: string) => aSubFunction({ id, pf: aParent({ address: pciAddress(pf), link: null }) });
     const devices = [sf("mlx5_core.sf.2", "a"), sf("mlx5_core.sf.3", "a"), sf("mlx5_core.sf.4", "b")];
     expect(preferredOf(preference, devices, 1)).toBe(fewer ? "mlx5_core.sf.4" : "mlx5_core.sf.2");
   });

@@ -1,14 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { aDevice, aLink, aPf, aSubFunction, pciAddress } from "../../test/support/device.ts";
+import { aDevice, aLink, aParent, aPf, aSubFunction, pciAddress } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { allCalled, called, compact, firstFew, follows, idsTogether, linkOf, runsOf, span } from "./describe.ts";
 
 test.each<[string, Device]>([
   ["VF 1 of ens1f0", aDevice()],
-  [
-    "VF ? of 0000:3b:00.0",
-    aDevice({ functionIndex: null, pf: { address: pciAddress("0000:3b:00.0"), interfaceName: null, link: null } }),
-  ],
+  ["VF ? of 0000:3b:00.0", aDevice({ functionIndex: null, pf: aParent({ link: null }) })],
   ["PF ens1f0", aPf()],
   ["PF", aPf({ interfaces: [] })],
   ["accelerator", aPf({ pciClass: 0x12, interfaces: [] })],
@@ -43,7 +40,7 @@ describe("neighbours", () => {
   });
 
   test("are the next function of the same kind below the same PF", () => {
-    const other = { address: pciAddress("0000:5e:00.0"), interfaceName: "ens2f0", link: null };
+    const other = aParent({ address: pciAddress("0000:5e:00.0"), interfaceName: "ens2f0", link: null });
     const [first, second, third] = run as [Device, Device, Device];
     expect(follows(second, first)).toBe(true);
     expect(follows(third, first)).toBe(false);

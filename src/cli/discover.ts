@@ -92,7 +92,8 @@ function linkCell({ run: [device] }: Row): Cell {
   const link = linkOf(device?.link ?? null);
   const policy = device?.vfLinkState;
   const text = [link, policy === "auto" ? null : policy].filter(Boolean).join(", ");
-  if (policy === "disable") return { text, tone: "bad" };
+  // CNIs set the policy when a pod is given the VF.
+  if (policy === "disable") return { text, tone: "quiet" };
   // A VF's own interface is down while nobody uses it.
   const isQuiet = device?.pf != null && link === "admin down";
   return { text, tone: isQuiet ? "quiet" : (linkTones[link as keyof typeof linkTones] ?? "plain") };

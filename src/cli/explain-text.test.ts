@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { aDevice, aPf, aSpec, pciAddress } from "../../test/support/device.ts";
+import { aDevice, aParent, aPf, aSpec, pciAddress } from "../../test/support/device.ts";
 import { assignPools } from "../pools/assign.ts";
 import { explain, explainPool } from "../pools/explain.ts";
 import { deviceText, poolText } from "./explain-text.ts";
@@ -40,7 +40,7 @@ test("names of interfaces, which a pod may have given, can't reach into the term
   const name = "a\u001B[2J\u009Bb";
   const devices = [
     aPf({ id: "0000:5e:00.0", interfaces: [name], host: { defaultRoute: name, vfs: 1 } }),
-    aDevice({ pf: { address: pciAddress("0000:5e:00.0"), interfaceName: name, link: null }, driver: name }),
+    aDevice({ pf: aParent({ address: pciAddress("0000:5e:00.0"), interfaceName: name, link: null }), driver: name }),
   ];
   const pools = assignPools([aSpec(), aSpec({ name: "b", selectors: [{ drivers: ["x"] }] })], devices);
   const texts = [

@@ -2,6 +2,7 @@
 
 import { oneLine } from "../config/problem.ts";
 import type { Device } from "../host/device.ts";
+import { notableLinkRule } from "../pools/health.ts";
 import type { PoolStory, Refusal, Trial, Verdict } from "../pools/explain.ts";
 import { counted } from "../counted.ts";
 import { allCalled, called, compact, firstFew, follows, idsTogether, runsOf } from "./describe.ts";
@@ -23,7 +24,9 @@ export function deviceText(device: Device, verdicts: readonly Verdict[], style: 
     ? paint(`in ${owner.resource}, ${state}`, owner.reasons.length > 0 ? "bad" : "good", style)
     : paint("in no pool", "doubt", style);
   const what = oneLine(`${called(device)}, driver ${device.driver ?? "none"}`);
-  const head = `${paint(device.id, "head", style)} is ${what}; it is ${place}\n`;
+  const rule = notableLinkRule(device);
+  const link = rule === null ? "" : `  link: ${oneLine(rule)}\n`;
+  const head = `${paint(device.id, "head", style)} is ${what}; it is ${place}\n${link}`;
   if (verdicts.length === 0) return `${head}\n  no pool is configured\n`;
   const parts = verdicts.map((verdict) => indented(verdictText(verdict, style), 2));
   // An empty line around what takes more than one.

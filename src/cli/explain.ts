@@ -2,6 +2,7 @@
 
 import { oneLine } from "../config/problem.ts";
 import type { Device } from "../host/device.ts";
+import { notableLinkRule } from "../pools/health.ts";
 import { explain, explainPool, type PoolStory, type Verdict } from "../pools/explain.ts";
 import { type Selector, type SelectorName, selectors } from "../pools/selectors.ts";
 import { deviceText, poolText } from "./explain-text.ts";
@@ -61,6 +62,8 @@ const deviceData = ({ device, verdicts }: { readonly device: Device; readonly ve
   device: device.id,
   kind: kindOf(device),
   pool: verdicts.find(({ outcome }) => outcome === "taken")?.resource ?? null,
+  /** The rule that decides about the link, as a sentence's end; null when there is nothing special about it. */
+  link: notableLinkRule(device),
   verdicts,
 });
 

@@ -17,7 +17,7 @@ export function statusReport(status: FullStatus, style: Style): string {
     `config ${config.file}, generation ${config.generation}${reload === null ? "" : `, last read ${reload.at}`}`,
     ...(refused ? ["the config file is refused; the config before it stays"] : []),
     ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
-    ...(status.heldFailure === null ? [] : [`the kubelet does not tell what pods hold: ${status.heldFailure}`]),
+    ...(status.heldFailure === null ? [] : [`cannot find out what pods hold: ${status.heldFailure}`]),
     `${counted(status.passes.count, "look")} at the node, ${status.passes.failures} failed; ${lastLook(status)}`,
   ];
   const holders = new Map(
@@ -31,6 +31,9 @@ export function statusReport(status: FullStatus, style: Style): string {
     pools.length === 0 ? "no pool is configured\n" : table(poolHeader, pools.map(poolRow), style),
     ...(listed.length === 0 ? [] : [table(["DEVICE", "POOL", "HELD BY", "HEALTH", "REASON"], listed, style)]),
     ...(status.excluded.length === 0 ? [] : [table(excludedHeader, status.excluded.map(excludedRow), style)]),
+    ...(status.retentions.length === 0
+      ? []
+      : [table(["DEVICE", "STATE", "ALLOCATED AS", "POD", "NEXT POOL"], status.retentions.map(retentionRow), style)]),
   ].join("\n");
 }
 
@@ -42,6 +45,14 @@ const excludedRow = ({ device, rule, reason, since, until }: ExcludedStatus): Ce
   { text: reason, tone: "doubt" },
   since,
   until,
+];
+
+const retentionRow = ({ device, kind, resource, pod, nextPool }: FullStatus["retentions"][number]): Cell[] => [
+  device,
+  { text: kind, tone: "doubt" },
+  resource,
+  pod,
+  nextPool ?? "-",
 ];
 
 function lastLook({ passes, ready }: FullStatus): string {

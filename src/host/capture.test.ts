@@ -27,7 +27,7 @@ async function captured(entries: Iterable<Entry>) {
   return { original, text, troubles, copy: unpacked(parse(text)) };
 }
 
-const everything = { ddpProfiles: true, enableRdma: true };
+const everything = { ddpProfiles: true, enableRdma: true, vhostNet: false };
 /** The devices without what is a copy's own: inode numbers. */
 const devicesOf = async (root: string) =>
   (await lookAtNode(root, everything, null)).devices.map((device) => ({ ...device, instance: "" }));
@@ -187,6 +187,8 @@ const aLink = (index: number, name: string, more: Partial<Link> = {}): Link => (
   parentDevice: null,
   switchId: null,
   portName: null,
+  carrierUps: null,
+  portId: null,
   vfLinkStates: {},
   ...more,
 });
@@ -200,7 +202,7 @@ test("MAC addresses and GUIDs are replaced, equal ones by equal ones and in thei
     aLink(4, "ens1f0", { ...pfLink, switchId: "525400ab0002" }),
   ];
   const vdpa = [{ name: "rocex525400fffeab0002", managementBus: "pci", managementDevice: "0000:10:00.0" }];
-  const { text } = await captured([kernelFacts({ links, defaultRouteExits: [], devlink: [], vdpa })]);
+  const { text } = await captured([kernelFacts({ links, defaultRouteExits: [], devlink: [], vdpa, ethtool: [] })]);
   expect(text).not.toMatch(/5254|ab000/);
   const names = [...text.matchAll(/"name": "(\w+)".*?(?:"switchId": "(\w+)"|$)/gm)].map(([, ...found]) => found);
   expect(names).toEqual([
@@ -222,7 +224,7 @@ test("interfaces of pods are left out, and those between a function and a defaul
     aLink(7, "br-ex", { kind: "openvswitch" }),
     aLink(8, "wg0", { kind: "wireguard", arphrd: 65534 }),
   ];
-  const { copy } = await captured([kernelFacts({ links, defaultRouteExits: [8], devlink: [], vdpa: [] })]);
+  const { copy } = await captured([kernelFacts({ links, defaultRouteExits: [8], devlink: [], vdpa: [], ethtool: [] })]);
   const { kernel } = await lookAtNode(copy, everything, null);
   expect(kernel.links.map(({ name }) => name)).toEqual(["ens1f0", "br0", "br0.7", "br-ex", "wg0"]);
 });

@@ -17,7 +17,7 @@ export interface Capture {
 
 /** Captures the node below `root`: the functions that it looks at, the /dev nodes they are used by, what netlink says. */
 export async function captureNode(root: string): Promise<Capture> {
-  const look = await lookAtNode(root, { ddpProfiles: true, enableRdma: true }, null);
+  const look = await lookAtNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
   const { functions, kernel, ddpProfiles } = look;
   const troubles = [...look.troubles];
   const unreadable = (listDirectory(`${root}/sys/bus/pci/devices`) ?? []).filter((name) =>
@@ -35,13 +35,16 @@ export async function captureNode(root: string): Promise<Capture> {
   return { text: withoutIdentities(text.join("\n")), troubles };
 }
 
+const portFiles = (port: number): string[] => ["link_layer", "pkeys/0", "state"].map((name) => `ports/${port}/${name}`);
+
 /** Attributes of a device that readers look at. Never sriov_numvfs: it blocks while VFs are made. */
 const attributes = /^(?:modalias|class|vendor|device|numa_node|acpi_index|sfnum)$/;
 const links = /^(?:driver|physfn|virtfn\d+|iommu_group)$/;
 /** Folders of a device by what is in them, and the attributes of each thing there that readers look at. */
 const folders: readonly { readonly name: RegExp; readonly of: readonly string[] }[] = [
-  { name: /^(?:net|uio)$/, of: [] },
-  { name: /^infiniband$/, of: ["ports/1/pkeys/0"] },
+  { name: /^net$/, of: ["name_assign_type", "dev_port"] },
+  { name: /^uio$/, of: [] },
+  { name: /^infiniband$/, of: ["sys_image_guid", ...[1, 2].flatMap(portFiles)] },
   { name: /^infiniband_(?:verbs|mad|cm)$/, of: ["ibdev"] },
   { name: /^vfio-dev$/, of: ["dev"] },
 ];
@@ -92,7 +95,6 @@ const classFolders: readonly { readonly path: string; readonly names: RegExp }[]
   { path: "sys/class/misc", names: /^(?:vhost-net|tun|iommu|rdma_cm)$/ },
   { path: "sys/class/vfio", names: /^/ },
   { path: "sys/class/uio", names: /^/ },
-  { path: "sys/class/vhost-vdpa", names: /^/ },
 ];
 
 function captureNodes(root: string): Entry[] {
@@ -150,7 +152,7 @@ const identities = [
   /\b[0-9a-f]{2}(?::[0-9a-f]{2}){5,}\b/gi,
   /\b[0-9a-f]{4}(?::[0-9a-f]{4}){3,}\b/gi,
   /(?<=[a-z]x)(?:[0-9a-f]{16}|[0-9a-f]{12})(?![0-9a-f])/gi,
-  /(?<="switchId": ")[0-9a-f]+/gi,
+  /(?<="(?:switchId|portId)": ")[0-9a-f]+/gi,
 ];
 
 /** Replaces identities by their rank among all of them, so that the same ones stay the same, and in the same order. */

@@ -22,6 +22,8 @@ const link = (
   parentDevice: null,
   switchId: null,
   portName: null,
+  carrierUps: null,
+  portId: null,
   vfLinkStates: {},
   ...ties,
 });

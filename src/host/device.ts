@@ -27,18 +27,64 @@ export interface Vdpa {
   readonly name: string;
   /** vhost_vdpa is "vhost", virtio_vdpa is "virtio"; null when bound to neither. */
   readonly type: "vhost" | "virtio" | null;
-  /** "/dev/vhost-vdpa-N"; null for virtio. */
+  /** "/dev/vhost-vdpa-N"; null for virtio, and for a vhost device that has lost it. */
   readonly node: CharDevice | null;
 }
 
 /** The state of a network link as health sees it. */
 export interface LinkState {
   readonly interfaceName: string;
+  /** The interface's index: another one once its driver has made the interface anew. */
+  readonly index: number;
   readonly adminUp: boolean;
   /** RFC 2863 state (Documentation/networking/operstates.rst). */
   readonly operstate: string;
   /** null when the interface does not tell. */
   readonly carrier: boolean | null;
+  /** How often the interface got a carrier since it was made; null when the kernel does not tell. */
+  readonly carrierUps: number | null;
+}
+
+/** The state of an InfiniBand port (include/rdma/ib_verbs.h, enum ib_port_state). */
+export type InfinibandState = "DOWN" | "INIT" | "ARMED" | "ACTIVE" | "ACTIVE_DEFER";
+
+/** What tells one port of a NIC from another, for two functions that share it. */
+export interface PortIdentity {
+  /** phys_port_id; null when the driver tells none. */
+  readonly portId: string | null;
+  /** dev_port, of drivers whose functions count the ports of the NIC by it; null for others. */
+  readonly devPort: number | null;
+}
+
+/** A port by which a function reaches the network. */
+export interface Port extends PortIdentity {
+  /** "ens1f0", or "mlx5_0/1" for port 1 of an RDMA device. */
+  readonly name: string;
+  /** The function whose port it is. */
+  readonly owner: string;
+  readonly driver: string | null;
+  /** Whether the function's eswitch is in switchdev mode. */
+  readonly isSwitchdev: boolean;
+  /** The state of its interface; null for an InfiniBand port. */
+  readonly link: LinkState | null;
+  /** The driver's private flag link-down-on-close; null when it was not asked for, or the driver has none. */
+  readonly linkDownOnClose: boolean | null;
+  /** Whether it is an InfiniBand port, which its own state decides and never the IPoIB interface. */
+  readonly isInfiniband: boolean;
+  /** null when it can't be read, and for other ports. */
+  readonly infinibandState: InfinibandState | null;
+  /**
+   * Until when the lack of a carrier says nothing, since none can be there yet, in milliseconds of the clock that recall is given;
+   * null when it counts. Readers know of no earlier scan and say null.
+   */
+  readonly graceEnds: number | null;
+}
+
+/** Ports of several functions that a NIC uses as one: its functions reach the network by any of them. */
+export interface SharedPorts {
+  /** The bond's interface; null for an eswitch in multiport mode. */
+  readonly bond: string | null;
+  readonly ports: readonly Port[];
 }
 
 /** The physical function above a VF or an SF. */
@@ -46,8 +92,19 @@ export interface ParentFunction {
   readonly address: PciAddress;
   /** The PF's interface name, in switchdev mode the uplink representor's; null when it has none. */
   readonly interfaceName: string | null;
-  /** null when no interface of the PF is visible. */
+  /** Names of further interfaces of a PF that has several. */
+  readonly laterNames: readonly string[];
+  /** Whether any of the names is the kernel's own choice (NET_NAME_ENUM), or it is not known whose it is. */
+  readonly isKernelNamed: boolean;
+  /** Names that will replace those above when they are still there at that time, on recall's clock; null when none are about to. */
+  readonly pendingNames: { readonly key: string; readonly at: number } | null;
+  /** The state of the interface that names the PF; null when no interface of the PF is visible. */
   readonly link: LinkState | null;
+  readonly isSwitchdev: boolean;
+  /** The ports that can be seen; none when no interface of the PF is visible. */
+  readonly ports: readonly Port[];
+  /** null when the NIC uses each port for its own functions. */
+  readonly sharedPorts: SharedPorts | null;
 }
 
 /** One PCI function or one auxiliary device of one. */
@@ -79,7 +136,11 @@ export interface Device {
   readonly linkType: string | null;
   /** The state of the device's own interface; null when none is visible. */
   readonly link: LinkState | null;
-  /** The VF's link-state policy at its PF (`ip link set PF vf N state …`). */
+  /** The ports of a function without PF; none of a VF or SF, which uses its PF's. */
+  readonly ports: readonly Port[];
+  /** Which of its PF's ports a VF uses, where that can be told; none: any of them. */
+  readonly pfPorts: readonly PortIdentity[];
+  /** The VF's link-state policy at its PF (`ip link set PF vf N state …`); null in switchdev mode, where it says nothing. */
   readonly vfLinkState: "auto" | "enable" | "disable" | null;
   /** "sf" of "mlx5_core.sf.4"; null for PCI functions. */
   readonly auxType: string | null;

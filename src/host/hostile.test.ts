@@ -10,7 +10,7 @@ beforeEach(() => {
 });
 afterEach(() => removeTemporaryFolder(root));
 
-const look = () => lookAtNode(root, { ddpProfiles: false, enableRdma: false }, null);
+const look = () => lookAtNode(root, { ddpProfiles: false, enableRdma: false, vhostNet: false }, null);
 
 test("a P_Key that can't be read costs that fact of that device, and is told", async () => {
   unpack(host("infiniband-vfs"), root);

@@ -3,19 +3,22 @@
 
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { basename } from "node:path";
-import { readLinkName } from "../../native/files.ts";
+import { readPrivateFlag } from "../../native/ethtool.ts";
+import { readAttribute, readLinkName } from "../../native/files.ts";
 import {
   devlinkKey,
   readDevlinkDevices,
   readDevlinkInfo,
   readEnableRdma,
   readEswitchMode,
+  readEswitchMultiport,
 } from "../../native/netlink/devlink.ts";
 import { GenericNetlink } from "../../native/netlink/generic.ts";
+import { SystemError } from "../../native/libc.ts";
 import { type Link, readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkError, NetlinkSocket } from "../../native/netlink/socket.ts";
 import { readVdpaDevices, type VdpaDevice } from "../../native/netlink/vdpa.ts";
-import { orTrouble, type Trouble } from "./trouble.ts";
+import { orTrouble, orUnknown, type Trouble } from "./trouble.ts";
 
 /** A devlink instance ("pci/0000:3b:00.0", "auxiliary/mlx5_core.sf.4") and what it told. */
 export interface DevlinkFacts {
@@ -27,6 +30,15 @@ export interface DevlinkFacts {
   readonly ddpProfile: string | null;
   /** The value of enable_rdma; null when the driver has no such parameter or it was not asked. */
   readonly enableRdma: boolean | null;
+  /** The value of esw_multiport; null when the driver has no such parameter or it was not asked, absent in older recordings. */
+  readonly eswMultiport?: boolean | null;
+}
+
+/** What a driver told of an interface by ethtool. */
+export interface EthtoolFacts {
+  readonly interfaceName: string;
+  /** The private flag link-down-on-close. */
+  readonly linkDownOnClose: boolean;
 }
 
 /** Everything that netlink told in one pass. */
@@ -38,6 +50,8 @@ export interface KernelFacts {
   readonly configuredRouteExits?: readonly number[];
   readonly devlink: readonly DevlinkFacts[];
   readonly vdpa: readonly VdpaDevice[];
+  /** Of interfaces that are administratively down, where the driver has the flag. */
+  readonly ethtool: readonly EthtoolFacts[];
 }
 
 /** Which devlink instances are asked what: each question is one request, so only those who may answer are asked. */
@@ -45,6 +59,9 @@ export interface DevlinkQuestions {
   readonly eswitch: (key: string) => boolean;
   readonly ddpProfile: (key: string) => boolean;
   readonly enableRdma: (key: string) => boolean;
+  readonly eswMultiport: (key: string) => boolean;
+  /** Of the PCI function at an address, when its interface is administratively down. */
+  readonly linkDownOnClose: (address: string) => boolean;
 }
 
 /** Tells whether a root holds a recorded tree; "" is the node itself. */
@@ -66,7 +83,8 @@ export function readKernelFacts(
   if (isRecorded(root)) return readRecorded(root);
   reached("links and routes");
   const routes = readRoutes(root);
-  if (earlier) return { ...earlier, ...routes };
+  const ethtool = readEthtool(routes.links, questions, troubles, reached);
+  if (earlier) return { ...earlier, ...routes, ethtool };
   const generic = new GenericNetlink();
   try {
     return {
@@ -78,6 +96,7 @@ export function readKernelFacts(
           reached("vDPA devices");
           return readVdpaDevices(generic);
         }) ?? [],
+      ethtool,
     };
   } finally {
     generic.close();
@@ -88,17 +107,30 @@ const recordedName = "netlink.json";
 
 function readRecorded(root: string): KernelFacts {
   const path = `${root}/${recordedName}`;
-  const nothing: KernelFacts = { links: [], defaultRouteExits: [], devlink: [], vdpa: [] };
+  const nothing: KernelFacts = { links: [], defaultRouteExits: [], devlink: [], vdpa: [], ethtool: [] };
   if (!existsSync(path)) return nothing;
   const text = readFileSync(path, "utf8");
   try {
     const facts = { ...nothing, ...(JSON.parse(text) as Partial<KernelFacts>) };
-    const { links, defaultRouteExits, configuredRouteExits, ...others } = facts;
+    const { links: recorded, defaultRouteExits, configuredRouteExits, ...others } = facts;
+    const links = recorded.map((link) => completed(root, link));
     // In the order in which the live kernel's facts are written down.
     return { links, defaultRouteExits, ...(configuredRouteExits && { configuredRouteExits }), ...others };
   } catch (cause) {
     throw new Error(`${path} is not the JSON of a recorded node`, { cause });
   }
+}
+
+/** A recorded link with what older recordings have in sysfs alone. */
+function completed(root: string, link: Link): Link {
+  const read = (name: string) => orUnknown(() => readAttribute(`${root}/sys/class/net/${link.name}/${name}`));
+  const ups = link.carrierUps === undefined ? read("carrier_up_count") : null;
+  const portId = link.portId === undefined ? read("phys_port_id") : null;
+  return {
+    ...link,
+    ...(ups !== null && /^\d+$/.test(ups) ? { carrierUps: Number(ups) } : {}),
+    ...(portId ? { portId } : {}),
+  };
 }
 
 function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExits" | "configuredRouteExits"> {
@@ -109,6 +141,35 @@ function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExit
     return { links, defaultRouteExits: all, configuredRouteExits: configured };
   } finally {
     socket.close();
+  }
+}
+
+const IFF_UP = 0x1;
+
+/** Asks the drivers of PFs that are administratively down whether the port is down too. */
+function readEthtool(
+  links: readonly Link[],
+  questions: DevlinkQuestions,
+  troubles: Trouble[],
+  reached: (what: string) => void,
+): EthtoolFacts[] {
+  return links.flatMap(({ name, flags, parentBus, parentDevice }) => {
+    if ((flags & IFF_UP) !== 0 || parentBus !== "pci" || parentDevice === null) return [];
+    if (!questions.linkDownOnClose(parentDevice)) return [];
+    const key = `ethtool ${name}`;
+    reached(`private flags of ${name}`);
+    const linkDownOnClose = orTrouble(troubles, key, `the private flag of ${name}`, () => privateFlag(name));
+    return linkDownOnClose === null ? [] : [{ interfaceName: name, linkDownOnClose }];
+  });
+}
+
+/** The flag's value; null also for an interface that has left or was renamed since it was listed: another scan follows. */
+function privateFlag(interfaceName: string): boolean | null {
+  try {
+    return readPrivateFlag(interfaceName, "link-down-on-close");
+  } catch (error) {
+    if (error instanceof SystemError && error.code === "ENODEV") return null;
+    throw error;
   }
 }
 
@@ -145,6 +206,10 @@ function readDevlink(
     generic,
     devices.filter((device) => questions.enableRdma(devlinkKey(device))),
   );
+  const eswMultiport = readEswitchMultiport(
+    generic,
+    devices.filter((device) => questions.eswMultiport(devlinkKey(device))),
+  );
   return devices.map(({ bus, device }) => {
     const key = `${bus}/${device}`;
     reached(`devlink ${key}`);
@@ -159,6 +224,7 @@ function readDevlink(
         () => readDevlinkInfo(generic, bus, device)?.versions["fw.app.name"] ?? null,
       ),
       enableRdma: enableRdma.get(key) ?? null,
+      eswMultiport: eswMultiport.get(key) ?? null,
     };
   });
 }

@@ -3,14 +3,18 @@
 import { type DdpAnswers, type DdpProfiles, readDdpProfiles } from "./ddp.ts";
 import type { Device } from "./device.ts";
 import { type DevlinkQuestions, isRecorded, type KernelFacts, readKernelFacts } from "./kernel.ts";
+import { type InfinibandStates, type Interfaces, readInfinibandStates, readInterfaces } from "./ports.ts";
 import { devicesOf, type Functions, readFunctions } from "./snapshot.ts";
 import type { Trouble } from "./trouble.ts";
+import { readVhostNet, vhostNetTroubles } from "./userspace.ts";
 
 /** What a look found, and what the next one may use again. */
 export interface NodeLook {
   readonly functions: Functions;
   readonly kernel: KernelFacts;
   readonly ddpProfiles: DdpProfiles;
+  readonly interfaces: Interfaces;
+  readonly infiniband: InfinibandStates;
   readonly devices: readonly Device[];
   readonly troubles: readonly Trouble[];
 }
@@ -19,6 +23,10 @@ export interface NodeLook {
 export interface Asked {
   readonly ddpProfiles: boolean;
   readonly enableRdma: boolean;
+  /** The functions whose InfiniBand ports count: a scan of links asks the NIC for no others. */
+  readonly infiniband?: ReadonlySet<string>;
+  /** Whether the nodes of vhost-net are to be looked for, and missed. */
+  readonly vhostNet: boolean;
 }
 
 /** What outlives a look, and who hears how far it is. */
@@ -49,9 +57,16 @@ export async function lookAtNode(
     (asked.ddpProfiles && !isRecorded(root)
       ? await readDdpProfiles(functions, kernel, ddpAnswers, troubles)
       : (new Map() as DdpProfiles));
-  const devices = devicesOf(root, functions, kernel, ddpProfiles, troubles);
-  return { functions, kernel, ddpProfiles, devices, troubles };
+  const interfaces = earlier?.interfaces ?? readInterfaces(functions, kernel.links);
+  const owners = asked.infiniband ?? new Set();
+  const infiniband = readInfinibandStates(functions, owners, earlier?.infiniband ?? null, reached);
+  const devices = devicesOf(root, functions, kernel, ddpProfiles, { interfaces, infiniband }, troubles);
+  if (asked.vhostNet && !earlier) troubles.push(...vhostNetTroubles(readVhostNet(root)));
+  return { functions, kernel, ddpProfiles, interfaces, infiniband, devices, troubles };
 }
+
+/** Drivers that have the private flag link-down-on-close (i40e_ethtool.c, ice_ethtool.c). */
+const keepsLinkUnless: ReadonlySet<string> = new Set(["i40e", "ice"]);
 
 /** Eswitch modes are PFs'; packages are told by a device or its PF; only a device without RDMA devices may have them away. */
 function questionsOn({ pci, own }: Functions, asked: Asked): DevlinkQuestions {
@@ -63,6 +78,8 @@ function questionsOn({ pci, own }: Functions, asked: Asked): DevlinkQuestions {
   const isFunction = (key: string) => pci.has(key.slice("pci/".length) as never);
   return {
     eswitch: (key) => pfs.has(key) || (isFunction(key) && pci.get(key.slice("pci/".length) as never)?.physfn === null),
+    eswMultiport: (key) => pfs.has(key) && pci.get(key.slice("pci/".length) as never)?.driver === "mlx5_core",
+    linkDownOnClose: (address) => keepsLinkUnless.has(pci.get(address as never)?.driver ?? ""),
     ddpProfile: (key) => asked.ddpProfiles && isFunction(key),
     enableRdma: (key) => {
       const facts = own.get(key.slice(key.indexOf("/") + 1));

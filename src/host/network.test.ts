@@ -17,6 +17,8 @@ const link = (name: string, overrides: Partial<Link> = {}): Link => ({
   parentDevice: "0000:08:00.0",
   switchId: null,
   portName: null,
+  carrierUps: 1,
+  portId: null,
   vfLinkStates: {},
   ...overrides,
 });
@@ -79,8 +81,15 @@ describe("interfaces", () => {
   });
 
   test("are administratively up by their first flag alone", () => {
-    expect(linkStateOf(link("x"))).toEqual({ interfaceName: "x", adminUp: true, operstate: "up", carrier: true });
-    expect(linkStateOf(link("x", { flags: 0x1002, carrier: null, operstate: "down" }))).toEqual({
+    expect(linkStateOf(link("x"))).toMatchObject({
+      interfaceName: "x",
+      index: 2,
+      adminUp: true,
+      operstate: "up",
+      carrier: true,
+      carrierUps: 1,
+    });
+    expect(linkStateOf(link("x", { flags: 0x1002, carrier: null, operstate: "down" }))).toMatchObject({
       interfaceName: "x",
       adminUp: false,
       operstate: "down",

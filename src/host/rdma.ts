@@ -1,8 +1,10 @@
 // Which RDMA devices does a function have, and by which character devices are they used? From sysfs alone: the device
 // folders of the function hold them all (drivers/infiniband/core/device.c, uverbs_main.c, user_mad.c).
 
-import { exists, listDirectory, readAttribute } from "../../native/files.ts";
-import type { Folder } from "./userspace.ts";
+import { listDirectory, readAttribute } from "../../native/files.ts";
+import type { InfinibandState } from "./device.ts";
+import { orUnknown } from "./trouble.ts";
+import { charDevice, type Folder } from "./userspace.ts";
 
 /** A character device of an RDMA device: its kind, as the key in INFO, and its path. */
 export interface RdmaNode {
@@ -56,8 +58,7 @@ export function readRdmaNodes(root: string, { folder, entries }: Folder, names: 
       if (node !== undefined) nodes.push({ kind, path: `/dev/infiniband/${node}` });
     }
     const shared = `/dev/infiniband/rdma_cm`;
-    if (exists(root + shared) || exists(`${root}/sys/class/misc/rdma_cm`))
-      nodes.push({ kind: "rdma_cm", path: shared });
+    if (charDevice(root, shared, "misc/rdma_cm").present) nodes.push({ kind: "rdma_cm", path: shared });
   }
   return nodes;
 }
@@ -66,3 +67,49 @@ export function readRdmaNodes(root: string, { folder, entries }: Folder, names: 
 export function readPKey({ folder }: Folder, name: string): string | null {
   return readAttribute(`${folder}/infiniband/${name}/ports/1/pkeys/0`);
 }
+
+/** A port of an RDMA device. */
+export interface RdmaPort {
+  readonly rdma: string;
+  readonly number: number;
+}
+
+/**
+ * The InfiniBand ports of a function's RDMA devices, of which `state` tells whether they carry traffic: of an Ethernet port (RoCE)
+ * the interface tells. Documentation/ABI/stable/sysfs-class-infiniband; the answer of link_layer does not change while the device is
+ * there, and needs no question to the NIC.
+ */
+export function readInfinibandPorts({ folder }: Folder, names: readonly string[]): RdmaPort[] {
+  return names.flatMap((rdma) => {
+    const ports = `${folder}/infiniband/${rdma}/ports`;
+    return (orUnknown(() => listDirectory(ports)) ?? []).flatMap((name) => {
+      const number = Number(name);
+      const layer = orUnknown(() => readAttribute(`${ports}/${name}/link_layer`));
+      const isInfiniband = Number.isInteger(number) && layer === "InfiniBand";
+      return isInfiniband ? [{ rdma, number }] : [];
+    });
+  });
+}
+
+const states: ReadonlySet<string> = new Set([
+  "DOWN",
+  "INIT",
+  "ARMED",
+  "ACTIVE",
+  "ACTIVE_DEFER",
+] satisfies InfinibandState[]);
+
+/**
+ * Reads the state of an InfiniBand port, "4: ACTIVE" (state_show in drivers/infiniband/core/sysfs.c). The driver asks the NIC and may
+ * take its time. Null when it can't be read, or says nothing.
+ */
+export function readPortState({ folder }: Folder, { rdma, number }: RdmaPort): InfinibandState | null {
+  // A driver in recovery refuses with EIO, EAGAIN, ETIMEDOUT: not worth a warning each time.
+  const text = orUnknown(() => readAttribute(`${folder}/infiniband/${rdma}/ports/${number}/state`));
+  const word = /^\d+: ([A-Z_]+)$/.exec(text ?? "")?.[1] ?? "";
+  return states.has(word) ? (word as InfinibandState) : null;
+}
+
+/** The GUID that all functions of a NIC share; null when its RDMA devices are not visible (ib_device_attr; no question to the NIC). */
+export const readSystemImageGuid = ({ folder }: Folder, name: string): string | null =>
+  readAttribute(`${folder}/infiniband/${name}/sys_image_guid`);

@@ -3,6 +3,7 @@
 
 import { messageOf } from "../message-of.ts";
 import type { Device } from "./device.ts";
+import { encodeDevices } from "./device-text.ts";
 import { lookAtNode, type NodeLook } from "./look.ts";
 import type { ScanOrder, ScanReply, ThreadOrder } from "./scanner.ts";
 import { ScanProgress } from "./scan-progress.ts";
@@ -37,7 +38,7 @@ async function scan({ number, root, asked, isWhole, progress }: ScanOrder): Prom
     return {
       number,
       ids: [...sent.keys()],
-      changed: JSON.stringify(changed),
+      changed: encodeDevices(changed),
       troubles: look.troubles,
       hasDefaultRoute: look.kernel.defaultRouteExits.length > 0,
     };

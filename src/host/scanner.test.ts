@@ -5,9 +5,10 @@ import { unpack } from "../../test/support/tree.ts";
 import { aDevice } from "../../test/support/device.ts";
 import { until } from "../../test/support/until.ts";
 import type { Device } from "./device.ts";
+import { encodeDevices } from "./device-text.ts";
 import { NodeScanner, type ScanOrder, type ScanReply, type StartScanThread } from "./scanner.ts";
 
-const facts = { ddpProfiles: false, enableRdma: false };
+const facts = { ddpProfiles: false, enableRdma: false, vhostNet: false };
 const limit = 40;
 
 /** A thread whose answers the test gives. */
@@ -46,7 +47,7 @@ const found = (
 ) => ({
   number,
   ids,
-  changed: JSON.stringify(changed),
+  changed: encodeDevices(changed),
   troubles: [],
   hasDefaultRoute: true,
 });

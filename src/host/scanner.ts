@@ -2,6 +2,7 @@
 // lists stay as they are, and one successor tries in its place.
 
 import type { Device } from "./device.ts";
+import { decodeDevices } from "./device-text.ts";
 import type { Asked } from "./look.ts";
 import { ScanProgress } from "./scan-progress.ts";
 import type { Trouble } from "./trouble.ts";
@@ -19,8 +20,8 @@ export interface ScanOrder {
 }
 
 /**
- * What a thread found: the ids of all devices in their order, and those devices that are not as they were sent last, as JSON, which costs a third of
- * what it costs to clone them; or why it failed.
+ * What a thread found: the ids of all devices in their order, and those devices that are not as they were sent last, as a text of device-text.ts; or
+ * why it failed.
  */
 export type ScanReply =
   | {
@@ -243,7 +244,7 @@ export class NodeScanner {
       this.#retire();
       return this.#next();
     }
-    const changed = new Map((JSON.parse(reply.changed) as readonly Device[]).map((device) => [device.id, device]));
+    const changed = new Map(decodeDevices(reply.changed).map((device) => [device.id, device]));
     slot.devices = new Map(reply.ids.map((id) => [id, changed.get(id) ?? (slot.devices.get(id) as Device)]));
     slot.last = reply.number;
     const { troubles, hasDefaultRoute } = reply;

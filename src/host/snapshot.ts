@@ -3,12 +3,13 @@
 import { readAuxiliaryDevices, type AuxiliaryDevice } from "./auxiliary.ts";
 import { listDirectory } from "../../native/files.ts";
 import { hostRoutes } from "./default-route.ts";
-import type { Device, ParentFunction, PciAddress } from "./device.ts";
+import type { Device, PciAddress } from "./device.ts";
 import type { KernelFacts } from "./kernel.ts";
 import type { Link } from "../../native/netlink/route.ts";
-import { LinksByDevice, linkStateOf, linkTypeOf, pfLinkOf } from "./network.ts";
+import { LinksByDevice, linkStateOf, linkTypeOf, pfLinksOf } from "./network.ts";
 import { type PciFunction, readPciFunctions } from "./pci.ts";
-import { readPKey, readRdmaNames } from "./rdma.ts";
+import { type InfinibandStates, type Interfaces, Ports } from "./ports.ts";
+import { type RdmaPort, readInfinibandPorts, readPKey, readRdmaNames } from "./rdma.ts";
 import { orTrouble, type Trouble } from "./trouble.ts";
 import { type Folder, readUio, readVdpa, readVfio } from "./userspace.ts";
 
@@ -25,6 +26,8 @@ interface OwnFacts {
   readonly rdmaNames: readonly string[];
   /** True when there is a folder for RDMA devices and it shows none: they are in another network namespace. */
   readonly rdmaAway: boolean;
+  /** Of a function that is no VF. */
+  readonly infinibandPorts: readonly RdmaPort[];
   readonly vfio: Device["vfio"];
   readonly uio: Device["uio"];
   /** Reads the P_Key of the first RDMA device, once; only InfiniBand links have use for it. */
@@ -42,7 +45,7 @@ export async function readFunctions(root: string, reached: (what: string) => voi
   let until = performance.now() + slice;
   for (const found of readPciFunctions(root, troubles, reached)) {
     const facts = orTrouble(troubles, found.address, `PCI function ${found.address}`, () =>
-      readOwn(root, found, found.driver),
+      readOwn(root, found, found.driver, found.physfn === null),
     );
     if (facts) {
       pci.set(found.address, found);
@@ -58,7 +61,7 @@ export async function readFunctions(root: string, reached: (what: string) => voi
   const readable = auxiliary.filter((device) => {
     reached(`auxiliary device ${device.name}`);
     const facts = orTrouble(troubles, device.name, `auxiliary device ${device.name}`, () =>
-      readOwn(root, device, null),
+      readOwn(root, device, null, false),
     );
     if (facts) own.set(device.name, facts);
     return facts !== null;
@@ -68,13 +71,14 @@ export async function readFunctions(root: string, reached: (what: string) => voi
 
 const noPKey = (): null => null;
 
-function readOwn(root: string, folder: Folder, driver: string | null): OwnFacts {
+function readOwn(root: string, folder: Folder, driver: string | null, hasOwnPorts: boolean): OwnFacts {
   const rdmaNames = readRdmaNames(folder);
   const [firstRdma] = rdmaNames;
   let pKey: string | null | undefined;
   return {
     rdmaNames,
     rdmaAway: folder.entries.has("infiniband") && rdmaNames.length === 0,
+    infinibandPorts: hasOwnPorts ? readInfinibandPorts(folder, rdmaNames) : [],
     vfio: readVfio(root, folder, driver),
     uio: readUio(root, folder),
     pKey: firstRdma === undefined ? noPKey : () => (pKey ??= readPKey(folder, firstRdma)),
@@ -87,9 +91,11 @@ export function devicesOf(
   functions: Functions,
   kernel: KernelFacts,
   ddpProfiles: ReadonlyMap<PciAddress, string>,
+  { interfaces, infiniband }: { readonly interfaces: Interfaces; readonly infiniband: InfinibandStates },
   troubles: Trouble[],
 ): Device[] {
   const links = new LinksByDevice(kernel.links);
+  const ports = new Ports({ functions, kernel, links, interfaces, infiniband });
   const devlink = new Map(kernel.devlink.map((facts) => [`${facts.bus}/${facts.device}`, facts]));
   const vdpa = new Map<string, string>();
   for (const { name, managementBus, managementDevice } of kernel.vdpa) {
@@ -117,36 +123,26 @@ export function devicesOf(
   for (const { virtfns } of functions.pci.values()) {
     for (const [index, address] of virtfns) vfIndexes.set(address, index);
   }
-  const pfs = new Map<PciAddress, { parent: ParentFunction; link: Link | null }>();
-  const pfOf = (address: PciAddress) => {
-    const known = pfs.get(address);
-    if (known) return known;
-    const mode = devlink.get(`pci/${address}`)?.eswitchMode ?? null;
-    const entries = functions.pci.get(address)?.entries ?? new Set<string>();
-    const link = pfLinkOf(links.of("pci", address, entries), mode);
-    const parent = { address, interfaceName: link?.name ?? null, link: link && linkStateOf(link) };
-    pfs.set(address, { parent, link });
-    return { parent, link };
-  };
-
   const facts = (bus: "pci" | "auxiliary", id: string, folder: Folder, pf: PciAddress | null) => {
     const own = functions.own.get(id);
     const ownLinks = links.of(bus, id, folder.entries);
-    const above = pf === null ? null : pfOf(pf);
+    const parent = pf === null ? null : ports.parent(pf);
+    const above = pf === null ? null : (ports.linksOf(pf).named[0] ?? null);
     const link =
-      (pf === null ? pfLinkOf(ownLinks, devlink.get(`${bus}/${id}`)?.eswitchMode ?? null) : ownLinks[0]) ?? null;
-    const typed = link ?? above?.link ?? null;
+      (pf === null ? pfLinksOf(ownLinks, devlink.get(`${bus}/${id}`)?.eswitchMode ?? null).named : ownLinks)[0] ?? null;
+    const typed = link ?? above;
     const linkType = typed && linkTypeOf(typed);
     const rdmaNames = own?.rdmaNames ?? [];
     const capable = rdmaNames.length > 0 || own?.rdmaAway === true || devlink.get(`${bus}/${id}`)?.enableRdma === true;
     const vdpaName = vdpa.get(`${bus}/${id}`);
     return {
-      link,
       above,
       common: {
         interfaces: ownLinks.map(({ name }) => name),
         linkType,
         link: link && linkStateOf(link),
+        ports: bus === "pci" && pf === null ? ports.of(id as PciAddress) : [],
+        pfPorts: bus === "pci" && pf !== null ? ports.identities(ownLinks) : [],
         pKey:
           linkType === "infiniband"
             ? orTrouble(troubles, `${id} P_Key`, `the P_Key of ${id}`, () => own?.pKey() ?? null)
@@ -158,7 +154,7 @@ export function devicesOf(
             : orTrouble(troubles, `vdpa ${vdpaName}`, `vDPA device ${vdpaName}`, () => readVdpa(root, vdpaName)),
         vfio: own?.vfio ?? null,
         uio: own?.uio ?? null,
-        pf: above?.parent ?? null,
+        pf: parent,
       },
     };
   };
@@ -180,7 +176,8 @@ export function devicesOf(
       numaNode: pci.numaNode,
       pcieRoot: pci.pcieRoot,
       functionIndex: vfIndex,
-      vfLinkState: (vfIndex !== null && above?.link?.vfLinkStates[vfIndex]) || null,
+      // In switchdev mode the representor decides; mlx5 then tells "disable" of every VF (kernel commit 3b83b6c2e024).
+      vfLinkState: (vfIndex !== null && common.pf?.isSwitchdev === false && above?.vfLinkStates[vfIndex]) || null,
       auxType: null,
       acpiIndex: pci.acpiIndex,
       ddpProfile: info ?? pfInfo ?? ddpProfiles.get(pci.physfn ?? pci.address) ?? null,

@@ -17,3 +17,12 @@ export function orTrouble<T>(troubles: Trouble[], key: string, what: string, rea
     return null;
   }
 }
+
+/** A fact that devices do without: null where it can't be read, and no warning. */
+export function orUnknown<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch {
+    return null;
+  }
+}

@@ -1,12 +1,15 @@
 // How long ago did the node boot?
 
+import { uptime } from "node:os";
 import { readAttribute } from "../../native/files.ts";
+import { isRecorded } from "./kernel.ts";
 
 /**
- * Milliseconds since boot, suspended time included (CLOCK_BOOTTIME, fs/proc/uptime.c); null where /proc does not say, as below the root of a
- * recorded node.
+ * Milliseconds since boot, suspended time included (CLOCK_BOOTTIME: sysinfo(2), since a service's /proc need not have uptime: the unit has
+ * ProcSubset=pid); null where a recorded node's proc/uptime does not say.
  */
 export function readUptime(root: string): number | null {
+  if (!isRecorded(root)) return uptime() * 1000;
   const seconds = /^(\d+(?:\.\d+)?) /.exec(readAttribute(`${root}/proc/uptime`) ?? "")?.[1];
   return seconds === undefined ? null : Number(seconds) * 1000;
 }

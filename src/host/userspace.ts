@@ -2,6 +2,7 @@
 
 import { exists, listDirectory, readAttribute, readLinkName } from "../../native/files.ts";
 import type { CharDevice, PciAddress, Vdpa, Vfio } from "./device.ts";
+import type { Trouble } from "./trouble.ts";
 
 /** A function's folder below the root, and the names in it. */
 export interface Folder {
@@ -9,9 +10,15 @@ export interface Folder {
   readonly entries: ReadonlySet<string>;
 }
 
-/** A node is there when /dev has it, or when its class does: the plugin may not see the host's /dev. */
-function charDevice(root: string, path: string, classPath: string): CharDevice {
-  return { path, present: exists(root + path) || exists(`${root}/sys/class/${classPath}`) };
+/**
+ * A node as sysfs tells of it, or as /dev has it where sysfs has no such class.
+ *
+ * sysfs comes first: it is the host's in every container, while a container's /dev is its own. The one of a privileged container has
+ * copies of the nodes that there were at its start, none that were made since, and those that went; an unprivileged one has none.
+ */
+export function charDevice(root: string, path: string, classPath: string): CharDevice {
+  const classFolder = `${root}/sys/class/${classPath.slice(0, classPath.indexOf("/"))}`;
+  return { path, present: exists(`${root}/sys/class/${classPath}`) || (!exists(classFolder) && exists(root + path)) };
 }
 
 /** Numbers in names count as numbers: vfio9 before vfio10. */
@@ -59,19 +66,58 @@ export function readVdpa(root: string, name: string): Vdpa {
   const driver = readLinkName(`${folder}/driver`);
   if (driver === "virtio_vdpa") return { name, type: "virtio", node: null };
   if (driver !== "vhost_vdpa") return { name, type: null, node: null };
-  const node = (listDirectory(folder) ?? []).find((entry) => entry.startsWith("vhost-vdpa"));
-  return {
-    name,
-    type: "vhost",
-    node: node === undefined ? null : charDevice(root, `/dev/${node}`, `vhost-vdpa/${node}`),
-  };
+  // The char device's only trace in sysfs is this folder: it has neither bus nor class (drivers/vhost/vdpa.c vhost_vdpa_probe).
+  const node = (listDirectory(folder) ?? []).find((entry) => entry.startsWith("vhost-vdpa-"));
+  return { name, type: "vhost", node: node === undefined ? null : { path: `/dev/${node}`, present: true } };
 }
 
-/** Tells whether the node offers /dev/vhost-net and /dev/net/tun, which are handed out both or not at all. */
-export function readVhostNet(root: string): boolean {
-  return (
-    charDevice(root, "/dev/vhost-net", "misc/vhost-net").present && charDevice(root, "/dev/net/tun", "misc/tun").present
-  );
+/** The nodes that `needVhostNet` asks for, and what is known of each: null where neither sysfs nor /dev can tell. */
+export type VhostNet = readonly { readonly path: string; readonly present: boolean | null }[];
+
+/**
+ * Reads whether the node offers /dev/vhost-net and /dev/net/tun.
+ *
+ * Both are static nodes: kmod makes them at boot, and the first who opens one loads its module (MODULE_ALIAS("devname:…") in
+ * drivers/vhost/net.c and drivers/net/tun.c). Before, sysfs has no trace of them, and an unprivileged container's /dev never has: then
+ * nothing is known. That /dev shows the host's nodes at all is told by nodes that runtimes give to no other container (OCI runtime-spec,
+ * config-linux.md, "Default Devices").
+ */
+export function readVhostNet(root: string): VhostNet {
+  const seesDev = ["kmsg", "vfio/vfio", "vhost-net", "net/tun"].some((name) => exists(`${root}/dev/${name}`));
+  return [
+    ["/dev/vhost-net", "vhost-net"],
+    ["/dev/net/tun", "tun"],
+  ].map(([path = "", name = ""]) => ({
+    path,
+    present: exists(`${root}/sys/class/misc/${name}`) || exists(root + path) || (seesDev ? false : null),
+  }));
+}
+
+/** What an operator should know about these nodes when a pool needs them. */
+export function vhostNetTroubles(nodes: VhostNet): Trouble[] {
+  const pathsOf = (present: boolean | null) =>
+    nodes
+      .filter((node) => node.present === present)
+      .map(({ path }) => path)
+      .join(" or ");
+  const missing = pathsOf(false);
+  const unseen = pathsOf(null);
+  const load = 'load the modules ("modprobe -a vhost_net tun")';
+  if (missing !== "")
+    return [
+      {
+        key: "vhost-net",
+        message: `needVhostNet: no ${missing} on this node, so containers get neither node; ${load}`,
+      },
+    ];
+  return unseen === ""
+    ? []
+    : [
+        {
+          key: "vhost-net",
+          message: `needVhostNet: cannot see whether the node has ${unseen}; containers get both nodes, and fail to start if it has not; ${load}`,
+        },
+      ];
 }
 
 /** Tells whether the node offers /dev/iommu (drivers/iommu/iommufd). */

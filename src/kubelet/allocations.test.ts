@@ -1,7 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { heldBy, type Holding, holdingsIn, holdingsInCheckpoint, readCheckpoint, readHoldings } from "./allocations.ts";
+import {
+  cachedAnswerIn,
+  devicesIn,
+  heldBy,
+  type Holding,
+  holdingsIn,
+  readCheckpoint,
+  readPodResources,
+  recordsIn,
+} from "./allocations.ts";
+import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
 import { kubeletPaths } from "./paths.ts";
 
 const entryOf = (resource: string, ids: unknown) => ({
@@ -14,6 +24,8 @@ const entryOf = (resource: string, ids: unknown) => ({
 const held = { resource: "intel.com/a", id: "0000:3b:02.1", pod: "1a2b", container: "app" };
 const checkpoint = (...entries: unknown[]) =>
   JSON.stringify({ Data: { PodDeviceEntries: entries, RegisteredDevices: { "intel.com/a": ["x"] } }, Checksum: 1 });
+
+const holdingsInCheckpoint = (text: string) => devicesIn(recordsIn(text));
 
 describe("the kubelet's checkpoint", () => {
   test("tells what each pod holds, by NUMA node", () => {
@@ -87,24 +99,80 @@ test("pod-resources tell what each container holds", () => {
   expect(holdingsIn({ podResources: [] })).toEqual([]);
 });
 
-describe("without a pod-resources socket", () => {
+describe("files of the kubelet", () => {
   let root = "";
   beforeAll(() => {
     root = mkdtempSync(`${tmpdir()}/sriovdp-held-`);
   });
   afterAll(() => rmSync(root, { recursive: true }));
 
-  test("a missing checkpoint means that nothing is allocated", async () => {
-    expect(await readHoldings(kubeletPaths(root))).toEqual([]);
+  test("where pod-resources is not mounted nobody is asked", async () => {
+    expect(await readPodResources(kubeletPaths(root))).toBeNull();
   });
 
-  test("the checkpoint is read, and one that can't be read is an error", async () => {
+  test("a pod-resources socket that nobody serves is an error", async () => {
+    const paths = kubeletPaths(root);
+    mkdirSync(`${root}/pod-resources`);
+    writeFileSync(paths.podResources, "");
+    expect(readPodResources(paths, 500)).rejects.toThrow();
+  });
+
+  test("a missing checkpoint means that nothing is allocated", () => {
+    expect(readCheckpoint(kubeletPaths(root).checkpoint)).toEqual([]);
+  });
+
+  test("the checkpoint is read, and one that can't be read is an error", () => {
     const paths = kubeletPaths(root);
     mkdirSync(paths.devicePlugins);
     writeFileSync(paths.checkpoint, checkpoint(entryOf("intel.com/a", { "0": ["0000:3b:02.1"] })));
-    expect(await readHoldings(paths)).toEqual([held]);
+    expect(devicesIn(readCheckpoint(paths.checkpoint))).toEqual([held]);
     writeFileSync(paths.checkpoint, "{");
-    expect(readHoldings(paths)).rejects.toThrow();
+    expect(() => readCheckpoint(paths.checkpoint)).toThrow();
     expect(() => readCheckpoint(paths.devicePlugins)).toThrow("EISDIR");
+  });
+});
+
+describe("the answer that the kubelet cached", () => {
+  const record = (answer: string) => ({ resource: "a/b", ids: ["x"], pod: "uid", container: "app", answer });
+  const encoded = (answer: Partial<ContainerAllocateResponse>) =>
+    Buffer.from(
+      ContainerAllocateResponse.encode({
+        envs: {},
+        mounts: [],
+        devices: [],
+        annotations: {},
+        cdiDevices: [],
+        ...answer,
+      }).finish(),
+    ).toString("base64");
+  const nodes = ["/dev/vfio/vfio", "/dev/vfio/12"];
+  const whole = encoded({
+    envs: { PCIDEVICE_A_B: "x" },
+    devices: nodes.map((path) => ({ hostPath: path, containerPath: path, permissions: "rw" })),
+  });
+
+  test("names the device nodes", () => {
+    const answer = { resource: "a/b", ids: ["x"], pod: "uid", nodes, namesCdiDevices: false };
+    expect(cachedAnswerIn(record(whole))).toEqual(answer);
+  });
+
+  test.each([
+    ["as CRI devices", { cdiDevices: [{ name: "a/net-pci=x" }] }],
+    ["as an annotation", { annotations: { "cdi.k8s.io/a": "a/net-pci=x" } }],
+  ])("says that it names CDI devices (%s)", (_, answer) => {
+    expect(cachedAnswerIn(record(encoded(answer)))).toMatchObject({ nodes: [], namesCdiDevices: true });
+  });
+
+  test("is none where there is none, and whatever was cut or changed gives texts or none", () => {
+    expect(cachedAnswerIn(record(""))).toBeNull();
+    const bytes = Buffer.from(whole, "base64");
+    for (let at = 0; at < bytes.length; at++) {
+      const changed = Buffer.from(bytes);
+      changed[at] = 0xff;
+      for (const each of [bytes.subarray(0, at), changed]) {
+        for (const path of cachedAnswerIn(record(each.toString("base64")))?.nodes ?? []) expect(path).toBeString();
+      }
+    }
+    expect(cachedAnswerIn(record("no base64 §"))?.nodes ?? []).toEqual([]);
   });
 });

@@ -1,9 +1,12 @@
-// Which devices do pods hold? The kubelet knows: by its pod-resources socket where that is mounted, else by the
-// checkpoint file beside its own socket, which every device plugin can read.
+// What does the kubelet say of pods' devices? Its pod-resources socket names those of active pods, where it is mounted; the
+// checkpoint file beside its own socket, which every device plugin can read, records what it allocated, also to pods that ended.
 
 import { existsSync } from "node:fs";
+import type { CachedAnswer } from "../allocation/cached-answer.ts";
 import { limits } from "../limits.ts";
+import type { PodDevice } from "../pools/pod-allocations.ts";
 import { readText } from "../read-text.ts";
+import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
 import { type ListPodResourcesResponse, PodResourcesListerDefinition } from "./api/podresources.ts";
 import { call } from "./grpc/client.ts";
 import type { KubeletPaths } from "./paths.ts";
@@ -12,25 +15,16 @@ import type { KubeletPaths } from "./paths.ts";
 const limit = 3000;
 
 /** A device that a container holds, whoever's resource it is: one that left the config may still be held. */
-export interface Holding {
-  readonly resource: string;
-  readonly id: string;
-  /** "namespace/name"; of a checkpoint only the pod's UID is known. */
-  readonly pod: string;
-  readonly container: string;
-}
+export type Holding = PodDevice;
 
-/** What containers hold now. Rejects when neither source can be read. */
-export async function readHoldings(paths: KubeletPaths): Promise<Holding[]> {
-  if (existsSync(paths.podResources)) {
-    try {
-      const asked = { limit, answerBytes: limits.checkpointBytes.most };
-      return holdingsIn(await call(paths.podResources, PodResourcesListerDefinition, "list", {}, asked));
-    } catch (error) {
-      if (!existsSync(paths.checkpoint)) throw error;
-    }
-  }
-  return readCheckpoint(paths.checkpoint);
+/**
+ * The devices of active pods; null when pod-resources is not mounted. Rejects when the kubelet does not answer within `within`
+ * milliseconds. Pods in their init containers, and all while the API server is away after a start, may be missing.
+ */
+export async function readPodResources(paths: KubeletPaths, within = limit): Promise<Holding[] | null> {
+  if (!existsSync(paths.podResources)) return null;
+  const asked = { limit: within, answerBytes: limits.checkpointBytes.most };
+  return holdingsIn(await call(paths.podResources, PodResourcesListerDefinition, "list", {}, asked));
 }
 
 /** The resource under which each device id is held. */
@@ -47,8 +41,22 @@ export const holdingsIn = ({ podResources }: ListPodResourcesResponse): Holding[
     ),
   );
 
-/** Reads the kubelet's checkpoint; a missing one means that nothing is allocated. */
-export function readCheckpoint(path: string): Holding[] {
+/** What the checkpoint records of one container and one resource. */
+export interface CheckpointRecord {
+  readonly resource: string;
+  readonly ids: readonly string[];
+  /** The pod's UID; a static pod's is the hash of its manifest. */
+  readonly pod: string;
+  readonly container: string;
+  /** The cached answer to Allocate, a ContainerAllocateResponse in base64; "" when there is none. */
+  readonly answer: string;
+}
+
+/**
+ * Reads the kubelet's checkpoint; a missing one records nothing. Its pods may have ended: the kubelet drops them at the next
+ * admission only (pkg/kubelet/cm/devicemanager/manager.go, UpdateAllocatedDevices). Throws when it can't be read.
+ */
+export function readCheckpoint(path: string): CheckpointRecord[] {
   let text: string;
   try {
     text = readText(path, limits.checkpointBytes.most, "refuse");
@@ -56,29 +64,49 @@ export function readCheckpoint(path: string): Holding[] {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
-  return holdingsInCheckpoint(text);
+  return recordsIn(text);
 }
 
+/** The devices that records name. */
+export const devicesIn = (records: readonly CheckpointRecord[]): Holding[] =>
+  records.flatMap(({ resource, ids, pod, container }) => ids.map((id) => ({ resource, id, pod, container })));
+
 /**
- * The devices in a checkpoint (kubernetes pkg/kubelet/cm/devicemanager/checkpoint): DeviceIDs is a map of lists by
+ * The records in a checkpoint (kubernetes pkg/kubelet/cm/devicemanager/checkpoint): DeviceIDs is a map of lists by
  * NUMA node, in files of kubelets before 1.20 a plain list. Throws when the text is no checkpoint.
  */
-export function holdingsInCheckpoint(text: string): Holding[] {
+export function recordsIn(text: string): CheckpointRecord[] {
   const { Data: data } = (parsed(text) ?? {}) as { Data?: { PodDeviceEntries?: CheckpointEntry[] | null } };
   const entries = data?.PodDeviceEntries;
   if (entries !== null && !(Array.isArray(entries) && entries.every((entry) => entry !== null)))
     throw new Error("the kubelet's checkpoint has another form than is known");
-  return (entries ?? []).flatMap(
-    ({ ResourceName: resource, DeviceIDs: ids, PodUID: pod, ContainerName: container }) => {
-      if (typeof resource !== "string") return [];
-      const lists = Array.isArray(ids) ? [ids] : Object.values(ids ?? {});
-      return lists
-        .flat()
-        .flatMap((id: unknown) =>
-          typeof id === "string" ? [{ resource, id, pod: textOf(pod), container: textOf(container) }] : [],
-        );
-    },
-  );
+  return (entries ?? []).flatMap((entry) => {
+    const { ResourceName: resource, DeviceIDs: ids } = entry;
+    if (typeof resource !== "string") return [];
+    const lists = Array.isArray(ids) ? [ids] : Object.values(ids ?? {});
+    return [
+      {
+        resource,
+        ids: lists.flat().filter((id: unknown) => typeof id === "string"),
+        pod: textOf(entry.PodUID),
+        container: textOf(entry.ContainerName),
+        answer: textOf(entry.AllocResp),
+      },
+    ];
+  });
+}
+
+/** The answer that the kubelet cached; null when there is none, or what there is can't be understood. */
+export function cachedAnswerIn({ resource, ids, pod, answer }: CheckpointRecord): CachedAnswer | null {
+  if (answer === "") return null;
+  try {
+    const { devices, cdiDevices, annotations } = ContainerAllocateResponse.decode(Buffer.from(answer, "base64"));
+    const namesCdiDevices =
+      cdiDevices.length > 0 || Object.keys(annotations).some((key) => key.startsWith("cdi.k8s.io/"));
+    return { resource, ids, pod, nodes: devices.map(({ hostPath }) => hostPath), namesCdiDevices };
+  } catch {
+    return null;
+  }
 }
 
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
@@ -97,5 +125,6 @@ interface CheckpointEntry {
   readonly ResourceName?: string;
   readonly PodUID?: unknown;
   readonly ContainerName?: unknown;
+  readonly AllocResp?: unknown;
   readonly DeviceIDs?: readonly string[] | Readonly<Record<string, readonly string[]>> | null;
 }

@@ -1,19 +1,19 @@
 import { describe, expect, test } from "bun:test";
-import { aDevice, aSpec } from "../../test/support/device.ts";
+import { aDevice, aLink, aParent, aSpec } from "../../test/support/device.ts";
 import type { Device as HostDevice } from "../host/device.ts";
 import { assignPools } from "../pools/assign.ts";
 import type { PoolSpec } from "../pools/pool.ts";
 import { ListAndWatchResponse } from "./api/deviceplugin.ts";
 import { deviceList, fitting, listBytes, sameList } from "./device-list.ts";
 
+const down = aParent({ link: aLink({ operstate: "down" }) });
+
 const listOf = (devices: HostDevice[], spec: Partial<PoolSpec> = {}) =>
   assignPools([aSpec(spec)], devices).flatMap(deviceList);
 
 describe("the list that the kubelet gets", () => {
   test("names each device, its health and its NUMA node", () => {
-    expect(
-      listOf([aDevice({ id: "0000:3b:02.0" }), aDevice({ id: "0000:3b:02.1", numaNode: 1, vfLinkState: "disable" })]),
-    ).toEqual([
+    expect(listOf([aDevice({ id: "0000:3b:02.0" }), aDevice({ id: "0000:3b:02.1", numaNode: 1, pf: down })])).toEqual([
       { ID: "0000:3b:02.0", health: "Healthy", topology: { nodes: [{ ID: 0 }] } },
       { ID: "0000:3b:02.1", health: "Unhealthy", topology: { nodes: [{ ID: 1 }] } },
     ]);
@@ -30,7 +30,7 @@ describe("the list that the kubelet gets", () => {
         aDevice({
           id: `0000:3b:02.${index}`,
           numaNode: index % 2 === 0 ? null : 1,
-          vfLinkState: index % 3 === 0 ? "disable" : "auto",
+          pf: index % 3 === 0 ? down : aParent(),
         }),
       ),
     );

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
 import { Holders } from "./holders.ts";
 import { kubeletPaths, type KubeletPaths } from "./paths.ts";
 
@@ -14,56 +15,123 @@ beforeAll(() => {
   mkdirSync(paths.devicePlugins);
 });
 afterAll(() => rmSync(root, { recursive: true }));
+/** UIDs of pods that have a cgroup, and ids of devices that are in use. */
+let pods: Set<string> | null;
+let used: Map<string, string>;
 beforeEach(() => {
-  holders = new Holders(paths);
+  pods = new Set();
+  used = new Map();
+  holders = new Holders(paths, {
+    podCgroups: () => pods,
+    inUse: (ids) => new Map([...ids].flatMap((id) => (used.has(id) ? [[id, used.get(id) ?? ""] as const] : []))),
+  });
 });
 
 const checkpoint = (entries: readonly object[]) =>
   writeFileSync(paths.checkpoint, JSON.stringify({ Data: { PodDeviceEntries: entries } }));
+const entry = (ids: readonly string[], resource = "a/b") => ({
+  PodUID: "uid",
+  ContainerName: "main",
+  ResourceName: resource,
+  DeviceIDs: { "0": ids },
+});
 
 test("before the kubelet told anything, a pod may hold every device", () => {
   expect(holders.mayHold("a/b", "x")).toBe(true);
   expect(holders.mayHoldAny("a/b")).toBe(true);
 });
 
-test("what the checkpoint tells is held, and nothing else", async () => {
-  checkpoint([{ ResourceName: "a/b", DeviceIDs: { "0": ["x"] } }]);
+test("what the checkpoint records for a living pod is held, and nothing else", async () => {
+  checkpoint([entry(["x"])]);
+  pods = new Set(["uid"]);
   await holders.read();
   expect([...holders.held]).toEqual([["x", "a/b"]]);
+  expect(holders.allocations.get("x")).toMatchObject({ pod: "uid", container: "main", evidence: "pod cgroup" });
   expect(holders.mayHold("a/b", "x")).toBe(true);
   expect(holders.mayHold("a/c", "x")).toBe(false);
   expect(holders.mayHoldAny("a/c")).toBe(false);
+  pods = new Set();
+  await holders.read();
+  expect([...holders.held]).toEqual([]);
+  expect(holders.mayHoldAny("a/b")).toBe(false);
 });
 
-test("what was allocated just now is held though the kubelet does not tell it yet, but the kubelet knows better", () => {
-  checkpoint([{ ResourceName: "a/b", DeviceIDs: { "0": ["x"] } }]);
-  holders.allocated("a/c", ["x", "y"]);
-  holders.readNow();
-  expect(Object.fromEntries(holders.held)).toEqual({ x: "a/b", y: "a/c" });
+test("where no cgroups are visible signs of use are looked for in what the checkpoint records", async () => {
+  checkpoint([entry(["x", "y"])]);
+  pods = null;
+  used = new Map([
+    ["x", "its VFIO device is open"],
+    ["z", "its VFIO device is open"],
+  ]);
+  await holders.read();
+  expect([...holders.held]).toEqual([["x", "a/b"]]);
 });
 
-test("what the kubelet told of once is free as soon as it tells so, however short the pod lived", () => {
-  holders.allocated("a/b", ["x"]);
-  checkpoint([{ ResourceName: "a/b", DeviceIDs: { "0": ["x"] } }]);
-  holders.readNow();
+test("what was allocated just now is held at once, and though the kubelet does not record it yet", async () => {
   checkpoint([]);
-  holders.readNow();
+  await holders.read();
+  holders.allocated("a/c", ["x"]);
+  expect(holders.awaitsPods).toBe(true);
+  expect(holders.holds("a/c", "x")).toBe(true);
+  expect(holders.mayHoldAny("a/c")).toBe(true);
+  await holders.read();
+  expect([...holders.held]).toEqual([["x", "a/c"]]);
+});
+
+test("what was allocated is free when its pod ends, however short it lived, though the checkpoint records it", async () => {
+  holders.allocated("a/b", ["x"]);
+  checkpoint([entry(["x"])]);
+  pods = new Set(["uid"]);
+  await holders.read();
+  expect(holders.awaitsPods).toBe(false);
+  pods = new Set();
+  await holders.read();
+  expect([...holders.held]).toEqual([]);
+  expect(holders.mayHoldAny("a/b")).toBe(false);
+});
+
+test("what the kubelet recorded of once is free as soon as it takes it back", async () => {
+  holders.allocated("a/b", ["x"]);
+  checkpoint([entry(["x"])]);
+  await holders.read();
+  expect([...holders.held.keys()]).toEqual(["x"]);
+  checkpoint([]);
+  await holders.read();
   expect([...holders.held]).toEqual([]);
 });
 
-test("while the kubelet does not tell, a guess counts and nothing is known to be free", () => {
+test("while there is no evidence a guess counts and nothing is known to be free", async () => {
   checkpoint([]);
-  holders.readNow();
+  await holders.read();
   expect(holders.mayHoldAny("a/b")).toBe(false);
   holders.assume(new Map([["x", "a/b"]]));
   expect(holders.mayHold("a/c", "y")).toBe(true);
   expect([...holders.held]).toEqual([["x", "a/b"]]);
 });
 
-test("a checkpoint that can't be read leaves what was known", () => {
-  checkpoint([{ ResourceName: "a/b", DeviceIDs: ["x"] }]);
-  holders.readNow();
+test("a checkpoint that can't be read leaves what was known", async () => {
+  checkpoint([entry(["x"])]);
+  pods = new Set(["uid"]);
+  await holders.read();
   writeFileSync(paths.checkpoint, "no JSON");
-  expect(() => holders.readNow()).toThrow();
+  expect(holders.read()).rejects.toThrow("not JSON");
   expect([...holders.held]).toEqual([["x", "a/b"]]);
+});
+
+test("cached answers are those of pods that show no life", async () => {
+  const answer = Buffer.from(
+    ContainerAllocateResponse.encode({
+      envs: {},
+      mounts: [],
+      devices: [{ hostPath: "/dev/vfio/12", containerPath: "/dev/vfio/12", permissions: "rw" }],
+      annotations: {},
+      cdiDevices: [],
+    }).finish(),
+  ).toString("base64");
+  checkpoint([{ ...entry(["x"]), AllocResp: answer }]);
+  await holders.read();
+  expect(holders.cachedAnswers).toMatchObject([{ resource: "a/b", ids: ["x"], pod: "uid", nodes: ["/dev/vfio/12"] }]);
+  pods = new Set(["uid"]);
+  await holders.read();
+  expect(holders.cachedAnswers).toEqual([]);
 });

@@ -1,21 +1,44 @@
-// Which pod holds which device, as far as is known: what the kubelet told last, and what was allocated since.
+// Which devices are allocated to which pods? Reads the evidence and keeps what was decided from it, together with what this process
+// allocated since: pools/pod-allocations.ts decides.
 
+import { statSync } from "node:fs";
+import type { CachedAnswer } from "../allocation/cached-answer.ts";
 import type { Held } from "../pools/assign.ts";
-import { heldBy, readCheckpoint, readHoldings } from "./allocations.ts";
+import {
+  type Allocations,
+  decideAllocations,
+  longestWithoutEvidence,
+  type OwnAllocation,
+  recordDelay,
+} from "../pools/pod-allocations.ts";
+import { cachedAnswerIn, type CheckpointRecord, devicesIn, readCheckpoint, readPodResources } from "./allocations.ts";
 import type { KubeletPaths } from "./paths.ts";
 
-/** How long after Allocate the kubelet may not yet tell of it, in milliseconds. */
-const kubeletDelay = 10_000;
+/** What the node shows of pods, beside the kubelet. */
+export interface PodSigns {
+  /** UIDs of pods that have a cgroup; null when they are not visible. */
+  readonly podCgroups: () => ReadonlySet<string> | null;
+  /** Which of these devices show signs of use, by id. */
+  readonly inUse: (ids: Iterable<string>) => ReadonlyMap<string, string>;
+}
 
 /** What pods hold. */
 export class Holders {
   readonly #paths: KubeletPaths;
-  readonly #allocated = new Map<string, { readonly resource: string; readonly at: number }>();
+  readonly #signs: PodSigns;
+  readonly #own = new Map<string, OwnAllocation>();
+  #allocations: Allocations = new Map();
   #held: Held = new Map();
   #isKnown = false;
+  #kubelet: { readonly identity: string | null; readonly since: number } | null = null;
+  #records: readonly CheckpointRecord[] = [];
+  /** How many reads have begun, and which of them was the last to be decided on. */
+  #begun = 0;
+  #decided = 0;
 
-  constructor(paths: KubeletPaths) {
+  constructor(paths: KubeletPaths, signs: PodSigns) {
     this.#paths = paths;
+    this.#signs = signs;
   }
 
   /** The resource under which each device is held. */
@@ -23,35 +46,93 @@ export class Holders {
     return this.#held;
   }
 
-  /** Whether the kubelet told what pods hold, when it was asked last. */
+  /** What is allocated to pods, as it was decided last. */
+  get allocations(): Allocations {
+    return this.#allocations;
+  }
+
+  /** Whether there was evidence of what pods hold, when it was read last. */
   get isKnown(): boolean {
     return this.#isKnown;
   }
 
+  /** Answers in the checkpoint, as it was read last, of pods that show no life: the kubelet may start them again by these. */
+  get cachedAnswers(): readonly CachedAnswer[] {
+    const alive = new Set([...this.#allocations.values()].map(({ resource, id }) => `${resource} ${id}`));
+    return this.#records
+      .filter(({ resource, ids }) => !ids.some((id) => alive.has(`${resource} ${id}`)))
+      .map(cachedAnswerIn)
+      .filter((answer) => answer !== null);
+  }
+
+  /** Whether something that this process allocated has not been seen with its pod yet. */
+  get awaitsPods(): boolean {
+    return [...this.#own.values()].some(({ seenAlive }) => !seenAlive);
+  }
+
+  /** In how many milliseconds the kubelet has recorded what this process allocated last; 0 when it has. */
+  get recordedIn(): number {
+    const latest = Math.max(-Infinity, ...[...this.#own.values()].map(({ at }) => at));
+    return Math.max(0, latest + recordDelay - performance.now());
+  }
+
   /** Notes that devices were allocated just now. */
   allocated(resource: string, ids: readonly string[]): void {
-    for (const id of ids) this.#allocated.set(id, { resource, at: performance.now() });
+    const at = performance.now();
+    for (const id of ids) this.#own.set(id, { resource, at, recorded: false, seenAlive: false });
   }
 
-  /** Asks the kubelet. Rejects when it does not tell; then `assume` says what to go by. */
-  async read(): Promise<void> {
-    this.#learn(heldBy(await readHoldings(this.#paths)));
+  /**
+   * Reads the evidence and decides; the kubelet may take `within` milliseconds to answer. Rejects when neither the kubelet nor its
+   * checkpoint tells anything; then `assume` says what to go by.
+   */
+  async read(within?: number): Promise<void> {
+    const turn = ++this.#begun;
+    let records: CheckpointRecord[] | null = null;
+    let failure: unknown = null;
+    try {
+      records = readCheckpoint(this.#paths.checkpoint);
+    } catch (error) {
+      failure = error;
+    }
+    // After the checkpoint: what that records, the kubelet names now, unless the pod has ended.
+    const podResources = await readPodResources(this.#paths, within).catch((error: unknown) => {
+      failure ??= error;
+      return null;
+    });
+    if (records === null && podResources === null) throw failure;
+    // One that began later knows more.
+    if (turn < this.#decided) return;
+    this.#decided = turn;
+    const checkpoint = records && devicesIn(records);
+    const podCgroups = this.#signs.podCgroups();
+    const named = new Set([...(checkpoint ?? []).map(({ id }) => id), ...this.#allocations.keys()]);
+    const now = performance.now();
+    const evidence = {
+      now,
+      checkpoint,
+      podResources,
+      podCgroups,
+      inUse: podCgroups === null ? this.#signs.inUse(named) : new Map<string, string>(),
+      own: this.#own,
+      kubeletSince: this.#kubeletSince(now),
+    };
+    this.#allocations = decideAllocations(evidence, this.#allocations);
+    this.#records = records ?? [];
+    this.#held = new Map([...this.#allocations].map(([id, { resource }]) => [id, resource]));
+    this.#isKnown = true;
+    this.#settle(checkpoint ?? [], now);
   }
 
-  /** Goes by a guess until the kubelet tells: nothing that pods may hold is removed meanwhile. */
+  /** Goes by a guess until there is evidence: nothing that pods may hold is removed meanwhile. */
   assume(held: Held): void {
     this.#held = held;
     this.#isKnown = false;
   }
 
-  /** Reads the checkpoint, which needs no kubelet and no time. Throws when it can't be read. */
-  readNow(): void {
-    this.#learn(heldBy(readCheckpoint(this.#paths.checkpoint)));
-  }
-
   /** Whether a pod is known to hold the device under this resource. */
   holds(resource: string, id: string): boolean {
-    return this.#held.get(id) === resource || this.#allocated.get(id)?.resource === resource;
+    return this.#held.get(id) === resource || this.#isFresh(id, (own) => own === resource);
   }
 
   /** Whether a pod holds the device under this resource, or may. */
@@ -61,21 +142,42 @@ export class Holders {
 
   /** Whether a pod holds the device under such a resource, or may. */
   mayHoldAs(id: string, isOne: (resource: string) => boolean): boolean {
-    const known = [this.#held.get(id), this.#allocated.get(id)?.resource];
-    return !this.#isKnown || known.some((resource) => resource !== undefined && isOne(resource));
+    const held = this.#held.get(id);
+    return !this.#isKnown || (held !== undefined && isOne(held)) || this.#isFresh(id, isOne);
   }
 
   /** Whether a pod holds any device of this resource, or may. */
   mayHoldAny(resource: string): boolean {
-    return !this.#isKnown || [...this.#held.keys(), ...this.#allocated.keys()].some((id) => this.holds(resource, id));
+    return !this.#isKnown || [...this.#held.keys(), ...this.#own.keys()].some((id) => this.holds(resource, id));
   }
 
-  #learn(told: ReadonlyMap<string, string>): void {
-    const since = performance.now() - kubeletDelay;
-    // What the kubelet has told of once is its to take back: the pod may end at once.
-    for (const [id, { at }] of this.#allocated) if (at <= since || told.has(id)) this.#allocated.delete(id);
-    const recent = [...this.#allocated];
-    this.#held = new Map([...recent.map(([id, { resource }]) => [id, resource] as const), ...told]);
-    this.#isKnown = true;
+  /** Whether this process allocated the device under such a resource since the evidence was read. */
+  #isFresh(id: string, isOne: (resource: string) => boolean): boolean {
+    const own = this.#own.get(id);
+    return own !== undefined && !own.recorded && !own.seenAlive && isOne(own.resource);
+  }
+
+  /** Notes what the evidence tells of this process's allocations; those that are over, or beyond any use, are forgotten. */
+  #settle(checkpoint: readonly { readonly resource: string; readonly id: string }[], now: number): void {
+    const recorded = new Set(checkpoint.map(({ resource, id }) => `${resource} ${id}`));
+    for (const [id, own] of this.#own) {
+      const decided = this.#allocations.get(id);
+      const isOurs = decided?.resource === own.resource;
+      if (!isOurs || now - own.at > longestWithoutEvidence) this.#own.delete(id);
+      else
+        this.#own.set(id, {
+          ...own,
+          recorded: own.recorded || recorded.has(`${own.resource} ${id}`),
+          seenAlive: own.seenAlive || decided.evidence === "pod-resources" || decided.evidence === "pod cgroup",
+        });
+    }
+  }
+
+  /** Since when the kubelet's socket is the one that it is, as far as this process has seen. */
+  #kubeletSince(now: number): number {
+    const socket = statSync(this.#paths.kubeletSocket, { throwIfNoEntry: false });
+    const identity = socket ? `${socket.dev} ${socket.ino} ${socket.ctimeMs}` : null;
+    if (this.#kubelet === null || this.#kubelet.identity !== identity) this.#kubelet = { identity, since: now };
+    return this.#kubelet.since;
   }
 }

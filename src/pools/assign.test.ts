@@ -1,9 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { aDevice, aPf, aSpec, aSubFunction } from "../../test/support/device.ts";
+import { aDevice, aLink, aParent, aPf, aSpec, aSubFunction } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { askedBy } from "./asked.ts";
+import { explain } from "./explain.ts";
 import { assignPools } from "./assign.ts";
 import type { Pool } from "./pool.ts";
+import type { Wanted } from "./selectors.ts";
 
 const placed = (pools: readonly Pool[]) =>
   Object.fromEntries(pools.map(({ spec, claims }) => [spec.name, [...claims.keys()]]));
@@ -13,6 +15,7 @@ const a = aDevice({ id: "0000:3b:02.0", driver: "vfio-pci" });
 const b = aDevice({ id: "0000:3b:02.1" });
 const c = aDevice({ id: "0000:3b:02.2", vendor: "15b3" });
 
+const ofPf = (pf: string) => ({ pf, ranges: null });
 const A = aSpec({ name: "A" });
 const B = aSpec({ name: "B" });
 
@@ -88,35 +91,99 @@ describe("with pods", () => {
     expect(placed(assignPools([narrow, B], [a, b], held))).toEqual({ A: [a.id, b.id], B: [] });
   });
 
-  test("a held device that the config has come to want elsewhere is Unhealthy where it is, until its pod ends", () => {
-    const before = served(assignPools([A, B], [a, b]));
-    const moved = assignPools([B, A], [a, b], held, before);
-    expect(placed(moved)).toEqual({ B: [a.id], A: [b.id] });
-    expect([...(moved[1]?.unhealthy.keys() ?? [])]).toEqual([b.id]);
-    // It stays so at the next look, and is Healthy when the config wants it here again.
-    const again = assignPools([B, A], [a, b], held, served(moved));
-    expect(again[1]?.claims.get(b.id)?.standing).toBe("leaving");
-    expect(assignPools([A, B], [a, b], held, served(again))[0]?.unhealthy.size).toBe(0);
+  describe.each([
+    ["while the plugin runs", served(assignPools([A, B], [a, b]))],
+    ["after a restart", new Map<string, Pool>()],
+  ])("%s, a held device", (_, before) => {
+    const reason = (pools: readonly Pool[]) => pools.flatMap(({ unhealthy }) => [...unhealthy]);
+
+    test("that the config has come to give to an earlier pool is Unhealthy where it is, until its pod ends", () => {
+      const moved = assignPools([B, A], [a, b], held, before);
+      expect(placed(moved)).toEqual({ B: [a.id], A: [b.id] });
+      expect(reason(moved)).toEqual([[b.id, "it is allocated to a pod, and this pool no longer selects it"]]);
+      // It stays so at the next look, and is Healthy when the config wants it here again.
+      const again = assignPools([B, A], [a, b], held, served(moved));
+      expect(again[1]?.claims.get(b.id)?.standing).toBe("leaving");
+      expect(assignPools([A, B], [a, b], held, served(again))[0]?.unhealthy.size).toBe(0);
+    });
+
+    test("that no selector of its pool matches any more is Unhealthy, whoever would get it", () => {
+      for (const specs of [[{ ...A, selectors: [{ pfNames: [ofPf("ens9")] }] }], [{ ...A, selectors: [] }, B]]) {
+        const pools = assignPools(specs, [b], held, before);
+        expect(placed(pools)).toMatchObject({ A: [b.id] });
+        expect(reason(pools).map(([id]) => id)).toEqual([b.id]);
+      }
+    });
+
+    test("that came back with another driver, or below a PF of another name, stays and is Unhealthy", () => {
+      const iavf = { ...A, selectors: [{ drivers: ["iavf"], pfNames: [ofPf("ens1f0")] }] };
+      const pf = aParent({ address: b.pci, interfaceName: "eth7", link: null });
+      for (const changed of [{ driver: "vfio-pci" }, { pf }]) {
+        const pools = assignPools([iavf, B], [{ ...b, driver: "iavf", ...changed }], held, before);
+        expect(placed(pools)).toEqual({ A: [b.id], B: [] });
+        expect(reason(pools).map(([id]) => id)).toEqual([b.id]);
+      }
+    });
   });
 
-  test("a held device that no selector knows after our start is kept as it is: what it is known by may be in the pod", () => {
-    const narrow = { ...A, selectors: [{ linkTypes: ["infiniband"] }] };
-    const first = assignPools([narrow], [b], held);
-    const second = assignPools([narrow], [b], held, served(first));
-    for (const [pool] of [first, second]) {
+  test.each<[string, Partial<Device>, Wanted]>([
+    ["its link type", { linkType: null }, { linkTypes: ["infiniband"] }],
+    ["its P_Key", { pKey: null }, { pKeys: ["0x7fff"] }],
+    ["its DDP profile", { ddpProfile: null }, { ddpProfiles: ["x"] }],
+    [
+      "its PF's name",
+      { pf: aParent({ address: b.pci, interfaceName: null, link: null }) },
+      { pfNames: [ofPf("ens1f0")] },
+    ],
+  ])("a held device is kept as it is when %s can't be seen, for it may be in the pod", (_, facts, wanted) => {
+    const spec = { ...A, selectors: [wanted] };
+    const device = { ...b, ...facts };
+    const first = assignPools([spec, B], [device], held);
+    for (const [pool] of [first, assignPools([spec, B], [device], held, served(first))]) {
       expect(pool?.claims.get(b.id)?.standing).toBe("kept");
       expect(pool?.unhealthy.size).toBe(0);
     }
+    const more = { ...A, selectors: [{ ...wanted, drivers: ["vfio-pci"] }] };
+    expect(assignPools([more, B], [device], held)[0]?.claims.get(b.id)?.standing).toBe("leaving");
+  });
+
+  test("a held device that became one of another type is offered by nobody", () => {
+    const accelerator = { ...b, pciClass: 0x12 };
+    const accelerators = aSpec({ name: "C", deviceType: "accelerator" });
+    expect(placed(assignPools([A, accelerators], [accelerator], held))).toEqual({ A: [], C: [] });
   });
 
   test("a device that is held under a resource that left the config is offered by nobody", () => {
     expect(placed(assignPools([A, B], [b], new Map([[b.id, "intel.com/gone"]])))).toEqual({ A: [], B: [] });
   });
 
-  test("a held device stays though the host would need it, and though its driver is gone", () => {
-    const needed = { ...b, host: { defaultRoute: "ens1f0v1", vfs: 0 } };
-    expect(placed(assignPools([A], [needed], held))).toEqual({ A: [b.id] });
+  test("a held device stays though its driver is gone", () => {
     expect(placed(assignPools([A], [{ ...b, driver: null }], held))).toEqual({ A: [b.id] });
+  });
+
+  test.each<[string, Partial<Device>, string]>([
+    ["the host's default route", { host: { defaultRoute: "ens1f0v1", vfs: 0 } }, "default route"],
+    ["VFs of its own", { host: { defaultRoute: null, vfs: 4 } }, "4 VFs"],
+  ])(
+    "a held device with %s stays where its pod has it, Unhealthy; without a pod it is not claimed",
+    (_, facts, reason) => {
+      const needed = { ...b, ...facts };
+      const [pool] = assignPools([A], [needed], held);
+      expect([...(pool?.claims.keys() ?? [])]).toEqual([b.id]);
+      expect(pool?.unhealthy.get(b.id)).toContain(reason);
+      const before = served(assignPools([A], [b]));
+      for (const device of [needed, { ...needed, driver: null }])
+        expect(placed(assignPools([A], [device], new Map(), before))).toEqual({ A: [] });
+    },
+  );
+
+  test("a device is Unhealthy only under the resource for which it is suspended", () => {
+    const suspended = new Map([
+      [a.id, { resource: A.resource, reason: "stale" }],
+      [b.id, { resource: B.resource, reason: "stale" }],
+    ]);
+    const [pool] = assignPools([A, B], [a, b, c], new Map(), new Map(), suspended);
+    expect([...(pool?.unhealthy ?? [])]).toEqual([[a.id, "stale"]]);
   });
 
   test("no device is ever in two pools, whatever is held where and in whichever order the entries stand", () => {
@@ -169,20 +236,56 @@ describe("a device that lost its driver", () => {
 });
 
 test("only claimed devices that are not healthy are told, with the reason", () => {
-  const down = aDevice({ id: "0000:3b:02.3", vfLinkState: "disable" });
+  const down = aDevice({ id: "0000:3b:02.3", pf: aParent({ link: aLink({ operstate: "down" }) }) });
   const [pool] = assignPools([A], [b, down]);
-  expect([...(pool?.unhealthy ?? [])]).toEqual([[down.id, "its link state is set to disable at its PF"]]);
+  expect([...(pool?.unhealthy ?? [])]).toEqual([[down.id, "the link of its PF ens1f0 is down"]]);
   expect(assignPools([{ ...A, linkHealth: false }], [b, down])[0]?.unhealthy.size).toBe(0);
 });
 
 test("facts that cost firmware commands are asked for only when a pool selects by them", () => {
-  expect(askedBy([A])).toEqual({ ddpProfiles: false, enableRdma: false });
+  expect(askedBy([A])).toEqual({ ddpProfiles: false, enableRdma: false, vhostNet: false });
   expect(askedBy([A, { ...B, selectors: [{ ddpProfiles: ["x"] }, { isRdma: true }] }])).toEqual({
     ddpProfiles: true,
     enableRdma: true,
+    vhostNet: false,
   });
   expect(askedBy([{ ...A, selectors: [{ ddpProfiles: [], isRdma: false }] }])).toEqual({
     ddpProfiles: false,
     enableRdma: false,
+    vhostNet: false,
+  });
+  expect(askedBy([{ ...A, selectors: [{ needVhostNet: true }] }])).toMatchObject({ vhostNet: true });
+});
+
+describe("a later name of a PF with several interfaces", () => {
+  const vf = (id: string) => aDevice({ id, pf: aParent({ interfaceName: "ens1", laterNames: ["ens1d1"] }) });
+  const byName = (name: string, pf: string, more: object = {}) =>
+    aSpec({ name, selectors: [{ pfNames: [{ pf, ranges: null }], ...more }] });
+  const idsIn = (specs: ReturnType<typeof aSpec>[], devices = [vf("0000:3b:02.1")]) =>
+    assignPools(specs, devices).map(({ claims }) => [...claims.keys()]);
+
+  test("selects what no entry selects by the first", () => {
+    expect(idsIn([byName("a", "ens1d1")])).toEqual([["0000:3b:02.1"]]);
+    expect(idsIn([byName("a", "ENS1D1")])).toEqual([["0000:3b:02.1"]]);
+  });
+
+  test("moves nothing from where the first name, or no name, put it", () => {
+    expect(idsIn([byName("a", "ens1d1"), byName("b", "ens1")])).toEqual([[], ["0000:3b:02.1"]]);
+    expect(idsIn([byName("a", "ens1d1"), aSpec({ name: "rest" })])).toEqual([[], ["0000:3b:02.1"]]);
+  });
+
+  test("counts together with the other selectors of its object", () => {
+    expect(idsIn([byName("a", "ens1d1", { drivers: ["vfio-pci"] })])).toEqual([[]]);
+    expect(idsIn([byName("a", "ens1", { drivers: ["vfio-pci"] }), byName("b", "ens1d1")])).toEqual([
+      [],
+      ["0000:3b:02.1"],
+    ]);
+  });
+
+  test("is what an explanation says that the device has", () => {
+    const pools = assignPools([byName("a", "ens1d1")], [vf("0000:3b:02.1")]);
+    expect(explain(vf("0000:3b:02.1"), pools)[0]?.trials[0]?.tests).toEqual([
+      { selector: "pfNames", wants: ["ens1d1"], has: "ens1d1#1", passes: true },
+    ]);
   });
 });

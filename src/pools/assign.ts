@@ -2,13 +2,17 @@
 // gets it; a device that a pod holds stays where the pod got it from.
 
 import type { Device } from "../host/device.ts";
-import { deviceTypes, isBarred } from "./device-types.ts";
+import { deviceTypes, exclusionOf, isBarred } from "./device-types.ts";
 import { unhealthiness } from "./health.ts";
+import { namedForSelection } from "./pf-names.ts";
 import type { Claim, Pool, PoolSpec, Standing } from "./pool.ts";
-import { matches, type Wanted } from "./selectors.ts";
+import { matches, type SelectorName, type Wanted } from "./selectors.ts";
 
 /** What pods hold: the resource under which each device id was allocated. */
 export type Held = ReadonlyMap<string, string>;
+
+/** Devices that must not be handed out under a resource for now, by id: why, as a sentence's end. */
+export type Suspended = ReadonlyMap<string, { readonly resource: string; readonly reason: string }>;
 
 /** A wish for anything: what a held device that no selector recognises any more is claimed with. */
 const anything: Wanted = {};
@@ -17,17 +21,19 @@ const anything: Wanted = {};
  * Assigns every device to the pool that gets it.
  *
  * A device that a pod holds never appears in another pool than the one it was allocated from, whatever the config
- * says now: it would be handed to a second pod. `before` says by which wish it was claimed.
+ * says now: it would be handed to a second pod. There it is Unhealthy when the host needs it, or when another pool would get it
+ * by now. `before` says by which wish it was claimed.
  */
 export function assignPools(
   specs: readonly PoolSpec[],
-  devices: readonly Device[],
+  given: readonly Device[],
   held: Held = new Map(),
   before: ReadonlyMap<string, Pool> = new Map(),
+  suspended: Suspended = new Map(),
 ): Pool[] {
-  const placed = held.size === 0 ? null : placements(assignPools(specs, devices, new Map(), before));
+  const devices = namedForSelection(specs, given);
   const taken = new Set<string>();
-  return specs.map((spec) => {
+  return specs.map((spec, index) => {
     const type = deviceTypes[spec.deviceType];
     const ours = devices.filter((device) => type.isOne(device) && !taken.has(device.id));
     const claims = new Map<string, Claim>();
@@ -43,12 +49,12 @@ export function assignPools(
         was?.get(device.id)?.wanted ??
         (spec.selectors.length === 1 ? spec.selectors[0] : undefined) ??
         anything;
-      claim(device, wish, standingOf(placed?.get(device.id) === spec.resource, was?.get(device.id)?.standing));
+      claim(device, wish, standingOf(device, spec, specs.slice(0, index)));
     }
     // A device that lost its driver stays where it was, Unhealthy, until a driver is bound again and decides.
     for (const device of ours) {
       const claimed = device.driver === null && !held.has(device.id) ? was?.get(device.id) : undefined;
-      if (claimed) claim(device, claimed.wanted);
+      if (claimed && exclusionOf(device, type) === null) claim(device, claimed.wanted);
     }
     const free = ours.filter((device) => !held.has(device.id) && !isBarred(device, type));
     for (const wanted of spec.selectors) {
@@ -59,11 +65,16 @@ export function assignPools(
     // In the order of the node's devices, so that an unchanged pool is listed in an unchanged order.
     const ordered = new Map<string, Claim>();
     const unhealthy = new Map<string, string>();
-    for (const { id } of ours) {
+    for (const device of ours) {
+      const { id } = device;
       const won = claims.get(id);
       if (!won) continue;
       ordered.set(id, won);
-      const reason = unhealthiness(won, spec);
+      const suspension = suspended.get(id);
+      const reason =
+        exclusionOf(device, type)?.sentence ??
+        (suspension?.resource === spec.resource ? suspension.reason : null) ??
+        unhealthiness(won, spec);
       if (reason !== null) unhealthy.set(id, reason);
     }
     return { spec, claims: ordered, unhealthy };
@@ -74,6 +85,28 @@ export function assignPools(
 export const placements = (pools: readonly Pool[]): Map<string, string> =>
   new Map(pools.flatMap(({ spec, claims }) => [...claims.keys()].map((id) => [id, spec.resource])));
 
-/** What a held device is to its pool: one that was wished for once, and is no longer, can only have been moved by the config. */
-const standingOf = (isWished: boolean, before: Standing | undefined): Standing =>
-  isWished ? "wished" : before === "wished" || before === "leaving" ? "leaving" : "kept";
+/** Facts that can't be seen while a device, or its PF, is in a pod's network namespace, by the selector that needs them. */
+const hidden: Partial<Record<SelectorName, (device: Device) => boolean>> = {
+  linkTypes: ({ linkType }) => linkType === null,
+  pKeys: ({ pKey }) => pKey === null,
+  pfNames: ({ pf }) => pf?.interfaceName === null,
+  ddpProfiles: ({ ddpProfile }) => ddpProfile === null,
+};
+
+/** What a held device is to its pool: what the config gives to another pool, or to none, is on its way out of this one. */
+function standingOf(device: Device, spec: PoolSpec, earlier: readonly PoolSpec[]): Standing {
+  const goesTo = ({ deviceType, selectors }: PoolSpec) =>
+    deviceTypes[deviceType].isOne(device) && selectors.some((wanted) => matches(device, wanted));
+  if (earlier.some(goesTo)) return "leaving";
+  if (goesTo(spec)) return "wished";
+  return spec.selectors.some((wanted) => mayMatch(device, wanted)) ? "kept" : "leaving";
+}
+
+/** Whether a device fulfils every selector of a selector object that can be judged while a pod has it. */
+const mayMatch = (device: Device, wanted: Wanted): boolean =>
+  matches(
+    device,
+    Object.fromEntries(
+      Object.entries(wanted).filter(([name]) => hidden[name as SelectorName]?.(device) !== true),
+    ) as Wanted,
+  );

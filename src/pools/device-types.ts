@@ -101,6 +101,10 @@ const typeOf = (device: Device): DeviceTypeName | null =>
 export const isBarred = (device: Device, { barriers }: DeviceType): boolean =>
   barriers.some((barrier) => barrier(device) !== null);
 
+/** Why the host needs a device of this type, whoever has it; null when it does not. That no driver is bound is no such reason. */
+export const exclusionOf = (device: Device, { barriers }: DeviceType): Bar | null =>
+  barriers.filter((barrier) => barrier !== unbound).find((barrier) => barrier(device) !== null)?.(device) ?? null;
+
 /** All that keeps a device from being offered; nothing when it may be, or when no pool can be made of its kind. */
 export function barsOf(device: Device): Bar[] {
   const type = typeOf(device);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { aDevice, aPf, aSpec, aSubFunction, pciAddress } from "../../test/support/device.ts";
+import { aDevice, aParent, aPf, aSpec, aSubFunction, pciAddress } from "../../test/support/device.ts";
 import { assignPools } from "./assign.ts";
 import { doubtsOnEveryNode, doubtsOnNode } from "./doubts.ts";
 import type { Device } from "../host/device.ts";
@@ -142,7 +142,7 @@ describe("on a node", () => {
   test("a PF with VFs and without an interface is to be selected by its address", () => {
     const nameless = vfs.map((vf) => ({
       ...vf,
-      pf: { address: pciAddress("0000:3b:00.0"), interfaceName: null, link: null },
+      pf: aParent({ address: pciAddress("0000:3b:00.0"), link: null }),
     }));
     const specs = [aSpec({ selectors: [{ pfNames: [all("ens1f0")] }] })];
     expect(doubtsOnNode(assignPools(specs, nameless), nameless).map(({ message }) => message)).toContain(

@@ -211,7 +211,7 @@ function doubtsOnGroups(pools: readonly Pool[]): Doubt[] {
 /** By which fact a selector knows a PF. */
 const pfFacts = {
   pfNames: {
-    ofFunction: ({ pf }: Device) => (pf?.interfaceName == null ? [] : [pf.interfaceName]),
+    ofFunction: ({ pf }: Device) => (pf?.interfaceName == null ? [] : [pf.interfaceName, ...pf.laterNames]),
     ofPf: ({ interfaces }: Device) => interfaces,
   },
   rootDevices: {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { aDevice, aPf, aSpec } from "../../test/support/device.ts";
+import { aDevice, aLink, aParent, aPf, aSpec } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { assignPools } from "./assign.ts";
 import { explain, explainPool } from "./explain.ts";
@@ -21,8 +21,8 @@ test("the pool that took a device says so, and one after it names it", () => {
 });
 
 test("a device that is reported as Unhealthy says why", () => {
-  const [verdict] = told(aDevice({ vfLinkState: "disable" }), aSpec());
-  expect(verdict?.reasons).toEqual([expect.stringContaining("reported as Unhealthy: its link state")]);
+  const [verdict] = told(aDevice({ pf: aParent({ link: aLink({ operstate: "down" }) }) }), aSpec());
+  expect(verdict?.reasons).toEqual(["reported as Unhealthy: the link of its PF ens1f0 is down"]);
 });
 
 test("each selector object names the selectors that failed and what the device has", () => {

@@ -46,8 +46,10 @@ function verdictOf(device: Device, pool: Pool, owner: Pool | undefined): Verdict
   const { spec, unhealthy, claims } = pool;
   const type = deviceTypes[spec.deviceType];
   const isOne = type.isOne(device);
-  const trials = isOne ? spec.selectors.map((wanted, index) => trialOf(device, wanted, index)) : [];
   const claim = claims.get(device.id);
+  // Claimed by a later name of its PF, a device has that name in its claim.
+  const known = claim?.device ?? device;
+  const trials = isOne ? spec.selectors.map((wanted, index) => trialOf(known, wanted, index)) : [];
   const winner = claim ? spec.selectors.indexOf(claim.wanted) : -1;
   const common = {
     resource: spec.resource,

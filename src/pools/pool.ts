@@ -38,7 +38,7 @@ export interface Claim {
 
 /**
  * Why a device is in its pool. "wished": a selector wants it. "kept": a pod holds it, and what a selector would know it
- * by is hidden in the pod. "leaving": a pod holds it, and the config has come to want it elsewhere or nowhere.
+ * by is hidden in the pod. "leaving": a pod holds it, and it belongs to another pool or to none by now.
  */
 export type Standing = "wished" | "kept" | "leaving";
 

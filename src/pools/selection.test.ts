@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import * as v from "valibot";
-import { aDevice, aPf, aSpec, pciAddress } from "../../test/support/device.ts";
+import { aDevice, aParent, aPf, aSpec, pciAddress } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { assignPools, placements } from "./assign.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
@@ -19,7 +19,7 @@ const vf = (pf: number, index: number, vendor: string, driver: string | null): D
     id: `0000:${pf}b:01.${index}`,
     vendor,
     driver,
-    pf: { address: pciAddress(`0000:${pf}b:00.0`), interfaceName: pfs[pf] ?? null, link: null },
+    pf: aParent({ address: pciAddress(`0000:${pf}b:00.0`), interfaceName: pfs[pf] ?? null, link: null }),
     functionIndex: index,
   });
 

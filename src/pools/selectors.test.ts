@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import * as v from "valibot";
-import { aDevice, aPf, aSubFunction, pciAddress } from "../../test/support/device.ts";
+import { aDevice, aParent, aPf, aSubFunction } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { type FunctionRange, matches, type Selector, selectorNames, selectors } from "./selectors.ts";
 
@@ -44,7 +44,7 @@ test("every selector of the table is covered by this file", () => {
 
 const ranges = (entries: string[]): FunctionRange[] => v.parse(selectors.pfNames.schema, entries);
 const vf = (functionIndex: number | null, interfaceName: string | null = "ens1f0") =>
-  aDevice({ functionIndex, pf: { address: pciAddress("0000:3b:00.0"), interfaceName, link: null } });
+  aDevice({ functionIndex, pf: aParent({ interfaceName, link: null }) });
 const indexesOf = (entries: string[], interfaceName = "ens1f0") =>
   Array.from({ length: 12 }, (_, index) => index).filter((index) =>
     matches(vf(index, interfaceName), { pfNames: ranges(entries) }),

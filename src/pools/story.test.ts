@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { aClaim, aDevice, aSpec, pciAddress } from "../../test/support/device.ts";
+import { aClaim, aDevice, aParent, aSpec } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { assignPools } from "./assign.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
@@ -91,7 +91,7 @@ describe("a config that is doubtful on this node", () => {
       aDevice({
         id: `0000:3b:${index}`,
         functionIndex: index % 64,
-        pf: { address: pciAddress("0000:3b:00.0"), interfaceName: `q${index >> 6}`, link: null },
+        pf: aParent({ interfaceName: `q${index >> 6}`, link: null }),
       }),
     );
     // Time of the processor: the machine may do other things meanwhile.

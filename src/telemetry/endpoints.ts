@@ -3,7 +3,7 @@
 
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import type { Holding } from "../kubelet/allocations.ts";
+import type { AllocatedDevice } from "../pools/pod-allocations.ts";
 import { hiddenName, identityOf, isListening, removeIf } from "../kubelet/socket-file.ts";
 import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
@@ -21,7 +21,7 @@ export interface Asked {
   readonly journal: Journal;
   readonly status: () => Status;
   readonly node: () => NodeView;
-  readonly holdings: () => Promise<readonly Holding[]>;
+  readonly allocations: () => Promise<readonly AllocatedDevice[]>;
   readonly liveness: () => Verdict;
   readonly readiness: () => Promise<Verdict>;
   /** Whether a scrape has a series for each allocated device. */
@@ -169,7 +169,7 @@ export class Endpoints {
   }
 
   #status() {
-    return fullStatus(this.#asked.status(), this.#asked.holdings);
+    return fullStatus(this.#asked.status(), this.#asked.allocations);
   }
 
   async #metrics(accept: string): Promise<Answer> {

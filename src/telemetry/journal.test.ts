@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { aDevice, aSpec, pciAddress } from "../../test/support/device.ts";
+import { aDevice, aLink, aParent, aSpec } from "../../test/support/device.ts";
 import { assignPools } from "../pools/assign.ts";
 import type { Pool } from "../pools/pool.ts";
 import { countAllocate, countChanges, countPass, histogram, newJournal, newPoolCounts, observe } from "./journal.ts";
@@ -39,11 +39,8 @@ test("a look is seen while it runs, and its failure until one succeeds", async (
 
 /** The pool of two VFs below one PF and a third below another. */
 function poolOf(first: string, second: string): Pool {
-  const below = (interfaceName: string, operstate: string) => ({
-    address: pciAddress("0000:3b:00.0"),
-    interfaceName,
-    link: { interfaceName, adminUp: true, operstate, carrier: null },
-  });
+  const below = (interfaceName: string, operstate: string) =>
+    aParent({ link: aLink({ interfaceName, operstate, carrier: null }) });
   const devices = [
     aDevice({ id: "0000:3b:02.1", pf: below("ens1f0", first) }),
     aDevice({ id: "0000:3b:02.2", pf: below("ens1f0", first) }),

@@ -102,7 +102,7 @@ export const metrics = {
   },
   sriovdp_devices_held: {
     type: "gauge",
-    help: "Devices that containers hold, as the kubelet tells it; missing while it does not",
+    help: "Devices that are allocated to pods; missing while there is no evidence",
     labels: ["resource"],
     read: (seen) => {
       const { held } = seen.status;

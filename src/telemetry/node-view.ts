@@ -2,6 +2,7 @@
 // tells a value of additionalInfo.
 
 import type { Device } from "../host/device.ts";
+import { namedForSelection } from "../pools/pf-names.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 
 /** A pool for JSON: each claim with the index of the selector object that won it, -1 where none did. */
@@ -32,7 +33,12 @@ export const withoutValues = (spec: PoolSpec): PoolSpec => ({ ...spec, additiona
 
 /** The pools of a view again, each claim with its device. */
 export function poolsOf({ devices, pools }: NodeView): Pool[] {
-  const known = new Map(devices.map((device) => [device.id, device]));
+  // As assignPools does: a claim has the name by which its PF was selected.
+  const named = namedForSelection(
+    pools.map(({ spec }) => spec),
+    devices,
+  );
+  const known = new Map(named.map((device) => [device.id, device]));
   return pools.map(({ spec, claims, unhealthy }) => ({
     spec,
     claims: new Map(

@@ -2,14 +2,15 @@
 // are made of it. Nothing in it tells a value of additionalInfo.
 
 import type { Problem } from "../config/problem.ts";
-import type { Holding } from "../kubelet/allocations.ts";
 import type { Registration } from "../kubelet/registration.ts";
 import type { RegistrationMode } from "../kubelet/paths.ts";
 import type { StalledScan } from "../host/scanner.ts";
 import { messageOf } from "../message-of.ts";
 import type { DeviceTypeName } from "../pools/device-types.ts";
 import type { Exclusion } from "../pools/exclusions.ts";
+import type { AllocatedDevice } from "../pools/pod-allocations.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import type { Retention } from "../pools/retention.ts";
 import { commit, version } from "../version.ts";
 import { type Journal, newPoolCounts, type PoolCounts } from "./journal.ts";
 
@@ -28,6 +29,8 @@ export interface Status {
   readonly pools: readonly PoolStatus[];
   /** Devices that are in no pool, whatever the config says, since the host needs them. */
   readonly excluded: readonly ExcludedStatus[];
+  /** Devices that pods keep from where the config would have them. */
+  readonly retentions: readonly Retention[];
 }
 
 /** One exclusion of one device. */
@@ -84,19 +87,26 @@ export interface DeviceStatus {
   readonly listed: boolean;
 }
 
-/** The status, and what containers hold as the kubelet tells it. */
+/** A device that a pod holds. */
+export type HeldStatus = Pick<AllocatedDevice, "resource" | "id" | "pod" | "container" | "evidence">;
+
+/** The status, and what pods hold by the evidence of now. */
 export interface FullStatus extends Status {
-  /** Holdings of the configured pools; null when the kubelet does not tell. */
-  readonly held: readonly Holding[] | null;
-  /** Why the kubelet does not tell. */
+  /** What is held of the configured pools, and what is withheld from them; null when there is no evidence. */
+  readonly held: readonly HeldStatus[] | null;
+  /** Why there is no evidence. */
   readonly heldFailure: string | null;
 }
 
-/** The status with what the kubelet tells, which is asked for. */
-export async function fullStatus(status: Status, ask: () => Promise<readonly Holding[]>): Promise<FullStatus> {
+/** The status with what pods hold, which is read. */
+export async function fullStatus(status: Status, read: () => Promise<readonly AllocatedDevice[]>): Promise<FullStatus> {
   const ours = new Set(status.pools.map(({ resource }) => resource));
+  const kept = new Set(status.retentions.map(({ device }) => device));
   try {
-    return { ...status, held: (await ask()).filter(({ resource }) => ours.has(resource)), heldFailure: null };
+    const held = (await read())
+      .filter(({ resource, id }) => ours.has(resource) || kept.has(id))
+      .map(({ resource, id, pod, container, evidence }) => ({ resource, id, pod, container, evidence }));
+    return { ...status, held, heldFailure: null };
   } catch (error) {
     return { ...status, held: null, heldFailure: messageOf(error) };
   }
@@ -120,6 +130,7 @@ export function statusOf(
   stalled: StalledScan | null,
   exclusions: readonly Exclusion[],
   offered: readonly Offered[],
+  retentions: readonly Retention[],
 ): Status {
   const { config } = journal;
   return {
@@ -137,6 +148,7 @@ export function statusOf(
     passes: passStatus(journal, stalled),
     pools: offered.map(poolStatus),
     excluded: exclusions.map((each) => ({ ...each, since: dateOf(each.since) })),
+    retentions,
   };
 }
 

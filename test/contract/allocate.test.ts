@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { addRdma, moveNetdevAway, rebind, removeRdma } from "../support/live.ts";
 import { pciFolder } from "../support/node.ts";
 import { host, TestNode } from "../support/plugin.ts";
+import { lookAgain } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -218,6 +219,25 @@ describe.concurrent("a device", () => {
     const { devices, envs } = await node.kubelet.allocate("intel.com/dpdk", ["0000:86:01.0"]);
     expect(devices.map(({ hostPath }) => hostPath)).toEqual(["/dev/vfio/vfio", "/dev/vfio/2"]);
     expect(envs["PCIDEVICE_INTEL_COM_DPDK_INFO"]).not.toContain("vhost");
+    expect(node.plugin.log).toContain("needVhostNet: no /dev/net/tun on this node, so containers get neither node");
+  });
+
+  test("is given vhost-net where neither /sys nor /dev shows it yet: the first who opens a static node loads its module", async () => {
+    await using node = new TestNode({
+      entries: host("iavf-vfs").filter(({ path }) => !path.startsWith("dev/")),
+      config: { resourceList: [{ resourceName: "net", selectors: { needVhostNet: true } }] },
+    });
+    await node.start(["intel.com/net"], "-v=5");
+    const warning = /WARN .*needVhostNet: cannot see whether the node has \/dev\/vhost-net or \/dev\/net\/tun/;
+    expect(node.plugin.log).toMatch(warning);
+    const { devices } = await node.kubelet.allocate("intel.com/net", 1);
+    expect(devices.map(({ hostPath }) => hostPath)).toEqual(["/dev/vhost-net", "/dev/net/tun"]);
+    mkdirSync(`${node.root}/sys/class/misc/vhost-net`, { recursive: true });
+    mkdirSync(`${node.root}/sys/class/misc/tun`);
+    await lookAgain(node.plugin);
+    const again = await node.kubelet.allocate("intel.com/net", 1);
+    expect(again.devices.map(({ hostPath }) => hostPath)).toEqual(["/dev/vhost-net", "/dev/net/tun"]);
+    expect(node.plugin.log.match(new RegExp(warning, "g"))).toHaveLength(1);
   });
 });
 

@@ -1,8 +1,20 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { rmSync, writeFileSync } from "node:fs";
-import { functionsChanged, rebind, removeFunction, setLink, setVfLinkState } from "../support/live.ts";
-import type { NodePlan } from "../support/node.ts";
-import { healthy, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";
+import { mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  changeFacts,
+  functionsChanged,
+  moveNetdevAway,
+  rebind,
+  remakeInterface,
+  removeFunction,
+  setLink,
+  setPortState,
+  setVfLinkState,
+} from "../support/live.ts";
+import { linkStates, type NodePlan } from "../support/node.ts";
+import { host, TestNode } from "../support/plugin.ts";
+import { folder } from "../support/tree.ts";
+import { healthy, listed, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -26,13 +38,23 @@ describe.concurrent("the link of a PF", () => {
     await node.plugin.waitForLine(/INFO .*Healthy again/);
   });
 
-  test("that is set down by the administrator takes its VFs out of use, and gives them back", async () => {
-    await using node = await vfs();
+  test("that is set down by the administrator takes its VFs out of use where its driver does, and gives them back", async () => {
+    const plan: NodePlan = {
+      pfs: [
+        { nic: "x520", name: "ens1f0", vfs: [{ count: 4 }] },
+        { nic: "x710", name: "ens2f0", vfs: [{ count: 2 }] },
+      ],
+    };
+    await using node = await running({ node: plan, config: pool(), resources: [resource] });
+    setLink(node.root, "ens2f0", "disabled");
     setLink(node.root, "ens1f0", "disabled");
+    await node.kubelet.waitForAllocatable(resource, 2);
+    changeFacts(node.root, () => ({ ethtool: [{ interfaceName: "ens2f0", linkDownOnClose: true }] }));
     await node.kubelet.waitForAllocatable(resource, 0);
     setLink(node.root, "ens1f0", "up");
     await node.kubelet.waitForAllocatable(resource, 4);
-    expect(node.plugin.log).toContain("its PF ens1f0 is administratively down");
+    expect(node.plugin.log).toContain("its PF ens1f0 is administratively down, and ixgbe takes its VFs down with it");
+    expect(node.plugin.log).toContain("its private flag link-down-on-close takes the link down");
   });
 
   test("counts as down in every operational state but up, dormant and unknown", async () => {
@@ -93,27 +115,28 @@ describe.concurrent("the link of a PF", () => {
       pfs: [
         { nic: "e810", name: "ens1f0", link: "down", vfs: [{ count: 4 }] },
         { nic: "e810", name: "ens1f1", link: "up", vfs: [{ count: 2 }] },
-        { nic: "e810", name: "ens1f2", link: "disabled", vfs: [{ count: 3 }] },
+        { nic: "x520", name: "ens1f2", link: "disabled", vfs: [{ count: 3 }] },
+        { nic: "x710", name: "ens1f3", link: "disabled", vfs: [{ count: 1 }] },
       ],
     };
     await using node = await running({ node: plan, config: pool(), resources: [resource] });
-    expect(node.kubelet.resource(resource)).toMatchObject({ capacity: 9, allocatable: 2 });
+    expect(node.kubelet.resource(resource)).toMatchObject({ capacity: 10, allocatable: 3 });
     const warnings = node.plugin.lines.filter((line) => line.includes(" WARN "));
     expect(warnings).toHaveLength(2);
     expect(warnings[0]).toMatch(/ens1f0.* functions=4/);
-    expect(warnings[1]).toMatch(/ens1f2.* functions=3/);
+    expect(warnings[1]).toMatch(/ens1f2 is administratively down, and ixgbe takes its VFs down with it.* functions=3/);
     for (const line of warnings) expect(line).toContain("--link-health=false");
   });
 });
 
 describe.concurrent("the link-state policy of a VF", () => {
-  test("of disable takes the VF out of use whatever the PF does, and auto gives it back", async () => {
+  test("of disable keeps the VF in use: what a CNI sets when a pod is given it can't count before", async () => {
     await using node = await vfs();
     setVfLinkState(node.root, "ens1f0", 1, "disable");
-    await node.kubelet.waitForAllocatable(resource, 3);
-    expect(healthy(node, resource)).not.toContain(vf(1));
-    setVfLinkState(node.root, "ens1f0", 1, "auto");
-    await node.kubelet.waitForAllocatable(resource, 4);
+    await lookAgain(node.plugin);
+    expect(healthy(node, resource)).toContain(vf(1));
+    setLink(node.root, "ens1f0", "down");
+    await node.kubelet.waitForAllocatable(resource, 0);
   });
 
   test("of enable keeps the VF in use while the PF is down", async () => {
@@ -141,14 +164,151 @@ describe.concurrent("a device without a PF", () => {
   });
 });
 
+describe.concurrent("an InfiniBand port", () => {
+  test("that goes down without an event is noticed within ten seconds, and so is its return", async () => {
+    await using node = await running({ node: "infiniband-vfs", config: pool(), resources: [resource] });
+    expect(node.kubelet.resource(resource)).toMatchObject({ capacity: 4, allocatable: 4 });
+    setPortState(node.root, "0000:17:00.0", "1: DOWN");
+    await node.kubelet.waitForAllocatable(resource, 2, 10_000);
+    expect(await node.plugin.waitForLine(/WARN .*Unhealthy/)).toContain("its PF's port mlx5_0/1 is DOWN");
+    setPortState(node.root, "0000:17:00.0", "2: INIT");
+    await node.kubelet.waitForAllocatable(resource, 4, 10_000);
+  });
+
+  test("is not read again and again where links don't count", async () => {
+    const args = ["--link-health=false"];
+    await using node = await running({ node: "infiniband-vfs", config: pool(), resources: [resource], args });
+    await using other = await running({ node: "infiniband-vfs", config: pool(), resources: [resource] });
+    await other.plugin.waitForLine(/looked at the node stale=links/);
+    expect(node.plugin.log).not.toContain("stale=links");
+  });
+});
+
+describe.concurrent("a PF that never had a carrier", () => {
+  const plan = (uptime: number): NodePlan => ({
+    uptime,
+    pfs: [{ nic: "e810", name: "ens1f0", link: "down", carrierUps: 0, vfs: [{ count: 2 }] }],
+  });
+
+  test("has VFs for pods that the kubelet admits right after a boot, until 30 s are over", async () => {
+    await using node = await running({ node: plan(60), config: pool(), resources: [resource] });
+    expect(node.kubelet.resource(resource)).toMatchObject({ capacity: 2, allocatable: 2 });
+    await node.kubelet.waitForAllocatable(resource, 0, 40_000);
+  }, 60_000);
+
+  test("has none on a node that has been up for long", async () => {
+    await using node = await running({ node: plan(181), config: pool(), resources: [resource] });
+    expect(node.kubelet.resource(resource)).toMatchObject({ capacity: 2, allocatable: 0 });
+  });
+
+  test("gets its carrier, and loses it at once like any other", async () => {
+    await using node = await running({ node: plan(60), config: pool(), resources: [resource] });
+    setLink(node.root, "ens1f0", { ...linkStates.up, carrierUps: 1 });
+    await lookAgain(node.plugin);
+    setLink(node.root, "ens1f0", "down");
+    await node.kubelet.waitForAllocatable(resource, 0);
+  });
+});
+
+describe.concurrent("an interface of a PF that is made anew", () => {
+  const config = {
+    resourceList: [
+      { resourceName: "net", selectors: { pfNames: ["ens1f0"] } },
+      { resourceName: "rest", selectors: { drivers: ["mlx5_core"] } },
+    ],
+  };
+  const plan: NodePlan = {
+    pfs: [
+      { nic: "connectx6", name: "ens1f0", vfs: [{ count: 4 }] },
+      { nic: "connectx6", name: "ens9f0", vfs: [{ count: 1 }] },
+    ],
+  };
+  const pf = "0000:3b:00.0";
+  const start = async () => {
+    const node = await running({ node: plan, config, resources: [resource, "intel.com/rest"] });
+    await node.kubelet.waitForAllocatable(resource, 4);
+    return node;
+  };
+
+  test.each([
+    ["the kernel's own", 1],
+    ["nobody's", null],
+  ])("leaves its VFs in their pool while its name is %s, as at a change of the eswitch mode", async (_, assigned) => {
+    await using node = await start();
+    const from = node.plugin.lines.length;
+    remakeInterface(node.root, pf, "eth0", assigned);
+    await node.plugin.waitForLine(/looked at the node stale=links/, from);
+    functionsChanged(node.root);
+    await node.plugin.waitForLine(/looked at the node stale=\S*functions/, from);
+    remakeInterface(node.root, pf, "ens1f0", 4);
+    functionsChanged(node.root);
+    await lookAgain(node.plugin);
+    expect(touches(node, resource)).toEqual(onceRegistered(1));
+    expect(touches(node, "intel.com/rest")).toEqual(onceRegistered(1));
+  });
+
+  test("leaves a VF in its pool that is bound anew in the meantime", async () => {
+    await using node = await start();
+    remakeInterface(node.root, pf, "eth0", 1);
+    rebind(node.root, "0000:3b:01.0", null);
+    await node.kubelet.waitForAllocatable(resource, 3);
+    rebind(node.root, "0000:3b:01.0", "mlx5_core");
+    await node.kubelet.waitForAllocatable(resource, 4);
+    expect(listed(node, resource)).toHaveLength(4);
+    expect(touches(node, "intel.com/rest")).toEqual(onceRegistered(1));
+  });
+
+  test("has the name that udev gives it once the functions are scanned, not from the links' events", async () => {
+    await using node = await start();
+    const from = node.plugin.lines.length;
+    remakeInterface(node.root, pf, "ens7", 4);
+    await node.plugin.waitForLine(/looked at the node stale=links/, from);
+    expect(touches(node, resource)).toEqual(onceRegistered(1));
+    functionsChanged(node.root);
+    await node.kubelet.waitForAllocatable("intel.com/rest", 5);
+    await node.kubelet.waitForAllocatable(resource, 0);
+  });
+
+  test("has a name of the kernel's that it keeps for ten seconds", async () => {
+    await using node = await start();
+    remakeInterface(node.root, pf, "eth0", 1);
+    functionsChanged(node.root);
+    await node.kubelet.waitForAllocatable("intel.com/rest", 5, 20_000);
+  });
+});
+
+describe.concurrent("a bond in hardware", () => {
+  test("keeps the VFs of both PFs in use until its last port is down", async () => {
+    await using node = await running({ node: "vf-lag", config: pool(), resources: [resource] });
+    expect(node.kubelet.resource(resource)).toMatchObject({ capacity: 4, allocatable: 4 });
+    setLink(node.root, "ens2f1np1", "down");
+    await node.kubelet.waitForAllocatable(resource, 0);
+    setLink(node.root, "ens2f0np0", "up");
+    await node.kubelet.waitForAllocatable(resource, 4);
+  });
+});
+
+describe.concurrent("a PF with two ports", () => {
+  test("has VFs that follow their own port, also while a pod has their interface", async () => {
+    await using node = await running({ node: "two-ports", config: pool(), resources: [resource] });
+    expect(healthy(node, resource)).toEqual(["0000:0b:01.2", "0000:0b:01.3"]);
+    await node.kubelet.allocate(resource, ["0000:0b:01.2"]);
+    moveNetdevAway(node.root, "0000:0b:01.2");
+    setLink(node.root, "ens3", "up");
+    await node.kubelet.waitForAllocatable(resource, 4);
+    setLink(node.root, "ens3d1", "down");
+    await node.kubelet.waitForAllocatable(resource, 2);
+    expect(healthy(node, resource)).toEqual(["0000:0b:01.0", "0000:0b:01.1"]);
+  });
+});
+
 describe.concurrent("the switch of link health", () => {
   test.each([
     ['"linkHealth": false in the entry', { config: pool({ linkHealth: false }) }],
     ["--link-health=false", { args: ["--link-health=false"] }],
   ])("%s keeps devices in use whatever their links do", async (_, how) => {
     await using node = await vfs(how);
-    setVfLinkState(node.root, "ens1f0", 1, "disable");
-    setLink(node.root, "ens1f0", "disabled");
+    setLink(node.root, "ens1f0", "down");
     await lookAgain(node.plugin);
     removeFunction(node.root, vf(3));
     await node.kubelet.waitForAllocatable(resource, 3);
@@ -182,7 +342,6 @@ describe.concurrent("a claimed device is out of use without, and in use again wi
   test.each([
     ["its VFIO group", "vfio-pci-vfs", "dev/vfio/2", {}],
     ["its UIO device", "uio-vfs", "dev/uio1", {}],
-    ["its vhost-vdpa device", "vdpa-vhost", "dev/vhost-vdpa-0", { vdpaType: "vhost" }],
   ])("%s", async (_, fixture, path, selectors) => {
     await using node = await running({ node: fixture, config: pool({ selectors }), resources: [resource] });
     const all = node.kubelet.resource(resource).allocatable;
@@ -194,6 +353,35 @@ describe.concurrent("a claimed device is out of use without, and in use again wi
     writeFileSync(`${node.root}/${path}`, "");
     functionsChanged(node.root);
     await node.kubelet.waitForAllocatable(resource, all);
+  });
+
+  test("its vhost-vdpa device, of which sysfs alone tells", async () => {
+    const entries = host("vdpa-vhost").filter(({ path }) => !path.startsWith("dev/"));
+    await using node = new TestNode({ entries, config: pool({ selectors: { vdpaType: "vhost" } }) });
+    await node.start([resource]);
+    await node.kubelet.waitForAllocatable(resource, 2);
+    const path = `${node.root}/sys/bus/vdpa/devices/vdpa0/vhost-vdpa-0`;
+    rmdirSync(path);
+    functionsChanged(node.root);
+    await node.kubelet.waitForAllocatable(resource, 1);
+    expect(await node.plugin.waitForLine(/Unhealthy/)).toContain("the vhost-vdpa device of vdpa0 is gone");
+    mkdirSync(path);
+    functionsChanged(node.root);
+    await node.kubelet.waitForAllocatable(resource, 2);
+  });
+
+  test("its VFIO group, of which sysfs tells where /dev has what there was when the container started", async () => {
+    const entries = [...host("vfio-pci-vfs"), folder("sys/class/vfio/2"), folder("sys/class/vfio/3")];
+    await using node = new TestNode({ entries, config: pool() });
+    await node.start([resource]);
+    await node.kubelet.waitForAllocatable(resource, 2);
+    rmdirSync(`${node.root}/sys/class/vfio/2`);
+    functionsChanged(node.root);
+    await node.kubelet.waitForAllocatable(resource, 1);
+    rmSync(`${node.root}/dev/vfio/2`);
+    mkdirSync(`${node.root}/sys/class/vfio/2`);
+    functionsChanged(node.root);
+    await node.kubelet.waitForAllocatable(resource, 2);
   });
 
   test("its driver", async () => {

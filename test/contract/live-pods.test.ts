@@ -156,17 +156,22 @@ describe.concurrent.each(modes)("a device that a pod holds (%s)", (mode) => {
     await node.kubelet.waitForAllocatable(first, 2);
   });
 
-  test("stays where it is when the plugin is restarted with another config", async () => {
+  test("is Unhealthy where it is when the plugin is restarted with another config, and moves when the pod ends", async () => {
     await using node = await start();
     await node.kubelet.allocate(net, [ours], { pod: "pod" });
-    moveNetdevAway(node.root, ours);
+    const back = moveNetdevAway(node.root, ours);
     await node.plugin.stop();
     node.configure({ resourceList: [taking, ...before.resourceList] });
     node.startPlugin("-v=5");
     await node.listed(first);
-    await node.kubelet.waitForAllocatable(net, 3);
+    await node.kubelet.waitForAllocatable(net, 2);
     expect(listed(node, first)).toEqual(["0000:3b:01.1"]);
     expect(listed(node, net)).toContain(ours);
+    await node.plugin.waitForLine(/device retained in its pool until its pod ends .*0000:3b:01\.0/);
+    node.kubelet.release("pod");
+    back();
+    await node.kubelet.waitForAllocatable(first, 2);
+    expect(listed(node, net)).not.toContain(ours);
   });
 
   test("stays where it is when its driver is bound anew to something that another pool wants", async () => {

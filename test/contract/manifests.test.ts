@@ -109,12 +109,18 @@ describe("the DaemonSet", () => {
     expect(mounts.map(({ name }) => name)).toEqual(pod.volumes.map(({ name }) => name));
     for (const { name, hostPath, configMap } of pod.volumes) {
       const mount = mounts.find((each) => each.name === name);
-      if (hostPath) expect(mount?.mountPath).toBe(hostPath.path);
+      // A container's own cgroups stand where the node's would: these are below /host, where they are looked for first.
+      if (hostPath) expect(mount?.mountPath).toBe(name === "cgroups" ? `/host${hostPath.path}` : hostPath.path);
       if (configMap) {
         expect(configMap.name).toBe(only(sample, "ConfigMap").metadata.name);
         expect(mount).toMatchObject({ mountPath: "/etc/pcidp", readOnly: true });
       }
     }
+  });
+
+  test("sees which pods run, and can change nothing there", () => {
+    const cgroups = container?.volumeMounts.find(({ name }) => name === "cgroups");
+    expect(cgroups).toMatchObject({ mountPath: "/host/sys/fs/cgroup", readOnly: true });
   });
 
   test("serves its pools on a node, and its probes pass", () => runManifest([...base, ...sample]));

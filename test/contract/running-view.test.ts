@@ -49,6 +49,15 @@ describe.concurrent("beside a running plugin", () => {
     expect(await command(node, "discover")).toMatchObject({ stderr: "", status: 0 });
   });
 
+  test("a VF that a later name of its PF selects is explained by that name", async () => {
+    const later = { resourceList: [{ resourceName: "net", selectors: { pfNames: ["ens3d1"] } }] };
+    await using node = await running({ node: "two-ports", config: later, resources: [net] });
+    expect(listed(node, net)).toHaveLength(4);
+    const { stdout } = await command(node, "explain", "0000:0b:01.2");
+    expect(stdout).toContain("wants ens3d1; has ens3d1#2");
+    expect(stdout).toMatch(/pfNames +passes/);
+  });
+
   test("what is asked at the socket holds no value of additionalInfo", async () => {
     await using node = await running({ node: "iavf-vfs", config, resources: [net] });
     const response = await fetch("http://localhost/node", { unix: `${node.root}/run/sriovdp/status.sock` });

@@ -107,8 +107,9 @@ test.concurrent.each([
     await plugin.waitUntilReady();
     plugin.signal("SIGUSR2");
     expect(await plugin.ended()).toBe(1);
-    expect(plugin.lines.filter((line) => line.includes("boom"))).toHaveLength(1);
-    expect(plugin.lines.at(-1)).toMatch(/ ERROR ending: .*reason=boom stack="/);
+    const lines = plugin.lines.filter((line) => line.includes("boom"));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(/ ERROR ending: .*reason=boom stack="/);
     expect(find(plugin.log)).toEqual([]);
     expect(node.pluginSockets()).toEqual([]);
   } finally {

@@ -3,13 +3,14 @@
 
 import * as fc from "fast-check";
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { askI40eDdpProfile, DdpError } from "../../native/ethtool.ts";
+import { askI40eDdpProfile, askPrivateFlag, DdpError } from "../../native/ethtool.ts";
 import {
   readDevlinkDevices,
   readDevlinkInfo,
   readDevlinkInfos,
   readEnableRdma,
   readEswitchMode,
+  readEswitchMultiport,
 } from "../../native/netlink/devlink.ts";
 import { concernsLinks, parseUevent } from "../../native/netlink/events.ts";
 import { GenericNetlink } from "../../native/netlink/generic.ts";
@@ -25,7 +26,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import type { Device } from "../../src/host/device.ts";
 import { readHandles } from "../../src/host/handles.ts";
 import { lookAtNode } from "../../src/host/look.ts";
-import { type Holding, holdingsInCheckpoint } from "../../src/kubelet/allocations.ts";
+import { cachedAnswerIn, devicesIn, type Holding, recordsIn } from "../../src/kubelet/allocations.ts";
 import { assignPools } from "../../src/pools/assign.ts";
 import { deviceTypeNames } from "../../src/pools/device-types.ts";
 import { aSpec } from "../support/device.ts";
@@ -89,6 +90,7 @@ const readers: readonly ((open: Open) => unknown)[] = [
   (open) => readDevlinkInfo(new GenericNetlink(open), ...devlinkDevice),
   (open) => readDevlinkInfos(new GenericNetlink(open)),
   (open) => readEnableRdma(new GenericNetlink(open)),
+  (open) => readEswitchMultiport(new GenericNetlink(open), [{ bus: "pci", device: "0000:3b:00.0" }]),
   (open) => readVdpaDevices(new GenericNetlink(open)),
   (open) => readRdmaDevices(open),
   (open) => readRdmaNamespaceMode(open),
@@ -134,6 +136,9 @@ const firmware = fc.property(
       asked++;
     };
     mayThrow(() => askI40eDdpProfile(command, 0x1572, () => {}), DdpError);
+    asked = 0;
+    const flag = askPrivateFlag(command, "link-down-on-close");
+    if (flag !== null && typeof flag !== "boolean") throw new Error(`the flag is ${String(flag)}`);
   },
 );
 
@@ -239,14 +244,16 @@ const checkpoints = fc.property(
       .jsonValue({ maxDepth: 4 })
       .map((PodDeviceEntries) => JSON.stringify({ Data: { PodDeviceEntries }, Checksum: 1 })),
     fc
-      .array(fc.oneof(fc.jsonValue(), fc.record({ ResourceName: odd, DeviceIDs: odd })))
+      .array(fc.oneof(fc.jsonValue(), fc.record({ ResourceName: odd, DeviceIDs: odd, AllocResp: odd })))
       .map((PodDeviceEntries) => JSON.stringify({ Data: { PodDeviceEntries } })),
     fc.string(),
   ),
   (text) => {
     let held: readonly Holding[];
     try {
-      held = holdingsInCheckpoint(text);
+      const records = recordsIn(text);
+      for (const record of records) cachedAnswerIn(record);
+      held = devicesIn(records);
     } catch (error) {
       if (error instanceof TypeError || error instanceof RangeError) throw error;
       return;
@@ -311,7 +318,7 @@ async function healthyNode(name: string) {
   const root = temporaryFolder({ inMemory: true });
   try {
     unpack(entries, root);
-    const { devices } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true }, null);
+    const { devices } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
     known.set(name, { entries, devices });
     return { entries, devices };
   } finally {
@@ -342,7 +349,11 @@ const sysfs = fc.asyncProperty(
         rmSync(`${root}/${chosen.path}`, { recursive: true, force: true });
         replacements[kind](`${root}/${chosen.path}`);
       }
-      const { devices, troubles } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true }, null);
+      const { devices, troubles } = await lookAtNode(
+        root,
+        { ddpProfiles: true, enableRdma: true, vhostNet: false },
+        null,
+      );
       for (const { message } of troubles) {
         if (/undefined|TypeError|is not an? (function|object)/.test(message)) throw new Error(message);
       }

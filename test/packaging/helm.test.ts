@@ -211,7 +211,7 @@ describe("with values of a site", () => {
     ]);
     for (const { name, hostPath } of pod.volumes) {
       const mount = container?.volumeMounts.find((each) => each.name === name);
-      if (hostPath) expect(mount?.mountPath).toBe(hostPath.path);
+      if (hostPath) expect(mount?.mountPath).toBe(name === "cgroups" ? `/host${hostPath.path}` : hostPath.path);
     }
     expect(pod.volumes.map(({ hostPath }) => hostPath?.path)).toContain(
       "/var/snap/microk8s/common/var/lib/kubelet/pod-resources",

@@ -1,21 +1,26 @@
 // What happens to a node in months, in a few minutes? One row a kind of event; each changes node, kubelet or config, and
 // the truth with it.
 
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { mkdirSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { pluginClient } from "../support/grpc.ts";
 import {
   addVf,
+  changeFacts,
   functionsChanged,
   moveNetdevAway,
   rebind,
+  remakeInterface,
   removeFunction,
+  setBond,
   setLink,
+  setPortState,
   setVfLinkState,
 } from "../support/live.ts";
+import type { PfPlan } from "../support/node.ts";
 import type { TestNode } from "../support/plugin.ts";
 import type { Random } from "../support/random.ts";
-import { type Entry, resourceOf, type Truth, type Vf } from "./truth.ts";
+import { type Entry, type Fabric, resourceOf, type Truth, type Vf } from "./truth.ts";
 
 /** What an action acts on. */
 export interface World {
@@ -39,11 +44,29 @@ interface Action {
   readonly restarts?: true;
 }
 
+const uplink = { nic: "connectx6", eswitch: "switchdev", switchId: "000000000000c0ff" } as const;
+
+/** One PF of each kind: an E810, an X520, an InfiniBand port, and the two ports of a bond in hardware. */
 export const pfs = [
-  { name: "ens1f0", address: "0000:3b:00.0" },
-  { name: "ens2f0", address: "0000:5e:00.0" },
-  { name: "ens3f0", address: "0000:86:00.0" },
-] as const;
+  { name: "ens1f0", address: "0000:3b:00.0", fabric: "link, unless set down", plan: { nic: "e810" } },
+  { name: "ens2f0", address: "0000:5e:00.0", fabric: "link", plan: { nic: "x520" } },
+  {
+    name: "ibs3",
+    address: "0000:86:00.0",
+    fabric: "port",
+    plan: { nic: "connectx6", linkType: "infiniband", rdma: true },
+  },
+  { name: "p0", address: "0000:a1:00.0", fabric: "bond", plan: uplink },
+  { name: "p1", address: "0000:a5:00.0", fabric: "bond", plan: uplink },
+] as const satisfies readonly {
+  readonly name: string;
+  readonly address: string;
+  readonly fabric: Fabric;
+  readonly plan: Omit<PfPlan, "name" | "address">;
+}[];
+
+/** The bond's interface, and its ports. */
+export const bond = { name: "bond0", ports: ["p0", "p1"] } as const;
 
 /** At most so many VFs a PF. */
 export const mostVfs = 12;
@@ -87,11 +110,48 @@ export const actions = {
     run: async ({ node, truth, random }) => {
       const { name } = random.of(pfs);
       for (let flaps = random.between(1, 12); flaps > 0; flaps--) {
-        const up = random.once(2);
-        setLink(node.root, name, up ? "up" : random.of(["down", "disabled"]));
-        truth.pfUp.set(name, up);
+        const link = random.once(2) ? "up" : random.of(["down", "disabled"] as const);
+        setLink(node.root, name, link);
+        pfOf(truth, name).link = link;
         await Bun.sleep(random.below(120));
       }
+    },
+  },
+  "an InfiniBand port changes its state": {
+    weight: 3,
+    run: ({ node, truth, random }) => {
+      const port = pfs.find(({ fabric }) => fabric === "port")!;
+      const state = random.of(["1: DOWN", "1: DOWN", "2: INIT", "3: ARMED", "4: ACTIVE", null] as const);
+      setPortState(node.root, port.address, state);
+      pfOf(truth, port.name).portDown = state === "1: DOWN";
+    },
+  },
+  "a bond is dissolved or made again": {
+    weight: 3,
+    run: ({ node, truth, random }) => {
+      truth.bonded = random.once(2);
+      setBond(node.root, bond.ports, truth.bonded ? bond.name : null);
+    },
+  },
+  "link-down-on-close is switched": {
+    weight: 2,
+    run: ({ node, truth, random }) => {
+      const { name } = pfs.find(({ fabric }) => fabric === "link, unless set down")!;
+      const linkDownOnClose = random.once(2);
+      changeFacts(node.root, () => ({ ethtool: [{ interfaceName: name, linkDownOnClose }] }));
+      pfOf(truth, name).downOnClose = linkDownOnClose;
+    },
+  },
+  "a PF's interface is made anew": {
+    weight: 3,
+    run: async ({ node, random }) => {
+      const { name, address } = random.of(pfs);
+      // For a moment it is called as the kernel likes, and that is nobody's name in the config: no device may move.
+      remakeInterface(node.root, address, "eth0", random.of([1, null]));
+      if (random.once(2)) functionsChanged(node.root);
+      await Bun.sleep(random.below(1500));
+      remakeInterface(node.root, address, name, 4);
+      functionsChanged(node.root);
     },
   },
   "a VF's link-state policy changes": {
@@ -164,11 +224,7 @@ export const actions = {
   },
   "the kubelet restarts": {
     weight: 4,
-    run: async ({ node, random }) => {
-      node.kubelet.stop();
-      await Bun.sleep(random.of([0, 0, 50, 1500]));
-      await node.kubelet.start();
-    },
+    run: ({ node, random }) => node.kubelet.restart(random.of([0, 0, 50, 1500])),
   },
   "the kubelet loses a connection": {
     weight: 3,
@@ -181,8 +237,7 @@ export const actions = {
     weight: 1,
     run: async ({ node, random }) => {
       node.kubelet.registration = random.of(["refuse", "hang"] as const);
-      node.kubelet.stop();
-      await node.kubelet.start();
+      await node.kubelet.restart();
       await Bun.sleep(random.between(200, 1500));
       node.kubelet.registration = "accept";
       await node.kubelet.restart();
@@ -240,6 +295,36 @@ export const actions = {
       await world.node.plugin.waitUntilReady();
     },
   },
+  "the node is rebooted": {
+    weight: 5,
+    restarts: true,
+    run: async (world) => {
+      const { node, truth, random } = world;
+      writeConfig(node, configText(truth.config), random);
+      if (random.once(2)) await node.plugin.stop();
+      else {
+        node.plugin.kill();
+        await node.plugin.ended();
+      }
+      node.kubelet.stop();
+      for (const { bringBack } of truth.held.values()) bringBack?.();
+      truth.held.clear();
+      for (const folder of [node.deviceInfoFolder, node.cdiFolder]) rmSync(folder, { recursive: true, force: true });
+      // VFs are made anew: as many as it happens, with any driver, and with other IOMMU groups.
+      for (const { address } of [...truth.vfs.values()].toReversed()) removeFunction(node.root, address);
+      truth.vfs.clear();
+      for (const { name } of pfs) for (let count = random.below(mostVfs); count > 0; count--) makeVf(world, name);
+      // Either comes first.
+      const isKubeletFirst = random.once(2);
+      if (isKubeletFirst) await node.kubelet.start();
+      world.startPlugin();
+      if (!isKubeletFirst) await node.kubelet.start();
+      await node.plugin.waitUntilReady();
+      // The lists may be there by then, or not yet.
+      await Bun.sleep(random.of([0, 1500]));
+      readmitPods(world);
+    },
+  },
 } as const satisfies Record<string, Action>;
 
 export type ActionName = keyof typeof actions;
@@ -255,17 +340,46 @@ export function chooseAction({ random, restarts }: World): ActionName {
   throw new Error("weights add up to less than their sum");
 }
 
+const groupOf = ({ root }: TestNode, address: string): string =>
+  basename(readlinkSync(`${root}/sys/bus/pci/devices/${address}/iommu_group`));
+
+/** The kubelet admits again the pods of before a reboot, by its cached answers: each gets what it had, or is rejected. */
+function readmitPods({ node, truth, counts }: World): void {
+  for (const pod of new Set(node.kubelet.endedRecords.map((each) => each.pod))) {
+    const records = node.kubelet.endedRecords.filter((each) => each.pod === pod);
+    try {
+      node.kubelet.readmit(pod);
+    } catch (error) {
+      if (!String(error).includes("no longer healthy")) throw error;
+      count(counts, "rejected after a reboot");
+      continue;
+    }
+    count(counts, "admitted again after a reboot");
+    for (const { resource, ids, answer } of records) {
+      for (const address of ids) {
+        const vf = truth.vfs.get(address);
+        const groups = answer.devices.map(({ hostPath }) => /^\/dev\/vfio\/(\d+)$/.exec(hostPath)?.[1]).filter(Boolean);
+        if (vf?.driver === "vfio-pci" && groups.length > 0 && !groups.includes(groupOf(node, address)))
+          throw new Error(`${pod} was started with groups ${groups.join()}, and ${address} is in none of them`);
+        truth.held.set(address, { pod, resource, address, bringBack: null });
+      }
+    }
+  }
+}
+
 const count = (counts: Map<string, number>, what: string) => counts.set(what, (counts.get(what) ?? 0) + 1);
 
 /** A VF more below a PF, with a driver by chance. */
 export function makeVf({ node, truth, random }: Pick<World, "node" | "truth" | "random">, pf: string): void {
-  const parent = pfs.find(({ name }) => name === pf)?.address ?? "";
+  const { address: parent, fabric } = pfs.find(({ name }) => name === pf)!;
   const driver = random.of(drivers);
   const index = truth.of(pf).length;
   const address = addVf(node.root, parent, { driver });
-  // A VF that is made anew begins with the policy "auto", whatever the one before had.
-  setVfLinkState(node.root, pf, index, "auto");
-  truth.vfs.set(address, { address, pf, index, driver, linkState: "auto" });
+  // A VF that is made anew begins with the driver's policy, whatever the one before had: mlx5 says "disable" of those of InfiniBand
+  // and of switchdev mode.
+  const linkState = fabric === "port" || fabric === "bond" ? "disable" : "auto";
+  setVfLinkState(node.root, pf, index, linkState);
+  truth.vfs.set(address, { address, pf, index, driver, linkState });
 }
 
 export function endPod(node: TestNode, truth: Truth, pod: string): void {
@@ -274,6 +388,12 @@ export function endPod(node: TestNode, truth: Truth, pod: string): void {
     truth.held.delete(holding.address);
   }
   node.kubelet.release(pod);
+}
+
+function pfOf(truth: Truth, name: string) {
+  const pf = truth.pfs.get(name);
+  if (!pf) throw new Error(`no PF is named ${name}`);
+  return pf;
 }
 
 const anyVf = (truth: Truth, random: Random): Vf | null =>

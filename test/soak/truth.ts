@@ -10,6 +10,20 @@ export interface Vf {
   linkState: "auto" | "enable" | "disable";
 }
 
+/** What decides about the VFs of a PF, in the words of docs/operation.md. */
+export type Fabric = "link, unless set down" | "link" | "port" | "bond";
+
+/** A PF as the soak made it. */
+export interface Pf {
+  readonly fabric: Fabric;
+  /** Of its interface: carries traffic, has no carrier, or is administratively down. */
+  link: "up" | "down" | "disabled";
+  /** Its driver's private flag link-down-on-close. */
+  downOnClose: boolean;
+  /** Whether its InfiniBand port is known to be down. */
+  portDown: boolean;
+}
+
 /** An entry of the config: indexes of one PF's VFs, and the drivers that are wanted. */
 export interface Entry {
   readonly name: string;
@@ -30,7 +44,9 @@ export interface Holding {
 /** The node as it should be seen. */
 export class Truth {
   readonly vfs = new Map<string, Vf>();
-  readonly pfUp = new Map<string, boolean>();
+  readonly pfs = new Map<string, Pf>();
+  /** Whether the ports of the bond are in it. */
+  bonded = true;
   readonly held = new Map<string, Holding>();
   config: readonly Entry[] = [];
 
@@ -50,9 +66,10 @@ export class Truth {
 
   /**
    * What differs between this and what the kubelet was told, as sentences; none when all is right. `told` is by resource
-   * the health of each listed device, null for a resource whose stream is closed.
+   * the health of each listed device, null for a resource whose stream is closed; `cached` has "RESOURCE ADDRESS" of what the
+   * kubelet may hand out by an answer of before a reboot.
    */
-  differences(told: ReadonlyMap<string, ReadonlyMap<string, string> | null>): string[] {
+  differences(told: ReadonlyMap<string, ReadonlyMap<string, string> | null>, cached: ReadonlySet<string>): string[] {
     const differences: string[] = [];
     const places = new Map<string, { resource: string; health: string }>();
     for (const [resource, devices] of told) {
@@ -79,10 +96,12 @@ export class Truth {
         differences.push(`${expected} is ${found}, not in ${wanted ?? "any pool"}`);
         continue;
       }
-      // Of a device that left for another pool while a pod holds it, a plugin that was restarted can't know that it has.
-      const isLeaving = holder !== undefined && this.wantedBy(vf) !== wanted;
-      const health = this.isHealthy(vf) ? "Healthy" : "Unhealthy";
-      if (place && !isLeaving && place.health !== health) differences.push(`${expected} is ${found}, not ${health}`);
+      // What a pod holds, and another pool is to get, is not handed out where it is.
+      const isRetained = holder !== undefined && this.wantedBy(vf) !== wanted;
+      const health = this.isHealthy(vf) && !isRetained ? "Healthy" : "Unhealthy";
+      // By a cached answer the device may be another one; the plugin knows by its nodes.
+      const isCached = !holder && place?.health === "Unhealthy" && cached.has(`${wanted} ${vf.address}`);
+      if (place && !isCached && place.health !== health) differences.push(`${expected} is ${found}, not ${health}`);
     }
     for (const name of names) {
       const resource = resourceOf(name);
@@ -94,9 +113,24 @@ export class Truth {
     return differences;
   }
 
-  isHealthy({ pf, driver, linkState }: Vf): boolean {
-    if (driver === null || linkState === "disable") return false;
-    return linkState === "enable" || this.pfUp.get(pf) === true;
+  isHealthy({ pf: name, driver, linkState }: Vf): boolean {
+    const pf = this.pfs.get(name);
+    if (driver === null || !pf) return false;
+    // In switchdev mode the record says nothing.
+    if (linkState === "enable" && pf.fabric !== "bond") return true;
+    switch (pf.fabric) {
+      case "link, unless set down":
+        return pf.link === "up" || (pf.link === "disabled" && !pf.downOnClose);
+      case "link":
+        return pf.link === "up";
+      case "port":
+        return !pf.portDown;
+      case "bond": {
+        // What an mlx5 uplink in switchdev mode that is set down means is not known.
+        const ports = this.bonded ? [...this.pfs.values()].filter(({ fabric }) => fabric === "bond") : [pf];
+        return ports.some(({ link }) => link !== "down");
+      }
+    }
   }
 }
 

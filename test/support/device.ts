@@ -1,6 +1,6 @@
 // Devices and pools to test with: each is whole and ordinary; a test overrides only what it is about.
 
-import type { CharDevice, Device, LinkState, PciAddress } from "../../src/host/device.ts";
+import type { CharDevice, Device, LinkState, ParentFunction, PciAddress, Port } from "../../src/host/device.ts";
 import type { Handles } from "../../src/host/handles.ts";
 import type { Claim, PoolSpec } from "../../src/pools/pool.ts";
 import type { Wanted } from "../../src/pools/selectors.ts";
@@ -10,11 +10,46 @@ export const pciAddress = (text: string): PciAddress => text as PciAddress;
 /** A link that carries traffic. */
 export const aLink = (overrides: Partial<LinkState> = {}): LinkState => ({
   interfaceName: "ens1f0",
+  index: 2,
   adminUp: true,
   operstate: "up",
   carrier: true,
+  carrierUps: null,
   ...overrides,
 });
+
+/** The port of an interface of ens1f0's kind, driven by ice. */
+export const aPort = (overrides: Partial<Port> = {}): Port => ({
+  name: overrides.link?.interfaceName ?? "ens1f0",
+  owner: "0000:3b:00.0",
+  driver: "ice",
+  isSwitchdev: false,
+  portId: null,
+  devPort: null,
+  link: aLink(),
+  linkDownOnClose: null,
+  isInfiniband: false,
+  infinibandState: null,
+  graceEnds: null,
+  ...overrides,
+});
+
+/** A PF with one interface, ens1f0 unless `link` says otherwise, which is its port; without a link it has none. */
+export function aParent(overrides: Partial<ParentFunction> = {}): ParentFunction {
+  const link = overrides.link === undefined ? aLink() : overrides.link;
+  return {
+    address: pciAddress("0000:3b:00.0"),
+    interfaceName: link?.interfaceName ?? null,
+    laterNames: [],
+    isKernelNamed: false,
+    pendingNames: null,
+    link,
+    isSwitchdev: false,
+    ports: link ? [aPort({ link })] : [],
+    sharedPorts: null,
+    ...overrides,
+  };
+}
 
 /** VF 1 of ens1f0, bound to iavf, healthy; nothing but its overrides sets it apart. */
 export function aDevice(overrides: Partial<Device> = {}): Device {
@@ -30,11 +65,13 @@ export function aDevice(overrides: Partial<Device> = {}): Device {
     driver: "iavf",
     numaNode: 0,
     pcieRoot: "pci0000:3a",
-    pf: { address: pciAddress("0000:3b:00.0"), interfaceName: "ens1f0", link: aLink() },
+    pf: aParent(),
     functionIndex: 1,
     interfaces: ["ens1f0v1"],
     linkType: "ether",
-    link: aLink({ interfaceName: "ens1f0v1" }),
+    link: aLink({ interfaceName: "ens1f0v1", index: 3 }),
+    ports: [],
+    pfPorts: [],
     vfLinkState: "auto",
     auxType: null,
     acpiIndex: null,
@@ -59,6 +96,7 @@ export const aPf = (overrides: Partial<Device> = {}): Device =>
     functionIndex: null,
     interfaces: ["ens1f0"],
     link: aLink(),
+    ports: overrides.link === null ? [] : [aPort({ link: overrides.link ?? aLink() })],
     vfLinkState: null,
     ...overrides,
   });
@@ -72,7 +110,7 @@ export const aSubFunction = (overrides: Partial<Device> = {}): Device =>
     vendor: "15b3",
     product: "101d",
     driver: "mlx5_core",
-    pf: { address: pciAddress("0000:08:00.0"), interfaceName: "p0", link: aLink({ interfaceName: "p0" }) },
+    pf: aParent({ address: pciAddress("0000:08:00.0"), link: aLink({ interfaceName: "p0" }) }),
     functionIndex: 4,
     interfaces: ["enp8s0f0s4"],
     vfLinkState: null,

@@ -1,12 +1,13 @@
 import { credentials, type sendUnaryData, Server, ServerCredentials, type ServerWritableStream } from "@grpc/grpc-js";
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { heldBy, holdingsIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
+import { cachedAnswerIn, devicesIn, heldBy, holdingsIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
+import { readPodCgroups } from "../../src/host/pod-cgroups.ts";
 import type { AllocateRequest, Device, Empty, ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
 import type { RegistrationStatus } from "../../src/kubelet/api/pluginregistration.ts";
 import type { ListPodResourcesResponse } from "../../src/kubelet/api/podresources.ts";
 import { DevicePluginService, PodResourcesListerClient, RegistrationClient, WatcherService } from "./grpc.ts";
-import { KubeletDouble } from "./kubelet.ts";
+import { KubeletDouble, podUid } from "./kubelet.ts";
 import { removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 
 /** A plugin of the fewest lines that gives what it is told to. */
@@ -28,7 +29,16 @@ class LittlePlugin {
         stream.write({ devices: this.devices });
       },
       allocate: ({ request }: { request: AllocateRequest }, callback: sendUnaryData<object>) =>
-        callback(null, { containerResponses: request.containerRequests.map(() => empty) }),
+        callback(null, {
+          containerResponses: request.containerRequests.map(({ devicesIds }) => ({
+            ...empty,
+            devices: devicesIds.map((id) => ({
+              hostPath: `/dev/${id}`,
+              containerPath: `/dev/${id}`,
+              permissions: "rw",
+            })),
+          })),
+        }),
       getPreferredAllocation: (_: unknown, callback: sendUnaryData<object>) => callback({ code: 12 }),
       preStartContainer: (_: unknown, callback: sendUnaryData<object>) => callback(null, {}),
     });
@@ -66,13 +76,15 @@ afterEach(() => {
 
 function aKubelet(): KubeletDouble {
   const folder = temporaryFolder();
-  const kubelet = new KubeletDouble(folder, "watcher");
+  const kubelet = new KubeletDouble(folder, "watcher", `${folder}/sys/fs/cgroup`);
   closers.push(
     () => removeTemporaryFolder(folder),
     () => kubelet.stop(),
   );
   return kubelet;
 }
+
+const recordsOf = ({ devicePlugins }: KubeletDouble) => readCheckpoint(`${devicePlugins}/kubelet_internal_checkpoint`);
 
 async function registered(prepare: (plugin: LittlePlugin) => void = () => {}): Promise<[KubeletDouble, LittlePlugin]> {
   const kubelet = aKubelet();
@@ -181,11 +193,53 @@ describe("the stand-in for the kubelet", () => {
     await kubelet.waitForAllocatable(little, 2);
     expect(kubelet.free(little)).toEqual(["a"]);
     const held = new Map([["b", little]]);
-    expect(heldBy(readCheckpoint(`${kubelet.devicePlugins}/kubelet_internal_checkpoint`))).toEqual(held);
+    expect(heldBy(devicesIn(recordsOf(kubelet)))).toEqual(held);
     expect(heldBy(holdingsIn(await podResources(kubelet)))).toEqual(held);
     kubelet.release("first");
     expect(kubelet.free(little)).toEqual(["a", "b"]);
-    expect(readCheckpoint(`${kubelet.devicePlugins}/kubelet_internal_checkpoint`)).toEqual([]);
+    expect(await podResources(kubelet)).toEqual({ podResources: [] });
+    // A pod that ended leaves the checkpoint when the next one is admitted.
+    expect(heldBy(devicesIn(recordsOf(kubelet)))).toEqual(held);
+    await kubelet.allocate(little, ["a"], { pod: "second" });
+    expect(heldBy(devicesIn(recordsOf(kubelet)))).toEqual(new Map([["a", little]]));
+  });
+
+  test("makes a pod's cgroup at its admission, and removes it when the pod ends or the node is rebooted", async () => {
+    for (const driver of ["systemd", "cgroupfs"] as const) {
+      const kubelet = aKubelet();
+      kubelet.cgroupDriver = driver;
+      await kubelet.start();
+      await started(kubelet, () => {});
+      await kubelet.waitForAllocatable(little, 2);
+      expect(readPodCgroups(kubelet.root)).toEqual(new Set());
+      await kubelet.allocate(little, ["a"], { pod: "first" });
+      await kubelet.allocate(little, ["b"], { pod: "second" });
+      await kubelet.restart();
+      expect(readPodCgroups(kubelet.root)).toEqual(new Set([podUid("first"), podUid("second")]));
+      kubelet.release("first");
+      expect(readPodCgroups(kubelet.root)).toEqual(new Set([podUid("second")]));
+      await kubelet.reboot();
+      expect(readPodCgroups(kubelet.root)).toEqual(new Set());
+      expect(heldBy(devicesIn(recordsOf(kubelet))).get("b")).toBe(little);
+    }
+  });
+
+  test("after a reboot starts a pod by its cached answer, unless a device is not healthy", async () => {
+    const [kubelet, plugin] = await registered();
+    await kubelet.waitForAllocatable(little, 2);
+    await kubelet.allocate(little, ["a"], { pod: "first" });
+    expect(recordsOf(kubelet).map(cachedAnswerIn)).toMatchObject([{ resource: little, ids: ["a"], nodes: ["/dev/a"] }]);
+    await kubelet.reboot();
+    await kubelet.waitForAllocatable(little, 2);
+    plugin.send([unhealthy("a"), healthy("b")]);
+    await kubelet.waitForAllocatable(little, 1);
+    expect(() => kubelet.readmit("first")).toThrow("no longer healthy");
+    plugin.send([healthy("a"), healthy("b")]);
+    await kubelet.waitForAllocatable(little, 2);
+    kubelet.readmit("first");
+    expect(kubelet.free(little)).toEqual(["b"]);
+    expect(readPodCgroups(kubelet.root)).toEqual(new Set([podUid("first")]));
+    expect(kubelet.count("Allocate")).toBe(1);
   });
 
   test("wipes the sockets of plugins in its own folder when it starts, and takes Register calls", async () => {

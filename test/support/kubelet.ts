@@ -12,16 +12,17 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { existsSync, type FSWatcher, lstatSync, mkdirSync, readdirSync, rmSync, watch, writeFileSync } from "node:fs";
-import type {
-  AllocateRequest,
-  AllocateResponse,
+import { createHash } from "node:crypto";
+import {
+  type AllocateRequest,
+  type AllocateResponse,
   ContainerAllocateResponse,
-  ContainerPreferredAllocationRequest,
-  Device,
-  DevicePluginOptions,
-  ListAndWatchResponse,
-  PreferredAllocationResponse,
-  RegisterRequest,
+  type ContainerPreferredAllocationRequest,
+  type Device,
+  type DevicePluginOptions,
+  type ListAndWatchResponse,
+  type PreferredAllocationResponse,
+  type RegisterRequest,
 } from "../../src/kubelet/api/deviceplugin.ts";
 import type { PluginInfo, RegistrationStatusResponse } from "../../src/kubelet/api/pluginregistration.ts";
 import type { PodResources } from "../../src/kubelet/api/podresources.ts";
@@ -51,7 +52,8 @@ export interface KubeletEvent {
     | "socket removed"
     | "registration failed"
     | "GetPreferredAllocation"
-    | "Allocate";
+    | "Allocate"
+    | "List";
   /** The resource, or the socket's file name where the resource is not known yet. */
   readonly of: string;
   readonly told?: string;
@@ -126,8 +128,18 @@ export class KubeletDouble {
   wipesSockets = true;
   /** When set, Allocate must be answered within so many milliseconds; the kubelet itself sets no limit. */
   readonly allocateLimit = 10_000;
+  /** Which cgroup driver it has; null: it makes no cgroups for pods, or they can't be seen. */
+  cgroupDriver: "systemd" | "cgroupfs" | null = "systemd";
+  /** Whether it names pods to those who ask: the API server may be away after its start. */
+  namesPods = true;
   readonly #resources = new Map<string, Resource>();
+  /** What running pods hold. */
   readonly #allocations: Allocation[] = [];
+  /** What the checkpoint records: also of pods that ended, until the next admission. */
+  #records: readonly Allocation[] = [];
+  /** Pods that a reboot ended, and that the API server still has for this node: they are to be admitted again. */
+  readonly #awaited = new Set<string>();
+  readonly #cgroups: string | null;
   #registration: "accept" | "refuse" | "hang" | "mute" = "accept";
   #servers: Server[] = [];
   #watcher: FSWatcher | null = null;
@@ -138,10 +150,14 @@ export class KubeletDouble {
   readonly #pending = new Map<string, Promise<void>>();
   readonly #retries = new Set<Timer>();
 
-  /** `root` is the kubelet's root directory; its folders are made at start, plugins_registry in watcher mode only. */
-  constructor(root: string, mode: RegistrationMode) {
+  /**
+   * `root` is the kubelet's root directory; its folders are made at start, plugins_registry in watcher mode only. `cgroups` is where
+   * cgroups are mounted; null for none.
+   */
+  constructor(root: string, mode: RegistrationMode, cgroups: string | null = null) {
     this.root = root;
     this.mode = mode;
+    this.#cgroups = cgroups;
   }
 
   get devicePlugins(): string {
@@ -181,6 +197,7 @@ export class KubeletDouble {
       if (isSocket(path)) rmSync(path);
     }
     this.#running = true;
+    for (const folder of this.#podFolders()) mkdirSync(folder, { recursive: true });
     await this.#serve(`${this.devicePlugins}/kubelet.sock`, RegistrationService, {
       register: (call: { request: RegisterRequest }, callback: sendUnaryData<object>) => {
         this.#register(call.request).then(
@@ -190,7 +207,12 @@ export class KubeletDouble {
       },
     });
     await this.#serve(`${this.root}/pod-resources/kubelet.sock`, PodResourcesListerService, {
-      list: (_: unknown, callback: sendUnaryData<object>) => callback(null, { podResources: this.podResources() }),
+      list: (_: unknown, callback: sendUnaryData<object>) => {
+        this.#note("List", "pod-resources");
+        // Not before the pods are known from the API server.
+        if (this.namesPods) this.#updateAllocatedDevices();
+        callback(null, { podResources: this.podResources() });
+      },
       getAllocatableResources: (_: unknown, callback: sendUnaryData<object>) =>
         callback(null, { devices: [], cpuIds: [], memory: [] }),
       get: (_: unknown, callback: sendUnaryData<object>) => callback({ code: status.UNIMPLEMENTED }),
@@ -198,8 +220,18 @@ export class KubeletDouble {
     if (this.mode === "watcher") this.#watch();
   }
 
-  /** Stops: connections end, its own sockets go, its memory of plugins is lost; what pods hold stays in the checkpoint. */
+  /** Stops together with its node: no pod runs on, their cgroups are gone. What they held stays in the checkpoint. */
   stop(): void {
+    this.#stopProcess();
+    for (const pod of new Set(this.#allocations.map(({ pod }) => pod))) {
+      this.#end(pod);
+      this.#awaited.add(pod);
+    }
+    for (const folder of this.#podFolders()) rmSync(folder, { recursive: true, force: true });
+  }
+
+  /** The kubelet's process ends: connections end, its own sockets go, its memory of plugins is lost. Pods run on. */
+  #stopProcess(): void {
     this.#running = false;
     this.#watcher?.close();
     this.#watcher = null;
@@ -219,9 +251,41 @@ export class KubeletDouble {
     }
   }
 
-  async restart(): Promise<void> {
+  /** Its process ends, and starts again after so many milliseconds; pods run on. */
+  async restart(downFor = 0): Promise<void> {
+    this.#stopProcess();
+    if (downFor > 0) await Bun.sleep(downFor);
+    await this.start();
+  }
+
+  /** Its process ends, and the node goes on with its pods; `start` starts it again. */
+  crash(): void {
+    this.#stopProcess();
+  }
+
+  /** The node is rebooted: pods and their cgroups are gone, the checkpoint stays. */
+  async reboot(): Promise<void> {
     this.stop();
     await this.start();
+  }
+
+  /**
+   * After a reboot: admits a pod of the checkpoint again, by the cached answer and without a word to the plugin; rejects when a
+   * device of it is not healthy (pkg/kubelet/cm/devicemanager/manager.go, devicesToAllocate).
+   */
+  readmit(pod: string): void {
+    const records = this.#records.filter((each) => each.pod === pod);
+    if (records.length === 0) throw new Error(`no record of ${pod}`);
+    for (const { resource, ids } of records) {
+      const { devices } = this.resource(resource);
+      if (ids.some((id) => devices.get(id)?.health !== "Healthy"))
+        throw new Error(
+          `previously allocated devices are no longer healthy; cannot allocate unhealthy devices ${resource}`,
+        );
+    }
+    this.#awaited.delete(pod);
+    this.#allocations.push(...records);
+    this.#makeCgroup(pod);
   }
 
   /** A resource; one that was never registered is all zeros. */
@@ -307,11 +371,17 @@ export class KubeletDouble {
     if (ids.length < count || ids.some((id) => !free.includes(id))) {
       throw new Error(`requested number of devices unavailable for ${resource}: ${count} of ${free.join()}`);
     }
+    // What was to be admitted again has been rejected by now.
+    this.#awaited.clear();
+    this.#updateAllocatedDevices();
     const { containerResponses } = await this.callAllocate(resource, [ids]);
     const [answer, ...others] = containerResponses;
     if (!answer || others.length > 0) throw new Error(`got ${containerResponses.length} container responses, not 1`);
-    this.#allocations.push({ pod, container, resource, ids, answer });
+    const allocation = { pod, container, resource, ids, answer };
+    this.#allocations.push(allocation);
+    this.#records = [...this.#records, allocation];
     this.#checkpoint();
+    this.#makeCgroup(pod);
     return answer;
   }
 
@@ -348,11 +418,52 @@ export class KubeletDouble {
     return answerOf((done) => endpoint.client.allocate(request, within(this.allocateLimit), done));
   }
 
-  /** The pod is gone: its devices are free again. */
+  /** The pod ended: its devices are free again, its cgroup is gone. The checkpoint has it until it is written for another reason. */
   release(pod: string): void {
+    this.#awaited.delete(pod);
+    this.#end(pod);
+  }
+
+  /** The devices that the checkpoint records for pods that ended. */
+  get endedRecords(): readonly Allocation[] {
+    return this.#records.filter(({ pod }) => !this.#isRunning(pod));
+  }
+
+  /** Where a pod has its cgroup; null where this kubelet makes none. */
+  cgroupOf(pod: string): string | null {
+    if (this.#cgroups === null || this.cgroupDriver === null) return null;
+    // Pods with devices but without requests for CPU or memory are best-effort.
+    const uid = podUid(pod);
+    return this.cgroupDriver === "cgroupfs"
+      ? `${this.#cgroups}/kubepods/besteffort/pod${uid}`
+      : `${this.#cgroups}/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod${uid.replaceAll("-", "_")}.slice`;
+  }
+
+  /** UpdateAllocatedDevices (manager.go): the records of pods that ended go from memory, and from the file when it is written next. */
+  #updateAllocatedDevices(): void {
+    this.#records = this.#records.filter(({ pod }) => this.#isRunning(pod) || this.#awaited.has(pod));
+  }
+
+  #isRunning(pod: string): boolean {
+    return this.#allocations.some((each) => each.pod === pod);
+  }
+
+  #end(pod: string): void {
     const others = this.#allocations.filter((each) => each.pod !== pod);
     this.#allocations.splice(0, this.#allocations.length, ...others);
-    this.#checkpoint();
+    const cgroup = this.cgroupOf(pod);
+    if (cgroup !== null) rmSync(cgroup, { recursive: true, force: true });
+  }
+
+  #makeCgroup(pod: string): void {
+    const cgroup = this.cgroupOf(pod);
+    if (cgroup !== null) mkdirSync(`${cgroup}/cri-containerd-0.scope`, { recursive: true });
+  }
+
+  /** The cgroups above those of pods, which are made at the kubelet's start. */
+  #podFolders(): string[] {
+    if (this.#cgroups === null || this.cgroupDriver === null) return [];
+    return [`${this.#cgroups}/${this.cgroupDriver === "cgroupfs" ? "kubepods" : "kubepods.slice"}`];
   }
 
   /** Waits for a condition on what this kubelet saw. */
@@ -384,8 +495,9 @@ export class KubeletDouble {
     return this.events.filter((event) => event.what === what && (of === undefined || event.of === of)).length;
   }
 
-  /** The answer of pod-resources List (KEP-606). */
+  /** The answer of pod-resources List (KEP-606): active pods. */
   podResources(): PodResources[] {
+    if (!this.namesPods) return [];
     const pods = Map.groupBy(this.#allocations, ({ pod }) => pod);
     return [...pods].map(([name, inPod]) => ({
       name,
@@ -574,6 +686,7 @@ export class KubeletDouble {
       before = said;
       resource.devices = new Map(devices.map((device) => [device.ID, device]));
       this.#note("list", name, `${devices.length} devices`);
+      if (existsSync(this.devicePlugins)) this.#checkpoint();
     });
     const ended = (reason: string) => {
       if (endpoint.closed) return;
@@ -602,12 +715,12 @@ export class KubeletDouble {
 
   /** The checkpoint file, in which plugins can read what pods hold. */
   #checkpoint(): void {
-    const entries = this.#allocations.map(({ pod, container, resource, ids }) => ({
-      PodUID: pod,
+    const entries = this.#records.map(({ pod, container, resource, ids, answer }) => ({
+      PodUID: podUid(pod),
       ContainerName: container,
       ResourceName: resource,
       DeviceIDs: { "-1": ids },
-      AllocResp: "",
+      AllocResp: Buffer.from(ContainerAllocateResponse.encode(answer).finish()).toString("base64"),
     }));
     const registered = Object.fromEntries(
       this.resources.map((name) => [name, [...this.resource(name).devices.keys()]] as const),
@@ -615,6 +728,12 @@ export class KubeletDouble {
     const data = { PodDeviceEntries: entries, RegisteredDevices: registered };
     writeFileSync(`${this.devicePlugins}/kubelet_internal_checkpoint`, JSON.stringify({ Data: data, Checksum: 0 }));
   }
+}
+
+/** The UID of a pod, by its name. */
+export function podUid(pod: string): string {
+  const hex = createHash("sha256").update(pod).digest("hex");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join("-");
 }
 
 const newResource = (): Resource => ({

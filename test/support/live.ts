@@ -9,6 +9,7 @@ import {
   readlinkSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { basename } from "node:path";
@@ -51,6 +52,43 @@ export function setLink(root: string, name: string, change: LinkStatePlan | Part
   });
 }
 
+/**
+ * A PF's interface has another name and another index, as when its driver makes it anew. `assigned` is its name_assign_type: 1 for a name of
+ * the kernel's, 4 for one of udev's, null where the kernel does not tell. A link event; functionsChanged() tells the rest.
+ */
+export function remakeInterface(root: string, pf: string, name: string, assigned: number | null): void {
+  const before = readFacts(root).links.find(
+    ({ parentDevice, portName }) => parentDevice === pf && !portName?.includes("vf"),
+  );
+  if (!before) throw new Error(`${pf} has no interface`);
+  const net = `${root}/${pciFolder(pf)}/net`;
+  renameSync(`${net}/${before.name}`, `${net}/${name}`);
+  rmSync(`${net}/${name}/name_assign_type`, { force: true });
+  if (assigned !== null) writeFileSync(`${net}/${name}/name_assign_type`, `${assigned}\n`);
+  const { interface: index } = nextNumbers(root);
+  lastInterface.set(root, index);
+  changeFacts(root, ({ links }) => ({
+    links: links.map((link) => (link.index === before.index ? { ...link, name, index } : link)),
+  }));
+}
+
+/** The state of a PF's InfiniBand port, as sysfs spells it; null: it can't be read. No event tells of it. */
+export function setPortState(root: string, pf: string, state: string | null): void {
+  const devices = `${root}/${pciFolder(pf)}/infiniband`;
+  const path = `${devices}/${readdirSync(devices)[0]}/ports/1/state`;
+  if (state === null) rmSync(path, { force: true });
+  else writeFileSync(path, `${state}\n`);
+}
+
+/** `ip link set NAME master BOND`, or nomaster. */
+export function setBond(root: string, names: readonly string[], bond: string | null): void {
+  changeFacts(root, ({ links }) => {
+    const master = links.find(({ name }) => name === bond)?.index ?? null;
+    const slaveKind = master === null ? null : "bond";
+    return { links: links.map((link) => (names.includes(link.name) ? { ...link, master, slaveKind } : link)) };
+  });
+}
+
 /** `ip link set PF vf INDEX state STATE`. */
 export function setVfLinkState(root: string, pf: string, index: number, state: VfLinkState): void {
   const before = readFacts(root).links.find(({ name }) => name === pf)?.vfLinkStates;
@@ -82,6 +120,18 @@ export function removeFunction(root: string, address: string): void {
     vdpa: vdpa.filter(({ managementDevice }) => managementDevice !== address),
   }));
   functionsChanged(root);
+}
+
+/** A function vanishes from the bus for a while, as at a hot reset; gives a function that brings it back. */
+export function detach(root: string, address: string): () => void {
+  const path = `${root}/sys/bus/pci/devices/${address}`;
+  const target = readlinkSync(path);
+  rmSync(path);
+  functionsChanged(root);
+  return () => {
+    symlinkSync(target, path);
+    functionsChanged(root);
+  };
 }
 
 /** A PF gets one more VF; gives its address. */
@@ -239,7 +289,7 @@ export function moveNetdevAway(root: string, address: string, { rdma = false } =
 const lastInterface = new Map<string, number>();
 
 /** Writes what a builder made below an unpacked root. */
-function place(root: string, { entries, links, devlink, vdpa, nextNumbers: next }: NodeBuilder): void {
+function place(root: string, { entries, links, devlink, vdpa, ethtool, nextNumbers: next }: NodeBuilder): void {
   lastInterface.set(root, next.interface - 1);
   unpack(
     entries.filter((entry: Entry) => entry.kind === "file" || !existsSync(`${root}/${entry.path}`)),
@@ -249,6 +299,7 @@ function place(root: string, { entries, links, devlink, vdpa, nextNumbers: next 
     links: [...facts.links, ...links],
     devlink: [...facts.devlink, ...devlink],
     vdpa: [...facts.vdpa, ...vdpa],
+    ethtool: [...(facts.ethtool ?? []), ...ethtool],
   }));
 }
 

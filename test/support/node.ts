@@ -11,6 +11,7 @@ const drivers = {
   i40e: "netdev",
   ixgbe: "netdev",
   iavf: "netdev",
+  mlx4_core: "netdev",
   mlx5_core: "netdev",
   bnxt_en: "netdev",
   "vfio-pci": "vfio",
@@ -23,6 +24,7 @@ export const nics = {
   e810: { vendor: "8086", product: "159b", vfProduct: "1889", driver: "ice", vfDriver: "iavf" },
   x710: { vendor: "8086", product: "1572", vfProduct: "154c", driver: "i40e", vfDriver: "iavf" },
   x520: { vendor: "8086", product: "10fb", vfProduct: "10ed", driver: "ixgbe", vfDriver: "ixgbevf" },
+  connectx3: { vendor: "15b3", product: "1003", vfProduct: "1004", driver: "mlx4_core", vfDriver: "mlx4_core" },
   connectx5: { vendor: "15b3", product: "1017", vfProduct: "1018", driver: "mlx5_core", vfDriver: "mlx5_core" },
   connectx6: { vendor: "15b3", product: "101d", vfProduct: "101e", driver: "mlx5_core", vfDriver: "mlx5_core" },
   bluefield2: { vendor: "15b3", product: "a2d6", vfProduct: "101e", driver: "mlx5_core", vfDriver: "mlx5_core" },
@@ -40,6 +42,8 @@ export interface VfPlan {
   readonly rdma?: boolean;
   /** The policy of `ip link set PF vf N state`; default "auto". */
   readonly linkState?: VfLinkState;
+  /** The port of a PF with several interfaces that the VF's interface is on, from 0. */
+  readonly port?: number;
   /** The VFIO group is one of the no-IOMMU mode. */
   readonly noIommu?: boolean;
   /** A vDPA device that the VF manages, and what it is bound to; the VF then has no netdev of its own. */
@@ -59,6 +63,18 @@ export interface PfPlan {
   readonly acpiIndex?: string;
   /** Operational and administrative state. Default up. */
   readonly link?: LinkStatePlan;
+  /** Of an interface that never had a carrier: 0. Default: one carrier where it is up, and nothing told where it is not. */
+  readonly carrierUps?: number;
+  /** What the driver's private flag link-down-on-close says; default: not told. */
+  readonly linkDownOnClose?: boolean;
+  /** Further interfaces of the PF, as mlx4 has one for each port: the second one counts port 1, and so on. */
+  readonly morePorts?: readonly { readonly name: string; readonly link?: LinkStatePlan }[];
+  /** The id of the eswitch in switchdev mode; PFs of one NIC share it. Default: one of its own. */
+  readonly switchId?: string;
+  /** Whether the eswitch is in multiport mode. */
+  readonly eswMultiport?: boolean;
+  /** The state of the PF's InfiniBand port as sysfs spells it; default "4: ACTIVE". */
+  readonly portState?: string;
   readonly linkType?: "ether" | "infiniband";
   /** The P_Key at index 0 of the RDMA devices of PF and VFs. */
   readonly pKey?: string;
@@ -103,6 +119,8 @@ export interface NodePlan {
   readonly defaultRoutes?: readonly string[];
   /** Whether /dev/vhost-net and /dev/net/tun are there; default true. */
   readonly vhostNet?: boolean;
+  /** Seconds since the node booted; default: a long time. */
+  readonly uptime?: number;
 }
 
 /** The Intel FPGA of the reference's documentation. */
@@ -118,9 +136,10 @@ export const accelerator = (address: string, more: Partial<FunctionPlan> = {}): 
 /** The entries of a node. */
 export function buildNode(plan: NodePlan): Entry[] {
   const builder = new NodeBuilder();
-  const { pfs = [], functions = [], uppers = [], defaultRoutes = [], vhostNet = true } = plan;
+  const { pfs = [], functions = [], uppers = [], defaultRoutes = [], vhostNet = true, uptime } = plan;
   builder.add(device("dev/vfio/vfio"));
   if (vhostNet) builder.add(device("dev/vhost-net"), device("dev/net/tun"));
+  if (uptime !== undefined) builder.add(attribute("proc/uptime", `${uptime.toFixed(2)} 0.00`));
   for (const [index, pf] of pfs.entries()) builder.pf(pf, index);
   for (const each of functions) builder.plainFunction(each);
   for (const upper of uppers) builder.upper(upper);
@@ -133,6 +152,7 @@ export class NodeBuilder {
   readonly links: Link[] = [];
   readonly devlink: DevlinkFacts[] = [];
   readonly vdpa: KernelFacts["vdpa"][number][] = [];
+  readonly ethtool: KernelFacts["ethtool"][number][] = [];
   readonly #next: Record<"iommuGroup" | "uio" | "vfio" | "rdma" | "interface" | "vdpa" | "aux", number>;
 
   /** Numbers begin where `first` says: an existing tree has used some. */
@@ -156,8 +176,9 @@ export class NodeBuilder {
       return found.index;
     });
     const configured = exits.length === 0 ? {} : { configuredRouteExits: exits };
-    const { links, devlink, vdpa } = this;
-    return [...unique(this.entries), kernelFacts({ links, defaultRouteExits: exits, ...configured, devlink, vdpa })];
+    const { links, devlink, vdpa, ethtool } = this;
+    const facts = { links, defaultRouteExits: exits, ...configured, devlink, vdpa, ethtool };
+    return [...unique(this.entries), kernelFacts(facts)];
   }
 
   pf(plan: PfPlan, index: number): void {
@@ -170,10 +191,14 @@ export class NodeBuilder {
     const self = this.function({ ...plan, address, vendor, product, pciClass, driver: bound });
     const total = Math.max(64, plans.length);
     this.add(attribute(`${self}/sriov_totalvfs`, String(total)), attribute(`${self}/sriov_numvfs`, `${plans.length}`));
-    const switchId = plan.eswitch === "switchdev" ? `00000000${hex(0xaabb00 + index, 8)}` : null;
+    const switchId = plan.eswitch === "switchdev" ? (plan.switchId ?? `00000000${hex(0xaabb00 + index, 8)}`) : null;
+    const { carrierUps, morePorts = [] } = plan;
     if (name !== null) {
       this.interface(self, name, {
         state,
+        isPf: true,
+        ...(morePorts.length > 0 ? { port: 0 } : {}),
+        ...(carrierUps === undefined ? {} : { carrierUps }),
         linkType,
         parent: ["pci", address],
         switchId,
@@ -181,7 +206,20 @@ export class NodeBuilder {
         vfLinkStates: Object.fromEntries(plans.map(({ linkState = "auto" }, vf) => [vf, linkState])),
       });
     }
-    if (plan.rdma === true) this.rdma(self, plan.pKey);
+    for (const [place, more] of morePorts.entries()) {
+      const { link: itsState = "up" } = more;
+      this.interface(self, more.name, {
+        state: itsState,
+        isPf: true,
+        port: place + 1,
+        linkType,
+        parent: ["pci", address],
+      });
+    }
+    if (name !== null && plan.linkDownOnClose !== undefined) {
+      this.ethtool.push({ interfaceName: name, linkDownOnClose: plan.linkDownOnClose });
+    }
+    if (plan.rdma === true) this.rdma(self, { ...plan, portState: plan.portState ?? "4: ACTIVE" });
     if (plan.eswitch !== undefined || plan.ddpProfile !== undefined || nic.startsWith("connectx")) {
       this.devlink.push({
         bus: "pci",
@@ -189,6 +227,7 @@ export class NodeBuilder {
         eswitchMode: plan.eswitch ?? "legacy",
         ddpProfile: plan.ddpProfile ?? null,
         enableRdma: null,
+        ...(plan.eswMultiport === undefined ? {} : { eswMultiport: plan.eswMultiport }),
       });
     }
     for (const [number, vf] of plans.entries()) {
@@ -217,8 +256,9 @@ export class NodeBuilder {
     if (vf.vdpa) this.vdpaDevice(self, address, vf.vdpa);
     else if (usage(driver) === "netdev") {
       const name = `${vf.pfName ?? `vf${vf.pf.slice(5, 7)}`}v${vf.index}`;
-      this.interface(self, name, { state: "disabled", parent: ["pci", address], ...linkTypeOf(plan) });
-      if (vf.rdma === true) this.rdma(self, plan.pKey);
+      const port = vf.port === undefined ? {} : { port: vf.port };
+      this.interface(self, name, { state: "disabled", parent: ["pci", address], ...port, ...linkTypeOf(plan) });
+      if (vf.rdma === true) this.rdma(self, { ...plan, portState: "1: DOWN" });
     }
     return address;
   }
@@ -242,7 +282,7 @@ export class NodeBuilder {
       parent: ["auxiliary", id],
       ...linkTypeOf(plan),
     });
-    if (rdma === true) this.rdma(self, plan.pKey);
+    if (rdma === true) this.rdma(self, { ...plan, portState: "4: ACTIVE" });
   }
 
   plainFunction(plan: FunctionPlan): void {
@@ -310,6 +350,9 @@ export class NodeBuilder {
       switchId = null,
       portName = null,
       vfLinkStates = {},
+      carrierUps = state === "up" ? 1 : null,
+      isPf = false,
+      port = null,
     }: {
       readonly state: LinkStatePlan;
       readonly linkType: "ether" | "infiniband";
@@ -317,12 +360,19 @@ export class NodeBuilder {
       readonly switchId?: string | null;
       readonly portName?: string | null;
       readonly vfLinkStates?: Link["vfLinkStates"];
+      readonly carrierUps?: number | null;
+      readonly isPf?: boolean;
+      /** dev_port, and a phys_port_id of the port. */
+      readonly port?: number | null;
     },
   ): void {
     const arphrd = linkType === "infiniband" ? 32 : 1;
     const index = this.#next.interface++;
     const itself = `${self}/net/${name}`;
     this.add(attribute(`${itself}/type`, String(arphrd)), ...linked(`sys/class/net/${name}`, itself));
+    // NET_NAME_RENAMED: udev has named it.
+    if (isPf) this.add(attribute(`${itself}/name_assign_type`, "4"));
+    if (port !== null) this.add(attribute(`${itself}/dev_port`, String(port)));
     if (switchId !== null) this.add(attribute(`${itself}/phys_switch_id`, switchId));
     if (portName !== null) this.add(attribute(`${itself}/phys_port_name`, portName));
     this.links.push({
@@ -332,15 +382,26 @@ export class NodeBuilder {
       parentDevice,
       switchId,
       portName,
+      portId: port === null ? null : `0000000000e41d0${port}`,
+      carrierUps,
       vfLinkStates,
     });
   }
 
   /** Adds an RDMA device with its character devices, as mlx5_ib makes them: no ucm, one port. */
-  rdma(self: string, pKey = "0xffff"): void {
+  rdma(
+    self: string,
+    { pKey = "0xffff", linkType = "ether", portState }: Pick<PfPlan, "pKey" | "linkType" | "portState"> = {},
+  ): void {
     const number = this.#next.rdma++;
     const name = `mlx5_${number}`;
-    this.add(attribute(`${self}/infiniband/${name}/ports/1/pkeys/0`, pKey), device("dev/infiniband/rdma_cm"));
+    const port = `${self}/infiniband/${name}/ports/1`;
+    this.add(
+      attribute(`${port}/link_layer`, linkType === "infiniband" ? "InfiniBand" : "Ethernet"),
+      attribute(`${port}/pkeys/0`, pKey),
+      attribute(`${port}/state`, portState ?? "4: ACTIVE"),
+      device("dev/infiniband/rdma_cm"),
+    );
     for (const [subsystem, node] of [
       ["infiniband_mad", `umad${number}`],
       ["infiniband_mad", `issm${number}`],
@@ -440,6 +501,8 @@ function aLink(index: number, name: string, state: LinkStatePlan): Link {
     parentDevice: null,
     switchId: null,
     portName: null,
+    carrierUps: null,
+    portId: null,
     vfLinkStates: {},
   };
 }

@@ -183,7 +183,7 @@ export class TestNode {
     this.deviceInfoFolder = `${this.root}/var/run/k8s.cni.cncf.io/devinfo/dp`;
     this.cdiFolder = `${this.root}/var/run/cdi`;
     unpack(entries, this.root);
-    this.kubelet = new KubeletDouble(`${this.root}/var/lib/kubelet`, mode);
+    this.kubelet = new KubeletDouble(`${this.root}/var/lib/kubelet`, mode, `${this.root}/sys/fs/cgroup`);
     if (config !== null) this.configure(config);
   }
 

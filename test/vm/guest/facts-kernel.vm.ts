@@ -100,7 +100,12 @@ test.each([
   );
   await addNetns("elsewhere");
   await moveToNetns(uplink ?? "", "elsewhere");
-  expect((await look()).get(vf)?.pf).toEqual({ address: pf0, interfaceName: null, link: null } as Found["pf"]);
+  expect((await look()).get(vf)?.pf).toMatchObject({
+    address: pf0,
+    interfaceName: null,
+    link: null,
+    ports: [],
+  } as object);
   await deleteNetns("elsewhere");
 });
 

@@ -170,6 +170,7 @@ describe("as the shipped DaemonSet runs it", () => {
     expect(mountAt("/")).toMatch(/^ro\b/);
     expect(mountAt("/etc/pcidp")).toMatch(/^ro\b/);
     expect(mountAt("/var/lib/kubelet/pod-resources")).toMatch(/^ro\b/);
+    expect(mountAt("/host/sys/fs/cgroup")).toMatch(/^ro\b/);
     expect(mounts.join("\n")).not.toContain("serviceaccount");
     const variables = readFileSync(`/proc/${pid}/environ`, "utf8")
       .split("\0")
@@ -216,9 +217,8 @@ type Folders = Readonly<Record<string, string>>;
 const deviceInfo = "/var/run/k8s.cni.cncf.io/devinfo/dp";
 
 /**
- * How others' manifests run the reference's image, without what refers to a cluster: arguments, mounts, privileges; no probes. The
- * operator's prefix is the other tests': without pod-resources a plugin learns from the kubelet's checkpoint what pods hold, which
- * tells of the end of a pod only after the next Allocate; until then its devices stay with the resource that they had.
+ * How others' manifests run the reference's image, without what refers to a cluster: arguments, mounts, privileges; no probes. Without
+ * pod-resources a plugin goes by the kubelet's checkpoint and by pods' cgroups, which a privileged container sees.
  */
 const others = {
   "the SR-IOV network operator": {

@@ -102,8 +102,8 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
     const free = far.filter((vf) => vf !== held);
     writeConfig({ resourceName: "taker", selectors: [{ rootDevices: [pf1] }] }, ...entries);
     await waitForAllocatable({ "test.io/near": near, "test.io/taker": free });
-    // A plugin that starts can't tell a device that the config moved from one whose marks are hidden in its pod.
-    const kept = { "test.io/near": near, "test.io/far": [held], "test.io/taker": free };
+    // Nor does its own pool hand it out again: it is Unhealthy there until the pod ends.
+    const kept = { "test.io/near": near, "test.io/taker": free };
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
       await plugin?.stop(signal);
       await waitForAllocatable({});
@@ -111,8 +111,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
       await waitForAllocatable(kept);
     }
     expect(await heldDevice()).toBe(held);
-    // Without pod-resources there is the checkpoint, in which the pod stays until the kubelet allocates again.
-    if (mode === "legacy") return;
+    // The checkpoint has the pod until the kubelet allocates again; its cgroup is gone.
     await removePod("holder");
     await waitFor("the interface is back", () => netdevsOf(held)[0]);
     await waitForAllocatable({ "test.io/near": near, "test.io/taker": far });

@@ -1,0 +1,53 @@
+// Is a device in use by somebody other than the host? Signs of it in sysfs, for where pods' cgroups are not visible.
+
+import { listDirectory, readAttribute, readLinkName } from "../../native/files.ts";
+import { readRdmaContexts } from "../../native/netlink/rdma.ts";
+
+/**
+ * Why each of these devices is in use, as a sentence's end; those that show no sign are missing.
+ *
+ * - A netdev, or in exclusive mode an RDMA device, in another network namespace leaves its folder behind, empty: sysfs shows the
+ *   entries of the mount's namespace only (fs/kernfs/dir.c; ib_core makes its class namespace-aware).
+ * - vfio-pci enables a function when it is opened and disables it when it is closed (drivers/vfio/pci/vfio_pci_core.c), and `enable`
+ *   tells the counter (drivers/pci/pci-sysfs.c).
+ * - An RDMA device of which a program has opened the uverbs device has a user context.
+ *
+ * Ids may be anybody's: what is no name of a device in sysfs is left out.
+ */
+export function readUseSigns(
+  root: string,
+  ids: Iterable<string>,
+  contexts: ReadonlyMap<string, number> = userContexts(root),
+): Map<string, string> {
+  const signs = new Map<string, string>();
+  for (const id of ids) {
+    if (!/^[\w:.-]+$/.test(id) || /^\.+$/.test(id)) continue;
+    const sign =
+      signOf(`${root}/sys/bus/pci/devices/${id}`, contexts) ??
+      signOf(`${root}/sys/bus/auxiliary/devices/${id}`, contexts);
+    if (sign !== null) signs.set(id, sign);
+  }
+  return signs;
+}
+
+/** Only the kernel that runs can be asked. */
+function userContexts(root: string): ReadonlyMap<string, number> {
+  try {
+    return (root === "" ? readRdmaContexts() : null) ?? new Map<string, number>();
+  } catch {
+    // A kernel that does not know the question shows no sign.
+    return new Map();
+  }
+}
+
+function signOf(folder: string, contexts: ReadonlyMap<string, number>): string | null {
+  if (isEmpty(`${folder}/net`)) return "its interface is in another network namespace";
+  if (isEmpty(`${folder}/infiniband`)) return "its RDMA device is in another network namespace";
+  const rdmaNames = listDirectory(`${folder}/infiniband`) ?? [];
+  if (rdmaNames.some((name) => (contexts.get(name) ?? 0) > 0)) return "its RDMA device is open";
+  const isVfio = /(^|[-_])vfio([-_]|$)/.test(readLinkName(`${folder}/driver`) ?? "");
+  return isVfio && Number(readAttribute(`${folder}/enable`)) > 0 ? "its VFIO device is open" : null;
+}
+
+/** Whether a directory is there and has nothing in it. */
+const isEmpty = (folder: string): boolean => listDirectory(folder)?.length === 0;

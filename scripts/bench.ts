@@ -7,12 +7,13 @@ import { dirname } from "node:path";
 import { executable } from "../test/support/plugin.ts";
 import { argumentsOf, misused, numberOf } from "./arguments.ts";
 import { type Figures, measure } from "./bench/measure.ts";
+import { pairedTable } from "./bench/paired.ts";
 import { nameOf, shapes } from "./bench/shapes.ts";
 import { comparison, growth, publishedTable, shapeTable } from "./bench/table.ts";
 import { commit } from "./checkout.ts";
 
 const { values } = argumentsOf(
-  "npm run bench -- [--shapes 256/16,…] [--repeat N] [--idle SECONDS] [--out FILE] [--compare FILE]",
+  "npm run bench -- [--shapes 256/16,…] [--repeat N] [--idle SECONDS] [--out FILE] [--compare FILE] [--peer FILE]",
   {
     options: {
       shapes: { type: "string" },
@@ -20,6 +21,7 @@ const { values } = argumentsOf(
       idle: { type: "string", default: "0" },
       out: { type: "string" },
       compare: { type: "string" },
+      peer: { type: "string" },
     },
   },
 );
@@ -29,6 +31,12 @@ const wanted = values.shapes?.split(",");
 const unknown = wanted?.filter((name) => !shapes.some((shape) => nameOf(shape) === name)) ?? [];
 if (unknown.length > 0) misused(`no such shape: ${unknown.join(", ")}; there are ${shapes.map(nameOf).join(", ")}`);
 const earlier = values.compare === undefined ? null : (JSON.parse(readFileSync(values.compare, "utf8")) as Run);
+
+if (values.peer !== undefined) {
+  const paired = shapes.filter((shape) => (wanted ?? ["8/1", "256/16"]).includes(nameOf(shape)));
+  console.log(await pairedTable(paired, values.peer, repeats));
+  process.exit(0);
+}
 
 /** What is left of a run. */
 interface Run {

@@ -7,7 +7,7 @@ out=src/kubelet/api
 before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT
 cp -R "$out" "$before/api"
-(cd proto && buf generate --template buf.gen.yaml .)
+(cd proto && buf generate --template buf.gen.yaml)
 oxfmt -c scripts/oxfmt.json "$out" >&2
 if [ "${1:-}" = --check ] && ! diff -r "$before/api" "$out"; then
   rm -rf "$out"

@@ -34,6 +34,11 @@ export const limits = {
     of: "open ListAndWatch streams of a pool, not counting the kubelet's",
     beyond: "RESOURCE_EXHAUSTED",
   },
+  connections: {
+    most: 512,
+    of: "open connections to a pool's socket",
+    beyond: "the oldest one without a ListAndWatch stream is closed; where all have one, the new one",
+  },
   callsAtOnce: {
     most: 256,
     of: "calls at once on one connection",

@@ -4,7 +4,7 @@
 import { type ClientHttp2Session, connect } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { AllocateRequest } from "../../src/kubelet/api/deviceplugin.ts";
-import { prefixed } from "../../src/kubelet/grpc/messages.ts";
+import { grpcMessage } from "../../test/support/http2-frames.ts";
 
 const headers = {
   ":method": "POST",
@@ -23,7 +23,7 @@ export class Caller {
 
   /** Calls Allocate for one container with these devices; gives how long it took, in milliseconds. Rejects when it is refused. */
   allocate(devicesIds: string[]): Promise<number> {
-    const request = prefixed(AllocateRequest.encode({ containerRequests: [{ devicesIds }] }).finish());
+    const request = grpcMessage(AllocateRequest.encode({ containerRequests: [{ devicesIds }] }).finish());
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     const started = performance.now();
     const stream = this.#session.request(headers);

@@ -1,9 +1,8 @@
 // How does the plugin do on one node? Starts the executable on a simulated node with a kubelet played by the test support, and
 // gives its figures by name.
 
-import { credentials } from "@grpc/grpc-js";
 import type { ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
-import { DevicePluginClient } from "../../test/support/grpc.ts";
+import { pluginClient } from "../../test/support/grpc.ts";
 import type { KubeletDouble } from "../../test/support/kubelet.ts";
 import { addVf, removeFunction, setLink } from "../../test/support/live.ts";
 import { vfAddress } from "../../test/support/node.ts";
@@ -29,13 +28,13 @@ export type Figures = Readonly<Record<string, number>>;
 const patience = { within: 120_000 };
 
 /** The value below which this part of the values is. */
-function quantile(values: readonly number[], part: number): number {
+export function quantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
 }
 
 /** Runs something, and gives how long it took in milliseconds. */
-async function timed(action: () => Promise<unknown>): Promise<number> {
+export async function timed(action: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
   await action();
   return performance.now() - started;
@@ -145,7 +144,7 @@ const socketOf = (kubelet: KubeletDouble, resource: string): string =>
   `${kubelet.devicePlugins}/${resource.replace("/", "_")}.sock`;
 
 /** Allocates so many devices again and again, of all pools in turn; the time of each call, in milliseconds. */
-async function allocate(
+export async function allocate(
   { kubelet }: TestNode,
   resources: readonly string[],
   count: number,
@@ -178,10 +177,7 @@ async function load(node: TestNode, resource: string, resources: readonly string
   }
   for (let round = 0; round < 100; round++) {
     // As a kubelet: a connection for each registration.
-    const client = new DevicePluginClient(`unix:${socketOf(node.kubelet, resource)}`, credentials.createInsecure(), {
-      "grpc.default_authority": "localhost",
-      "grpc.use_local_subchannel_pool": 1,
-    });
+    const client = pluginClient(socketOf(node.kubelet, resource));
     const lists = Array.from({ length: 50 }, () => {
       const stream = client.listAndWatch({});
       stream.on("error", () => {});

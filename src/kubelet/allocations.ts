@@ -7,7 +7,7 @@ import { limits } from "../limits.ts";
 import type { PodDevice } from "../pools/pod-allocations.ts";
 import { readText } from "../read-text.ts";
 import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
-import { type ListPodResourcesResponse, PodResourcesListerDefinition } from "./api/podresources.ts";
+import { type ListPodResourcesResponse, PodResourcesListerService } from "./api/podresources.ts";
 import { call } from "./grpc/client.ts";
 import type { KubeletPaths } from "./paths.ts";
 
@@ -24,7 +24,7 @@ export type Holding = PodDevice;
 export async function readPodResources(paths: KubeletPaths, within = limit): Promise<Holding[] | null> {
   if (!existsSync(paths.podResources)) return null;
   const asked = { limit: within, answerBytes: limits.checkpointBytes.most };
-  return holdingsIn(await call(paths.podResources, PodResourcesListerDefinition, "list", {}, asked));
+  return holdingsIn(await call(paths.podResources, PodResourcesListerService.list, {}, asked));
 }
 
 /** The resource under which each device id is held. */

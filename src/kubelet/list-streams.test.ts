@@ -3,7 +3,7 @@ import { type DevicePluginClient, pluginClient, type ServiceError } from "../../
 import { removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
 import { limits } from "../limits.ts";
-import { DevicePluginDefinition, type ListAndWatchResponse } from "./api/deviceplugin.ts";
+import { DevicePluginService, type ListAndWatchResponse } from "./api/deviceplugin.ts";
 import { type AnswerStream, GrpcServer } from "./grpc/server.ts";
 import { status } from "./grpc/status.ts";
 import { ListStreams } from "./list-streams.ts";
@@ -26,8 +26,8 @@ beforeEach(async () => {
     stalled: () => told.push("stalled"),
   });
   open = (stream) => streams.open(stream, isKubelets);
-  server = new GrpcServer({ requestBytes: 1000, callsAtOnce: 1000, refused: () => {} });
-  server.serve(DevicePluginDefinition, { listAndWatch: (stream: never) => open(stream) } as never);
+  server = new GrpcServer({ requestBytes: 1000, callsAtOnce: 1000, connections: 10, refused: () => {} });
+  server.serve(DevicePluginService, { listAndWatch: (stream: never) => open(stream) } as never);
   await server.listen(`${folder}/s`);
   client = pluginClient(`${folder}/s`);
 });

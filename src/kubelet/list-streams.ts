@@ -7,6 +7,7 @@ import { limits } from "../limits.ts";
 import type { Device, ListAndWatchResponse } from "./api/deviceplugin.ts";
 import { sameList } from "./device-list.ts";
 import type { AnswerStream } from "./grpc/server.ts";
+import { within } from "./within.ts";
 import { status, StatusError } from "./grpc/status.ts";
 
 type ListStream = AnswerStream<ListAndWatchResponse>;
@@ -19,6 +20,9 @@ const gap = 100;
 
 /** A list that is not taken within so long ends its stream, in milliseconds: a stalled stream never recovers. */
 const patience = 5000;
+
+/** How long a kubelet may take to see that its stream has ended, in milliseconds. */
+const seenLimit = 1000;
 
 interface Listener {
   readonly stream: ListStream;
@@ -108,15 +112,20 @@ export class ListStreams {
     for (const listener of this.#listeners.values()) this.#send(listener);
   }
 
-  /** Ends all streams; nobody is told of it. */
-  close(): void {
+  /**
+   * Ends all streams; nobody is told of it. Resolves once the kubelet has seen it: it closes its connection then (kubernetes
+   * pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go Disconnect). After a second it resolves in any case.
+   */
+  close(): Promise<void> {
+    const seen: Promise<void>[] = [];
     for (const listener of [...this.#listeners.values()]) {
-      this.#kubelets.delete(listener);
+      if (this.#kubelets.delete(listener)) seen.push(listener.stream.connection.closed);
       this.#forget(listener);
       listener.stream.end();
       // The end waits behind a list that may never be taken.
       if (listener.unsent > 0) setTimeout(() => listener.stream.cut(), patience).unref();
     }
+    return within(Promise.all(seen), seenLimit);
   }
 
   #take(listener: Listener): void {

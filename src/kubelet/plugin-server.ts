@@ -2,8 +2,9 @@
 // kubelet restarts, sockets and folders are deleted, streams end, registrations are refused or hang.
 
 import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
+import type { Socket } from "node:net";
 import {
-  DevicePluginDefinition,
+  DevicePluginService,
   type AllocateRequest,
   type AllocateResponse,
   type Device,
@@ -11,17 +12,20 @@ import {
   type PreferredAllocationRequest,
   type PreferredAllocationResponse,
 } from "./api/deviceplugin.ts";
-import { type PluginInfo, RegistrationDefinition, type RegistrationStatus } from "./api/pluginregistration.ts";
+import { type PluginInfo, RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
 import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { BackOff } from "./back-off.ts";
-import { type Connection, GrpcServer } from "./grpc/server.ts";
+import type { Connection } from "./grpc/connections.ts";
+import { GrpcServer } from "./grpc/server.ts";
 import { codeOf, status, StatusError } from "./grpc/status.ts";
+import { absenceOf, type KubeletAbsence } from "./kubelet-absence.ts";
 import { ListStreams } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
 import { register } from "./register.ts";
 import type { Registration, RegistrationState } from "./registration.ts";
-import { hiddenName, identityOf, isListening, reappear, removeIf } from "./socket-file.ts";
+import { dial, hiddenName, identityOf, isListening, reappear, removeIf } from "./socket-file.ts";
+import { within } from "./within.ts";
 
 /** What a plugin server tells of its life; each is one line of the operator's log. */
 export interface PluginEvents {
@@ -62,11 +66,17 @@ const patience = { first: 10_000, most: 60_000 } as const;
 const standBy = 2000;
 
 /**
- * How long after taking the pool from a living instance it is registered once more, in milliseconds. A kubelet that is
- * called at its socket takes the end of the other's stream for the end of the resource, ours included
- * (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected).
+ * How long the instance whose pool was taken may take to end its streams, in milliseconds. A kubelet that is called at its socket takes
+ * their end for the end of the resource, ours included (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected), so
+ * the pool is registered after it; and once more where the end comes later.
  */
-const takenOver = 3000;
+const takeOver = 1000;
+
+/**
+ * How long after the kubelet closed its connection it is called anew, in milliseconds: it marks the resource after that
+ * (kubernetes pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go Disconnect).
+ */
+const marking = 50;
 
 /** One pool's server. */
 export class PluginServer {
@@ -82,9 +92,12 @@ export class PluginServer {
   #announcing: Promise<void> | null = null;
   #again = false;
   #announcedTo: string | null = null;
+  /** The Register call that is running, and which kubelet it was sent to. */
+  #registering: { readonly kubelet: string; readonly abort: AbortController } | null = null;
   #standingBy = false;
-  /** Another instance lived when this one's socket took the place of its socket. */
-  #replaced = false;
+  /** Whether the kubelet listened before; only the first time is news. */
+  #hasListened = false;
+  readonly #absence: KubeletAbsence;
   #complaint: string | null = null;
   #standing: Omit<Registration, "streams"> = {
     state: "waiting",
@@ -100,27 +113,35 @@ export class PluginServer {
     this.#options = options;
     this.#folder = socketFolder(options.paths, options.mode);
     this.#path = `${this.#folder}/${options.socketName}`;
+    this.#absence = absenceOf(options.paths, (path) =>
+      options.events.warn("kubelet is missing; pools are registered when it appears", {
+        path,
+        hint: "is the kubelet running, and is its folder mounted?",
+      }),
+    );
     this.#streams = new ListStreams(options.devices, {
       opened: () => {
         this.#backOff.reset();
         this.#patience.reset();
-        if (!this.#replaced) this.#cancelRetry();
+        this.#absence.present();
+        this.#cancelRetry();
         this.#stand("listening");
-        options.events.info("the kubelet listens to the pool", { resource: options.resource });
+        options.events[this.#hasListened ? "debug" : "info"]("the kubelet listens to the pool", {
+          resource: options.resource,
+        });
+        this.#hasListened = true;
         this.checkOptions();
       },
       closed: () => {
         if (this.#abort.signal.aborted) return;
         this.#stand("waiting", "it stopped listening");
-        options.events.info("the kubelet stopped listening to the pool", { resource: options.resource });
+        options.events.debug("the kubelet stopped listening to the pool", { resource: options.resource });
         // Should the kubelet have another one, it must have seen its end, too, before it hears of the pool anew.
-        this.#streams.close();
+        void this.#streams.close();
         this.#retryLater(this.#backOff.wait());
       },
       stalled: () => {
         options.events.warn("a list was not taken in time; its stream is ended", { resource: options.resource });
-        // A stream that is stalled can't be told of its end; where no other one is open, its connection is cut.
-        if (this.#streams.size === 0) this.#bound?.server.cut();
       },
     });
   }
@@ -157,21 +178,28 @@ export class PluginServer {
     this.#streams.set(devices);
   }
 
-  /**
-   * Registers the pool anew when the kubelet was told other options than those of now.
-   *
-   * It must have seen the streams end before, or it would take their end for the end of the new registration.
-   */
+  /** Registers the pool anew when the kubelet was told other options than those of now. */
   checkOptions(): void {
     if (this.#toldPreferring === null || this.#toldPreferring === this.#options.isPreferring()) return;
     // A kubelet that is about to open its stream is looked at again when it has.
     if (!this.#streams.isHeard) return;
     this.#toldPreferring = null;
     this.#options.events.info("registering the pool anew: its options changed", { resource: this.#options.resource });
-    this.#streams.close();
-    this.#stand("waiting", "its options changed");
+    void this.#registerAnew("its options changed");
+  }
+
+  /**
+   * Ends the streams and registers the pool once the kubelet has seen their end: it would take it for the end of the new
+   * registration.
+   */
+  async #registerAnew(reason: string): Promise<void> {
+    this.#stand("waiting", reason);
+    this.#announcedTo = null;
     this.#cancelRetry();
-    this.#retryLater(this.#backOff.wait());
+    await this.#streams.close();
+    if (this.#streams.isHeard) return;
+    this.#cancelRetry();
+    this.#retryLater(marking);
   }
 
   /**
@@ -182,6 +210,9 @@ export class PluginServer {
    */
   check(): void {
     if (this.#abort.signal.aborted) return;
+    const registering = this.#registering;
+    // Its kubelet has gone: no answer will come.
+    if (registering && identityOf(this.#options.paths.kubeletSocket) !== registering.kubelet) registering.abort.abort();
     if (this.#isSettled) return;
     if (this.inPlace && !existsSync(this.#options.paths.kubeletSocket)) return;
     this.#backOff.reset();
@@ -195,7 +226,7 @@ export class PluginServer {
     const bound = this.#bound;
     this.#bound = null;
     // Whatever becomes of the socket: the kubelet hears that the pool has ended.
-    this.#streams.close();
+    void this.#streams.close();
     try {
       if (bound) removeIf(this.#path, bound.identity);
     } finally {
@@ -214,10 +245,10 @@ export class PluginServer {
         (announced) => {
           this.#complaint = null;
           if (this.#standingBy) return standBy;
-          if (this.#replaced) return takenOver;
           return announced ? this.#patience.wait() : this.#backOff.wait();
         },
         (error: unknown) => {
+          if (this.#abort.signal.aborted) return 0;
           const reason = messageOf(error);
           this.#refused(this.inPlace ? "refused" : "failed", reason);
           this.#complain(reason);
@@ -227,8 +258,11 @@ export class PluginServer {
       .then((wait) => {
         this.#announcing = null;
         if (this.#abort.signal.aborted) return undefined;
+        const { kubeletSocket } = this.#options.paths;
+        if (this.#streams.isHeard || existsSync(kubeletSocket)) this.#absence.present();
+        else this.#absence.missing(kubeletSocket);
         if (this.#again && !this.#isSettled) return this.#announce();
-        if (!this.#streams.isHeard || this.#standingBy || this.#replaced) {
+        if (!this.#streams.isHeard || this.#standingBy) {
           // A shorter wait from before would register once more what the kubelet has just heard of.
           this.#cancelRetry();
           this.#retryLater(wait);
@@ -252,14 +286,20 @@ export class PluginServer {
       if (!this.#standingBy) events.info("another instance serves the pool; standing by", { resource });
       this.#standingBy = true;
       this.#stand("standing by", "another instance serves the pool");
-      // The kubelet would take our lists for the other's.
-      this.#streams.close();
+      if (mode === "legacy") await this.#giveWay(this.#bound.server);
       return false;
     }
     this.#standingBy = false;
     if (!wasOurs) {
-      this.#replaced = mode === "legacy" && inPlace !== null && (await isListening(this.#path));
-      await this.#bind();
+      // Held open, its connection shows when the instance has given way.
+      const predecessor = mode === "legacy" && inPlace !== null ? (await dial(this.#path)).socket : null;
+      try {
+        await this.#bind();
+      } catch (error) {
+        predecessor?.destroy();
+        throw error;
+      }
+      if (predecessor) await this.#succeed(predecessor);
     }
     if (this.#abort.signal.aborted) return false;
     if (mode === "watcher") {
@@ -275,17 +315,50 @@ export class PluginServer {
     }
     this.#announcedTo = kubelet;
     this.#streams.telling();
+    const abort = new AbortController();
+    this.#registering = { kubelet, abort };
     try {
-      await register(paths.kubeletSocket, resource, socketName, this.#tellOptions(), this.#abort.signal);
+      const signal = AbortSignal.any([this.#abort.signal, abort.signal]);
+      await register(paths.kubeletSocket, resource, socketName, this.#tellOptions(), signal);
     } catch (error) {
       // One that could not be reached is told at the next sign of it; one that took too long may still open its stream.
       if (codeOf(error) === status.UNAVAILABLE) this.#announcedTo = null;
       this.#streams.told(false);
+      // Given up by us: the plugin ends, or the kubelet that was called has gone.
+      if (abort.signal.aborted || this.#abort.signal.aborted) return false;
       throw error;
+    } finally {
+      this.#registering = null;
     }
     this.#confirmed();
     this.#streams.told(true);
     return true;
+  }
+
+  /**
+   * Leaves the pool to the instance that took it. The kubelet would take our lists for the other's; the other waits for the end of our
+   * connections. Not where the kubelet watches a folder: it ends our streams itself when it turns to the other, up to a second later
+   * (kubernetes pkg/kubelet/pluginmanager/plugin_manager.go loopSleepDuration), and until then they are all that it has.
+   */
+  async #giveWay(server: GrpcServer): Promise<void> {
+    await this.#streams.close();
+    server.cut();
+  }
+
+  /** Waits until the instance whose pool was taken has ended its streams; where that takes long, registers once more after it. */
+  async #succeed(predecessor: Socket): Promise<void> {
+    const ended = new Promise<void>((resolve) => predecessor.once("close", () => resolve()));
+    predecessor.resume();
+    let isRegistered = false;
+    void ended.then(() => {
+      if (isRegistered && !this.#abort.signal.aborted) void this.#registerAnew("another instance ended");
+    });
+    this.#abort.signal.addEventListener("abort", () => predecessor.destroy());
+    await within(
+      ended.then(() => Bun.sleep(marking)),
+      takeOver,
+    );
+    isRegistered = true;
   }
 
   /** Notes how the pool stands with the kubelet from now on. */
@@ -304,7 +377,7 @@ export class PluginServer {
     this.#standing = { ...this.#standing, registrations: registrations + 1, lastAt: Date.now() };
     this.#stand(this.#streams.isHeard ? "listening" : "announced");
     const { events, resource } = this.#options;
-    events.info("registered the pool with the kubelet", { resource });
+    events[registrations === 0 ? "info" : "debug"]("registered the pool with the kubelet", { resource });
   }
 
   #refused(state: "refused" | "failed", reason: string): void {
@@ -344,7 +417,7 @@ export class PluginServer {
     if (earlier) {
       // Before it is registered anew, the kubelet must have seen the streams end: it would take their end for the end of the
       // new registration (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected).
-      this.#streams.close();
+      void this.#streams.close();
       await earlier.server.close();
     }
   }
@@ -354,11 +427,12 @@ export class PluginServer {
     const server = new GrpcServer({
       requestBytes: limits.requestBytes.most,
       callsAtOnce: limits.callsAtOnce.most,
+      connections: limits.connections.most,
       refused: (method, error) => events.warn(`${method} was refused`, { resource, reason: messageOf(error) }),
     });
     /** Whose options were asked for on them: the kubelet's, since nobody else has a use for that. */
     const asked = new WeakSet<Connection>();
-    server.serve(DevicePluginDefinition, {
+    server.serve(DevicePluginService, {
       getDevicePluginOptions: (_, connection) => {
         asked.add(connection);
         this.#streams.asked();
@@ -374,7 +448,7 @@ export class PluginServer {
       preStartContainer: () => ({}),
     });
     if (mode === "watcher") {
-      server.serve(RegistrationDefinition, {
+      server.serve(RegistrationService, {
         getInfo: () => this.#info(),
         notifyRegistrationStatus: (request) => this.#notified(request),
       });
@@ -413,14 +487,6 @@ export class PluginServer {
     if (this.#timer !== null || this.#abort.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      if (this.#replaced && this.#streams.size > 0) {
-        // The kubelet must have seen the streams end before it hears of the pool anew.
-        this.#replaced = false;
-        this.#streams.close();
-        this.#retryLater(this.#backOff.wait());
-        return;
-      }
-      this.#replaced = false;
       if (!this.#streams.isHeard) void this.#announce();
     }, wait);
   }

@@ -1,6 +1,6 @@
 // How does the kubelet hear of a plugin that it does not watch for? One call of v1beta1.Registration/Register.
 
-import { type DevicePluginOptions, RegistrationDefinition } from "./api/deviceplugin.ts";
+import { type DevicePluginOptions, RegistrationService } from "./api/deviceplugin.ts";
 import { call } from "./grpc/client.ts";
 
 /** How long the kubelet may take to answer Register, in milliseconds. */
@@ -18,5 +18,5 @@ export async function register(
   abort: AbortSignal,
 ): Promise<void> {
   const request = { version: "v1beta1", endpoint, resourceName, options };
-  await call(kubeletSocket, RegistrationDefinition, "register", request, { limit, answerBytes, abort });
+  await call(kubeletSocket, RegistrationService.register, request, { limit, answerBytes, abort });
 }

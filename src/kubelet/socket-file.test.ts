@@ -1,7 +1,18 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { linkSync, lstatSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import {
+  linkSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
+import { until } from "../../test/support/until.ts";
 import { limits } from "../limits.ts";
 import { kubeletPaths, socketFolder } from "./paths.ts";
 import { hiddenName, identityOf, isListening, reappear, removeAbandoned, removeIf } from "./socket-file.ts";
@@ -105,6 +116,41 @@ test("a process listens, or does not", async () => {
   expect(await isListening(`${folder}/missing`)).toBe(false);
   expect(await isListening(`${folder}/file`)).toBe(false);
 });
+
+test("a stopped process listens while it has room for connections, and is never waited for", async () => {
+  const path = `${folder}/a.sock`;
+  const child = Bun.spawn(
+    [process.execPath, "-e", `Bun.listen({ unix: ${JSON.stringify(path)}, socket: { data() {} } })`],
+    {
+      stdio: ["ignore", "ignore", "inherit"],
+    },
+  );
+  const sockets: Socket[] = [];
+  try {
+    await until("it listens", () => isListening(path));
+    child.kill("SIGSTOP");
+    await until("it is stopped", () => /^State:\s+T/m.test(readFileSync(`/proc/${child.pid}/status`, "utf8")));
+    expect(await isListening(path)).toBe(true);
+    // Connections wait to be accepted until the backlog is full.
+    let connected = 0;
+    for (let full = false; !full;) {
+      const before = connected;
+      const more = Array.from({ length: 200 }, () => connect({ path }));
+      sockets.push(...more);
+      for (const socket of more) socket.on("error", () => {}).on("connect", () => connected++);
+      await Promise.all([isListening(path), new Promise((resolve) => setImmediate(resolve))]);
+      full = connected === before || sockets.length > 10_000;
+    }
+    const started = performance.now();
+    await isListening(path);
+    expect(performance.now() - started).toBeLessThan(3000);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    child.kill("SIGKILL");
+    await child.exited;
+  }
+  expect(await isListening(path)).toBe(false);
+}, 30_000);
 
 test("what a killed plugin left under a hidden name, or one of its own, is removed, and nothing else", async () => {
   // A listening socket that is unlinked by its server's end, kept by a second name.

@@ -2,7 +2,7 @@
 // one that does not listen yet, and a socket that another instance put there is never taken for ours.
 
 import { lstatSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 
 /**
  * An identity that survives a rename and tells a new socket from one that was just deleted, whose inode number it may
@@ -49,15 +49,30 @@ export function removeIf(path: string, identity: string): void {
   if (identityOf(path) === identity) rmSync(path, { force: true });
 }
 
-/** Tells whether a process listens on a unix socket; false when it refuses or is not there. */
-export function isListening(path: string): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
+/** How long a process may take to accept a connection, in milliseconds. */
+const probeLimit = 1000;
+
+/** Whether a process listens on a unix socket, stopped or not; false when it refuses or is not there. */
+export async function isListening(path: string): Promise<boolean> {
+  const { listens, socket } = await dial(path);
+  socket?.destroy();
+  return listens;
+}
+
+/**
+ * Connects to a unix socket, for at most a second. A listener whose backlog is full, as that of a process that was stopped for long,
+ * counts as one that refuses: Bun reports connect(2)'s EAGAIN (Linux net/unix/af_unix.c unix_stream_connect) as ECONNREFUSED.
+ */
+export function dial(path: string): Promise<{ readonly listens: boolean; readonly socket: Socket | null }> {
+  const { promise, resolve } = Promise.withResolvers<{ listens: boolean; socket: Socket | null }>();
   const socket = connect({ path });
-  const settle = (listens: boolean) => {
-    socket.destroy();
-    resolve(listens);
+  const give = (listens: boolean, found: Socket | null) => {
+    clearTimeout(limit);
+    if (!found) socket.destroy();
+    resolve({ listens, socket: found });
   };
-  socket.once("connect", () => settle(true));
-  socket.once("error", () => settle(false));
+  const limit = setTimeout(() => give(true, null), probeLimit);
+  socket.once("connect", () => give(true, socket));
+  socket.on("error", () => give(false, null));
   return promise;
 }

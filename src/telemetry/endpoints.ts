@@ -8,7 +8,6 @@ import { hiddenName, identityOf, isListening, removeIf } from "../kubelet/socket
 import { limits } from "../limits.ts";
 import { messageOf } from "../message-of.ts";
 import { exposition } from "./exposition.ts";
-import { type Answer, plain, type Question, serve } from "./http.ts";
 import type { Journal } from "./journal.ts";
 import type { Address } from "./places.ts";
 import type { NodeView } from "./node-view.ts";
@@ -108,7 +107,7 @@ export class Endpoints {
     const reasons: string[] = [];
     for (const path of this.#places) {
       try {
-        this.#local = { ...listen(path, (question) => this.#answer(question, true)), path };
+        this.#local = { ...listen(path, (request) => this.#answer(request, true)), path };
         if (this.#complained || path !== this.#places[0]) this.#log.info("status socket is open", { path });
         this.#complained = false;
         return;
@@ -133,7 +132,7 @@ export class Endpoints {
     // For all addresses of the node: those of IPv6 too, unless its kernel has no IPv6.
     for (const hostname of host === "" ? ["::", "0.0.0.0"] : [host]) {
       try {
-        this.#remote = serve({ hostname, port }, (question) => this.#answer(question, false));
+        this.#remote = serve({ hostname, port }, (request) => this.#answer(request, false));
         if (this.#addressWasTaken) this.#log.info("metrics are served at the address", { host, port });
         return;
       } catch (error) {
@@ -149,21 +148,20 @@ export class Endpoints {
     this.#addressWasTaken = true;
   }
 
-  async #answer({ path, accept }: Question, local: boolean): Promise<Answer> {
-    switch (path) {
+  async #answer(request: Request, local: boolean): Promise<Response> {
+    if (request.method !== "GET" && request.method !== "HEAD") return plain(405, "only GET is answered");
+    switch (new URL(request.url).pathname) {
       case "/livez":
         return verdictAnswer(this.#asked.liveness());
       case "/readyz":
         return verdictAnswer(await this.#asked.readiness());
       case "/metrics":
-        return this.#metrics(accept);
+        return this.#metrics(request.headers.get("accept") ?? "");
       case "/status":
-        if (local)
-          return { status: 200, contentType: "application/json", body: `${JSON.stringify(await this.#status())}\n` };
+        if (local) return reply(200, "application/json", `${JSON.stringify(await this.#status())}\n`);
         break;
       case "/node":
-        if (local)
-          return { status: 200, contentType: "application/json", body: `${JSON.stringify(this.#asked.node())}\n` };
+        if (local) return reply(200, "application/json", `${JSON.stringify(this.#asked.node())}\n`);
     }
     return plain(404, `there is ${local ? "/status, /node, " : ""}/metrics, /livez and /readyz`);
   }
@@ -172,10 +170,11 @@ export class Endpoints {
     return fullStatus(this.#asked.status(), this.#asked.allocations);
   }
 
-  async #metrics(accept: string): Promise<Answer> {
+  async #metrics(accept: string): Promise<Response> {
     const { journal, podDevices } = this.#asked;
     const seen = { status: await this.#status(), journal, podDevices, process: processFacts() };
-    return { status: 200, ...(await exposition(seen, accept)) };
+    const { body, contentType } = await exposition(seen, accept);
+    return reply(200, contentType, body);
   }
 }
 
@@ -183,10 +182,30 @@ interface Closing {
   close(): void;
 }
 
+const reply = (status: number, contentType: string, body: string): Response =>
+  new Response(body, { status, headers: { "Content-Type": contentType, "Cache-Control": "no-store" } });
+
+/** An answer of text lines; the last one is ended here. */
+const plain = (status: number, text: string): Response => reply(status, "text/plain; charset=utf-8", `${text}\n`);
+
+/** Serves HTTP; throws when the place is taken or can't be made. */
+function serve(
+  place: { readonly unix: string } | { readonly hostname: string; readonly port: number },
+  answer: (request: Request) => Promise<Response>,
+): Closing {
+  const options = {
+    development: false,
+    fetch: answer,
+    error: (error: Error) => plain(500, messageOf(error)),
+  } as const;
+  const server = "unix" in place ? Bun.serve({ ...place, ...options }) : Bun.serve({ ...place, ...options });
+  return { close: () => void server.stop(true) };
+}
+
 const verdictAnswer = ({ ok, reasons }: Verdict) => plain(ok ? 200 : 503, ok ? "ok" : reasons.join("\n"));
 
 /** Binds under a hidden name, never open to others, and renames into place. */
-function listen(path: string, answer: (question: Question) => Promise<Answer>) {
+function listen(path: string, answer: (request: Request) => Promise<Response>) {
   // Bound under a shorter name, it would be there and nobody could connect to it.
   if (Buffer.byteLength(path) > limits.socketPath.most)
     throw new Error(`${path} is longer than the ${limits.socketPath.most} bytes of a socket's path`);

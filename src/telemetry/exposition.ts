@@ -1,32 +1,62 @@
-// How does a scrape read? As prom-client writes it, from values that are taken when they are asked for. Only its registry
-// is imported, and at the first scrape: the whole library would cost 14 MiB of memory for parts that aren't used.
+// The text of a scrape, as prom-client writes it, from values that are read when they are asked for. prom-client is loaded at the
+// first scrape: a plugin that nobody scrapes does without its memory.
 
-import type { Registry, RegistryContentType } from "prom-client";
-import { type Metric, metrics, type Seen } from "./metrics.ts";
+import type * as library from "prom-client";
+import type { OpenMetricsContentType, PrometheusContentType, Registry } from "prom-client";
+import { type Metric, metrics, type Sample, type Seen } from "./metrics.ts";
 import { podDeviceMetrics } from "./pod-devices.ts";
+
+type Library = typeof library;
+type AnyRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContentType>;
 
 /** A scrape's text and its content type: OpenMetrics where the scraper accepts it, else Prometheus' own. */
 export async function exposition(seen: Seen, accept: string): Promise<{ body: string; contentType: string }> {
-  const { default: registryClass } = await import("prom-client/lib/registry.js");
-  const registry: Registry<RegistryContentType> = new registryClass();
-  if (/\bapplication\/openmetrics-text\b/.test(accept)) registry.setContentType(registryClass.OPENMETRICS_CONTENT_TYPE);
+  const client = await import("prom-client");
+  const registry = newRegistry(client, /\bapplication\/openmetrics-text\b/.test(accept));
   const wanted = seen.podDevices ? { ...metrics, ...podDeviceMetrics } : metrics;
-  for (const [name, metric] of Object.entries(wanted) as [string, Metric][]) register(registry, name, metric, seen);
+  for (const [name, metric] of Object.entries(wanted) as [string, Metric][]) {
+    const { type, read } = metric;
+    if (type === "histogram") addHistogram(client, registry, name, metric, read(seen));
+    else addValues(client, registry, name, metric, read(seen));
+  }
   return { body: await registry.metrics(), contentType: registry.contentType };
 }
 
-/** A registry takes anything that it can ask for its name, its type and its values; OpenMetrics changes the name. */
-function register(
-  registry: Registry<RegistryContentType>,
+function newRegistry({ Registry: registryClass }: Library, isOpenMetrics: boolean): AnyRegistry {
+  if (!isOpenMetrics) return new registryClass<PrometheusContentType>();
+  const registry = new registryClass<OpenMetricsContentType>();
+  registry.setContentType(registryClass.OPENMETRICS_CONTENT_TYPE);
+  return registry;
+}
+
+function addValues(
+  { Counter, Gauge }: Library,
+  registry: AnyRegistry,
   name: string,
-  { type, help, read }: Metric,
-  seen: Seen,
+  { type, help, labels: labelNames }: Metric,
+  values: readonly Sample[],
 ): void {
-  const values = read(seen).map(({ labels, value, suffix }) => ({
-    labels: labels ?? {},
-    value,
-    ...(suffix === undefined ? {} : { metricName: name + suffix }),
-  }));
-  const metric = { name, help, type, values, get: () => metric };
-  registry.registerMetric(metric as never);
+  const options = { name, help, labelNames, registers: [registry] };
+  const metric = type === "counter" ? new Counter(options) : new Gauge(options);
+  // One without labels begins with a 0, which a value that is missing must not show.
+  if (values.length === 0 && labelNames.length === 0) metric.remove();
+  for (const { labels = {}, value } of values) metric.inc(labels, value);
+}
+
+/** A histogram whose buckets are counted already: its own would have to be told each value. */
+function addHistogram(
+  { Gauge, Histogram }: Library,
+  registry: AnyRegistry,
+  name: string,
+  { help }: Metric,
+  samples: readonly Sample[],
+): void {
+  const empty = new Histogram({ name, help, registers: [] });
+  const values = samples.map(({ labels = {}, value, suffix = "" }) => ({ labels, value, metricName: name + suffix }));
+  class Counted extends Gauge {
+    override async get() {
+      return { ...(await empty.get()), values };
+    }
+  }
+  registry.registerMetric(new Counted({ name, help, registers: [] }));
 }

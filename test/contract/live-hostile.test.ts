@@ -290,6 +290,31 @@ describe("floods", () => {
     await until("they are closed", () => descriptors() <= before, { found: () => `${descriptors()} of ${before}` });
   });
 
+  test("of connections that do not begin with HTTP/2 are closed after some seconds", async () => {
+    const sockets = await Promise.all([dial(), dial(), dial()]);
+    let closed = 0;
+    for (const socket of sockets) socket.on("close", () => closed++).resume();
+    sockets[1]?.write(preface);
+    sockets[2]?.write(Buffer.concat([preface, settings]));
+    await until("the half-open ones are closed", () => closed === 2, { found: () => `${closed}` });
+    // A client that has begun may be idle for as long as it likes.
+    expect(sockets[2]?.destroyed).toBe(false);
+    for (const socket of sockets) socket.destroy();
+    await expectUnharmed();
+  });
+
+  test("of more connections than there may be close the oldest idle ones, never the kubelet's", async () => {
+    const before = descriptors();
+    const sockets = [];
+    for (let count = 0; count < limits.connections.most + 50; count++) sockets.push(await dial());
+    await until("there are no more than may be", () => descriptors() <= before + limits.connections.most, {
+      found: () => `${descriptors() - before}`,
+    });
+    await expectUnharmed();
+    for (const socket of sockets) socket.destroy();
+    await until("they are closed", () => descriptors() <= before, { found: () => `${descriptors()} of ${before}` });
+  });
+
   test("of calls on one connection are all answered", async () => {
     const client = pluginClient(socketPath());
     let answered = 0;

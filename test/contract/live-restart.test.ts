@@ -1,9 +1,12 @@
+import { type sendUnaryData, Server, ServerCredentials, credentials, type ServerWritableStream } from "@grpc/grpc-js";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { DevicePluginService } from "../../src/kubelet/api/deviceplugin.ts";
 import { identityOf } from "../../src/kubelet/socket-file.ts";
+import { RegistrationClient } from "../support/grpc.ts";
 import type { RegistrationMode } from "../support/kubelet.ts";
 import { removeFunction } from "../support/live.ts";
-import type { Plugin, TestNode } from "../support/plugin.ts";
+import { host, type Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
 import { listed, lookAgain, modes, running } from "./live.ts";
 
@@ -121,6 +124,17 @@ describe.concurrent.each(modes)("two plugins at once (%s)", (mode) => {
     return { node, old, young };
   }
 
+  test("leave the kubelet without devices for an instant, and with one registration of the new one", async () => {
+    // The old one's end is seen before the new one registers, so that the kubelet does not take it for the end of both.
+    const { node, old } = await overlapping(mode);
+    await using _ = node;
+    expect(node.kubelet.outageOf(net, 0)).toBeLessThan(1500);
+    expect(node.kubelet.resource(net).registrations).toBeLessThanOrEqual(mode === "legacy" ? 2 : 3);
+    expect(await old.stop()).toBe(0);
+    await node.kubelet.waitForAllocatable(net, 2);
+    expect(node.kubelet.outageOf(net, 0)).toBeLessThan(1500);
+  });
+
   test("leave the kubelet with the devices of the new one, and the old one stands by", async () => {
     const { node, old, young } = await overlapping(mode);
     await using _ = node;
@@ -162,6 +176,71 @@ describe.concurrent.each(modes)("two plugins at once (%s)", (mode) => {
       expect(node.pluginSockets()).toEqual([]);
     },
   );
+});
+
+// The reconciler of the kubelet's plugin manager runs once a second (kubernetes pkg/kubelet/pluginmanager/plugin_manager.go).
+test("a kubelet that turns to the new one of two plugins a second later has devices all the while", async () => {
+  await using node = await running({ node: "iavf-vfs", config, resources: [net], mode: "watcher" });
+  const { plugin: old, kubelet } = node;
+  kubelet.reconcileDelay = 1000;
+  node.startPlugin("-v=5");
+  await old.waitForLine(/another instance serves the pool; standing by/);
+  expect(kubelet.allocatable).toEqual({ [net]: 4 });
+  expect((await kubelet.allocate(net, 1)).envs["PCIDEVICE_INTEL_COM_NET"]).toBe("0000:3b:01.0");
+  await kubelet.waitFor(() => kubelet.resource(net).streams === 2, "the new one's stream");
+  await kubelet.waitForAllocatable(net, 4);
+  expect(kubelet.count("stream ended", net)).toBe(0);
+  expect(await old.stop()).toBe(0);
+});
+
+test("a kubelet has devices again at once when the old one of two plugins is slow to end its stream", async () => {
+  await using node = await running({ node: "iavf-vfs", config, resources: [net], mode: "legacy" });
+  const { plugin: old, kubelet } = node;
+  old.signal("SIGSTOP");
+  node.startPlugin("-v=5");
+  await kubelet.waitFor(() => kubelet.count("list", net) === 2, "the new one's list");
+  old.signal("SIGCONT");
+  await kubelet.waitFor(() => kubelet.count("stream ended", net) > 0, "the old one's end");
+  await kubelet.waitForAllocatable(net, 4);
+  expect(kubelet.outageOf(net, 0)).toBeLessThan(1500);
+  expect(await old.stop()).toBe(0);
+});
+
+// Not every plugin stands by: the upstream one keeps its stream until it ends.
+test("a plugin that took a pool from one that keeps its stream registers anew when that one ends", async () => {
+  await using node = new TestNode({ entries: host("iavf-vfs"), config, mode: "legacy" });
+  const { kubelet } = node;
+  await kubelet.start();
+  const socket = `${kubelet.devicePlugins}/intel.com_net.sock`;
+  const other = new Server();
+  other.addService(DevicePluginService, {
+    getDevicePluginOptions: (_: unknown, callback: sendUnaryData<object>) => callback(null, {}),
+    listAndWatch: (stream: ServerWritableStream<object, object>) => stream.write({ devices: [] }),
+  } as never);
+  await new Promise<void>((resolve, reject) =>
+    other.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) =>
+      error ? reject(error) : resolve(),
+    ),
+  );
+  const client = new RegistrationClient(`unix:${kubelet.devicePlugins}/kubelet.sock`, credentials.createInsecure(), {
+    "grpc.default_authority": "localhost",
+  });
+  await new Promise<void>((resolve, reject) =>
+    client.register(
+      { version: "v1beta1", endpoint: "intel.com_net.sock", resourceName: net, options: undefined },
+      (error) => (error ? reject(error) : resolve()),
+    ),
+  );
+  client.close();
+  await kubelet.waitFor(() => kubelet.resource(net).lists === 1, "the other's list");
+  node.startPlugin("-v=5");
+  await kubelet.waitForAllocatable(net, 4);
+  const since = performance.now();
+  other.forceShutdown();
+  await kubelet.waitFor(() => kubelet.count("stream ended", net) > 0, "the other's end");
+  await kubelet.waitForAllocatable(net, 4);
+  expect(kubelet.outageOf(net, since)).toBeLessThan(1500);
+  expect(await node.plugin.stop()).toBe(0);
 });
 
 test("a plugin that is killed again and again, at any instant of its start, leaves nothing that the last one minds", async () => {

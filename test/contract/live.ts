@@ -67,8 +67,12 @@ export async function rescanned({ root, plugin }: TestNode): Promise<void> {
 }
 
 /** Asks the plugin at its socket, as the commands do; answers while the kubelet double does too. */
-export const askPlugin = (node: TestNode, route: string, unix = `${node.root}/run/sriovdp/status.sock`) =>
-  fetch(`http://localhost${route}`, { unix });
+export const askPlugin = (
+  node: TestNode,
+  route: string,
+  unix = `${node.root}/run/sriovdp/status.sock`,
+  init: RequestInit = {},
+) => fetch(`http://localhost${route}`, { ...init, unix });
 
 export const statusOf = async (node: TestNode) => (await (await askPlugin(node, "/status")).json()) as FullStatus;
 

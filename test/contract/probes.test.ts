@@ -1,13 +1,17 @@
 // What does the running plugin say to those who ask at its socket: whether it lives, whether it serves, what it has?
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, statSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { parse } from "yaml";
 import type { Status } from "../../src/telemetry/status.ts";
 import { setLink } from "../support/live.ts";
 import { executable, host, Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
 import { askPlugin, healthy, listed, lookAgain, modes, running, statusOf } from "./live.ts";
+
+// Waiting ends with the condition; this is for a machine that is busy.
+setDefaultTimeout(30_000);
 
 const net = "intel.com/net";
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
@@ -160,7 +164,39 @@ describe.concurrent("the status socket", () => {
     expect(await answers("/livez")).toEqual([200, "text/plain"]);
     expect(await answers("/status")).toEqual([200, "application/json"]);
     expect(await answers("/")).toEqual([404, "text/plain"]);
+    expect(await answers("/livez?verbose=1")).toEqual([200, "text/plain"]);
     expect(await answers("/livez", { method: "POST", body: "x" })).toEqual([405, "text/plain"]);
+    const head = await askPlugin(node, "/livez", socketOf(node), { method: "HEAD" });
+    expect([head.status, head.headers.get("content-length"), await head.text()]).toEqual([200, "3", ""]);
+  });
+
+  test("answers whoever sends it what is no request, or half of one, and goes on", async () => {
+    await using node = await start();
+    const sent: readonly (readonly [string, RegExp])[] = [
+      ["\0\r\n\r\n", /^HTTP\/1\.1 400 |^$/],
+      ["GET / HTTP/9.9\r\n\r\n", /^HTTP\/1\.1 [45]0\d |^$/],
+      [`GET /${"a".repeat(100_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, /^HTTP\/1\.1 4\d\d |^$/],
+      ["POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\nx", /^HTTP\/1\.1 4\d\d |^$/],
+    ];
+    for (const [request, expected] of sent) {
+      let answer = "";
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const socket = connect({ path: socketOf(node) }, () => socket.write(request));
+      socket.on("data", (piece) => {
+        answer += piece.toString();
+        resolve();
+      });
+      socket.on("error", () => {});
+      socket.on("close", () => resolve());
+      await promise;
+      socket.destroy();
+      expect(answer).toMatch(expected);
+      expect(await (await askPlugin(node, "/livez")).text()).toBe("ok\n");
+    }
+    const silent = Array.from({ length: 100 }, () => connect({ path: socketOf(node) }));
+    for (const socket of silent) socket.on("error", () => {});
+    expect(await (await askPlugin(node, "/livez")).text()).toBe("ok\n");
+    for (const socket of silent) socket.destroy();
   });
 });
 
@@ -213,7 +249,7 @@ describe.concurrent("readiness", () => {
     await node.kubelet.start();
     await until("the kubelet listens", async () => {
       const [pool] = (await statusOf(node)).pools;
-      return pool?.registration?.state === "listening" && pool.registration.registrations === 2;
+      return pool?.registration?.state === "listening" && pool.registration.registrations >= 2;
     });
   });
 

@@ -1,7 +1,26 @@
 import type { ServiceError } from "@grpc/grpc-js";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import {
+  AllocateRequest,
+  AllocateResponse,
+  DevicePluginOptions,
+  ListAndWatchResponse,
+} from "../../src/kubelet/api/deviceplugin.ts";
+import { PluginInfo } from "../../src/kubelet/api/pluginregistration.ts";
 import { pluginClient } from "../support/grpc.ts";
+import {
+  callHeaders,
+  data,
+  dataOf,
+  endStream,
+  framesIn,
+  grpcMessage,
+  preface,
+  settings,
+} from "../support/http2-frames.ts";
+import { KubeletDouble } from "../support/kubelet.ts";
 import { removeFunction } from "../support/live.ts";
 import { buildNode } from "../support/node.ts";
 import { host, TestNode } from "../support/plugin.ts";
@@ -71,7 +90,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
 
   test("that was away for long hears of the pool again", async () => {
     await using node = aNode(mode);
-    await node.start([resource]);
+    await node.start([resource], "-v=5");
     node.kubelet.stop();
     await node.plugin.waitForLine(/stopped listening/);
     await node.kubelet.start();
@@ -97,6 +116,21 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     }
     expect(await node.plugin.stop()).toBe(0);
     expect(node.pluginSockets()).toEqual([]);
+    // That a call was given up is no news.
+    expect(node.plugin.log).not.toMatch(/CANCELLED|could not register/);
+  });
+
+  test("that comes and goes is news the first time", async () => {
+    await using node = aNode(mode);
+    await node.start([resource], "-v=5");
+    for (let round = 0; round < 2; round++) {
+      node.kubelet.breakConnection(resource);
+      await node.kubelet.waitForAllocatable(resource, 4);
+    }
+    await until("all is told", () => node.plugin.log.match(/the kubelet listens to the pool/g)?.length === 3);
+    expect(
+      node.plugin.lines.filter((line) => / INFO .*(listens to|stopped listening|registered the pool)/.test(line)),
+    ).toEqual([expect.stringMatching(/listens to|registered/), expect.stringMatching(/listens to|registered/)]);
   });
 
   test("that hung in registrations hears of the pool after it was restarted", async () => {
@@ -244,9 +278,10 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await old.waitForLine(/standing by/);
     node.kubelet.holdsStreams = false;
     await node.kubelet.waitForAllocatable(resource, 4);
+    const before = node.kubelet.count("stream ended");
     node.plugin.kill();
     await node.plugin.ended();
-    await node.kubelet.waitFor((kubelet) => !kubelet.resource(resource).connected, "the stream's end");
+    await node.kubelet.waitFor((kubelet) => kubelet.count("stream ended") > before, "the stream's end");
     await node.kubelet.waitForAllocatable(resource, 4);
     expect(await old.stop()).toBe(0);
   });
@@ -271,6 +306,82 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.plugin.waitForLine(/waiting for the kubelet/);
     expect(await node.plugin.stop()).toBe(0);
   });
+});
+
+test("a kubelet whose socket is replaced while Register hangs at the old one hears of the pool at once", async () => {
+  await using node = aNode("legacy");
+  node.kubelet.registration = "hang";
+  await node.start([]);
+  await node.kubelet.waitFor((kubelet) => kubelet.count("Register") > 0, "a Register call");
+  // The old one still has the connection.
+  const next = new KubeletDouble(node.kubelet.root, "legacy");
+  try {
+    await next.start();
+    await next.waitForAllocatable(resource, 4);
+    expect(node.plugin.log).not.toMatch(/DEADLINE_EXCEEDED|could not register/);
+  } finally {
+    next.stop();
+  }
+});
+
+describe.concurrent.each(modes)("a kubelet that is missing (%s)", (mode) => {
+  test("is worth one warning after ten seconds, whatever the number of pools", async () => {
+    const entry = (resourceName: string, vfs: string) => ({ resourceName, selectors: { pfNames: [`ens1f0#${vfs}`] } });
+    const config = { resourceList: [entry("a", "0-1"), entry("b", "2-3")] };
+    await using node = new TestNode({ entries: host("iavf-vfs"), config, mode });
+    for (const folder of [node.kubelet.devicePlugins, ...(mode === "watcher" ? [node.kubelet.registry] : [])])
+      mkdirSync(folder, { recursive: true });
+    node.startPlugin();
+    await node.plugin.waitUntilReady();
+    const warnings = () => node.plugin.lines.filter((line) => / WARN .*kubelet is missing/.test(line));
+    await until("it is warned of", () => warnings().length > 0, { within: 25_000, found: () => node.plugin.log });
+    expect(warnings()).toEqual([expect.stringContaining(`path=${node.kubelet.devicePlugins}/kubelet.sock`)]);
+    await node.kubelet.start();
+    await node.kubelet.waitForAllocatable("intel.com/a", 2);
+    await node.kubelet.waitForAllocatable("intel.com/b", 2);
+    expect(warnings()).toHaveLength(1);
+  }, 60_000);
+});
+
+test("a client that shares nothing with the plugin's library is answered: frames of HTTP/2, byte by byte", async () => {
+  await using node = aNode("watcher");
+  await node.start([resource]);
+  const socket = connect({ path: `${node.kubelet.registry}/intel.com_net.sock` });
+  let received: Buffer = Buffer.alloc(0);
+  socket.on("data", (piece: Buffer) => (received = Buffer.concat([received, piece])));
+  socket.on("error", () => {});
+  const methods = ["GetDevicePluginOptions", "ListAndWatch", "Allocate"].map((name) => `/v1beta1.DevicePlugin/${name}`);
+  const allocate = AllocateRequest.encode({ containerRequests: [{ devicesIds: ["0000:3b:01.0"] }] }).finish();
+  const calls = ["/pluginregistration.Registration/GetInfo", ...methods].map((path, index) =>
+    Buffer.concat([
+      callHeaders(2 * index + 1, path),
+      data(2 * index + 1, grpcMessage(path.endsWith("/Allocate") ? allocate : new Uint8Array()), endStream),
+    ]),
+  );
+  try {
+    socket.write(Buffer.concat([preface, settings, ...calls]));
+    const answers = () => [1, 3, 5, 7].map((stream) => dataOf(received, stream));
+    await until("all are answered", () => answers().every((answer) => answer.length >= 5));
+    const [info, options, list, allocated] = answers().map((answer) => {
+      expect([answer[0], answer.readUInt32BE(1)]).toEqual([0, answer.length - 5]);
+      return answer.subarray(5);
+    }) as [Buffer, Buffer, Buffer, Buffer];
+    expect(PluginInfo.decode(info)).toMatchObject({ type: "DevicePlugin", name: resource });
+    expect(DevicePluginOptions.decode(options).preStartRequired).toBe(false);
+    expect(ListAndWatchResponse.decode(list).devices).toHaveLength(4);
+    expect(AllocateResponse.decode(allocated).containerResponses[0]?.envs).toMatchObject({
+      PCIDEVICE_INTEL_COM_NET: "0000:3b:01.0",
+    });
+    // The unary calls have ended, by trailers with END_STREAM; the list's stream has not.
+    const ended = () =>
+      framesIn(received)
+        .filter(({ type, flags }) => type === 1 && (flags & endStream) !== 0)
+        .map(({ stream }) => stream);
+    await until("the unary calls end", () => ended().length === 3);
+    expect(ended().toSorted()).toEqual([1, 3, 7]);
+  } finally {
+    socket.destroy();
+  }
 });
 
 // Every list makes a kubelet write its checkpoint, which the plugin sees: what it registers anew then, it registers for ever.

@@ -329,6 +329,16 @@ async function healthyNode(name: string) {
 const addressIn = (path: string): string | null =>
   /sys\/devices\/(?:[^/]+\/)*([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\//.exec(path)?.[1] ?? null;
 
+/**
+ * The functions on which the facts of a device depend: its own, its PF and the other ports of a hardware bond; of a PF all below it, by
+ * which a default route may leave.
+ */
+const relativesOf = ({ pci, pf }: Device, all: readonly Device[]): readonly string[] => [
+  pci,
+  ...(pf ? [pf.address, ...(pf.sharedPorts?.ports ?? []).map(({ owner }) => owner)] : []),
+  ...all.filter((other) => other.pf?.address === pci).map((other) => other.pci),
+];
+
 const sysfs = fc.asyncProperty(
   fc.constantFrom(...hostNames()),
   fc.array(fc.tuple(fc.nat(), fc.constantFrom(...(Object.keys(replacements) as (keyof typeof replacements)[]))), {
@@ -365,10 +375,10 @@ const sysfs = fc.asyncProperty(
           if (handles) allocate(pool, [device.id], new Map([[device.id, handles]]), null);
         }
       }
-      // Neighbours: a device that neither itself nor its PF was touched is what it was.
+      // Neighbours: a device of which nothing that it depends on was touched is what it was.
       if (touched.has(null)) return;
       for (const device of before) {
-        if (touched.has(device.pci) || (device.pf && touched.has(device.pf.address))) continue;
+        if (relativesOf(device, before).some((address) => touched.has(address))) continue;
         const now = devices.find(({ id }) => id === device.id);
         if (now === undefined || !Bun.deepEquals({ ...now, instance: device.instance }, device))
           throw new Error(`${device.id} is another one: ${JSON.stringify(now)}`);

@@ -1,4 +1,5 @@
-// How do tests speak gRPC? By grpc-js: another implementation than the one under test, on both sides of it.
+// gRPC clients and services for tests, by grpc-js. The plugin speaks gRPC by it too: a client of another make is what sends the
+// frames of http2-frames.ts, and the kubelet in the VM.
 
 export {
   credentials,
@@ -18,17 +19,23 @@ import {
   type ClientUnaryCall,
   credentials,
   makeGenericClientConstructor,
-  type ServiceDefinition,
+  type MethodDefinition,
   type ServiceError,
 } from "@grpc/grpc-js";
-import { DevicePluginDefinition, RegistrationDefinition } from "../../src/kubelet/api/deviceplugin.ts";
-import { RegistrationDefinition as WatcherDefinition } from "../../src/kubelet/api/pluginregistration.ts";
-import { PodResourcesListerDefinition } from "../../src/kubelet/api/podresources.ts";
-import { type AnswerOf, type Method, pathOf, type RequestOf, type Service } from "../../src/kubelet/grpc/service.ts";
+import { DevicePluginService, RegistrationService } from "../../src/kubelet/api/deviceplugin.ts";
+import { RegistrationService as WatcherService } from "../../src/kubelet/api/pluginregistration.ts";
+import { PodResourcesListerService } from "../../src/kubelet/api/podresources.ts";
 
 /** Called with the answer, or with the error that the call ended with. */
 type Done<Answer> = (error: ServiceError | null, answer: Answer) => void;
 
+// oxlint-disable-next-line typescript/no-explicit-any
+type Method = MethodDefinition<any, any>;
+type Service = Readonly<Record<string, Method>>;
+type RequestOf<M extends Method> = Parameters<M["requestSerialize"]>[0];
+type AnswerOf<M extends Method> = ReturnType<M["responseDeserialize"]>;
+
+/** A method of a client: unlike the generated ones, it takes options without metadata, as grpc-js does. */
 type Call<M extends Method> = M["responseStream"] extends true
   ? (request: RequestOf<M>, options?: Partial<CallOptions>) => ClientReadableStream<AnswerOf<M>>
   : {
@@ -37,24 +44,7 @@ type Call<M extends Method> = M["responseStream"] extends true
     };
 
 /** A client with a function for each of a service's methods. */
-export type ClientOf<S extends Service> = Client & { readonly [Name in keyof S["methods"]]: Call<S["methods"][Name]> };
-
-/** A service as grpc-js takes it. */
-export const definitionOf = (service: Service): ServiceDefinition =>
-  Object.fromEntries(
-    Object.entries(service.methods).map(([name, method]) => [
-      name,
-      {
-        path: pathOf(service, method),
-        requestStream: false,
-        responseStream: method.responseStream,
-        requestSerialize: (value: unknown) => Buffer.from(method.requestType.encode(value).finish()),
-        requestDeserialize: (bytes: Buffer): unknown => method.requestType.decode(bytes),
-        responseSerialize: (value: unknown) => Buffer.from(method.responseType.encode(value).finish()),
-        responseDeserialize: (bytes: Buffer): unknown => method.responseType.decode(bytes),
-      },
-    ]),
-  );
+export type ClientOf<S extends Service> = Client & { readonly [Name in keyof S]: Call<S[Name]> };
 
 type ClientClass<S extends Service> = new (
   address: string,
@@ -62,16 +52,16 @@ type ClientClass<S extends Service> = new (
   options?: ClientOptions,
 ) => ClientOf<S>;
 
-const clientClass = <S extends Service>(service: S): ClientClass<S> =>
-  makeGenericClientConstructor(definitionOf(service), service.fullName) as unknown as ClientClass<S>;
+const clientClass = <S extends Service>(service: S, name: string): ClientClass<S> =>
+  makeGenericClientConstructor(service, name) as unknown as ClientClass<S>;
 
-export const DevicePluginClient = clientClass(DevicePluginDefinition);
-export type DevicePluginClient = ClientOf<typeof DevicePluginDefinition>;
-export const RegistrationClient = clientClass(RegistrationDefinition);
-export const WatcherClient = clientClass(WatcherDefinition);
-export type WatcherClient = ClientOf<typeof WatcherDefinition>;
-export const PodResourcesListerClient = clientClass(PodResourcesListerDefinition);
-export type PodResourcesListerClient = ClientOf<typeof PodResourcesListerDefinition>;
+export const DevicePluginClient = clientClass(DevicePluginService, "v1beta1.DevicePlugin");
+export type DevicePluginClient = ClientOf<typeof DevicePluginService>;
+export const RegistrationClient = clientClass(RegistrationService, "v1beta1.Registration");
+export const WatcherClient = clientClass(WatcherService, "pluginregistration.Registration");
+export type WatcherClient = ClientOf<typeof WatcherService>;
+export const PodResourcesListerClient = clientClass(PodResourcesListerService, "v1.PodResourcesLister");
+export type PodResourcesListerClient = ClientOf<typeof PodResourcesListerService>;
 
 /** Only a fresh connection tells whether the socket at a path is served by the plugin of now. */
 export const channelOptions = {
@@ -83,8 +73,3 @@ export const channelOptions = {
 /** A client with a connection of its own to a pool's socket. */
 export const pluginClient = (socket: string): DevicePluginClient =>
   new DevicePluginClient(`unix:${socket}`, credentials.createInsecure(), channelOptions);
-
-export const DevicePluginService = definitionOf(DevicePluginDefinition);
-export const RegistrationService = definitionOf(RegistrationDefinition);
-export const WatcherService = definitionOf(WatcherDefinition);
-export const PodResourcesListerService = definitionOf(PodResourcesListerDefinition);

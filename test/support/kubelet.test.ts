@@ -3,10 +3,19 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { cachedAnswerIn, devicesIn, heldBy, holdingsIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
 import { readPodCgroups } from "../../src/host/pod-cgroups.ts";
-import type { AllocateRequest, Device, Empty, ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
-import type { RegistrationStatus } from "../../src/kubelet/api/pluginregistration.ts";
+import {
+  type AllocateRequest,
+  type Device,
+  DevicePluginService,
+  type Empty,
+  type ListAndWatchResponse,
+} from "../../src/kubelet/api/deviceplugin.ts";
+import {
+  type RegistrationStatus,
+  RegistrationService as WatcherService,
+} from "../../src/kubelet/api/pluginregistration.ts";
 import type { ListPodResourcesResponse } from "../../src/kubelet/api/podresources.ts";
-import { DevicePluginService, PodResourcesListerClient, RegistrationClient, WatcherService } from "./grpc.ts";
+import { PodResourcesListerClient, RegistrationClient } from "./grpc.ts";
 import { KubeletDouble, podUid } from "./kubelet.ts";
 import { removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 

@@ -23,17 +23,11 @@ import {
   type ListAndWatchResponse,
   type PreferredAllocationResponse,
   type RegisterRequest,
+  RegistrationService,
 } from "../../src/kubelet/api/deviceplugin.ts";
 import type { PluginInfo, RegistrationStatusResponse } from "../../src/kubelet/api/pluginregistration.ts";
-import type { PodResources } from "../../src/kubelet/api/podresources.ts";
-import {
-  channelOptions,
-  type DevicePluginClient,
-  pluginClient,
-  PodResourcesListerService,
-  RegistrationService,
-  WatcherClient,
-} from "./grpc.ts";
+import { type PodResources, PodResourcesListerService } from "../../src/kubelet/api/podresources.ts";
+import { channelOptions, type DevicePluginClient, pluginClient, WatcherClient } from "./grpc.ts";
 import { until } from "./until.ts";
 
 /** How the kubelet hears of plugins. A kubelet with a plugins_registry also takes Register calls. */
@@ -57,6 +51,8 @@ export interface KubeletEvent {
   /** The resource, or the socket's file name where the resource is not known yet. */
   readonly of: string;
   readonly told?: string;
+  /** When it happened, in milliseconds of performance.now(). */
+  readonly at: number;
 }
 
 /** A resource as the node's status shows it, and what the kubelet counted of it. */
@@ -122,6 +118,8 @@ export class KubeletDouble {
   readonly events: KubeletEvent[] = [];
   /** When true, ListAndWatch is not called after a registration until it is false again: kubelets can be minutes late. */
   holdsStreams = false;
+  /** How long after a change in plugins_registry it is acted on, in milliseconds: the reconciler of a kubelet runs once a second. */
+  reconcileDelay = 0;
   /** Whether it asks for options before ListAndWatch; kubelets before 1.25 take what Register says of them. */
   asksOptions = true;
   /** Whether a start removes the sockets in device-plugins, as all kubelets of today do. */
@@ -215,7 +213,6 @@ export class KubeletDouble {
       },
       getAllocatableResources: (_: unknown, callback: sendUnaryData<object>) =>
         callback(null, { devices: [], cpuIds: [], memory: [] }),
-      get: (_: unknown, callback: sendUnaryData<object>) => callback({ code: status.UNIMPLEMENTED }),
     });
     if (this.mode === "watcher") this.#watch();
   }
@@ -490,6 +487,23 @@ export class KubeletDouble {
       .join("\n  ");
   }
 
+  /**
+   * For how long nothing of the resource could be allocated after a time, in milliseconds: the sum of the times from the end of a stream
+   * to the next list; Infinity when none came.
+   */
+  outageOf(resource: string, since: number): number {
+    let outage = 0;
+    let ended: number | null = null;
+    for (const { what, of, at } of this.events) {
+      if (of !== resource || at < since) continue;
+      if (what === "stream ended") ended ??= at;
+      if (what !== "list" || ended === null) continue;
+      outage += at - ended;
+      ended = null;
+    }
+    return ended === null ? outage : Infinity;
+  }
+
   /** How often something happened, of one resource or of all. */
   count(what: KubeletEvent["what"], of?: string): number {
     return this.events.filter((event) => event.what === what && (of === undefined || event.of === of)).length;
@@ -519,7 +533,7 @@ export class KubeletDouble {
   }
 
   #note(what: KubeletEvent["what"], of: string, told?: string): void {
-    this.events.push(told === undefined ? { what, of } : { what, of, told });
+    this.events.push({ what, of, at: performance.now(), ...(told === undefined ? {} : { told }) });
   }
 
   async #serve(socket: string, service: never | object, handlers: object): Promise<void> {
@@ -553,7 +567,7 @@ export class KubeletDouble {
   #watch(): void {
     this.#watcher = watch(this.registry, (event, name) => {
       if (event !== "rename" || typeof name !== "string") return;
-      if (this.#touched.size === 0) setImmediate(() => this.#settle());
+      if (this.#touched.size === 0) setTimeout(() => this.#settle(), this.reconcileDelay);
       this.#touched.add(name);
     });
     this.#walk();

@@ -70,8 +70,8 @@ export class Plugin {
   readonly #read: Promise<void>;
 
   /** `under` is a program that starts the executable under other circumstances, as setpriv does. */
-  constructor(args: readonly string[], under: readonly string[] = []) {
-    this.#process = Bun.spawn([...under, executable, ...args], {
+  constructor(args: readonly string[], under: readonly string[] = [], program = executable) {
+    this.#process = Bun.spawn([...under, program, ...args], {
       stdin: "ignore",
       stdout: "ignore",
       stderr: "pipe",
@@ -206,6 +206,12 @@ export class TestNode {
   /** Starts the plugin by way of another program. */
   startPluginUnder(under: readonly string[], ...args: readonly string[]): Plugin {
     this.#plugins.push(new Plugin(["--root", this.root, ...args], under));
+    return this.plugin;
+  }
+
+  /** Starts another plugin than ours, by way of another program. */
+  startOther(under: readonly string[], [program = "", ...args]: readonly string[]): Plugin {
+    this.#plugins.push(new Plugin(args, under, program));
     return this.plugin;
   }
 

@@ -6,41 +6,39 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import {
+  type CallOptions,
+  type ChannelCredentials,
+  Client,
+  type ClientOptions,
+  type ClientReadableStream,
+  type ClientUnaryCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  makeGenericClientConstructor,
+  type Metadata,
+  type ServiceError,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
 
 export const protobufPackage = "v1beta1";
 
 export const protobufFileName = "deviceplugin.proto";
 
-/** The kubelet's device plugin API, as published in the module k8s.io/kubelet v0.34.2 (deviceplugin/v1beta1/api.proto); unchanged but for these comments. */
-
 export interface DevicePluginOptions {
-  /** Indicates if PreStartContainer call is required before each container start */
   preStartRequired: boolean;
-  /** Indicates if GetPreferredAllocation is implemented and available for calling */
   getPreferredAllocationAvailable: boolean;
 }
 
 export interface RegisterRequest {
-  /** Version of the API the Device Plugin was built against */
   version: string;
-  /**
-   * Name of the unix socket the device plugin is listening on
-   * PATH = path.Join(DevicePluginPath, endpoint)
-   */
   endpoint: string;
-  /** Schedulable resource name. As of now it's expected to be a DNS Label */
   resourceName: string;
-  /** Options to be communicated with Device Manager */
   options: DevicePluginOptions | undefined;
 }
 
 export interface Empty {}
 
-/**
- * ListAndWatch returns a stream of List of Devices
- * Whenever a Device state change or a Device disappears, ListAndWatch
- * returns the new list
- */
 export interface ListAndWatchResponse {
   devices: Device[];
 }
@@ -53,66 +51,28 @@ export interface NUMANode {
   ID: number;
 }
 
-/**
- * E.g:
- * struct Device {
- *    ID: "GPU-fef8089b-4820-abfc-e83e-94318197576e",
- *    Health: "Healthy",
- *    Topology:
- *      Node:
- *        ID: 1
- * }
- */
 export interface Device {
-  /**
-   * A unique ID assigned by the device plugin used
-   * to identify devices during the communication
-   * Max length of this field is 63 characters
-   */
   ID: string;
-  /** Health of the device, can be healthy or unhealthy, see constants.go */
   health: string;
-  /** Topology for device */
   topology: TopologyInfo | undefined;
 }
 
-/**
- * - PreStartContainer is expected to be called before each container start if indicated by plugin during registration phase.
- * - PreStartContainer allows kubelet to pass reinitialized devices to containers.
- * - PreStartContainer allows Device Plugin to run device specific operations on
- *   the Devices requested
- */
 export interface PreStartContainerRequest {
   devicesIds: string[];
 }
 
-/** PreStartContainerResponse will be send by plugin in response to PreStartContainerRequest */
 export interface PreStartContainerResponse {}
 
-/**
- * PreferredAllocationRequest is passed via a call to GetPreferredAllocation()
- * at pod admission time. The device plugin should take the list of
- * `available_deviceIDs` and calculate a preferred allocation of size
- * 'allocation_size' from them, making sure to include the set of devices
- * listed in 'must_include_deviceIDs'.
- */
 export interface PreferredAllocationRequest {
   containerRequests: ContainerPreferredAllocationRequest[];
 }
 
 export interface ContainerPreferredAllocationRequest {
-  /** List of available deviceIDs from which to choose a preferred allocation */
   availableDeviceIDs: string[];
-  /** List of deviceIDs that must be included in the preferred allocation */
   mustIncludeDeviceIDs: string[];
-  /** Number of devices to include in the preferred allocation */
   allocationSize: number;
 }
 
-/**
- * PreferredAllocationResponse returns a preferred allocation,
- * resulting from a PreferredAllocationRequest.
- */
 export interface PreferredAllocationResponse {
   containerResponses: ContainerPreferredAllocationResponse[];
 }
@@ -121,14 +81,6 @@ export interface ContainerPreferredAllocationResponse {
   deviceIDs: string[];
 }
 
-/**
- * - Allocate is expected to be called during pod creation since allocation
- *   failures for any container would result in pod startup failure.
- * - Allocate allows kubelet to exposes additional artifacts in a pod's
- *   environment as directed by the plugin.
- * - Allocate allows Device Plugin to run device specific operations on
- *   the Devices requested
- */
 export interface AllocateRequest {
   containerRequests: ContainerAllocateRequest[];
 }
@@ -137,41 +89,19 @@ export interface ContainerAllocateRequest {
   devicesIds: string[];
 }
 
-/** CDIDevice specifies a CDI device information. */
 export interface CDIDevice {
-  /**
-   * Fully qualified CDI device name
-   * for example: vendor.com/gpu=gpudevice1
-   * see more details in the CDI specification:
-   * https://github.com/container-orchestrated-devices/container-device-interface/blob/main/SPEC.md
-   */
   name: string;
 }
 
-/**
- * AllocateResponse includes the artifacts that needs to be injected into
- * a container for accessing 'deviceIDs' that were mentioned as part of
- * 'AllocateRequest'.
- * Failure Handling:
- * if Kubelet sends an allocation request for dev1 and dev2.
- * Allocation on dev1 succeeds but allocation on dev2 fails.
- * The Device plugin should send a ListAndWatch update and fail the
- * Allocation request
- */
 export interface AllocateResponse {
   containerResponses: ContainerAllocateResponse[];
 }
 
 export interface ContainerAllocateResponse {
-  /** List of environment variable to be set in the container to access one of more devices. */
   envs: { [key: string]: string };
-  /** Mounts for the container. */
   mounts: Mount[];
-  /** Devices for the container. */
   devices: DeviceSpec[];
-  /** Container annotations to pass to the container runtime */
   annotations: { [key: string]: string };
-  /** CDI devices for the container. */
   cdiDevices: CDIDevice[];
 }
 
@@ -185,31 +115,15 @@ export interface ContainerAllocateResponse_AnnotationsEntry {
   value: string;
 }
 
-/**
- * Mount specifies a host volume to mount into a container.
- * where device library or tools are installed on host and container
- */
 export interface Mount {
-  /** Path of the mount within the container. */
   containerPath: string;
-  /** Path of the mount on the host. */
   hostPath: string;
-  /** If set, the mount is read-only. */
   readOnly: boolean;
 }
 
-/** DeviceSpec specifies a host device to mount into a container. */
 export interface DeviceSpec {
-  /** Path of the device within the container. */
   containerPath: string;
-  /** Path of the device on the host. */
   hostPath: string;
-  /**
-   * Cgroups permissions of the device, candidates are one or more of
-   * * r - allows container to read from the specified device.
-   * * w - allows container to write to the specified device.
-   * * m - allows container to create device files that do not yet exist.
-   */
   permissions: string;
 }
 
@@ -1407,104 +1321,186 @@ export const DeviceSpec: MessageFns<DeviceSpec> = {
   },
 };
 
-/**
- * Registration is the service advertised by the Kubelet
- * Only when Kubelet answers with a success code to a Register Request
- * may Device Plugins start their service
- * Registration may fail when device plugin version is not supported by
- * Kubelet or the registered resourceName is already taken by another
- * active device plugin. Device plugin is expected to terminate upon registration failure
- */
-export type RegistrationDefinition = typeof RegistrationDefinition;
-export const RegistrationDefinition = {
-  name: "Registration",
-  fullName: "v1beta1.Registration",
-  methods: {
-    register: {
-      name: "Register",
-      requestType: RegisterRequest as typeof RegisterRequest,
-      requestStream: false,
-      responseType: Empty as typeof Empty,
-      responseStream: false,
-      options: {},
-    },
+export type RegistrationService = typeof RegistrationService;
+export const RegistrationService = {
+  register: {
+    path: "/v1beta1.Registration/Register" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RegisterRequest): Buffer => Buffer.from(RegisterRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RegisterRequest => RegisterRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
 } as const;
 
-/** DevicePlugin is the service advertised by Device Plugins */
-export type DevicePluginDefinition = typeof DevicePluginDefinition;
-export const DevicePluginDefinition = {
-  name: "DevicePlugin",
-  fullName: "v1beta1.DevicePlugin",
-  methods: {
-    /**
-     * GetDevicePluginOptions returns options to be communicated with Device
-     * Manager
-     */
-    getDevicePluginOptions: {
-      name: "GetDevicePluginOptions",
-      requestType: Empty as typeof Empty,
-      requestStream: false,
-      responseType: DevicePluginOptions as typeof DevicePluginOptions,
-      responseStream: false,
-      options: {},
-    },
-    /**
-     * ListAndWatch returns a stream of List of Devices
-     * Whenever a Device state change or a Device disappears, ListAndWatch
-     * returns the new list
-     */
-    listAndWatch: {
-      name: "ListAndWatch",
-      requestType: Empty as typeof Empty,
-      requestStream: false,
-      responseType: ListAndWatchResponse as typeof ListAndWatchResponse,
-      responseStream: true,
-      options: {},
-    },
-    /**
-     * GetPreferredAllocation returns a preferred set of devices to allocate
-     * from a list of available ones. The resulting preferred allocation is not
-     * guaranteed to be the allocation ultimately performed by the
-     * devicemanager. It is only designed to help the devicemanager make a more
-     * informed allocation decision when possible.
-     */
-    getPreferredAllocation: {
-      name: "GetPreferredAllocation",
-      requestType: PreferredAllocationRequest as typeof PreferredAllocationRequest,
-      requestStream: false,
-      responseType: PreferredAllocationResponse as typeof PreferredAllocationResponse,
-      responseStream: false,
-      options: {},
-    },
-    /**
-     * Allocate is called during container creation so that the Device
-     * Plugin can run device specific operations and instruct Kubelet
-     * of the steps to make the Device available in the container
-     */
-    allocate: {
-      name: "Allocate",
-      requestType: AllocateRequest as typeof AllocateRequest,
-      requestStream: false,
-      responseType: AllocateResponse as typeof AllocateResponse,
-      responseStream: false,
-      options: {},
-    },
-    /**
-     * PreStartContainer is called, if indicated by Device Plugin during registeration phase,
-     * before each container start. Device plugin can run device specific operations
-     * such as resetting the device before making devices available to the container
-     */
-    preStartContainer: {
-      name: "PreStartContainer",
-      requestType: PreStartContainerRequest as typeof PreStartContainerRequest,
-      requestStream: false,
-      responseType: PreStartContainerResponse as typeof PreStartContainerResponse,
-      responseStream: false,
-      options: {},
-    },
+export interface RegistrationServer extends UntypedServiceImplementation {
+  register: handleUnaryCall<RegisterRequest, Empty>;
+}
+
+export interface RegistrationClient extends Client {
+  register(request: RegisterRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  register(
+    request: RegisterRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  register(
+    request: RegisterRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+}
+
+export const RegistrationClient = makeGenericClientConstructor(
+  RegistrationService,
+  "v1beta1.Registration",
+) as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): RegistrationClient;
+  service: typeof RegistrationService;
+  serviceName: string;
+};
+
+export type DevicePluginService = typeof DevicePluginService;
+export const DevicePluginService = {
+  getDevicePluginOptions: {
+    path: "/v1beta1.DevicePlugin/GetDevicePluginOptions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: DevicePluginOptions): Buffer => Buffer.from(DevicePluginOptions.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DevicePluginOptions => DevicePluginOptions.decode(value),
+  },
+  listAndWatch: {
+    path: "/v1beta1.DevicePlugin/ListAndWatch" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: ListAndWatchResponse): Buffer =>
+      Buffer.from(ListAndWatchResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListAndWatchResponse => ListAndWatchResponse.decode(value),
+  },
+  getPreferredAllocation: {
+    path: "/v1beta1.DevicePlugin/GetPreferredAllocation" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PreferredAllocationRequest): Buffer =>
+      Buffer.from(PreferredAllocationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PreferredAllocationRequest => PreferredAllocationRequest.decode(value),
+    responseSerialize: (value: PreferredAllocationResponse): Buffer =>
+      Buffer.from(PreferredAllocationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PreferredAllocationResponse => PreferredAllocationResponse.decode(value),
+  },
+  allocate: {
+    path: "/v1beta1.DevicePlugin/Allocate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AllocateRequest): Buffer => Buffer.from(AllocateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AllocateRequest => AllocateRequest.decode(value),
+    responseSerialize: (value: AllocateResponse): Buffer => Buffer.from(AllocateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AllocateResponse => AllocateResponse.decode(value),
+  },
+  preStartContainer: {
+    path: "/v1beta1.DevicePlugin/PreStartContainer" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PreStartContainerRequest): Buffer =>
+      Buffer.from(PreStartContainerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PreStartContainerRequest => PreStartContainerRequest.decode(value),
+    responseSerialize: (value: PreStartContainerResponse): Buffer =>
+      Buffer.from(PreStartContainerResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PreStartContainerResponse => PreStartContainerResponse.decode(value),
   },
 } as const;
+
+export interface DevicePluginServer extends UntypedServiceImplementation {
+  getDevicePluginOptions: handleUnaryCall<Empty, DevicePluginOptions>;
+  listAndWatch: handleServerStreamingCall<Empty, ListAndWatchResponse>;
+  getPreferredAllocation: handleUnaryCall<PreferredAllocationRequest, PreferredAllocationResponse>;
+  allocate: handleUnaryCall<AllocateRequest, AllocateResponse>;
+  preStartContainer: handleUnaryCall<PreStartContainerRequest, PreStartContainerResponse>;
+}
+
+export interface DevicePluginClient extends Client {
+  getDevicePluginOptions(
+    request: Empty,
+    callback: (error: ServiceError | null, response: DevicePluginOptions) => void,
+  ): ClientUnaryCall;
+  getDevicePluginOptions(
+    request: Empty,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DevicePluginOptions) => void,
+  ): ClientUnaryCall;
+  getDevicePluginOptions(
+    request: Empty,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DevicePluginOptions) => void,
+  ): ClientUnaryCall;
+  listAndWatch(request: Empty, options?: Partial<CallOptions>): ClientReadableStream<ListAndWatchResponse>;
+  listAndWatch(
+    request: Empty,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ListAndWatchResponse>;
+  getPreferredAllocation(
+    request: PreferredAllocationRequest,
+    callback: (error: ServiceError | null, response: PreferredAllocationResponse) => void,
+  ): ClientUnaryCall;
+  getPreferredAllocation(
+    request: PreferredAllocationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PreferredAllocationResponse) => void,
+  ): ClientUnaryCall;
+  getPreferredAllocation(
+    request: PreferredAllocationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PreferredAllocationResponse) => void,
+  ): ClientUnaryCall;
+  allocate(
+    request: AllocateRequest,
+    callback: (error: ServiceError | null, response: AllocateResponse) => void,
+  ): ClientUnaryCall;
+  allocate(
+    request: AllocateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AllocateResponse) => void,
+  ): ClientUnaryCall;
+  allocate(
+    request: AllocateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AllocateResponse) => void,
+  ): ClientUnaryCall;
+  preStartContainer(
+    request: PreStartContainerRequest,
+    callback: (error: ServiceError | null, response: PreStartContainerResponse) => void,
+  ): ClientUnaryCall;
+  preStartContainer(
+    request: PreStartContainerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PreStartContainerResponse) => void,
+  ): ClientUnaryCall;
+  preStartContainer(
+    request: PreStartContainerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PreStartContainerResponse) => void,
+  ): ClientUnaryCall;
+}
+
+export const DevicePluginClient = makeGenericClientConstructor(
+  DevicePluginService,
+  "v1beta1.DevicePlugin",
+) as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): DevicePluginClient;
+  service: typeof DevicePluginService;
+  serviceName: string;
+};
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());

@@ -6,55 +6,37 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import {
+  type CallOptions,
+  type ChannelCredentials,
+  Client,
+  type ClientOptions,
+  type ClientUnaryCall,
+  type handleUnaryCall,
+  makeGenericClientConstructor,
+  type Metadata,
+  type ServiceError,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
 
 export const protobufPackage = "pluginregistration";
 
 export const protobufFileName = "pluginregistration.proto";
 
-/** The kubelet's plugin watcher API, as published in the module k8s.io/kubelet v0.34.2 (pluginregistration/v1/api.proto); unchanged but for these comments. */
-
-/** PluginInfo is the message sent from a plugin to the Kubelet pluginwatcher for plugin registration */
 export interface PluginInfo {
-  /** Type of the Plugin. CSIPlugin or DevicePlugin */
   type: string;
-  /**
-   * Plugin name that uniquely identifies the plugin for the given plugin type.
-   * For DevicePlugin, this is the resource name that the plugin manages and
-   * should follow the extended resource name convention.
-   * For CSI, this is the CSI driver registrar name.
-   */
   name: string;
-  /**
-   * Optional endpoint location. If found set by Kubelet component,
-   * Kubelet component will use this endpoint for specific requests.
-   * This allows the plugin to register using one endpoint and possibly use
-   * a different socket for control operations. CSI uses this model to delegate
-   * its registration external from the plugin.
-   */
   endpoint: string;
-  /**
-   * Plugin service API versions the plugin supports.
-   * For DevicePlugin, this maps to the deviceplugin API versions the
-   * plugin supports at the given socket.
-   * The Kubelet component communicating with the plugin should be able
-   * to choose any preferred version from this list, or returns an error
-   * if none of the listed versions is supported.
-   */
   supportedVersions: string[];
 }
 
-/** RegistrationStatus is the message sent from Kubelet pluginwatcher to the plugin for notification on registration status */
 export interface RegistrationStatus {
-  /** True if plugin gets registered successfully at Kubelet */
   pluginRegistered: boolean;
-  /** Error message in case plugin fails to register, empty string otherwise */
   error: string;
 }
 
-/** RegistrationStatusResponse is sent by plugin to kubelet in response to RegistrationStatus RPC */
 export interface RegistrationStatusResponse {}
 
-/** InfoRequest is the empty request message from Kubelet */
 export interface InfoRequest {}
 
 function createBasePluginInfo(): PluginInfo {
@@ -263,30 +245,72 @@ export const InfoRequest: MessageFns<InfoRequest> = {
   },
 };
 
-/** Registration is the service advertised by the Plugins. */
-export type RegistrationDefinition = typeof RegistrationDefinition;
-export const RegistrationDefinition = {
-  name: "Registration",
-  fullName: "pluginregistration.Registration",
-  methods: {
-    getInfo: {
-      name: "GetInfo",
-      requestType: InfoRequest as typeof InfoRequest,
-      requestStream: false,
-      responseType: PluginInfo as typeof PluginInfo,
-      responseStream: false,
-      options: {},
-    },
-    notifyRegistrationStatus: {
-      name: "NotifyRegistrationStatus",
-      requestType: RegistrationStatus as typeof RegistrationStatus,
-      requestStream: false,
-      responseType: RegistrationStatusResponse as typeof RegistrationStatusResponse,
-      responseStream: false,
-      options: {},
-    },
+export type RegistrationService = typeof RegistrationService;
+export const RegistrationService = {
+  getInfo: {
+    path: "/pluginregistration.Registration/GetInfo" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InfoRequest): Buffer => Buffer.from(InfoRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InfoRequest => InfoRequest.decode(value),
+    responseSerialize: (value: PluginInfo): Buffer => Buffer.from(PluginInfo.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PluginInfo => PluginInfo.decode(value),
+  },
+  notifyRegistrationStatus: {
+    path: "/pluginregistration.Registration/NotifyRegistrationStatus" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RegistrationStatus): Buffer => Buffer.from(RegistrationStatus.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RegistrationStatus => RegistrationStatus.decode(value),
+    responseSerialize: (value: RegistrationStatusResponse): Buffer =>
+      Buffer.from(RegistrationStatusResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RegistrationStatusResponse => RegistrationStatusResponse.decode(value),
   },
 } as const;
+
+export interface RegistrationServer extends UntypedServiceImplementation {
+  getInfo: handleUnaryCall<InfoRequest, PluginInfo>;
+  notifyRegistrationStatus: handleUnaryCall<RegistrationStatus, RegistrationStatusResponse>;
+}
+
+export interface RegistrationClient extends Client {
+  getInfo(request: InfoRequest, callback: (error: ServiceError | null, response: PluginInfo) => void): ClientUnaryCall;
+  getInfo(
+    request: InfoRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PluginInfo) => void,
+  ): ClientUnaryCall;
+  getInfo(
+    request: InfoRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PluginInfo) => void,
+  ): ClientUnaryCall;
+  notifyRegistrationStatus(
+    request: RegistrationStatus,
+    callback: (error: ServiceError | null, response: RegistrationStatusResponse) => void,
+  ): ClientUnaryCall;
+  notifyRegistrationStatus(
+    request: RegistrationStatus,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RegistrationStatusResponse) => void,
+  ): ClientUnaryCall;
+  notifyRegistrationStatus(
+    request: RegistrationStatus,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RegistrationStatusResponse) => void,
+  ): ClientUnaryCall;
+}
+
+export const RegistrationClient = makeGenericClientConstructor(
+  RegistrationService,
+  "pluginregistration.Registration",
+) as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): RegistrationClient;
+  service: typeof RegistrationService;
+  serviceName: string;
+};
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

@@ -6,38 +6,43 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import {
+  type CallOptions,
+  type ChannelCredentials,
+  Client,
+  type ClientOptions,
+  type ClientUnaryCall,
+  type handleUnaryCall,
+  makeGenericClientConstructor,
+  type Metadata,
+  type ServiceError,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
 
 export const protobufPackage = "v1";
 
 export const protobufFileName = "podresources.proto";
 
-/** The kubelet's pod-resources API, as published in the module k8s.io/kubelet v0.34.2 (podresources/v1/api.proto); unchanged but for these comments. */
-
 export interface AllocatableResourcesRequest {}
 
-/** AllocatableResourcesResponses contains informations about all the devices known by the kubelet */
 export interface AllocatableResourcesResponse {
   devices: ContainerDevices[];
   cpuIds: number[];
   memory: ContainerMemory[];
 }
 
-/** ListPodResourcesRequest is the request made to the PodResourcesLister service */
 export interface ListPodResourcesRequest {}
 
-/** ListPodResourcesResponse is the response returned by List function */
 export interface ListPodResourcesResponse {
   podResources: PodResources[];
 }
 
-/** PodResources contains information about the node resources assigned to a pod */
 export interface PodResources {
   name: string;
   namespace: string;
   containers: ContainerResources[];
 }
 
-/** ContainerResources contains information about the resources assigned to a container */
 export interface ContainerResources {
   name: string;
   devices: ContainerDevices[];
@@ -46,47 +51,32 @@ export interface ContainerResources {
   dynamicResources: DynamicResource[];
 }
 
-/** ContainerMemory contains information about memory and hugepages assigned to a container */
 export interface ContainerMemory {
   memoryType: string;
   size: number;
   topology: TopologyInfo | undefined;
 }
 
-/** ContainerDevices contains information about the devices assigned to a container */
 export interface ContainerDevices {
   resourceName: string;
   deviceIds: string[];
   topology: TopologyInfo | undefined;
 }
 
-/** Topology describes hardware topology of the resource */
 export interface TopologyInfo {
   nodes: NUMANode[];
 }
 
-/** NUMA representation of NUMA node */
 export interface NUMANode {
   ID: number;
 }
 
-/** DynamicResource contains information about the devices assigned to a container by DRA */
 export interface DynamicResource {
-  /**
-   * tombstone: removed in 1.31 because claims are no longer associated with one class
-   * string class_name = 1;
-   */
   claimName: string;
   claimNamespace: string;
   claimResources: ClaimResource[];
 }
 
-/**
- * ClaimResource contains resource information. The driver name/pool name/device name
- * triplet uniquely identifies the device. Should DRA get extended to other kinds
- * of resources, then device_name will be empty and other fields will get added.
- * Each device at the DRA API level may map to zero or more CDI devices.
- */
 export interface ClaimResource {
   cdiDevices: CDIDevice[];
   driverName: string;
@@ -94,26 +84,8 @@ export interface ClaimResource {
   deviceName: string;
 }
 
-/** CDIDevice specifies a CDI device information */
 export interface CDIDevice {
-  /**
-   * Fully qualified CDI device name
-   * for example: vendor.com/gpu=gpudevice1
-   * see more details in the CDI specification:
-   * https://github.com/container-orchestrated-devices/container-device-interface/blob/main/SPEC.md
-   */
   name: string;
-}
-
-/** GetPodResourcesRequest contains information about the pod */
-export interface GetPodResourcesRequest {
-  podName: string;
-  podNamespace: string;
-}
-
-/** GetPodResourcesResponse contains information about the pod the devices */
-export interface GetPodResourcesResponse {
-  podResources: PodResources | undefined;
 }
 
 function createBaseAllocatableResourcesRequest(): AllocatableResourcesRequest {
@@ -907,144 +879,78 @@ export const CDIDevice: MessageFns<CDIDevice> = {
   },
 };
 
-function createBaseGetPodResourcesRequest(): GetPodResourcesRequest {
-  return { podName: "", podNamespace: "" };
-}
-
-export const GetPodResourcesRequest: MessageFns<GetPodResourcesRequest> = {
-  encode(message: GetPodResourcesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.podName !== "") {
-      writer.uint32(10).string(message.podName);
-    }
-    if (message.podNamespace !== "") {
-      writer.uint32(18).string(message.podNamespace);
-    }
-    return writer;
+export type PodResourcesListerService = typeof PodResourcesListerService;
+export const PodResourcesListerService = {
+  list: {
+    path: "/v1.PodResourcesLister/List" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListPodResourcesRequest): Buffer =>
+      Buffer.from(ListPodResourcesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListPodResourcesRequest => ListPodResourcesRequest.decode(value),
+    responseSerialize: (value: ListPodResourcesResponse): Buffer =>
+      Buffer.from(ListPodResourcesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListPodResourcesResponse => ListPodResourcesResponse.decode(value),
   },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): GetPodResourcesRequest {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGetPodResourcesRequest();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.podName = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.podNamespace = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseGetPodResourcesResponse(): GetPodResourcesResponse {
-  return { podResources: undefined };
-}
-
-export const GetPodResourcesResponse: MessageFns<GetPodResourcesResponse> = {
-  encode(message: GetPodResourcesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.podResources !== undefined) {
-      PodResources.encode(message.podResources, writer.uint32(10).fork()).join();
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): GetPodResourcesResponse {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseGetPodResourcesResponse();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.podResources = PodResources.decode(reader, reader.uint32());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-/**
- * PodResourcesLister is a service provided by the kubelet that provides information about the
- * node resources consumed by pods and containers on the node
- */
-export type PodResourcesListerDefinition = typeof PodResourcesListerDefinition;
-export const PodResourcesListerDefinition = {
-  name: "PodResourcesLister",
-  fullName: "v1.PodResourcesLister",
-  methods: {
-    list: {
-      name: "List",
-      requestType: ListPodResourcesRequest as typeof ListPodResourcesRequest,
-      requestStream: false,
-      responseType: ListPodResourcesResponse as typeof ListPodResourcesResponse,
-      responseStream: false,
-      options: {},
-    },
-    getAllocatableResources: {
-      name: "GetAllocatableResources",
-      requestType: AllocatableResourcesRequest as typeof AllocatableResourcesRequest,
-      requestStream: false,
-      responseType: AllocatableResourcesResponse as typeof AllocatableResourcesResponse,
-      responseStream: false,
-      options: {},
-    },
-    get: {
-      name: "Get",
-      requestType: GetPodResourcesRequest as typeof GetPodResourcesRequest,
-      requestStream: false,
-      responseType: GetPodResourcesResponse as typeof GetPodResourcesResponse,
-      responseStream: false,
-      options: {},
-    },
+  getAllocatableResources: {
+    path: "/v1.PodResourcesLister/GetAllocatableResources" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AllocatableResourcesRequest): Buffer =>
+      Buffer.from(AllocatableResourcesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AllocatableResourcesRequest => AllocatableResourcesRequest.decode(value),
+    responseSerialize: (value: AllocatableResourcesResponse): Buffer =>
+      Buffer.from(AllocatableResourcesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AllocatableResourcesResponse => AllocatableResourcesResponse.decode(value),
   },
 } as const;
+
+export interface PodResourcesListerServer extends UntypedServiceImplementation {
+  list: handleUnaryCall<ListPodResourcesRequest, ListPodResourcesResponse>;
+  getAllocatableResources: handleUnaryCall<AllocatableResourcesRequest, AllocatableResourcesResponse>;
+}
+
+export interface PodResourcesListerClient extends Client {
+  list(
+    request: ListPodResourcesRequest,
+    callback: (error: ServiceError | null, response: ListPodResourcesResponse) => void,
+  ): ClientUnaryCall;
+  list(
+    request: ListPodResourcesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListPodResourcesResponse) => void,
+  ): ClientUnaryCall;
+  list(
+    request: ListPodResourcesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListPodResourcesResponse) => void,
+  ): ClientUnaryCall;
+  getAllocatableResources(
+    request: AllocatableResourcesRequest,
+    callback: (error: ServiceError | null, response: AllocatableResourcesResponse) => void,
+  ): ClientUnaryCall;
+  getAllocatableResources(
+    request: AllocatableResourcesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AllocatableResourcesResponse) => void,
+  ): ClientUnaryCall;
+  getAllocatableResources(
+    request: AllocatableResourcesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AllocatableResourcesResponse) => void,
+  ): ClientUnaryCall;
+}
+
+export const PodResourcesListerClient = makeGenericClientConstructor(
+  PodResourcesListerService,
+  "v1.PodResourcesLister",
+) as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): PodResourcesListerClient;
+  service: typeof PodResourcesListerService;
+  serviceName: string;
+};
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());

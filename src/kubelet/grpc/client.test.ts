@@ -1,16 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Stream } from "node:http2";
 import { createServer, type Server as SocketServer, type Socket } from "node:net";
-import {
-  PodResourcesListerService,
-  type sendUnaryData,
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-} from "../../../test/support/grpc.ts";
+import { type sendUnaryData, Server, ServerCredentials, type ServerUnaryCall } from "../../../test/support/grpc.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../../../test/support/plugin.ts";
 import { until } from "../../../test/support/until.ts";
-import { type ListPodResourcesResponse, PodResourcesListerDefinition } from "../api/podresources.ts";
+import { DevicePluginService } from "../api/deviceplugin.ts";
+import { type ListPodResourcesResponse, PodResourcesListerService } from "../api/podresources.ts";
 import { call, type CallOptions } from "./client.ts";
 import { status } from "./status.ts";
 
@@ -23,7 +18,7 @@ beforeEach(() => {
 afterEach(() => removeTemporaryFolder(folder));
 
 const list = (options: Partial<CallOptions> = {}): Promise<ListPodResourcesResponse> =>
-  call(socket(), PodResourcesListerDefinition, "list", {}, { limit: 10_000, answerBytes: 16 << 20, ...options });
+  call(socket(), PodResourcesListerService.list, {}, { limit: 10_000, answerBytes: 16 << 20, ...options });
 
 const podsOf = (count: number): ListPodResourcesResponse => ({
   podResources: Array.from({ length: count }, (_, index) => ({
@@ -71,7 +66,7 @@ describe("of a server", () => {
 
   test("a method that is not there is UNIMPLEMENTED", () => {
     expect(
-      call(socket(), PodResourcesListerDefinition, "get", {} as never, { limit: 10_000, answerBytes: 100 }),
+      call(socket(), DevicePluginService.allocate, { containerRequests: [] }, { limit: 10_000, answerBytes: 100 }),
     ).rejects.toMatchObject({ code: status.UNIMPLEMENTED });
   });
 
@@ -134,12 +129,12 @@ describe("of what is no gRPC server", () => {
   });
 
   test.each<[string, (stream: ServerHttp2Stream) => void, number]>([
-    ["another HTTP status", (stream) => stream.respond({ ":status": 404 }, { endStream: true }), status.UNKNOWN],
+    ["another HTTP status", (stream) => stream.respond({ ":status": 404 }, { endStream: true }), status.UNIMPLEMENTED],
     ["no status", (stream) => stream.respond({ ":status": 200 }, { endStream: true }), status.UNKNOWN],
     [
       "a status and no message",
       (stream) => stream.respond({ ":status": 200, "grpc-status": "0" }, { endStream: true }),
-      status.INTERNAL,
+      status.UNIMPLEMENTED,
     ],
     [
       "half a message",
@@ -148,7 +143,7 @@ describe("of what is no gRPC server", () => {
         stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
         stream.end(Buffer.from([0, 0, 0, 0, 9, 1]));
       },
-      status.INTERNAL,
+      status.UNIMPLEMENTED,
     ],
     [
       "a message that is no protobuf",
@@ -159,7 +154,7 @@ describe("of what is no gRPC server", () => {
       },
       status.INTERNAL,
     ],
-    ["a reset", (stream) => stream.close(2), status.UNAVAILABLE],
+    ["a reset", (stream) => stream.close(2), status.INTERNAL],
   ])("%s is an error with a status", async (_, respond, code) => {
     await answering(respond);
     expect(await list().catch((error: unknown) => error)).toMatchObject({ code });

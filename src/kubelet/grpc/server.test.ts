@@ -2,13 +2,25 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from "node:http2";
 import { connect as connectSocket, type Socket } from "node:net";
 import { type DevicePluginClient, pluginClient, type ServiceError } from "../../../test/support/grpc.ts";
-import { callHeaders, data, endStream, preface, reset, settings } from "../../../test/support/http2-frames.ts";
+import {
+  callHeaders,
+  data,
+  dataOf,
+  endStream,
+  framesIn,
+  grpcMessage,
+  initialWindow,
+  ping,
+  preface,
+  reset,
+  settings,
+  windowUpdate,
+} from "../../../test/support/http2-frames.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../../../test/support/plugin.ts";
 import { until } from "../../../test/support/until.ts";
-import { AllocateRequest, DevicePluginDefinition, type ListAndWatchResponse } from "../api/deviceplugin.ts";
-import { prefixed } from "./messages.ts";
+import { AllocateRequest, DevicePluginService, type ListAndWatchResponse } from "../api/deviceplugin.ts";
 import { type AnswerStream, GrpcServer } from "./server.ts";
-import { decodeMessage, status, StatusError } from "./status.ts";
+import { status, StatusError } from "./status.ts";
 
 let folder = "";
 let server: GrpcServer;
@@ -30,9 +42,10 @@ beforeEach(async () => {
   server = new GrpcServer({
     requestBytes: 1000,
     callsAtOnce: 50,
+    connections: 20,
     refused: (method, error) => refused.push(`${method}: ${String(error)}`),
   });
-  server.serve(DevicePluginDefinition, {
+  server.serve(DevicePluginService, {
     getDevicePluginOptions: () => ({ preStartRequired: false, getPreferredAllocationAvailable: true }),
     listAndWatch: (stream) => {
       streams.push(stream);
@@ -201,9 +214,11 @@ describe("a stream", () => {
     expect(over).toBe(1);
   });
 
-  test("that is cut ends with an error at once", async () => {
+  test("that is cut loses its connection at once, and others keep theirs", async () => {
+    const other = listen();
+    await opened(1);
     const { seen, error } = listen();
-    const stream = await opened();
+    const stream = await opened(2);
     let over = 0;
     stream.whenOver(() => over++);
     stream.send(list("a"), () => {});
@@ -211,20 +226,11 @@ describe("a stream", () => {
     stream.cut();
     await until("the caller knows", () => error() !== null);
     await until("it is over", () => over === 1);
-  });
-
-  test("ends, as all do, when the connections are cut; new ones are served", async () => {
-    const { error } = listen();
-    const stream = await opened();
-    let over = 0;
-    stream.whenOver(() => over++);
-    server.cut();
-    await until("the caller knows", () => error() !== null);
-    await until("it is over", () => over === 1);
     expect(await callAllocate(newClient(), "a")).toBe(1);
+    expect(other.error()).toBeNull();
   });
 
-  test("whose handler throws is refused; when it was answered in part, it is reset", async () => {
+  test("whose handler throws is refused, also when it was answered in part", async () => {
     listening = () => {
       throw new StatusError(status.UNAVAILABLE, "not now");
     };
@@ -237,7 +243,7 @@ describe("a stream", () => {
     };
     const second = listen();
     await until("it has ended", () => second.error() !== null);
-    expect(second.error()).toMatchObject({ code: status.INTERNAL });
+    expect(second.error()).toMatchObject({ code: status.INTERNAL, details: "in the middle" });
     expect(refused).toEqual(["ListAndWatch: StatusError: not now", "ListAndWatch: Error: in the middle"]);
     expect(await callAllocate(newClient(), "a")).toBe(1);
   });
@@ -302,44 +308,54 @@ describe("what is no gRPC", () => {
     stream.on("error", () => {});
     stream.on("close", () => {
       const { ":status": http, "grpc-status": code, "grpc-message": message = "" } = found;
-      resolve(code === undefined ? `HTTP ${String(http)}` : `${String(code)} ${decodeMessage(String(message))}`);
+      resolve(code === undefined ? `HTTP ${String(http)}` : `${String(code)} ${decodeURI(String(message))}`);
     });
     stream.resume();
     for (const bytes of body) stream.write(bytes);
     stream.end();
     return promise;
   }
-  const good = prefixed(AllocateRequest.encode(requestFor("a")).finish());
+  const good = grpcMessage(AllocateRequest.encode(requestFor("a")).finish());
+  /** A message whose flag says that it is compressed. */
+  const flagged = (bytes: Uint8Array) => {
+    const message = grpcMessage(bytes);
+    message[0] = 1;
+    return message;
+  };
+  const compressed = (bytes: Uint8Array<ArrayBuffer>) => flagged(Bun.gzipSync(bytes));
 
   test.each<[string, OutgoingHttpHeaders, Uint8Array[], string | RegExp]>([
-    ["a good call", {}, [good], "0 "],
-    ["a good call in pieces", {}, [good.subarray(0, 3), good.subarray(3, 9), good.subarray(9)], "0 "],
-    ["another codec's name", { "content-type": "application/grpc+proto" }, [good], "0 "],
+    ["a good call", {}, [good], "0 OK"],
+    ["a good call in pieces", {}, [good.subarray(0, 3), good.subarray(3, 9), good.subarray(9)], "0 OK"],
+    ["another codec's name", { "content-type": "application/grpc+proto" }, [good], "0 OK"],
     ["another method", { ":path": "/v1beta1.DevicePlugin/Nothing" }, [good], /^12 .*Nothing/],
     ["a service of another name", { ":path": "/v1beta2.DevicePlugin/Allocate" }, [good], /^12 /],
     ["a name of every object", { ":path": "/constructor" }, [good], /^12 /],
     ["a page", { ":method": "GET", "content-type": "text/html" }, [], "HTTP 415"],
     ["a form", { "content-type": "application/x-www-form-urlencoded" }, [good], "HTTP 415"],
-    ["a call without a message", {}, [], /^13 /],
-    ["a call with half a message", {}, [good.subarray(0, -1)], /^13 /],
-    ["a call with two messages", {}, [good, good], /^13 /],
+    ["a call without a message", {}, [], /^12 /],
+    ["a call with half a message", {}, [good.subarray(0, -1)], /^12 /],
+    ["a call with two messages", {}, [good, good], /^12 /],
+    ["a compressed message", { "grpc-encoding": "gzip" }, [compressed(Uint8Array.from(good.subarray(5)))], "0 OK"],
     [
-      "a compressed message",
+      "a message that says to be compressed and is not",
       { "grpc-encoding": "gzip" },
-      [Buffer.concat([Uint8Array.of(1), good.subarray(1)])],
-      /^12 /,
+      [flagged(good.subarray(5))],
+      /^13 /,
     ],
-    ["a message that is no protobuf", {}, [prefixed(Uint8Array.of(0x0a, 0xff, 0xff))], /^13 .*can't be read/],
-    ["a message too long", {}, [prefixed(new Uint8Array(1001))], /^8 /],
+    ["a message of an unknown compression", { "grpc-encoding": "br" }, [flagged(good.subarray(5))], /^12 /],
+    ["a small message that becomes large", { "grpc-encoding": "gzip" }, [compressed(new Uint8Array(1 << 20))], /^8 /],
+    ["a message that is no protobuf", {}, [grpcMessage(Uint8Array.of(0x0a, 0xff, 0xff))], /^13 .*can't be read/],
+    ["a message too long", {}, [grpcMessage(new Uint8Array(1001))], /^8 /],
   ])("%s gets its answer", async (_, headers, body, expected) => {
     expect(await send(headers, ...body)).toMatch(typeof expected === "string" ? new RegExp(`^${expected}$`) : expected);
-    expect(await send({}, good)).toBe("0 ");
+    expect(await send({}, good)).toBe("0 OK");
   });
 });
 
 describe("a whole request that does not end", () => {
   const allocatePath = "/v1beta1.DevicePlugin/Allocate";
-  const good = (...ids: string[]) => prefixed(AllocateRequest.encode(requestFor(...ids)).finish());
+  const good = (...ids: string[]) => grpcMessage(AllocateRequest.encode(requestFor(...ids)).finish());
   let asked: string[] = [];
   let connection: Socket;
   beforeEach(async () => {
@@ -353,7 +369,7 @@ describe("a whole request that does not end", () => {
     connection.write(Buffer.concat([preface, settings]));
     connection.write(Buffer.concat([callHeaders(1, allocatePath), data(1, good("half"))]));
     connection.write(
-      Buffer.concat([callHeaders(3, "/v1beta1.DevicePlugin/ListAndWatch"), data(3, prefixed(new Uint8Array()))]),
+      Buffer.concat([callHeaders(3, "/v1beta1.DevicePlugin/ListAndWatch"), data(3, grpcMessage(new Uint8Array()))]),
     );
   });
   afterEach(() => connection.destroy());
@@ -390,8 +406,166 @@ describe("a whole request that does not end", () => {
   });
 });
 
+describe("connections", () => {
+  const allocatePath = "/v1beta1.DevicePlugin/Allocate";
+  const listPath = "/v1beta1.DevicePlugin/ListAndWatch";
+  const good = grpcMessage(AllocateRequest.encode(requestFor("a")).finish());
+  let sockets: Socket[] = [];
+  beforeEach(() => {
+    sockets = [];
+  });
+  afterEach(() => {
+    for (const each of sockets) each.destroy();
+  });
+
+  const dial = () =>
+    new Promise<Socket & { isClosed: boolean }>((resolve) => {
+      const connection = Object.assign(connectSocket({ path: socket() }), { isClosed: false });
+      sockets.push(connection);
+      connection.on("error", () => {});
+      connection.on("close", () => (connection.isClosed = true));
+      connection.on("connect", () => resolve(connection)).resume();
+    });
+
+  test("are served whatever the pieces in which their first bytes come", async () => {
+    const calls: number[] = [];
+    allocate = () => {
+      calls.push(1);
+      return { containerResponses: [] };
+    };
+    const bytes = Buffer.concat([preface, settings, callHeaders(1, allocatePath), data(1, good, endStream)]);
+    (await dial()).write(bytes);
+    await until("the whole is answered", () => calls.length === 1);
+    const slow = await dial();
+    for (const byte of bytes) {
+      slow.write(Uint8Array.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await until("the pieces are answered", () => calls.length === 2);
+  });
+
+  test("have an identity, which all their calls share and no other connection has", async () => {
+    for (const connection of [await dial(), await dial()])
+      connection.write(
+        Buffer.concat([
+          preface,
+          settings,
+          ...[1, 3].flatMap((id) => [callHeaders(id, listPath), data(id, grpcMessage(new Uint8Array()), endStream)]),
+        ]),
+      );
+    await until("four streams are open", () => streams.length === 4);
+    const connections = new Map(Map.groupBy(streams, ({ connection }) => connection));
+    expect([...connections.values()].map((group) => group.length)).toEqual([2, 2]);
+    streams[0]?.cut();
+    await until("the streams of one are over", () => sockets.filter((each) => each.destroyed).length === 1);
+  });
+
+  test("that do not speak HTTP/2 are closed at once", async () => {
+    const connection = await dial();
+    connection.write("GET / HTTP/1.1\r\n\r\n");
+    await until("it is closed", () => connection.isClosed);
+  });
+
+  test("beyond the limit replace the oldest that has no stream", async () => {
+    const { call, error } = (() => {
+      const call = newClient().listAndWatch({});
+      let error: unknown = null;
+      call.on("data", () => {});
+      call.on("error", (failure: unknown) => (error = failure));
+      return { call, error: () => error };
+    })();
+    await until("the stream is open", () => streams.length === 1);
+    const first = await Promise.all(Array.from({ length: 19 }, dial));
+    await dial();
+    await until("the oldest is closed", () => first[0]?.isClosed === true);
+    expect(await callAllocate(newClient(), "a")).toBe(1);
+    expect(first.filter(({ isClosed }) => isClosed).length).toBeLessThanOrEqual(3);
+    expect(error()).toBeNull();
+    call.on("error", () => {});
+    call.cancel();
+  });
+
+  test("beyond the limit are refused where all have a stream", async () => {
+    const client = () => {
+      const call = newClient().listAndWatch({});
+      call.on("data", () => {});
+      call.on("error", () => {});
+    };
+    for (let count = 0; count < 20; count++) client();
+    await until("all have a stream", () => streams.length === 20);
+    const late = await dial();
+    await until("the new one is closed", () => late.isClosed);
+    expect(streams.every(({ connection }) => connection.streams === 1)).toBeTrue();
+  });
+
+  test.each([
+    ["that say nothing", () => Buffer.alloc(0)],
+    ["that wait", () => Buffer.concat([preface, settings])],
+    [
+      "whose answers are not taken",
+      () => {
+        // Not a byte of an answer may be sent.
+        return Buffer.concat([
+          preface,
+          initialWindow(0),
+          callHeaders(1, listPath),
+          data(1, grpcMessage(new Uint8Array()), 1),
+        ]);
+      },
+    ],
+  ])("%s are closed with the server at once", async (_, bytes) => {
+    const connection = await dial();
+    const sent = bytes();
+    connection.write(sent);
+    if (sent.length > 100) {
+      await until("the stream is open", () => streams.length === 1);
+      streams[0]?.send({ devices: [] }, () => {});
+      streams[0]?.end();
+    } else expect(await callAllocate(newClient(), "a")).toBe(1);
+    const started = performance.now();
+    await server.close();
+    // 50 ms, and what a busy machine adds; calls that do not end would have a second otherwise.
+    expect(performance.now() - started).toBeLessThan(500);
+    await until("it is closed", () => connection.isClosed);
+  });
+});
+
+// RFC 9113, section 6.9.2: the change is added to the window of each open stream, beside the WINDOW_UPDATEs that came. Bun takes the
+// larger of both (oven-sh/bun 30344, 41329). grpc-go raises its window so, and then waits for bytes that Bun does not send. The day
+// this fails Bun is mended: then limits.listBytes can grow.
+test("Bun loses credit of an open stream when the peer raises SETTINGS_INITIAL_WINDOW_SIZE", async () => {
+  const window = 65_535;
+  const connection = connectSocket({ path: socket() });
+  let received: Buffer = Buffer.alloc(0);
+  connection.on("data", (piece: Buffer) => (received = Buffer.concat([received, piece])));
+  const pings = () => framesIn(received).filter(({ type, flags }) => type === 6 && (flags & 1) === 1).length;
+  const sent = () => dataOf(received, 1).length;
+  listening = (stream) => {
+    const ID = "x".repeat(4 * window);
+    stream.send({ devices: [{ ID, health: "Healthy", topology: undefined }] }, () => {});
+  };
+  try {
+    connection.write(Buffer.concat([preface, settings, windowUpdate(0, 1 << 24)]));
+    connection.write(callHeaders(1, "/v1beta1.DevicePlugin/ListAndWatch"));
+    connection.write(data(1, grpcMessage(new Uint8Array()), endStream));
+    await until("the window is full", () => sent() === window);
+    connection.write(windowUpdate(1, window));
+    await until("what was credited is sent", () => sent() === 2 * window);
+    connection.write(Buffer.concat([initialWindow(2 * window), ping]));
+    await until("the raise was read", () => pings() === 1);
+    // Once more: what the first SETTINGS allows would have come before.
+    connection.write(ping);
+    await until("the second ping is answered", () => pings() === 2);
+    expect(sent()).toBe(2 * window);
+    connection.write(windowUpdate(1, window));
+    await until("what was credited anew is sent", () => sent() === 3 * window);
+  } finally {
+    connection.destroy();
+  }
+});
+
 test("a place where no socket can be made is told", async () => {
-  const other = new GrpcServer({ requestBytes: 10, callsAtOnce: 1, refused: () => {} });
+  const other = new GrpcServer({ requestBytes: 10, callsAtOnce: 1, connections: 1, refused: () => {} });
   expect(other.listen(`${folder}/missing/s`)).rejects.toThrow(/ENOENT|EACCES|listen/i);
   await other.close();
 });

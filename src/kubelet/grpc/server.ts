@@ -1,253 +1,256 @@
-// How is a call answered? gRPC on a unix socket, over Node's HTTP/2: what device plugins need of it (unary calls and streams of
-// answers, no compression, no TLS), as grpc/grpc doc/PROTOCOL-HTTP2.md has it. Whatever a handler throws is the caller's answer,
-// and never reaches the event loop.
+// A gRPC server on a unix socket: grpc-js on connections that we accept. Whatever a handler throws becomes the status of its
+// call and never reaches the event loop, where grpc-js would let it end the process.
 
 import {
-  constants,
-  createServer,
-  type Http2Server,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from "node:http2";
+  type ConnectionInjector,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  logVerbosity,
+  Server,
+  ServerCredentials,
+  type ServerWritableStream,
+  setLogVerbosity,
+} from "@grpc/grpc-js";
+import { createServer, type Server as Listener } from "node:net";
 import { messageOf } from "../../message-of.ts";
-import { prefixed, SingleMessage } from "./messages.ts";
-import { type AnswerOf, type Codec, type Method, pathOf, type RequestOf, type Service } from "./service.ts";
-import { codeOf, encodeMessage, status, StatusError } from "./status.ts";
+import { type Connection, Connections } from "./connections.ts";
+import { status, StatusError, statusObjectOf } from "./status.ts";
 
-/** A client's connection: the same object for all calls on it. */
-export type Connection = object;
+// grpc-js would write lines of its own to standard error, some with what a peer sent.
+setLogVerbosity(logVerbosity.NONE);
 
-/** What answers a method: a function of the request, or one that is given the stream for its answers. */
+/** A method as ts-proto generates it: unary, or with a stream of answers. */
+interface Method {
+  readonly path: string;
+  readonly requestStream: false;
+  readonly responseStream: boolean;
+  readonly requestDeserialize: (bytes: Buffer) => unknown;
+  // oxlint-disable-next-line typescript/no-explicit-any
+  readonly responseSerialize: (answer: any) => Buffer;
+  // oxlint-disable-next-line typescript/no-explicit-any
+  readonly requestSerialize: (request: any) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => unknown;
+}
+
+type Service = Readonly<Record<string, Method>>;
+type RequestOf<M extends Method> = ReturnType<M["requestDeserialize"]>;
+type AnswerOf<M extends Method> = Parameters<M["responseSerialize"]>[0];
+
+/** Handles a method: a function of the request, or one that is given the stream for its answers. */
 export type Handler<M extends Method> = M["responseStream"] extends true
   ? (stream: AnswerStream<AnswerOf<M>>) => void
   : (request: RequestOf<M>, connection: Connection) => AnswerOf<M> | Promise<AnswerOf<M>>;
 
-/** What answers the methods of a service. */
-export type Handlers<S extends Service> = { readonly [Name in keyof S["methods"]]: Handler<S["methods"][Name]> };
+/** The handlers of a service's methods. */
+export type Handlers<S extends Service> = { readonly [Name in keyof S]: Handler<S[Name]> };
 
-/** What a server is held to, and whom it tells. */
+/** A server's limits, and whom it reports to. */
 export interface ServerOptions {
   /** Bytes of a request; more is answered by RESOURCE_EXHAUSTED. */
   readonly requestBytes: number;
   /** Calls at once on one connection (SETTINGS_MAX_CONCURRENT_STREAMS). */
   readonly callsAtOnce: number;
-  /** A handler refused a call of this method, by throwing. */
+  /** Open connections; see Connections.accept. */
+  readonly connections: number;
+  /** A call of this method was refused, by an error that its handler threw. */
   readonly refused: (method: string, error: unknown) => void;
 }
 
-/** How long a server that is closed waits for its calls to end before their connections are cut, in milliseconds. */
-const closingLimit = 1000;
+/** How long a client may take to begin with HTTP/2, in milliseconds; grpc-go and grpc-js do so at once. */
+const handshakeLimit = 5000;
 
-const answerHeaders = { ":status": 200, "content-type": "application/grpc+proto" } as const;
-
-/** Characters of an error's message that travel: headers of 64 KiB end a whole connection. */
-const messageLimit = 4096;
-
-/** Trailers that say how a call ended. */
-const trailersOf = (error: StatusError | null) =>
-  error === null
-    ? { "grpc-status": String(status.OK) }
-    : { "grpc-status": String(error.code), "grpc-message": encodeMessage(error.message.slice(0, messageLimit)) };
-
-const ignore = (): void => {};
+/** How long close() waits for calls to end before their connections are cut, in milliseconds. */
+const closingLimit = 50;
 
 /** A gRPC server on a unix socket. */
 export class GrpcServer {
   readonly #options: ServerOptions;
-  readonly #server: Http2Server;
-  readonly #sessions = new Set<ServerHttp2Session>();
-  readonly #methods = new Map<string, { readonly method: Method; readonly handler: unknown }>();
+  readonly #server: Server;
+  readonly #injector: ConnectionInjector;
+  readonly #connections: Connections;
+  readonly #listener: Listener;
 
   constructor(options: ServerOptions) {
     this.#options = options;
-    this.#server = createServer({ settings: { maxConcurrentStreams: options.callsAtOnce } });
-    this.#server.on("session", (session) => {
-      this.#sessions.add(session);
-      session.on("close", () => this.#sessions.delete(session));
-      // A peer that breaks the protocol, or goes: its session is closed after this.
-      session.on("error", ignore);
+    this.#server = new Server({
+      "grpc.enable_channelz": 0,
+      "grpc.max_concurrent_streams": options.callsAtOnce,
+      "grpc.max_receive_message_length": options.requestBytes,
     });
-    this.#server.on("stream", (stream, headers) => {
-      stream.on("error", ignore);
-      this.#answer(stream as ServerHttp2Stream, headers);
-    });
+    this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#connections = new Connections({ connections: options.connections, handshake: handshakeLimit }, (socket) =>
+      this.#injector.injectConnection(socket),
+    );
+    this.#listener = createServer((socket) => this.#connections.accept(socket));
   }
 
-  /** Answers the calls of a service. */
+  /** Handles the calls of a service. */
   serve<S extends Service>(service: S, handlers: Handlers<S>): void {
-    for (const [name, method] of Object.entries(service.methods))
-      this.#methods.set(pathOf(service, method), { method, handler: handlers[name] });
+    const definitions = Object.entries(service).map(([name, method]) => [name, { ...method, ...readable(method) }]);
+    const implementations = Object.entries(service).map(([name, { path, responseStream }]) => {
+      const method = path.slice(path.lastIndexOf("/") + 1);
+      return [
+        name,
+        responseStream
+          ? this.#streaming(method, handlers[name] as (stream: AnswerStream<unknown>) => void)
+          : this.#unary(method, handlers[name] as (request: unknown, connection: Connection) => unknown),
+      ];
+    });
+    this.#server.addService(Object.fromEntries(definitions), Object.fromEntries(implementations));
   }
 
   /** Listens on a unix socket that is made at this path. Rejects with the system's error. */
   listen(path: string): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    // After it listens an error is one of accepting, which is tried again at the next connection.
-    this.#server.on("error", reject);
-    this.#server.listen(path, resolve);
+    // Once it listens an error is one of accept(2), which is tried again at the next connection.
+    this.#listener.on("error", reject);
+    this.#listener.listen(path, resolve);
     return promise;
   }
 
-  /** Cuts all connections; it goes on listening. */
+  /** Closes all connections at once; new ones are accepted. */
   cut(): void {
-    for (const session of this.#sessions) session.destroy();
+    this.#connections.cut();
   }
 
-  /** Listens no longer, lets calls end, and cuts the connections of those that don't within a second. */
-  close(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#server.close();
-    const limit = setTimeout(() => {
-      this.cut();
-      resolve();
-    }, closingLimit);
-    const closed = () => {
-      if (this.#sessions.size > 0) return;
-      clearTimeout(limit);
-      resolve();
-    };
-    for (const session of this.#sessions) {
-      session.on("close", closed);
-      session.close();
-    }
-    closed();
-    return promise;
+  /** Stops listening, lets calls end, and cuts the connections of those that do not within 50 ms. */
+  async close(): Promise<void> {
+    this.#listener.close();
+    this.#server.tryShutdown(() => {});
+    await this.#connections.close(closingLimit);
+    this.#server.forceShutdown();
   }
 
-  #answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    const found = this.#methods.get(headers[":path"] ?? "");
-    if (headers[":method"] !== "POST" || !headers["content-type"]?.startsWith("application/grpc")) {
-      stream.respond({ ":status": 415 }, { endStream: true });
-      discard(stream);
-      return;
-    }
-    if (!found) {
-      refuse(stream, new StatusError(status.UNIMPLEMENTED, `there is no method ${headers[":path"]}`));
-      return;
-    }
-    const { method, handler } = found;
-    const connection: Connection = stream.session ?? {};
-    const message = new SingleMessage(this.#options.requestBytes);
-    let isOver = false;
-    const failed = (error: unknown) => {
-      isOver = true;
-      this.#options.refused(method.name, error);
-      refuse(stream, new StatusError(codeOf(error), messageOf(error)));
+  #unary(
+    method: string,
+    handler: (request: unknown, connection: Connection) => unknown,
+  ): handleUnaryCall<unknown, unknown> {
+    return (call, done) => {
+      const connection = this.#connections.get(call.getPeer());
+      // The call was reset, or its connection closed, before its request was whole: there is nobody to answer.
+      if (!connection) return;
+      const refuse = (error: unknown) => {
+        this.#options.refused(method, error);
+        quietly(() => done(statusObjectOf(error)));
+      };
+      const respond = (answer: unknown) => quietly(() => done(null, answer));
+      try {
+        const answer = handler(readRequest(call.request), connection);
+        if (answer instanceof Promise) answer.then(respond, refuse);
+        else respond(answer);
+      } catch (error) {
+        refuse(error);
+      }
     };
-    stream.on("data", (piece: Buffer) => {
-      if (isOver) return;
+  }
+
+  #streaming(
+    method: string,
+    handler: (stream: AnswerStream<unknown>) => void,
+  ): handleServerStreamingCall<unknown, unknown> {
+    return (call) => {
+      const connection = this.#connections.get(call.getPeer());
+      if (!connection) return;
+      const stream = new AnswerStream(call, connection);
       try {
-        message.add(piece);
+        readRequest(call.request);
+        handler(stream);
       } catch (error) {
-        failed(error);
+        this.#options.refused(method, error);
+        stream.end(error);
       }
-    });
-    stream.on("end", () => {
-      // Bun says "end" also of a stream that was reset, or whose connection went: nobody waits for its answer.
-      if (isOver || !isOpen(stream)) return;
-      isOver = true;
-      try {
-        const request: unknown = decoded(method.requestType, message.whole());
-        if (method.responseStream) {
-          (handler as (stream: AnswerStream<unknown>) => void)(
-            new AnswerStream(stream, method.responseType, connection),
-          );
-          return;
-        }
-        const answer = (handler as (request: unknown, connection: Connection) => unknown)(request, connection);
-        const send = (value: unknown) => respond(stream, prefixed(method.responseType.encode(value).finish()));
-        if (answer instanceof Promise) answer.then(send).catch(failed);
-        else send(answer);
-      } catch (error) {
-        failed(error);
-      }
-    });
+    };
   }
 }
 
-/** A request; one that is none is the caller's mistake. */
-function decoded<Request>(codec: Codec<Request>, bytes: Uint8Array): Request {
+/** A throw from grpc-js while it sends means that the call's stream is broken: nobody can be told. */
+function quietly(send: () => void): void {
   try {
-    return codec.decode(bytes);
-  } catch (error) {
-    throw new StatusError(status.INTERNAL, `the request can't be read: ${messageOf(error)}`);
+    send();
+  } catch {
+    // The peer sees the stream's end.
   }
 }
 
-const isOpen = (stream: ServerHttp2Stream): boolean => !stream.closed && !stream.destroyed;
+/** A request that could not be decoded; grpc-js would answer without saying why. */
+class Unreadable {
+  readonly reason: string;
 
-/** Answers a unary call. */
-function respond(stream: ServerHttp2Stream, message: Buffer): void {
-  if (!isOpen(stream)) return;
-  stream.respond(answerHeaders, { waitForTrailers: true });
-  stream.on("wantTrailers", () => stream.sendTrailers(trailersOf(null)));
-  stream.end(message);
-}
-
-/** Ends a call with a status, in its headers ("Trailers-Only"); one that was answered in part is reset. */
-function refuse(stream: ServerHttp2Stream, error: StatusError): void {
-  if (!isOpen(stream)) return;
-  if (stream.headersSent) {
-    stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-    return;
+  constructor(reason: string) {
+    this.reason = reason;
   }
-  stream.respond({ ...answerHeaders, ...trailersOf(error) }, { endStream: true });
-  discard(stream);
 }
 
-/** Takes no more of a request that was answered before its end. */
-function discard(stream: ServerHttp2Stream): void {
-  if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+const readable = ({ requestDeserialize }: Method) => ({
+  requestDeserialize: (bytes: Buffer): unknown => {
+    try {
+      return requestDeserialize(bytes);
+    } catch (error) {
+      return new Unreadable(messageOf(error));
+    }
+  },
+});
+
+function readRequest(request: unknown): unknown {
+  if (request instanceof Unreadable)
+    throw new StatusError(status.INTERNAL, `the request can't be read: ${request.reason}`);
+  return request;
 }
 
 /** The answers to one call, as many as there will be. */
 export class AnswerStream<Answer> {
   readonly connection: Connection;
-  readonly #stream: ServerHttp2Stream;
-  readonly #codec: Codec<Answer>;
+  readonly #call: ServerWritableStream<unknown, Answer>;
+  readonly #over = new Set<() => void>();
+  #isOver = false;
   #hasEnded = false;
 
-  constructor(stream: ServerHttp2Stream, codec: Codec<Answer>, connection: Connection) {
-    this.#stream = stream;
-    this.#codec = codec;
+  constructor(call: ServerWritableStream<unknown, Answer>, connection: Connection) {
+    this.#call = call;
     this.connection = connection;
+    connection.streams++;
+    // grpc-js emits "cancelled" at the end of every call, whoever ended it.
+    call.once("cancelled", () => this.#end());
+    call.once("close", () => this.#end());
   }
 
   /** Calls back once, when the call is over, whoever ended it. */
   whenOver(over: () => void): void {
-    let isOver = false;
-    const once = () => {
-      if (!isOver) over();
-      isOver = true;
-    };
-    for (const event of ["aborted", "close", "finish", "error"]) this.#stream.on(event, once);
-    if (!isOpen(this.#stream)) once();
+    if (this.#isOver) over();
+    else this.#over.add(over);
   }
 
   /** Sends an answer; calls back when the transport has taken it. */
   send(answer: Answer, taken: () => void): void {
-    if (this.#hasEnded || !isOpen(this.#stream)) return;
-    const message = prefixed(this.#codec.encode(answer).finish());
-    if (!this.#stream.headersSent) this.#stream.respond(answerHeaders, { waitForTrailers: true });
-    this.#stream.write(message, taken);
+    if (this.#hasEnded || this.#isOver) return;
+    quietly(() =>
+      this.#call.write(answer, (error: Error | null | undefined) => {
+        if (!error) taken();
+      }),
+    );
   }
 
-  /** Ends the call: well, or with an error. */
-  end(error: StatusError | null = null): void {
-    if (this.#hasEnded || !isOpen(this.#stream)) return;
+  /** Ends the call after what was sent: well, or with the status of an error. */
+  end(error: unknown = null): void {
+    if (this.#hasEnded || this.#isOver) return;
     this.#hasEnded = true;
-    if (!this.#stream.headersSent) {
-      this.#stream.respond({ ...answerHeaders, ...trailersOf(error) }, { endStream: true });
-      return;
-    }
-    this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(trailersOf(error)));
-    this.#stream.end();
+    quietly(() => {
+      if (error === null) this.#call.end();
+      else this.#call.emit("error", statusObjectOf(error));
+    });
   }
 
-  /** Resets the call's HTTP/2 stream: what was not taken is lost. */
+  /** Cuts the call's connection: grpc-js has no way to reset one stream. What was not taken is lost. */
   cut(): void {
     this.#hasEnded = true;
-    this.#stream.destroy();
+    this.connection.cut();
+  }
+
+  #end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.connection.streams--;
+    for (const over of this.#over) over();
+    this.#over.clear();
   }
 }

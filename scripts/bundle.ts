@@ -3,7 +3,8 @@
 
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
+import { unpackTar } from "modern-tar";
 import { architectureNamed, nativeArchitecture } from "./architectures.ts";
 import { argumentsOf } from "./arguments.ts";
 import { thirdPartyNotices } from "./bundle/notices.ts";
@@ -16,14 +17,21 @@ import { glibcOfPackage } from "./image/glibc.ts";
 
 const root = join(import.meta.dir, "..");
 
-const { values } = argumentsOf("npm run bundle -- [--arch amd64|arm64] [--folder DIR] [--any-glibc]", {
-  options: {
-    arch: { type: "string", default: nativeArchitecture },
-    folder: { type: "string", default: join(root, "dist") },
-    // Take Debian's newest glibc, not only the pinned one.
-    "any-glibc": { type: "boolean", default: false },
+const { values } = argumentsOf(
+  "npm run bundle -- [--arch amd64|arm64] [--folder DIR] [--image FILE] [--release] [--any-glibc]",
+  {
+    options: {
+      arch: { type: "string", default: nativeArchitecture },
+      folder: { type: "string", default: join(root, "dist") },
+      // The archive that "npm run image" has made of the same commit; made now where none is given.
+      image: { type: "string" },
+      // The image is called by its version, as image.ts --release does it.
+      release: { type: "boolean", default: false },
+      // Take Debian's newest glibc, not only the pinned one.
+      "any-glibc": { type: "boolean", default: false },
+    },
   },
-});
+);
 
 /** Runs another of our scripts; what it says goes to standard error. */
 function script(name: string, ...args: readonly string[]): void {
@@ -34,9 +42,9 @@ function script(name: string, ...args: readonly string[]): void {
 }
 
 /** The files below a folder as paths of the bundle, by the path that they have there. */
-function tree(from: string, to: string, wanted: (path: string) => boolean = () => true): [string, Uint8Array][] {
+function tree(from: string, to: string): [string, Uint8Array][] {
   return (readdirSync(from, { recursive: true }) as string[])
-    .filter((path) => wanted(path) && statSync(join(from, path)).isFile())
+    .filter((path) => statSync(join(from, path)).isFile())
     .map((path) => [`${to}/${path}`, new Uint8Array(readFileSync(join(from, path)))]);
 }
 
@@ -59,18 +67,16 @@ async function main(): Promise<void> {
   const glibc = (await glibcOfPackage(architecture, !values["any-glibc"], () => {})).version;
   writeFileSync(part("THIRD-PARTY-NOTICES"), thirdPartyNotices(packages, glibc));
   writeFileSync(part("sbom.cdx.json"), sbom({ architecture, executable, packages, glibc, time }));
-  const documents = ["THIRD-PARTY-NOTICES", "sbom.cdx.json"].map(part);
-  const image = part(`${name}.tar`);
-  script(
-    "image.ts",
-    "--arch",
-    architecture,
-    "--executable",
-    part("sriovdp"),
-    "--out",
-    image,
-    ...(values["any-glibc"] ? [] : ["--locked"]),
-    ...["--document", part("sbom.cdx.json")],
+  const image = values.image ?? part("image.tar");
+  if (values.image === undefined) {
+    const options = [...(values["any-glibc"] ? [] : ["--locked"]), ...(values.release ? ["--release"] : [])];
+    script("image.ts", "--out", image, ...options);
+  }
+  const archive = read(image);
+  const imageName = await nameIn(archive);
+  // What is applied runs the image that is beside it.
+  const manifests = tree(join(root, "deployments"), "").map(
+    ([path, bytes]) => [path, path.endsWith(".yaml") ? namingImage(bytes, imageName) : bytes] as const,
   );
 
   const doc = "share/doc/sriovdp";
@@ -80,12 +86,17 @@ async function main(): Promise<void> {
     ["bin/sriovdp", executable],
     ["systemd/sriovdp.service", read(join(root, "deployments/sriovdp.service"))],
     ["config/config.json", read(join(import.meta.dir, "bundle/config.json"))],
-    [`image/${name}.tar`, read(image)],
-    ...tree(join(root, "deployments"), "manifests", (path) => !path.endsWith(".service")),
-    ...tree(join(root, "docs"), doc),
-    ...[...documents, ...["LICENSE", "README.md", "CHANGELOG.md"].map((file) => join(root, file))].map(
-      (path) => [`${doc}/${basename(path)}`, read(path)] as const,
+    [`image/sriovdp-${imageName.replace(/^.*:/, "")}.tar`, archive],
+    ...manifests
+      .filter(([path]) => !path.endsWith(".service"))
+      .map(([path, bytes]) => [`manifests${path}`, bytes] as const),
+    // The documents lie as in the checkout, so that their links lead to what they mean, here and where they are installed.
+    ...manifests.map(([path, bytes]) => [`${doc}/deployments${path}`, bytes] as const),
+    ...tree(join(root, "docs"), `${doc}/docs`),
+    ...["LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile"].map(
+      (file) => [`${doc}/${file}`, read(join(root, file))] as const,
     ),
+    ...["THIRD-PARTY-NOTICES", "sbom.cdx.json"].map((file) => [`${doc}/${file}`, read(part(file))] as const),
     ...extras(),
   ]);
   const sums = [...files].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([path, bytes]) => `${hash(bytes)}  ${path}\n`);
@@ -96,10 +107,30 @@ async function main(): Promise<void> {
     content,
     mode: path === "install.sh" || path.startsWith("bin/") ? 0o755 : 0o644,
   }));
-  const archive = gzip(await tarOf(inOrder(entries), time));
+  const bundle = gzip(await tarOf(inOrder(entries), time));
   const out = join(values.folder, `${name}.tar.gz`);
-  writeFileSync(out, archive);
-  console.log(`built ${out}: ${(archive.length / 2 ** 20).toFixed(1)} MiB, sha256 ${hash(archive)}`);
+  writeFileSync(out, bundle);
+  console.log(`built ${out}: ${(bundle.length / 2 ** 20).toFixed(1)} MiB, sha256 ${hash(bundle)}`);
+}
+
+/** The name under which an OCI archive is imported. */
+async function nameIn(archive: Uint8Array): Promise<string> {
+  const [entry] = await unpackTar(archive, { filter: ({ name }) => name === "index.json" });
+  const index = JSON.parse(Buffer.from(entry?.data ?? []).toString() || "{}") as {
+    manifests?: { annotations?: Record<string, string> }[];
+  };
+  const name = index.manifests?.[0]?.annotations?.["io.containerd.image.name"];
+  if (name === undefined) throw new Error("the image's archive has no name (index.json, io.containerd.image.name)");
+  return name;
+}
+
+/** A manifest that names this image in place of the release's; of the Helm chart it is the application's version. */
+function namingImage(bytes: Uint8Array, image: string): Uint8Array {
+  const text = Buffer.from(bytes)
+    .toString()
+    .replaceAll(`localhost/sriovdp:${version}`, image)
+    .replace(`\nappVersion: ${version}\n`, `\nappVersion: ${image.replace(/^.*:/, "")}\n`);
+  return Buffer.from(text);
 }
 
 /** What the command line makes for man and shells, from source, since an executable of another architecture does not run here. */

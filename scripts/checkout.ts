@@ -14,6 +14,12 @@ function git(...args: string[]): string {
 
 export const version: string = manifest.version;
 
+/** The version that a build between two releases goes towards, as a pre-release of it: 0.1.0 is followed by 0.2.0-dev. */
+export const developmentVersion: string = version.replace(
+  /^(\d+)\.(\d+)\..*$/,
+  (_, major: string, minor: string) => `${major}.${Number(minor) + 1}.0-dev`,
+);
+
 /** The commit, 12 digits, with "-dirty" when files differ from it; SRIOVDP_COMMIT where that is set (a build without git), else "unknown". */
 export function commit(): string {
   const given = process.env["SRIOVDP_COMMIT"] ?? "";

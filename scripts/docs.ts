@@ -1,5 +1,6 @@
 // Writes what the docs say from the tables that the program itself uses: docs/config.md, the config's JSON Schema, the
 // tables of docs/metrics.md and of the README, and pictures of what the commands print.
+// Also what the manifests have of deployments/monitoring: the PrometheusRule, the Helm chart's copies.
 // With --check: fails when a file is stale.
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -10,6 +11,7 @@ import { deviceTypes } from "../src/pools/device-types.ts";
 import { type Selector, type SelectorName, selectors } from "../src/pools/selectors.ts";
 import type { Discovered } from "../src/cli/discover.ts";
 import { exampleConfig } from "./example.ts";
+import { alertsPage, chartCopy, prometheusRule } from "./docs/alerts.ts";
 import { configSchema } from "./docs/config-schema.ts";
 import { metricsPage } from "./docs/metrics-page.ts";
 import { exampleOutput } from "./docs/example-output.ts";
@@ -150,6 +152,10 @@ const pictures = {
 const made: Readonly<Record<string, (before: string) => string>> = {
   "docs/config.md": () => text,
   "docs/metrics.md": metricsPage,
+  "docs/alerts.md": alertsPage,
+  "deployments/components/metrics/prometheusrule.yaml": prometheusRule,
+  "deployments/helm/sriovdp/files/alerts.yaml": () => chartCopy("alerts.yaml"),
+  "deployments/helm/sriovdp/files/dashboard.json": () => chartCopy("dashboard.json"),
   "README.md": readme,
   "docs/config.schema.json": () => `${JSON.stringify(configSchema, null, 2)}\n`,
   ...Object.fromEntries(Object.entries(pictures).map(([name, picture]) => [name, () => picture])),

@@ -1,33 +1,47 @@
-// Makes the container image without a container engine: dist/sriovdp and the few files of glibc that it needs, as an OCI archive that
-// `ctr images import`, `podman load` and `docker load` take. The same commit gives the same bytes. Or (--folder) the image's files in a
-// folder, for the Dockerfile.
+// Makes the container image without a container engine: for each architecture the executable, the few files of glibc that it needs, licences
+// and an SBOM; all of them in one OCI archive under one name, which `ctr images import`, `podman load`, `skopeo copy` and `docker load` take.
+// Beside it an SBOM of each architecture, and a statement of provenance. The same commit gives the same bytes, here and in the bundle. Or (--folder) the files of one architecture in a folder, for the Dockerfile.
 
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
-import { architectureNamed, architectures, nativeArchitecture } from "./architectures.ts";
-import { argumentsOf } from "./arguments.ts";
+import { createHash } from "node:crypto";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import {
+  type Architecture,
+  architectureNamed,
+  architectureNames,
+  architectures,
+  nativeArchitecture,
+} from "./architectures.ts";
+import { argumentsOf, misused } from "./arguments.ts";
 import { thirdPartyNotices } from "./bundle/notices.ts";
-import { bundledPackages } from "./bundle/parts.ts";
-import { commit, sourceDate, version } from "./checkout.ts";
+import { bundledPackages, licenseExpression, type Package } from "./bundle/parts.ts";
+import { sbom } from "./bundle/sbom.ts";
+import { commit, developmentVersion, sourceDate, version } from "./checkout.ts";
 import { settings } from "./environment.ts";
-import { ociArchive } from "./image/archive.ts";
+import { type Image, ociArchive } from "./image/archive.ts";
 import { type Entry, layersOf } from "./image/files.ts";
-import { glibcOfPackage, glibcOfRoot } from "./image/glibc.ts";
+import { type Glibc, glibcOfPackage, glibcOfRoot } from "./image/glibc.ts";
+import { labelsOf } from "./image/labels.ts";
+import { nameOf } from "./image/name.ts";
+import { provenance } from "./image/provenance.ts";
+import manifest from "../package.json" with { type: "json" };
 
 const root = `${import.meta.dir}/..`;
 
-const usage = `npm run image -- [--arch amd64|arm64] [--executable FILE] [--out FILE | --folder DIR] [--tag NAME:TAG]
-                         [--document FILE]… [--glibc-root DIR] [--locked]`;
+const usage = `npm run image -- [--out FILE] [--tag NAME:TAG] [--release] [--locked]
+       npm run image -- --arch amd64|arm64 [--executable FILE] [--out FILE | --folder DIR] [--tag NAME:TAG] [--glibc-root DIR] [--locked]`;
 const { values } = argumentsOf(usage, {
   options: {
-    arch: { type: "string", default: nativeArchitecture },
-    executable: { type: "string", default: `${root}/dist/sriovdp` },
+    // One architecture only, under a tag of its own: NAME:TAG-ARCH.
+    arch: { type: "string" },
+    // One that is built already; of this machine's architecture where --arch names none.
+    executable: { type: "string" },
     out: { type: "string" },
     folder: { type: "string" },
-    // A name without a registry: nodes that lack the image must not take a stranger's from anywhere.
-    tag: { type: "string", default: `localhost/sriovdp:${version}` },
-    // Further files for /usr/share/doc/sriovdp, beside licence and notices.
-    document: { type: "string", multiple: true, default: [] },
+    tag: { type: "string" },
+    // The tag is the version: for a commit that is tagged with it. Without, the tag names the commit.
+    release: { type: "boolean", default: false },
     // The root of a Debian system of that architecture, in place of the package.
     "glibc-root": { type: "string" },
     // Refuse a glibc other than the pinned one.
@@ -35,9 +49,35 @@ const { values } = argumentsOf(usage, {
   },
 });
 
-async function main(): Promise<void> {
-  const architecture = architectureNamed(values.arch);
-  const executable = readFileSync(values.executable);
+const single = values.arch ?? (values.executable === undefined ? undefined : nativeArchitecture);
+const created = sourceDate();
+const revision = commit();
+
+/** What goes into the image of one architecture. */
+interface Parts {
+  readonly architecture: Architecture;
+  readonly executable: Uint8Array;
+  readonly glibc: Glibc;
+}
+
+/** The executable at --executable, or one that is built now. */
+function executableOf(architecture: Architecture): Uint8Array {
+  if (values.executable !== undefined) return readFileSync(values.executable);
+  // The executable knows the last part of the name that it was built under.
+  const folder = mkdtempSync(join(tmpdir(), "sriovdp-build-"));
+  try {
+    const file = join(folder, "sriovdp");
+    const build = [process.execPath, join(import.meta.dir, "build.ts"), "--arch", architecture, "--outfile", file];
+    const { success } = Bun.spawnSync(build, { stdio: ["ignore", process.stderr.fd, process.stderr.fd] });
+    if (!success) throw new Error(`the executable for ${architecture} can't be built`);
+    return readFileSync(file);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function partsOf(architecture: Architecture): Promise<Parts> {
+  const executable = Buffer.from(executableOf(architecture));
   // e_machine of the ELF header: an image with another architecture's executable would only fail on the node.
   const machine = executable.readUInt16LE(18);
   if (machine !== architectures[architecture].machine) {
@@ -48,41 +88,95 @@ async function main(): Promise<void> {
     values["glibc-root"] === undefined
       ? await glibcOfPackage(architecture, values.locked, warn)
       : glibcOfRoot(values["glibc-root"], architecture);
+  return { architecture, executable, glibc };
+}
+
+const sbomOf = ({ architecture, executable, glibc }: Parts, packages: readonly Package[]): string =>
+  sbom({ architecture, executable, packages, glibc: glibc.version, time: created });
+
+/** Both layers of one architecture. */
+function entriesOf(parts: Parts, packages: readonly Package[]) {
+  const { architecture, executable, glibc } = parts;
   const documents = new Map<string, Uint8Array | string>([
     ["LICENSE", readFileSync(`${root}/LICENSE`)],
-    ["THIRD-PARTY-NOTICES", thirdPartyNotices(await bundledPackages(), glibc.version)],
-    ...values.document.map((path) => [basename(path), readFileSync(path)] as const),
+    ["THIRD-PARTY-NOTICES", thirdPartyNotices(packages, glibc.version)],
+    ["sbom.cdx.json", sbomOf(parts, packages)],
   ]);
-  const layers = layersOf({ architecture, executable, glibc, documents });
-  if (values.folder !== undefined) return layOut([...layers.glibc, ...layers.sriovdp], values.folder);
+  return layersOf({ architecture, executable, glibc, documents });
+}
 
-  const created = sourceDate();
-  const out = values.out ?? `${root}/dist/sriovdp-${version}-${architecture}.tar`;
-  const image = {
-    tag: values.tag,
-    architecture,
-    entrypoint: ["/usr/bin/sriovdp"],
-    environment: settings,
+/** A hash of what is in the image, as far as a commit does not say it. */
+function contentOf(parts: readonly Parts[]): string {
+  const content = createHash("sha256");
+  for (const { executable, glibc } of parts) content.update(executable).update(glibc.version);
+  return content.digest("hex");
+}
+
+async function main(): Promise<void> {
+  if (values.folder !== undefined && single === undefined) return misused("--folder needs --arch", usage);
+  const chosen = single === undefined ? architectureNames : [architectureNamed(single)];
+  const packages = await bundledPackages();
+  const parts: Parts[] = [];
+  for (const architecture of chosen) parts.push(await partsOf(architecture));
+  if (values.folder !== undefined) {
+    const folder = values.folder;
+    for (const each of parts) {
+      const { glibc, sriovdp } = entriesOf(each, packages);
+      layOut([...glibc, ...sriovdp], folder);
+    }
+    return;
+  }
+  const name = nameOf({
+    ...{ tag: values.tag ?? null, release: values.release, version, developmentVersion, revision },
+    architecture: single ?? null,
+    content: contentOf(parts),
+  });
+  const labelVersion = single === undefined ? name.tag : name.tag.replace(new RegExp(`-${single}$`), "");
+  const labels = labelsOf({
+    version: labelVersion,
+    revision,
     created,
-    labels: {
-      "org.opencontainers.image.title": "sriovdp",
-      "org.opencontainers.image.description": "SR-IOV network device plugin for Kubernetes",
-      "org.opencontainers.image.version": version,
-      "org.opencontainers.image.revision": commit(),
-      "org.opencontainers.image.created": created.toISOString(),
-      "org.opencontainers.image.licenses": "Apache-2.0 AND MIT AND LGPL-2.1-or-later",
-    },
-  };
-  // glibc's layer bears no time of ours, so that it stays the same from one release to the next and nodes have it already.
-  const made = await ociArchive(image, [
-    { name: `glibc ${glibc.version}`, entries: layers.glibc, time: new Date(0) },
-    { name: `sriovdp ${version}`, entries: layers.sriovdp, time: created },
-  ]);
+    licenses: licenseExpression(packages),
+  });
+  const images = parts.map((each): Image => {
+    const entries = entriesOf(each, packages);
+    return {
+      architecture: each.architecture,
+      entrypoint: ["/usr/bin/sriovdp"],
+      environment: settings,
+      created,
+      labels,
+      layers: [
+        // glibc's layer bears no time of ours, so that it stays the same from one release to the next and nodes have it already.
+        { name: `glibc ${each.glibc.version}`, entries: entries.glibc, time: new Date(0) },
+        { name: `sriovdp ${version}`, entries: entries.sriovdp, time: created },
+      ],
+    };
+  });
+  const made = await ociArchive(name, images);
+  const out = values.out ?? `${root}/dist/sriovdp-${name.tag}.tar`;
   mkdirSync(dirname(out), { recursive: true });
   writeFileSync(out, made.archive);
-  console.log(`built ${out}: ${values.tag} for ${architecture}, ${mebibytes(made.archive.length)}, ${made.digest}`);
-  for (const { name, digest, unpacked, packed } of made.layers) {
-    console.log(`  layer ${name}: ${mebibytes(unpacked)}, packed ${mebibytes(packed)}, ${digest}`);
+  const stem = out.replace(/\.tar$/, "");
+  for (const each of parts) writeFileSync(`${stem}-${each.architecture}.cdx.json`, sbomOf(each, packages));
+  const stated = parts.map(({ architecture, glibc }, at) => ({
+    architecture,
+    digest: made.images[at]?.digest ?? "",
+    glibc: glibc.version,
+  }));
+  const { homepage } = manifest;
+  writeFileSync(
+    `${stem}.provenance.json`,
+    provenance({
+      ...{ name: name.name, digest: made.digest, homepage, revision, version: labelVersion, packages },
+      images: stated,
+    }),
+  );
+  console.log(`built ${out}: ${name.name}:${name.tag}, ${mebibytes(made.archive.length)}, ${made.digest}`);
+  for (const { architecture, digest, layers } of made.images) {
+    console.log(`  ${architecture}: ${digest}`);
+    for (const { name: layer, digest: of, unpacked, packed } of layers)
+      console.log(`    layer ${layer}: ${mebibytes(unpacked)}, packed ${mebibytes(packed)}, ${of}`);
   }
 }
 

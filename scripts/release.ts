@@ -13,7 +13,7 @@ const root = join(import.meta.dir, "..");
 const usage = `bun scripts/release.ts prepare VERSION [--digest NAME=sha256:…]… [--dry-run]
          the version in all files that name it, the changelog's section, digests of the Dockerfile's bases (DEBIAN, BUN)
        bun scripts/release.ts build [--folder DIR] [--any-glibc]
-         bundles of all architectures and SHA256SUMS, from a checkout without changes`;
+         the image with SBOMs and provenance, bundles of all architectures and SHA256SUMS, from a checkout without changes`;
 const { values, positionals } = argumentsOf(usage, {
   allowPositionals: true,
   options: {
@@ -50,23 +50,30 @@ function build(): void {
   }
   const folder = resolve(values.folder ?? join(root, `dist/release-${version}`));
   mkdirSync(folder, { recursive: true });
-  const sums = architectureNames.map((architecture) => {
+  const flags = values["any-glibc"] ? [] : ["--locked"];
+  const image = `sriovdp-${version}-image.tar`;
+  const run = (script: string, ...args: readonly string[]): void => {
+    const { success } = Bun.spawnSync([process.execPath, join(import.meta.dir, script), ...args], {
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    if (!success) throw new Error(`${script} ${args.join(" ")} failed`);
+  };
+  run("image.ts", "--release", "--out", join(folder, image), ...flags);
+  const bundles = architectureNames.map((architecture) => {
     const name = `sriovdp-${version}-${architecture}`;
-    const { success } = Bun.spawnSync(
-      [
-        process.execPath,
-        join(import.meta.dir, "bundle.ts"),
-        ...["--arch", architecture, "--folder", folder],
-        ...(values["any-glibc"] ? ["--any-glibc"] : []),
-      ],
-      { stdio: ["ignore", "inherit", "inherit"] },
-    );
-    if (!success) throw new Error(`the bundle for ${architecture} could not be made`);
+    const anyGlibc = values["any-glibc"] ? ["--any-glibc"] : [];
+    run("bundle.ts", "--arch", architecture, "--folder", folder, "--image", join(folder, image), ...anyGlibc);
     rmSync(join(folder, `${name}.parts`), { recursive: true });
-    const archive = `${name}.tar.gz`;
-    return `${createHash("sha256")
-      .update(readFileSync(join(folder, archive)))
-      .digest("hex")}  ${archive}\n`;
+    return `${name}.tar.gz`;
+  });
+  const stem = image.replace(/\.tar$/, "");
+  const beside = [
+    ...architectureNames.map((architecture) => `${stem}-${architecture}.cdx.json`),
+    `${stem}.provenance.json`,
+  ];
+  const sums = [...bundles, image, ...beside].map((file) => {
+    const hash = createHash("sha256").update(readFileSync(join(folder, file)));
+    return `${hash.digest("hex")}  ${file}\n`;
   });
   writeFileSync(join(folder, "SHA256SUMS"), sums.join(""));
   console.log(`sriovdp ${version} (${stamp}) is in ${folder}:\n${sums.join("")}`);

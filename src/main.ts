@@ -84,6 +84,7 @@ async function run(line: CommandLine): Promise<number> {
     node: () => agent.node(),
     liveness: () => agent.liveness(),
     readiness: () => agent.readiness(),
+    podDevices: line.options["pod-device-metrics"],
   };
   log.info("starting", { version, commit });
   if (line.given.has("cdi-mode") && !line.options["use-cdi"]) log.warn("--cdi-mode has no effect without --use-cdi");

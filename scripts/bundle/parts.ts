@@ -3,6 +3,7 @@
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import lock from "../../package-lock.json" with { type: "json" };
 
 const root = join(import.meta.dir, "../..");
 
@@ -14,6 +15,13 @@ export interface Package {
   readonly license: string;
   /** Its licence and notice files, by name. */
   readonly texts: ReadonlyMap<string, string>;
+  /** The hash of npm's archive, as package-lock.json has it: "sha512-" and base64. */
+  readonly integrity: string;
+  /** Names of the packages that it requires. */
+  readonly dependencies: readonly string[];
+  /** Where its sources and its pages are, as URLs; null where its package.json does not say, or says no URL. */
+  readonly repository: string | null;
+  readonly homepage: string | null;
 }
 
 /** The packages of which code went into the executable, by name. Throws for one without a licence or without its text. */
@@ -26,19 +34,57 @@ export async function bundledPackages(): Promise<Package[]> {
   });
   const folders = new Set(
     Object.keys(metafile?.inputs ?? {}).flatMap(
-      (path) => /^.*\/?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? [],
+      (path) => /(node_modules\/(?:.*\/node_modules\/)?(?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? [],
     ),
   );
   if (folders.size === 0) throw new Error("the bundler names no package: is its metafile another one now?");
-  return [...folders].map((folder) => readPackage(join(root, folder))).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return [...folders].map(readPackage).toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function readPackage(folder: string): Package {
-  const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+interface PackageFile {
+  readonly name: string;
+  readonly version: string;
+  readonly license?: unknown;
+  readonly homepage?: string;
+  readonly repository?: string | { readonly url?: string };
+  readonly dependencies?: Readonly<Record<string, string>>;
+}
+
+/** Reads the package in a folder of the checkout, "node_modules/NAME" or deeper: package-lock.json calls it the same. */
+function readPackage(place: string): Package {
+  const folder = join(root, place);
+  const file = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as PackageFile;
+  const { name, version, license, repository, homepage, dependencies = {} } = file;
   const files = readdirSync(folder).filter((file) => /^(licen[cs]e|copying|notice|copyright)/i.test(file));
   if (typeof license !== "string") throw new Error(`${folder}/package.json names no licence`);
+  const { integrity } = (lock.packages as Readonly<Record<string, { integrity?: string }>>)[place] ?? {};
+  if (integrity === undefined) throw new Error(`package-lock.json has no hash of ${name}: run npm install`);
   const texts = new Map(files.toSorted().map((file) => [file, readFileSync(join(folder, file), "utf8").trimEnd()]));
-  return { name, version, license, texts };
+  const source = typeof repository === "string" ? repository : repository?.url;
+  return {
+    name,
+    version,
+    license,
+    texts,
+    integrity,
+    dependencies: Object.keys(dependencies),
+    repository: urlOf(source ?? null),
+    homepage: urlOf(homepage ?? null),
+  };
+}
+
+/**
+ * A repository or homepage of a package.json as a URL: npm's short forms ("github:owner/name", "owner/name") and scp's form of git
+ * ("git@host:owner/name.git") written out; null for what is none. https://docs.npmjs.com/cli/configuring-npm/package-json#repository
+ */
+export function urlOf(text: string | null): string | null {
+  if (text === null) return null;
+  const [, host, path] = /^(github:|gitlab:|bitbucket:)?([\w.-]+\/[\w.-]+)$/.exec(text) ?? [];
+  const hosts: Readonly<Record<string, string>> = { "gitlab:": "gitlab.com", "bitbucket:": "bitbucket.org" };
+  if (path !== undefined) return `https://${hosts[host ?? ""] ?? "github.com"}/${path}`;
+  const [, user, server, rest] = /^([\w.-]+@)([\w.-]+):(?!\/\/)(.+)$/.exec(text) ?? [];
+  const url = user === undefined ? text.replace(/^git\+/, "") : `ssh://${user}${server}/${rest}`;
+  return URL.canParse(url) ? url : null;
 }
 
 /** A part that is linked into Bun. */
@@ -106,4 +152,20 @@ export function licenseText(id: string): string {
   const path = join(root, "node_modules/spdx-license-list/licenses", `${id}.json`);
   if (!existsSync(path)) throw new Error(`the SPDX list has no text of ${id}`);
   return (JSON.parse(readFileSync(path, "utf8")) as { licenseText: string }).licenseText.trimEnd();
+}
+
+/**
+ * The licences of all that is handed out, as one SPDX expression: ours, glibc's, Bun's with all that it links, and those of the packages; sorted,
+ * alternatives in brackets.
+ */
+export function licenseExpression(packages: readonly Package[]): string {
+  const expressions = ["Apache-2.0", "LGPL-2.1-or-later", "MIT"].concat(
+    linkedParts.map(({ license }) => license),
+    packages.map(({ license }) => license),
+  );
+  const terms = expressions.flatMap((expression) => {
+    const bare = expression.replace(/^\(([^()]*)\)$/, "$1");
+    return bare.includes(" OR ") ? [`(${bare})`] : bare.split(" AND ");
+  });
+  return [...new Set(terms)].toSorted().join(" AND ");
 }

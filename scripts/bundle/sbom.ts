@@ -1,24 +1,11 @@
-// What is in what we hand out, for machines? An SBOM in CycloneDX: npm's own list, reduced to what the bundler took in, and Bun with the
-// parts that it links, and glibc. The same inputs give the same bytes.
+// What is in what we hand out, for machines? An SBOM in CycloneDX: the packages that the bundler took in, Bun with the parts that it links, and
+// glibc. Made without any other tool; the same inputs give the same bytes.
 
 import { createHash } from "node:crypto";
-import { join } from "node:path";
 import type { Architecture } from "../architectures.ts";
 import { version } from "../checkout.ts";
 import { bunVersion, linkedParts, type Package } from "./parts.ts";
-
-interface Component {
-  readonly "bom-ref": string;
-  readonly name: string;
-  readonly [field: string]: unknown;
-}
-
-interface Bom {
-  readonly components: readonly Component[];
-  readonly dependencies: readonly { readonly ref: string; readonly dependsOn?: readonly string[] }[];
-  readonly metadata: { readonly tools: unknown };
-  readonly [field: string]: unknown;
-}
+import manifest from "../../package.json" with { type: "json" };
 
 /** What the SBOM is about. */
 export interface Subject {
@@ -33,29 +20,53 @@ export interface Subject {
 const license = (expression: string) =>
   /^[\w.+-]+$/.test(expression) ? [{ license: { id: expression } }] : [{ expression }];
 
-/** What npm tells of all that is installed: with --omit=dev it also omits what a development dependency needs besides us. */
-function npmBom(): Bom {
-  if (Bun.which("npm") === null) throw new Error("npm is needed for the SBOM (npm sbom), and there is none here");
-  const { success, stdout, stderr } = Bun.spawnSync(["npm", "sbom", "--sbom-format", "cyclonedx"], {
-    cwd: join(import.meta.dir, "../.."),
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  if (!success) throw new Error(`npm sbom: ${stderr.toString().trim()}`);
-  return JSON.parse(stdout.toString()) as Bom;
+const refOf = ({ name, version }: Package): string => `${name}@${version}`;
+
+/** https://github.com/package-url/purl-spec/blob/main/types-doc/npm-definition.md: the @ of a scope is percent-encoded. */
+const purlOf = ({ name, version }: Package): string => `pkg:npm/${name.replace("@", "%40")}@${version}`;
+
+function componentOf(each: Package): object {
+  const references = [
+    ...(each.repository === null ? [] : [{ type: "vcs", url: each.repository }]),
+    ...(each.homepage === null ? [] : [{ type: "website", url: each.homepage }]),
+  ];
+  return {
+    "bom-ref": refOf(each),
+    type: "library",
+    name: each.name,
+    version: each.version,
+    scope: "required",
+    licenses: license(each.license.replace(/^\(([^()]*)\)$/, "$1")),
+    purl: purlOf(each),
+    hashes: [
+      {
+        alg: "SHA-512",
+        content: Buffer.from(each.integrity.replace("sha512-", ""), "base64").toString("hex"),
+      },
+    ],
+    ...(references.length === 0 ? {} : { externalReferences: references }),
+  };
+}
+
+/**
+ * A UUID that names a text: version 5 (RFC 9562, section 5.5), below the namespace of URLs. One content has one serial number, as
+ * CycloneDX asks for, and the same commit the same bytes.
+ */
+export function uuidOf(text: string): string {
+  const namespace = Buffer.from("6ba7b8119dad11d180b400c04fd430c8", "hex");
+  const bytes = createHash("sha1").update(namespace).update(text).digest().subarray(0, 16);
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x50;
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 /** The SBOM as JSON text. */
 export function sbom({ architecture, executable, packages, glibc, time }: Subject): string {
-  const npm = npmBom();
   const ours = `sriovdp@${version}`;
-  const bundled = new Set(packages.map(({ name, version }) => `${name}@${version}`));
-  const components = npm.components.filter((component) => bundled.has(component["bom-ref"]));
-  const missing = [...bundled].filter((ref) => !components.some((component) => component["bom-ref"] === ref));
-  if (missing.length > 0) throw new Error(`npm's list of dependencies lacks what is bundled: ${missing.join(", ")}`);
-  const known = new Set(components.map((component) => component["bom-ref"]));
   const bun = `bun@${bunVersion}`;
   const library = `glibc@${glibc}`;
+  const refs = new Map(packages.map((each) => [each.name, refOf(each)]));
+  const bundled = (names: readonly string[]) => names.flatMap((name) => refs.get(name) ?? []);
   const parts = linkedParts.map(({ name, license: expression, version: linkedVersion }) => ({
     "bom-ref": `bun/${name}`,
     type: "library",
@@ -63,19 +74,12 @@ export function sbom({ architecture, executable, packages, glibc, time }: Subjec
     ...(linkedVersion === null ? {} : { version: linkedVersion }),
     licenses: license(expression),
   }));
-  const edges = npm.dependencies
-    .filter(({ ref }) => known.has(ref))
-    .map(({ ref, dependsOn = [] }) => ({ ref, dependsOn: dependsOn.filter((to) => known.has(to)) }));
-  const direct = npm.dependencies.find(({ ref }) => ref === ours)?.dependsOn ?? [];
-  const bom = {
-    $schema: "http://cyclonedx.org/schema/bom-1.5.schema.json",
-    bomFormat: "CycloneDX",
-    specVersion: "1.5",
+  const content = {
     version: 1,
     metadata: {
       timestamp: time.toISOString(),
       lifecycles: [{ phase: "build" }],
-      tools: npm.metadata.tools,
+      tools: { components: [{ type: "application", name: "sriovdp scripts/bundle/sbom.ts", version }] },
       component: {
         "bom-ref": ours,
         type: "application",
@@ -84,10 +88,11 @@ export function sbom({ architecture, executable, packages, glibc, time }: Subjec
         description: `SR-IOV network device plugin for Kubernetes, linux/${architecture}`,
         licenses: license("Apache-2.0"),
         hashes: [{ alg: "SHA-256", content: createHash("sha256").update(executable).digest("hex") }],
+        externalReferences: [{ type: "website", url: manifest.homepage }],
       },
     },
     components: [
-      ...components,
+      ...packages.map(componentOf),
       {
         "bom-ref": bun,
         type: "framework",
@@ -109,11 +114,18 @@ export function sbom({ architecture, executable, packages, glibc, time }: Subjec
       },
     ],
     dependencies: [
-      { ref: ours, dependsOn: [...direct.filter((ref) => known.has(ref)), bun, library] },
-      ...edges,
+      { ref: ours, dependsOn: [...bundled(Object.keys(manifest.dependencies)), bun, library] },
+      ...packages.map((each) => ({ ref: refOf(each), dependsOn: bundled(each.dependencies) })),
       { ref: bun, dependsOn: parts.map((part) => part["bom-ref"]) },
       { ref: library, dependsOn: [] },
     ],
+  };
+  const bom = {
+    $schema: "http://cyclonedx.org/schema/bom-1.5.schema.json",
+    bomFormat: "CycloneDX",
+    specVersion: "1.5",
+    serialNumber: `urn:uuid:${uuidOf(JSON.stringify(content))}`,
+    ...content,
   };
   return `${JSON.stringify(bom, null, 2)}\n`;
 }

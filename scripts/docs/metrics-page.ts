@@ -1,8 +1,7 @@
 // What docs/metrics.md says of each metric and each alert: their tables, kept between marks; the words around are people's.
 
-import { readFileSync } from "node:fs";
-import { parse } from "yaml";
 import { type Metric, metrics } from "../../src/telemetry/metrics.ts";
+import { alertTable } from "./alerts.ts";
 import { table, withMade } from "./marked.ts";
 
 function metricTable(): string {
@@ -13,32 +12,6 @@ function metricTable(): string {
     help,
   ]);
   return table(["metric", "type", "labels", "what it tells"], rows);
-}
-
-interface Rules {
-  readonly groups: readonly {
-    readonly rules: readonly {
-      readonly alert: string;
-      readonly for?: string;
-      readonly labels: { readonly severity: string };
-      readonly annotations: { readonly description: string; readonly action: string };
-    }[];
-  }[];
-}
-
-function alertTable(): string {
-  const file = `${import.meta.dir}/../../deployments/monitoring/alerts.yaml`;
-  const rules = (parse(readFileSync(file, "utf8")) as Rules).groups.flatMap((group) => group.rules);
-  const inPage = (text: string) =>
-    text.trim().replaceAll(/{{ *\$labels\.(\w+) *}}/g, (_, label) => label.toUpperCase());
-  const rows = rules.map(({ alert, labels, annotations, ...rule }) => [
-    `\`${alert}\``,
-    labels.severity,
-    rule.for ?? "at once",
-    inPage(annotations.description),
-    inPage(annotations.action),
-  ]);
-  return table(["alert", "severity", "after", "what it means", "what to do"], rows);
 }
 
 /** The page with its tables as they are now. */

@@ -58,6 +58,19 @@ export const edits: Readonly<Record<string, Edit>> = {
   "package-lock.json": packageVersion,
   "CHANGELOG.md": changelog,
   "deployments/base/daemonset.yaml": imageTag,
+  "deployments/helm/sriovdp/Chart.yaml": (text, { version, previous }) =>
+    replaced(
+      replaced(text, `\nversion: ${previous}\n`, `\nversion: ${version}\n`),
+      `\nappVersion: ${previous}\n`,
+      `\nappVersion: ${version}\n`,
+    ),
+  "docs/helm.md": (text, { version, previous }) =>
+    replaced(
+      replaced(text, `sriovdp-${previous}.tgz`, `sriovdp-${version}.tgz`),
+      `--version ${previous}`,
+      `--version ${version}`,
+    ),
+  "docs/gitops.md": (text, { version, previous }) => replaced(text, `v${previous}`, `v${version}`),
   "docs/moving-over.md": imageTag,
   Dockerfile: dockerfile,
 };

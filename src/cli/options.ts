@@ -95,6 +95,11 @@ export const options = {
     help: "Also serve metrics and probes there; off by default",
     expected: (text) => (addressOf(text) === null ? "HOST:PORT or [IPV6]:PORT" : null),
   },
+  "pod-device-metrics": {
+    kind: "flag",
+    default: false,
+    help: "Add a metric for each allocated device, with its pod",
+  },
   root: {
     kind: "text",
     for: ["run", "discover", "explain", "validate", "status", "probe", "completion", "capture"],

@@ -23,6 +23,8 @@ export interface Asked {
   readonly allocations: () => Promise<readonly AllocatedDevice[]>;
   readonly liveness: () => Verdict;
   readonly readiness: () => Promise<Verdict>;
+  /** Whether a scrape has a series for each allocated device. */
+  readonly podDevices: boolean;
 }
 
 interface Told {
@@ -169,7 +171,8 @@ export class Endpoints {
   }
 
   async #metrics(accept: string): Promise<Response> {
-    const seen = { status: await this.#status(), journal: this.#asked.journal, process: processFacts() };
+    const { journal, podDevices } = this.#asked;
+    const seen = { status: await this.#status(), journal, podDevices, process: processFacts() };
     const { body, contentType } = await exposition(seen, accept);
     return reply(200, contentType, body);
   }

@@ -4,6 +4,7 @@
 import type * as library from "prom-client";
 import type { OpenMetricsContentType, PrometheusContentType, Registry } from "prom-client";
 import { type Metric, metrics, type Sample, type Seen } from "./metrics.ts";
+import { podDeviceMetrics } from "./pod-devices.ts";
 
 type Library = typeof library;
 type AnyRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContentType>;
@@ -12,7 +13,8 @@ type AnyRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContent
 export async function exposition(seen: Seen, accept: string): Promise<{ body: string; contentType: string }> {
   const client = await import("prom-client");
   const registry = newRegistry(client, /\bapplication\/openmetrics-text\b/.test(accept));
-  for (const [name, metric] of Object.entries(metrics) as [string, Metric][]) {
+  const wanted = seen.podDevices ? { ...metrics, ...podDeviceMetrics } : metrics;
+  for (const [name, metric] of Object.entries(wanted) as [string, Metric][]) {
     const { type, read } = metric;
     if (type === "histogram") addHistogram(client, registry, name, metric, read(seen));
     else addValues(client, registry, name, metric, read(seen));

@@ -12,6 +12,8 @@ export interface Seen {
   readonly status: FullStatus;
   readonly journal: Journal;
   readonly process: ProcessFacts;
+  /** Whether each allocated device has a series of its own (pod-devices.ts). */
+  readonly podDevices: boolean;
 }
 
 /** One value of a metric, with its labels. */

@@ -45,7 +45,7 @@ test("configs are found in the fixtures, the docs and the manifests", () => {
     "test/contract/config/documented.json",
     "docs/config.md",
     "README.md",
-    "deployments/base/configmap.yaml",
+    "deployments/components/sample-config/configmap.yaml",
   ])
     expect(where).toContain(path);
 });

@@ -18,31 +18,32 @@ import {
 import { containerArgs, runManifest } from "../support/manifest.ts";
 
 const folder = `${import.meta.dir}/../../deployments`;
-// monitoring/ holds what Prometheus and Grafana read, no objects of a cluster.
+// monitoring/ holds what Prometheus and Grafana read, helm/ templates (test/packaging/helm.test.ts); both are no objects of a cluster.
 const files = [...new Bun.Glob("**/*.yaml").scanSync(folder)]
-  .filter((name) => !name.startsWith("monitoring/"))
+  .filter((name) => !/^(monitoring|helm)\//.test(name))
   .toSorted();
 const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
 const kustomizations = files.filter((name) => name.endsWith("kustomization.yaml"));
 const manifests = files.filter((name) => !kustomizations.includes(name));
-const base = [...objectsOf(read("base/configmap.yaml")), ...objectsOf(read("base/daemonset.yaml"))];
+const base = objectsOf(read("base/daemonset.yaml"));
+const sample = objectsOf(read("components/sample-config/configmap.yaml"));
 const set = only<DaemonSet>(base, "DaemonSet");
+/** What app.kubernetes.io labels every object has beside the upstream plugin's. */
+const recommended = { "app.kubernetes.io/name": "sriovdp", "app.kubernetes.io/component": "device-plugin" };
 const { spec: pod } = set.spec.template;
 const [container] = pod.containers;
 const loading = { resourcePrefix: "intel.com", useCdi: false, socketNameLimit: 73 };
 
 describe("Kubernetes' schemas", () => {
   // Custom resources; their Go types judge them in test/packaging/manifests.test.ts.
-  const custom = ["NetworkAttachmentDefinition", "PodMonitor", "SecurityContextConstraints"];
+  const custom = ["NetworkAttachmentDefinition", "PodMonitor", "PrometheusRule", "SecurityContextConstraints"];
 
   test.each(manifests.filter((name) => objectsOf(read(name)).some(({ kind }) => !custom.includes(kind))))(
     "find nothing wrong with %s",
     async (name) => {
       for (const object of objectsOf(read(name)).filter(({ kind }) => !custom.includes(kind))) {
         expect(hasSchema(object)).toBe(true);
-        // A patch takes a key away by null.
-        const text = JSON.stringify(object).replace('"config.json":null,', "");
-        expect(await schemaProblems(JSON.parse(text) as KubernetesObject)).toEqual([]);
+        expect(await schemaProblems(object)).toEqual([]);
       }
     },
   );
@@ -71,7 +72,12 @@ describe("the DaemonSet", () => {
   test("has the names by which the reference's is replaced", () => {
     expect(set.metadata).toMatchObject({ name: "kube-sriov-device-plugin", namespace: "kube-system" });
     expect(set.spec.selector.matchLabels).toEqual({ name: "sriov-device-plugin" });
-    expect(set.spec.template.metadata.labels).toEqual({ name: "sriov-device-plugin", tier: "node", app: "sriovdp" });
+    expect(set.spec.template.metadata.labels).toEqual({
+      name: "sriov-device-plugin",
+      tier: "node",
+      app: "sriovdp",
+      ...recommended,
+    });
     expect(container?.name).toBe("kube-sriovdp");
     expect(pod.serviceAccountName).toBe(only(base, "ServiceAccount").metadata.name);
   });
@@ -106,7 +112,7 @@ describe("the DaemonSet", () => {
       // A container's own cgroups stand where the node's would: these are below /host, where they are looked for first.
       if (hostPath) expect(mount?.mountPath).toBe(name === "cgroups" ? `/host${hostPath.path}` : hostPath.path);
       if (configMap) {
-        expect(configMap.name).toBe(only(base, "ConfigMap").metadata.name);
+        expect(configMap.name).toBe(only(sample, "ConfigMap").metadata.name);
         expect(mount).toMatchObject({ mountPath: "/etc/pcidp", readOnly: true });
       }
     }
@@ -117,7 +123,34 @@ describe("the DaemonSet", () => {
     expect(cgroups).toMatchObject({ mountPath: "/host/sys/fs/cgroup", readOnly: true });
   });
 
-  test("serves its pools on a node, and its probes pass", () => runManifest(base));
+  test("serves its pools on a node, and its probes pass", () => runManifest([...base, ...sample]));
+
+  test("leaves the reason of its end in its status: a rejected config is seen without its log", () => {
+    expect(container).toMatchObject({ terminationMessagePolicy: "FallbackToLogsOnError" });
+  });
+});
+
+describe("all objects of the plugin", () => {
+  const objects = manifests
+    .filter((name) => /^(base|components)\//.test(name))
+    .flatMap((name) => objectsOf(read(name)));
+
+  test("have the labels that Kubernetes recommends, beside those that the upstream plugin has", () => {
+    expect(objects.length).toBeGreaterThan(6);
+    for (const { kind, metadata } of objects.filter(({ kind }) => kind !== "ConfigMap"))
+      expect([kind, metadata.labels]).toEqual([kind, expect.objectContaining(recommended)]);
+  });
+
+  test("hold no ConfigMap but the sample's: applying them can't replace the pools of a cluster", () => {
+    const holding = manifests.filter(
+      (name) => !name.startsWith("examples/") && objectsOf(read(name)).some(({ kind }) => kind === "ConfigMap"),
+    );
+    expect(holding).toEqual(["components/sample-config/configmap.yaml"]);
+    const including = kustomizations.filter((name) => read(name).includes("sample-config"));
+    expect(including.filter((name) => (parse(read(name)) as Kustomization).components !== undefined)).toEqual([
+      "overlays/sample-config/kustomization.yaml",
+    ]);
+  });
 });
 
 test("the reference's and the operator's arguments start the executable as they are", async () => {
@@ -126,7 +159,7 @@ test("the reference's and the operator's arguments start the executable as they 
     ["--log-dir=sriovdp", "--log-level=10"],
     ["--log-level=10", "--resource-prefix=openshift.io", "--config-file=/etc/pcidp/$(NODE_NAME)", "--use-cdi"],
   ]) {
-    await runManifest(base, args);
+    await runManifest([...base, ...sample], args);
   }
 });
 

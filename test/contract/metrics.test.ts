@@ -74,6 +74,20 @@ describe.concurrent("a scrape", () => {
     expect(JSON.stringify(series)).not.toContain("0000:3b");
   });
 
+  test("joins pods to devices when it is asked to, as the metrics exporter of the operator does", async () => {
+    await using node = await start("--pod-device-metrics");
+    expect(samples(await scrape(node), "sriov_kubepoddevice")).toEqual([]);
+    const [first = "", second = ""] = [...node.kubelet.resource(net).devices.keys()];
+    await node.kubelet.allocate(net, [first, second], { pod: "app", container: "main" });
+    const series = samples(await scrape(node), "sriov_kubepoddevice");
+    expect(series.map(({ labels, value }) => [labels, value])).toEqual(
+      [first, second].map((pciAddr) => [
+        { pciAddr, dev_type: net, pod: "app", namespace: "default", container: "main" },
+        1,
+      ]),
+    );
+  });
+
   test("tells that the config file was refused, and of the one that follows", async () => {
     await using node = await start();
     const told = async () => {

@@ -1,12 +1,18 @@
 // Do the alerts and the dashboard ask for what the plugin tells, and do they say what to do?
 
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { parse } from "yaml";
+import manifest from "../../package.json" with { type: "json" };
 import { poolStates } from "../../src/telemetry/metrics.ts";
 import { running } from "./live.ts";
 import { alerts, alertTests, dashboard, dashboardExpressions } from "./monitoring.ts";
 import { scrape } from "./scrape.ts";
 
 const resource = "intel.com/net";
+const repository = `${import.meta.dir}/../..`;
+/** The headings of the page that alerts name as their runbook. */
+const headings = readFileSync(`${repository}/docs/alerts.md`, "utf8").match(/(?<=^## ).*$/gm) ?? [];
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
 
 /** The names of metrics in an expression; "up" is Prometheus' own. */
@@ -29,11 +35,15 @@ test("every metric, label and state that alerts and dashboard name is in a real 
 
 test.each(alerts().map((alert) => [alert.alert, alert] as const))(
   "the alert %s says how bad it is, what it means and what to do, and is tested",
-  (name, { labels, annotations }) => {
+  (name, { expr, labels, annotations }) => {
     expect(["critical", "warning", "info"]).toContain(labels["severity"] ?? "none");
-    expect(Object.keys(annotations)).toEqual(["summary", "description", "action"]);
-    for (const text of Object.values(annotations)) expect(text.trim()).toEndWith(".");
-    expect(annotations["summary"]).toMatch(/\$labels\.instance/);
+    expect(Object.keys(annotations)).toEqual(["summary", "description", "action", "runbook_url"]);
+    const { runbook_url: runbook, ...texts } = annotations;
+    for (const text of Object.values(texts)) expect(text.trim()).toEndWith(".");
+    // absent() has no instance: there is none.
+    if (!expr.startsWith("absent(")) expect(annotations["summary"]).toMatch(/\$labels\.instance/);
+    expect(runbook).toBe(`${manifest.homepage}/docs/alerts.md#${name.toLowerCase()}`);
+    expect(headings).toContain(name);
     expect(alertTests()).toContain(`alertname="${name}"`);
   },
 );
@@ -56,4 +66,10 @@ test("the dashboard's panels have titles, explanations and places of their own",
       }
     }
   }
+});
+
+test("the PrometheusRule object has the same alerts", () => {
+  const text = readFileSync(`${repository}/deployments/components/metrics/prometheusrule.yaml`, "utf8");
+  const { kind, spec } = parse(text) as { kind: string; spec: { groups: { rules: { alert: string }[] }[] } };
+  expect([kind, spec.groups.flatMap(({ rules }) => rules)]).toEqual(["PrometheusRule", alerts() as never]);
 });

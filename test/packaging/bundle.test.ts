@@ -23,6 +23,7 @@ import { version } from "../../scripts/checkout.ts";
 import { commandIn } from "../../scripts/command.ts";
 import { missingForPackages } from "../../scripts/debian.ts";
 import { loadConfig } from "../../src/config/load.ts";
+import { readPage } from "../docs/pages.ts";
 import { missingPrograms, missingRoot, testWhere } from "./needs.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -41,7 +42,12 @@ beforeAll(() => {
   if (missing !== null) return;
   run(process.execPath, "scripts/bundle.ts", "--any-glibc", "--folder", work);
   run("tar", "-xzf", `${bundle}.tar.gz`, "-C", work);
+  const [image = ""] = readdirSync(join(bundle, "image"));
+  tag = image.replace(/^sriovdp-(.*)\.tar$/, "$1");
 });
+
+/** The tag of the bundle's image. */
+let tag = "";
 
 const run = (program: string, ...args: readonly string[]): string => commandIn(root, program, ...args);
 
@@ -103,16 +109,49 @@ describe("the bundle", () => {
 
   testWhere(missing, "has the image, the manifests, the documents and the licences", () => {
     for (const path of [
-      `image/${name}.tar`,
+      `image/sriovdp-${tag}.tar`,
       "manifests/base/daemonset.yaml",
       "share/doc/sriovdp/LICENSE",
       "share/doc/sriovdp/CHANGELOG.md",
-      "share/doc/sriovdp/air-gap.md",
-      "share/doc/sriovdp/config.schema.json",
+      "share/doc/sriovdp/docs/air-gap.md",
+      "share/doc/sriovdp/docs/config.schema.json",
       "share/man/man8/sriovdp.8",
       "share/bash-completion/completions/sriovdp",
     ])
       expect([path, existsSync(join(bundle, path))]).toEqual([path, true]);
+  });
+
+  testWhere(missing, "has the image that npm run image makes, byte for byte", () => {
+    run(process.execPath, "scripts/image.ts", "--out", join(work, "again.tar"));
+    const sha256 = (path: string) => createHash("sha256").update(readFileSync(path)).digest("hex");
+    expect(sha256(join(bundle, `image/sriovdp-${tag}.tar`))).toBe(sha256(join(work, "again.tar")));
+    const inBundle = readFileSync(join(bundle, "share/doc/sriovdp/sbom.cdx.json"), "utf8");
+    expect(inBundle).toBe(readFileSync(join(work, `again-${nativeArchitecture}.cdx.json`), "utf8"));
+  });
+
+  testWhere(missing, "has manifests that run the image that is beside them, and no other", () => {
+    const manifests = join(bundle, "manifests");
+    const text = (path: string) => readFileSync(join(manifests, path), "utf8");
+    expect(text("base/daemonset.yaml")).toContain(`image: localhost/sriovdp:${tag}\n`);
+    expect(text("helm/sriovdp/Chart.yaml")).toContain(`\nappVersion: ${tag}\n`);
+    const named = Object.keys(contents(manifests)).flatMap(
+      (path) => text(path).match(/localhost\/sriovdp:[\w.-]+/g) ?? [],
+    );
+    expect(new Set(named)).toEqual(new Set([`localhost/sriovdp:${tag}`]));
+  });
+
+  testWhere(missing, "has documents whose links all lead to a file of it", () => {
+    const folder = join(bundle, "share/doc/sriovdp");
+    const pages = Object.keys(contents(folder)).filter((path) => path.endsWith(".md"));
+    const dead = pages.flatMap((page) =>
+      readPage(readFileSync(join(folder, page), "utf8"))
+        .links.filter((link) => !/^(https?:|mailto:|#)/.test(link))
+        .map((link) => [page, link.replace(/#.*$/, "")] as const)
+        .filter(([, link]) => !existsSync(join(folder, dirname(page), link)))
+        .map(([page, link]) => `${page}: ${link}`),
+    );
+    expect(pages.length).toBeGreaterThan(20);
+    expect(dead).toEqual([]);
   });
 
   testWhere(
@@ -226,7 +265,7 @@ describe("install.sh, without a network", () => {
 
   testWhere(missingNamespace, "refuses a bundle of which a byte is another one, or a file is missing", () => {
     const damaged = older();
-    const document = join(damaged, "share/doc/sriovdp/operation.md");
+    const document = join(damaged, "share/doc/sriovdp/docs/operation.md");
     const content = readFileSync(document, "utf8");
     const into = system();
     for (const damage of [() => writeFileSync(document, `${content} `), () => rmSync(document)]) {

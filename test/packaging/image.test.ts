@@ -6,8 +6,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ParsedTarEntryWithData, unpackTar } from "modern-tar";
-import { architectures } from "../../scripts/architectures.ts";
-import { commit, sourceDate, version } from "../../scripts/checkout.ts";
+import { architectures, nativeArchitecture } from "../../scripts/architectures.ts";
+import { commit, developmentVersion, sourceDate, version } from "../../scripts/checkout.ts";
 import { settings } from "../../scripts/environment.ts";
 import { missingForPackages } from "../../scripts/debian.ts";
 import { executable } from "../support/plugin.ts";
@@ -37,6 +37,8 @@ const missing = missingForPackages();
 
 describe("the archive", () => {
   const file = join(work, "image.tar");
+  const name = "localhost/sriovdp";
+  let tag = "";
   let entries: readonly ParsedTarEntryWithData[] = [];
   const content = (name: string): Uint8Array => {
     const data = entries.find(({ header }) => header.name === name)?.data;
@@ -51,8 +53,10 @@ describe("the archive", () => {
     const first = makeImage("--out", file);
     expect(first).toMatchObject({ status: 0 });
     console.log(first.stdout.trimEnd());
-    expect(first.stdout).toMatch(/^ {2}layer glibc 2\.\d+.*: [\d.]+ MiB, packed [\d.]+ MiB, sha256:[0-9a-f]{64}$/m);
-    expect(first.stdout).toMatch(/^ {2}layer sriovdp .*: [\d.]+ MiB, packed [\d.]+ MiB, sha256:[0-9a-f]{64}$/m);
+    tag = /^built \S+: localhost\/sriovdp:(\S+),/m.exec(first.stdout)?.[1] ?? "";
+    expect(tag).toMatch(new RegExp(`^${RegExp.escape(`${developmentVersion}.${commit()}`)}.*-${nativeArchitecture}$`));
+    expect(first.stdout).toMatch(/^ {4}layer glibc 2\.\d+.*: [\d.]+ MiB, packed [\d.]+ MiB, sha256:[0-9a-f]{64}$/m);
+    expect(first.stdout).toMatch(/^ {4}layer sriovdp .*: [\d.]+ MiB, packed [\d.]+ MiB, sha256:[0-9a-f]{64}$/m);
     const second = join(work, "again.tar");
     expect(makeImage("--out", second).status).toBe(0);
     expect(sha256(readFileSync(second))).toBe(sha256(readFileSync(file)));
@@ -65,19 +69,34 @@ describe("the archive", () => {
       expect(header.mtime?.getTime()).toBe(sourceDate().getTime());
     }
     expect(json("oci-layout")).toEqual({ imageLayoutVersion: "1.0.0" });
-    const [described] = json("index.json").manifests;
-    expect(described.annotations["io.containerd.image.name"]).toBe(`localhost/sriovdp:${version}`);
+    // One entry, since podman load takes archives of one entry alone: an index of the architectures' images.
+    expect(json("index.json").manifests).toHaveLength(1);
+    const [entry] = json("index.json").manifests;
+    expect(entry.mediaType).toBe("application/vnd.oci.image.index.v1+json");
+    expect(entry.annotations["io.containerd.image.name"]).toBe(`${name}:${tag}`);
+    expect(blob(entry.digest).length).toBe(entry.size);
+    const index = blobJson(entry.digest);
+    expect(index.manifests).toHaveLength(1);
+    const [described] = index.manifests;
+    expect(described.platform).toEqual({ architecture: nativeArchitecture, os: "linux" });
     const manifest = blobJson(described.digest);
     expect(blob(described.digest).length).toBe(described.size);
     const config = blobJson(manifest.config.digest);
     expect(config).toMatchObject({ os: "linux", architecture: described.platform.architecture });
     expect(config.config).toMatchObject({ Entrypoint: ["/usr/bin/sriovdp"], User: "0:0" });
     expect(config.config.Env).toEqual(settings);
-    expect(config.config.Labels).toMatchObject({
-      "org.opencontainers.image.version": version,
+    const labels = config.config.Labels as Record<string, string>;
+    expect(labels).toMatchObject({
+      "org.opencontainers.image.version": tag.replace(`-${nativeArchitecture}`, ""),
       "org.opencontainers.image.revision": commit(),
       "org.opencontainers.image.created": sourceDate().toISOString(),
+      "org.opencontainers.image.base.name": "scratch",
     });
+    for (const label of ["title", "description", "vendor", "url", "source", "documentation"])
+      expect(labels[`org.opencontainers.image.${label}`]).toBeString();
+    for (const licence of ["Apache-2.0", "ISC", "BSD-3-Clause", "LGPL-2.1-or-later"])
+      expect(labels["org.opencontainers.image.licenses"]?.split(" AND ")).toContain(licence);
+    expect([manifest.annotations, index.annotations]).toEqual([labels, labels]);
     const layers = manifest.layers as { digest: string; size: number }[];
     expect(layers).toHaveLength(2);
     layers.forEach(({ digest, size }, at) => {
@@ -87,12 +106,13 @@ describe("the archive", () => {
     });
     // What docker load of older versions reads.
     const [docker] = json("manifest.json");
-    expect(docker.RepoTags).toEqual([`localhost/sriovdp:${version}`]);
+    expect(docker.RepoTags).toEqual([`${name}:${tag}`]);
     expect(docker.Layers).toEqual(layers.map(({ digest }) => `blobs/${digest.replace(":", "/")}`));
   });
 
   testWhere(missing, "has the executable, glibc's files, licences, and no shell", async () => {
-    const [described] = json("index.json").manifests;
+    const [entry] = json("index.json").manifests;
+    const [described] = blobJson(entry.digest).manifests;
     const layers = blobJson(described.digest).layers as { digest: string }[];
     const files = await Promise.all(
       layers.map(({ digest }) => unpackTar(Bun.gunzipSync(new Uint8Array(blob(digest))))),
@@ -110,6 +130,7 @@ describe("the archive", () => {
       "usr/share/doc/libc6/copyright",
       "usr/share/doc/sriovdp/LICENSE",
       "usr/share/doc/sriovdp/THIRD-PARTY-NOTICES",
+      "usr/share/doc/sriovdp/sbom.cdx.json",
       "var/lib/dpkg/status.d/libc6",
       "var/run",
     ]);

@@ -1,17 +1,18 @@
-// What do kustomize and the API server make of deployments/? A Go program (kubernetes/main.go) builds each kustomization with kustomize's
-// own library, decodes every object strictly and validates it with the API server's code; what was built is then run here.
+// What do kustomize and the API server make of deployments/? Read by manifest-reader.ts; what was built is then run here.
 
-import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { afterAll, describe, expect } from "bun:test";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { type DaemonSet, type KubernetesObject, only, schemaProblems } from "../support/kubernetes.ts";
+import { type DaemonSet, only, schemaProblems } from "../support/kubernetes.ts";
 import { runManifest } from "../support/manifest.ts";
+import { applied, deployments, missingReader as missing, readManifests } from "./manifest-reader.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
 
-const deployments = join(import.meta.dir, "../../deployments");
-const yaml = [...new Bun.Glob("**/*.yaml").scanSync(deployments)].toSorted();
+const yaml = [...new Bun.Glob("**/*.yaml").scanSync(deployments)]
+  .filter((name) => !name.startsWith("helm/"))
+  .toSorted();
 /** Folders that can be applied: those of kustomizations that are no components. */
 const kustomizations = yaml.flatMap((name) => {
   const [, folder] = /^(.*)\/kustomization\.yaml$/.exec(name) ?? [];
@@ -21,36 +22,10 @@ const kustomizations = yaml.flatMap((name) => {
 });
 const overlays = kustomizations.filter((name) => name.startsWith("overlays/"));
 /** Files that are applied by themselves. */
-const files = yaml.filter((name) => /^examples\/|podmonitor|^base\/(?!kustomization)/.test(name));
+const files = yaml.filter((name) => /^examples\/|podmonitor|prometheusrule|^base\/(?!kustomization)/.test(name));
 
-interface Reading {
-  readonly path: string;
-  readonly objects: readonly KubernetesObject[];
-  readonly problems: readonly string[];
-  readonly beyondBaseline: readonly string[];
-}
-
-const missing = missingPrograms("go");
 const work = mkdtempSync(join(tmpdir(), "sriovdp-manifests-"));
-const program = join(work, "manifests");
 afterAll(() => rmSync(work, { recursive: true, force: true }));
-
-/** Builds the Go program; the modules come from Go's own cache or proxy. */
-beforeAll(() => {
-  if (missing !== null) return;
-  const { success, stderr } = Bun.spawnSync(["go", "build", "-trimpath", "-o", program, "."], {
-    cwd: join(import.meta.dir, "kubernetes"),
-    env: { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly" },
-    stderr: "pipe",
-  });
-  if (!success) throw new Error(`go build: ${stderr.toString()}`);
-}, 600_000);
-
-function readManifests(...paths: readonly string[]): Reading[] {
-  const { success, stdout, stderr } = Bun.spawnSync([program, ...paths], { cwd: deployments, stderr: "pipe" });
-  if (!success) throw new Error(stderr.toString());
-  return JSON.parse(stdout.toString()) as Reading[];
-}
 
 describe("the API server", () => {
   testWhere(missing, "takes everything that is applied: the base, the overlays, the examples", () => {
@@ -103,13 +78,20 @@ describe("what kustomize builds", () => {
     }
   });
 
+  /** The pools of a cluster that applies it: what is applied holds none but the sample's. */
+  const poolsFor: Readonly<Record<string, readonly string[]>> = {
+    "overlays/sample-config": [],
+    "overlays/node-config": ["examples/node-config.yaml"],
+    "overlays/everything": ["examples/node-config.yaml"],
+  };
+  const sample = ["components/sample-config/configmap.yaml"];
   const expected: Readonly<Record<string, readonly string[]>> = {
     "overlays/node-config": ["intel.com/intel_sriov_netdevice"],
     "overlays/everything": ["intel.com/intel_sriov_netdevice"],
   };
   for (const path of kustomizations) {
     testWhere(missing, `${path} serves its pools on a node, and its probes pass`, async () => {
-      const [{ objects } = { objects: [] }] = readManifests(path);
+      const objects = readManifests(path, ...(poolsFor[path] ?? sample)).flatMap((each) => each.objects);
       expect(await runManifest(objects)).toEqual([
         ...(expected[path] ?? ["intel.com/intel_sriov_dpdk", "intel.com/intel_sriov_netdevice"]),
       ]);
@@ -159,6 +141,73 @@ testWhere(
     expect(await runManifest(objects)).toEqual(["intel.com/mine"]);
   },
 );
+
+describe("a migration from the upstream plugin", () => {
+  // Facts of its manifest (deployments/sriovdp-daemonset.yaml, v3.6.2 to v3.9.0); before 3.7.0 the name ends with the architecture.
+  const mounts: Readonly<Record<string, string>> = {
+    devicesock: "/var/lib/kubelet/device-plugins",
+    "plugins-registry": "/var/lib/kubelet/plugins_registry",
+    log: "/var/log",
+    "config-volume": "/etc/pcidp",
+    "device-info": "/var/run/k8s.cni.cncf.io/devinfo/dp",
+  };
+  const labels = { name: "sriov-device-plugin", tier: "node", app: "sriovdp" };
+  const upstream = {
+    apiVersion: "apps/v1",
+    kind: "DaemonSet",
+    metadata: { name: "kube-sriov-device-plugin", namespace: "kube-system", labels: { tier: "node", app: "sriovdp" } },
+    spec: {
+      selector: { matchLabels: { name: labels.name } },
+      template: {
+        metadata: { labels },
+        spec: {
+          hostNetwork: true,
+          serviceAccountName: "sriov-device-plugin",
+          containers: [
+            {
+              name: "kube-sriovdp",
+              image: "ghcr.io/k8snetworkplumbingwg/sriov-network-device-plugin:v3.9.0",
+              args: ["--log-dir=sriovdp", "--log-level=10"],
+              securityContext: { privileged: true },
+              resources: { requests: { cpu: "250m", memory: "40Mi" }, limits: { cpu: 1, memory: "200Mi" } },
+              volumeMounts: Object.entries(mounts).map(([name, mountPath]) => ({ name, mountPath })),
+            },
+          ],
+          volumes: Object.entries(mounts).map(([name, path]) =>
+            name === "config-volume" ? { name, configMap: { name: "sriovdp-config" } } : { name, hostPath: { path } },
+          ),
+        },
+      },
+    },
+  };
+  const ours = () =>
+    only<DaemonSet>(
+      readManifests("base").flatMap(({ objects }) => objects),
+      "DaemonSet",
+    );
+
+  testWhere(missing, "changes nothing that can't be changed: name, namespace and selector are the same", () => {
+    const { metadata, spec } = ours();
+    expect([metadata.name, metadata.namespace]).toEqual([upstream.metadata.name, upstream.metadata.namespace]);
+    expect(spec.selector).toEqual(upstream.spec.selector);
+    // Ours adopts the pods of an upstream DaemonSet that was deleted with --cascade=orphan: its selector has to match them.
+    expect(labels).toMatchObject(spec.selector.matchLabels);
+  });
+
+  testWhere(missing, "takes replace: apply would leave mounts and the limit of CPU that ours does not have", () => {
+    const current = join(work, "upstream.json");
+    const changed = join(work, "ours.json");
+    writeFileSync(current, JSON.stringify(upstream));
+    writeFileSync(changed, JSON.stringify(ours()));
+    const { spec } = applied<DaemonSet>(current, changed).spec.template;
+    const [container] = spec.containers;
+    expect(container?.volumeMounts.map(({ mountPath }) => mountPath)).toContain("/var/log");
+    expect(container?.resources.limits).toHaveProperty("cpu");
+    const [replaced] = ours().spec.template.spec.containers;
+    expect(replaced?.volumeMounts.map(({ mountPath }) => mountPath)).not.toContain("/var/log");
+    expect(replaced?.resources.limits).not.toHaveProperty("cpu");
+  });
+});
 
 // The machine's own kubectl, where there is one, is not what is tested; but a user's is of this kind.
 testWhere(missingPrograms("kubectl"), "kubectl builds each overlay", () => {

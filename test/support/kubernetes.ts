@@ -11,6 +11,7 @@ export interface KubernetesObject {
     readonly name: string;
     readonly namespace?: string;
     readonly annotations?: Record<string, string>;
+    readonly labels?: Readonly<Record<string, string>>;
   };
 }
 

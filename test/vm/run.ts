@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, extname, join } from "node:path";
+import manifest from "../../package.json" with { type: "json" };
 import { boot, type BootResult } from "./boot.ts";
 import { count, formatJUnit, parseJUnit, type TestResult } from "./junit.ts";
 import { parseProfile, planBoots, testNames, type Boot, type GuestTest } from "./profiles.ts";
@@ -160,7 +161,9 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<string | n
   mkdirSync(payload);
   copyFileSync(executable, join(payload, "sriovdp"));
   if (tests.some(({ profile }) => profile.needs === "image")) {
-    const image = ["scripts/image.ts", "--executable", executable, "--out", join(payload, "image.tar")];
+    // Under the name that the DaemonSet has.
+    const named = ["--tag", `localhost/sriovdp:${manifest.version}`];
+    const image = ["scripts/image.ts", "--executable", executable, ...named, "--out", join(payload, "image.tar")];
     const made = Bun.spawnSync([process.execPath, ...image], { cwd: root, stdout: "inherit", stderr: "pipe" });
     if (!made.success) return `the container image can't be made: ${made.stderr.toString()}`;
   }

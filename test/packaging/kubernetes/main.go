@@ -1,6 +1,9 @@
 // manifests PATH...: reads manifests as the genuine tools do. Each argument is a kustomization's folder, built by kustomize's own library, or a YAML file.
 // Every object is decoded strictly (an unknown or repeated field is an error) and validated by the API server's own code; pods are
 // judged by the Pod Security Standards, network configurations by libcni. Prints JSON: the objects and problems of each argument.
+//
+// manifests apply CURRENT NEW: what "kubectl apply" makes of an object that was made by "kubectl create" (CURRENT, a JSON file), given
+// NEW: a three-way merge whose record of what was applied before is empty. Prints the object as JSON.
 package main
 
 import (
@@ -12,10 +15,12 @@ import (
 	nad "github.com/k8snetworkplumbingwg/network-attachment-definition-client/pkg/apis/k8s.cni.cncf.io/v1"
 	security "github.com/openshift/api/security/v1"
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/apis/apps"
@@ -45,6 +50,13 @@ type result struct {
 }
 
 func main() {
+	if len(os.Args) == 4 && os.Args[1] == "apply" {
+		if err := apply(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	results := []result{}
 	for _, path := range os.Args[1:] {
 		results = append(results, read(path))
@@ -52,6 +64,32 @@ func main() {
 	if err := json.NewEncoder(os.Stdout).Encode(results); err != nil {
 		panic(err)
 	}
+}
+
+// apply merges as k8s.io/kubectl/pkg/cmd/apply does: by the strategic merge of the built-in types.
+func apply(currentPath, newPath string) error {
+	current, err := os.ReadFile(currentPath)
+	if err != nil {
+		return err
+	}
+	modified, err := os.ReadFile(newPath)
+	if err != nil {
+		return err
+	}
+	meta, err := strategicpatch.NewPatchMetaFromStruct(appsv1.DaemonSet{})
+	if err != nil {
+		return err
+	}
+	patch, err := strategicpatch.CreateThreeWayMergePatch(nil, modified, current, meta, true)
+	if err != nil {
+		return err
+	}
+	merged, err := strategicpatch.StrategicMergePatch(current, patch, appsv1.DaemonSet{})
+	if err != nil {
+		return err
+	}
+	fmt.Println(string(merged))
+	return nil
 }
 
 func read(path string) result {
@@ -133,6 +171,8 @@ func check(document []byte) (problems []string, beyond []string) {
 		return checkNetwork(definition.Spec.Config), nil
 	case "monitoring.coreos.com/v1 PodMonitor":
 		return strictly(document, &monitoring.PodMonitor{}), nil
+	case "monitoring.coreos.com/v1 PrometheusRule":
+		return strictly(document, &monitoring.PrometheusRule{}), nil
 	case "security.openshift.io/v1 SecurityContextConstraints":
 		return strictly(document, &security.SecurityContextConstraints{}), nil
 	}

@@ -9,7 +9,7 @@ import { entryFields } from "../src/config/schema.ts";
 import { limits } from "../src/limits.ts";
 import { deviceTypes } from "../src/pools/device-types.ts";
 import { type Selector, type SelectorName, selectors } from "../src/pools/selectors.ts";
-import type { Discovered } from "../src/cli/discover.ts";
+import type { Discovered } from "../src/cli/commands/discover.ts";
 import { exampleConfig } from "./example.ts";
 import { alertsPage, chartCopy, prometheusRule } from "./docs/alerts.ts";
 import { configSchema } from "./docs/config-schema.ts";

@@ -1,20 +1,20 @@
 // The program: flags → command, or config → agent → signal → close. The only place that ends the process.
 
-import { Agent, ConfigError } from "./agent.ts";
+import { Agent, ConfigError } from "./agent/agent.ts";
 import { runs } from "./cli/commands.ts";
-import { helpText } from "./cli/help.ts";
+import { helpText } from "./cli/commands/help.ts";
 import { exitStatus, output } from "./cli/output.ts";
 import { type CommandLine, parseCommandLine } from "./cli/parse.ts";
 import { pathsOf } from "./cli/paths.ts";
 import { formatProblem } from "./config/problem.ts";
 import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
-import { createLog } from "./log.ts";
-import { messageOf } from "./message-of.ts";
-import { Rest } from "./memory.ts";
-import { managerOf, ServiceNotices } from "./service-notices.ts";
+import { createLog } from "./process/log.ts";
+import { messageOf } from "./text.ts";
+import { Rest } from "./process/idle-memory.ts";
+import { managerOf, ServiceNotices } from "./process/systemd.ts";
 import { Endpoints } from "./telemetry/endpoints.ts";
-import { addressOf } from "./telemetry/places.ts";
-import { commit, version } from "./version.ts";
+import { addressOf } from "./telemetry/addresses.ts";
+import { commit, version } from "./process/version.ts";
 
 async function main(): Promise<number> {
   const [, , first, interfaceName = "", product = ""] = process.argv;

@@ -1,7 +1,7 @@
 // What does the program do? The example node on the left, its pools in the middle, what the kubelet and a pod get on the right;
 // all from what `discover -o json` says, for pages that are light or dark.
 
-import type { Discovered } from "../../src/cli/discover.ts";
+import type { Discovered } from "../../src/cli/commands/discover.ts";
 import { element, picture, xml } from "./svg.ts";
 
 /** A pool as the config file has it. */

@@ -10,7 +10,7 @@ import {
   someHandles,
 } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
-import type { Handles } from "../host/handles.ts";
+import type { Handles } from "../host/allocation-facts.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import type { Wanted } from "../pools/selectors.ts";
 import { allocate, refuseIds } from "./allocate.ts";

@@ -1,6 +1,6 @@
 // What does the kubelet get as the answer to Allocate? A pure function of the pool, the request and fresh handles.
 
-import type { Handles } from "../host/handles.ts";
+import type { Handles } from "../host/allocation-facts.ts";
 import type { Pool } from "../pools/pool.ts";
 import { cdiAnnotationKey, type CdiDevices, cdiDeviceName, type CdiMode } from "./cdi.ts";
 import { contribute, nodesOf } from "./contributions.ts";

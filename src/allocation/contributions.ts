@@ -1,7 +1,7 @@
 // What does a claim give to a container? One row a provider: device nodes, and keys for the INFO variable.
 // Keys are those of the reference's code, which programs parse, and those of its documentation beside them.
 
-import type { Handles } from "../host/handles.ts";
+import type { Handles } from "../host/allocation-facts.ts";
 import type { Claim, PoolSpec } from "../pools/pool.ts";
 
 /** A device node of the node and its place in the container. */

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { aClaim, aCharDevice, aDevice, aSpec, aSubFunction, someHandles } from "../../test/support/device.ts";
-import type { Handles } from "../host/handles.ts";
+import type { Handles } from "../host/allocation-facts.ts";
 import type { Wanted } from "../pools/selectors.ts";
 import { deviceInfoFile, deviceInfoId, deviceInfoName } from "./device-info.ts";
 

@@ -1,6 +1,6 @@
 // What do multus and the CNIs read about an allocated device? One JSON file a device (device-info-spec 1.1.0).
 
-import type { Handles } from "../host/handles.ts";
+import type { Handles } from "../host/allocation-facts.ts";
 import { deviceTypes } from "../pools/device-types.ts";
 import type { Claim, PoolSpec } from "../pools/pool.ts";
 

@@ -9,14 +9,14 @@ export type Run = (line: CommandLine, output: Output) => number | Promise<number
 
 /** Every command but `run`. */
 export const runs: Readonly<Record<Exclude<Command, "run">, () => Promise<Run>>> = {
-  discover: async () => (await import("./discover.ts")).discover,
-  explain: async () => (await import("./explain.ts")).explainCommand,
-  validate: async () => (await import("./validate.ts")).validate,
-  schema: async () => (await import("./schema.ts")).printSchema,
-  status: async () => (await import("./ask.ts")).status,
-  probe: async () => (await import("./ask.ts")).probe,
-  completion: async () => (await import("./completion.ts")).printCompletion,
-  man: async () => (await import("./man.ts")).printManual,
-  capture: async () => (await import("./capture.ts")).capture,
-  version: async () => (await import("./version.ts")).printVersion,
+  discover: async () => (await import("./commands/discover.ts")).discover,
+  explain: async () => (await import("./commands/explain.ts")).explainCommand,
+  validate: async () => (await import("./commands/validate.ts")).validate,
+  schema: async () => (await import("./commands/schema.ts")).printSchema,
+  status: async () => (await import("./commands/status.ts")).status,
+  probe: async () => (await import("./commands/probe.ts")).probe,
+  completion: async () => (await import("./commands/completion.ts")).printCompletion,
+  man: async () => (await import("./commands/man.ts")).printManual,
+  capture: async () => (await import("./commands/capture.ts")).capture,
+  version: async () => (await import("./commands/version.ts")).printVersion,
 };

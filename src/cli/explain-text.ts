@@ -1,10 +1,9 @@
 // How is an explanation told to a person? A device: pool by pool, test by test. A pool: what it has, and all else summed up.
 
-import { oneLine } from "../config/problem.ts";
+import { counted, oneLine } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import { notableLinkRule } from "../pools/health.ts";
 import type { PoolStory, Refusal, Trial, Verdict } from "../pools/explain.ts";
-import { counted } from "../counted.ts";
 import { allCalled, called, compact, firstFew, follows, idsTogether, runsOf } from "./describe.ts";
 import { type Cell, paint, type Style, table } from "./table.ts";
 

@@ -8,7 +8,7 @@ import { host, removeTemporaryFolder, temporaryFolder } from "../../test/support
 import { attribute, type Entry, unpack } from "../../test/support/tree.ts";
 import { brokenLink } from "../pools/health.ts";
 import type { Device } from "../host/device.ts";
-import { lookAtNode } from "../host/look.ts";
+import { lookAtNode } from "../host/scan.ts";
 import { readPortState } from "../host/rdma.ts";
 
 const folders: string[] = [];

@@ -2,8 +2,8 @@
 // It holds the reference's binary's flags, its image's entrypoint arguments, and ours.
 
 import { cdiModes } from "../allocation/cdi.ts";
-import { verbosities } from "../verbosity.ts";
-import { addressOf } from "../telemetry/places.ts";
+import { verbosities } from "../process/verbosity.ts";
+import { addressOf } from "../telemetry/addresses.ts";
 
 /** One option. */
 export interface Option {

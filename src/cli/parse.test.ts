@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { helpText } from "./help.ts";
+import { helpText } from "./commands/help.ts";
 import { type Command, type CommandRow, commands, type Option, options, optionsOf } from "./options.ts";
 import { parseCommandLine } from "./parse.ts";
 import { pathsOf } from "./paths.ts";

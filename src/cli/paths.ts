@@ -1,6 +1,6 @@
 // Which paths do the options mean? A root goes before every path of the node that was not named explicitly.
 
-import { statusSockets } from "../telemetry/places.ts";
+import { statusSockets } from "../telemetry/addresses.ts";
 import type { CommandLine } from "./parse.ts";
 
 /** The paths that the commands work on; root is "" for the node itself. */

@@ -1,8 +1,8 @@
 // How is the running plugin's status shown to a person? What is wrong stands where it is looked for: at the pool, at the
 // device.
 
-import { formatProblem, oneLine } from "../config/problem.ts";
-import { counted } from "../counted.ts";
+import { formatProblem } from "../config/problem.ts";
+import { counted, oneLine } from "../text.ts";
 import type { DeviceStatus, ExcludedStatus, FullStatus, PoolStatus } from "../telemetry/status.ts";
 import { type Cell, type Style, table, type Tone } from "./table.ts";
 

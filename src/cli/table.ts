@@ -1,6 +1,6 @@
 // How does text line up and get its colours? Cells are as wide as a terminal shows them, and can't break out of it.
 
-import { oneLine } from "../config/problem.ts";
+import { oneLine } from "../text.ts";
 
 /** What a piece of text means; the colour follows. */
 export type Tone = "head" | "good" | "bad" | "doubt" | "quiet" | "plain";

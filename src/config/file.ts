@@ -1,8 +1,8 @@
 // How is the config file read? With its size limited, and file trouble told in the same form as any other problem.
 
-import { messageOf } from "../message-of.ts";
+import { messageOf } from "../text.ts";
 import { limits } from "../limits.ts";
-import { readText } from "../read-text.ts";
+import { readText } from "../fs/read-text.ts";
 import { type Loaded, loadConfig, type LoadOptions } from "./load.ts";
 
 /** Reads and loads a config file; text is null when the file could not be read. */

@@ -1,5 +1,7 @@
 // What is wrong with the operator's file, where, and what to do about it.
 
+import { oneLine } from "../text.ts";
+
 /**
  * One finding in the config file.
  *
@@ -15,10 +17,6 @@ export interface Problem {
   readonly line: number;
   readonly column: number;
 }
-
-/** Escapes what would break a line or a terminal: control characters, also those of Latin-1. */
-export const oneLine = (text: string): string =>
-  text.replaceAll(/\p{Cc}/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 /** Prints a problem on one line: "FILE:LINE:COLUMN: warning: PATH: MESSAGE". */
 export function formatProblem(file: string, { severity, path, message, line, column }: Problem): string {

@@ -15,9 +15,9 @@ import {
   withoutDevices,
 } from "../allocation/cdi.ts";
 import type { DeviceNode } from "../allocation/contributions.ts";
-import { messageOf } from "../message-of.ts";
+import { messageOf } from "../text.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
-import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "./atomic.ts";
+import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "../fs/atomic.ts";
 import { namesIn } from "./device-info-files.ts";
 
 const isOurs = (name: string) => name.startsWith(cdiFilePrefix);

@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { type DeviceInfoFile, deviceInfoId } from "../allocation/device-info.ts";
-import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "./atomic.ts";
+import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "../fs/atomic.ts";
 
 /** Writes the files, readable by all and writable by none, into a folder that is made or mended when it must be. */
 export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]): void {

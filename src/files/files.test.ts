@@ -17,7 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { aSpec } from "../../test/support/device.ts";
 import { cdiFileName } from "../allocation/cdi.ts";
-import { ensureFolder, removeAbandoned, writeAtomic } from "./atomic.ts";
+import { ensureFolder, removeAbandoned, writeAtomic } from "../fs/atomic.ts";
 import { CdiSpecs } from "./cdi-files.ts";
 import { namesIn, pruneDeviceInfo, writeDeviceInfo } from "./device-info-files.ts";
 
@@ -73,7 +73,7 @@ describe("a file that is written", () => {
   test("is not put in place when only a part of it could be written", () => {
     writeFileSync(`${folder}/a`, "old");
     const code = `
-      const { writeAtomic } = await import(${JSON.stringify(`${import.meta.dir}/atomic.ts`)});
+      const { writeAtomic } = await import(${JSON.stringify(`${import.meta.dir}/../fs/atomic.ts`)});
       writeAtomic(${JSON.stringify(`${folder}/a`)}, "x".repeat(20_000), 0o644);`;
     const limited = 'trap \'\' XFSZ; ulimit -f 8; exec "$0" -e "$1"';
     const { exitCode, stderr } = Bun.spawnSync(["bash", "-c", limited, process.execPath, code]);

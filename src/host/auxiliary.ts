@@ -3,7 +3,7 @@
 import { listDirectory, listInodes, readAttribute, readLink } from "../../native/files.ts";
 import type { PciAddress } from "./device.ts";
 import { isPciAddress } from "./pci.ts";
-import { orTrouble, type Trouble } from "./trouble.ts";
+import { orTrouble, type Trouble } from "./read-problem.ts";
 
 /** An auxiliary device "<driver>.<type>.<id>". */
 export interface AuxiliaryDevice {

@@ -6,8 +6,8 @@ import { attribute, type Entry, file, kernelFacts, link, parse, unpack } from ".
 import type { Link } from "../../native/netlink/route.ts";
 import { captureNode } from "./capture.ts";
 import type { Device } from "./device.ts";
-import { readHandles } from "./handles.ts";
-import { lookAtNode } from "./look.ts";
+import { readHandles } from "./allocation-facts.ts";
+import { lookAtNode } from "./scan.ts";
 
 const work = mkdtempSync(`${tmpdir()}/capture-`);
 afterAll(() => rmSync(work, { recursive: true }));

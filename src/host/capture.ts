@@ -5,8 +5,8 @@ import { posix } from "node:path";
 import { exists, listDirectory, readAttribute, readLink } from "../../native/files.ts";
 import type { Link } from "../../native/netlink/route.ts";
 import type { KernelFacts } from "./kernel.ts";
-import { lookAtNode } from "./look.ts";
-import { orTrouble, type Trouble } from "./trouble.ts";
+import { lookAtNode } from "./scan.ts";
+import { orTrouble, type Trouble } from "./read-problem.ts";
 import { attribute, device, type Entry, folder, format, kernelFacts, link } from "./tree.ts";
 
 /** The text of a captured node, and what could not be read of it. */

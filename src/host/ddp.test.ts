@@ -4,7 +4,7 @@ import { type AskNic, ddpAnswer, readDdpProfiles } from "./ddp.ts";
 import type { KernelFacts } from "./kernel.ts";
 import type { PciFunction } from "./pci.ts";
 import type { Functions } from "./snapshot.ts";
-import type { Trouble } from "./trouble.ts";
+import type { Trouble } from "./read-problem.ts";
 
 const address = "0000:3b:00.0" as PciFunction["address"];
 const pf: PciFunction = {

@@ -6,7 +6,7 @@ import type { PciAddress } from "./device.ts";
 import type { KernelFacts } from "./kernel.ts";
 import type { PciFunction } from "./pci.ts";
 import type { Functions } from "./snapshot.ts";
-import type { Trouble } from "./trouble.ts";
+import type { Trouble } from "./read-problem.ts";
 
 /** Profiles by PF; a PF without one is missing. */
 export type DdpProfiles = ReadonlyMap<PciAddress, string>;

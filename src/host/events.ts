@@ -1,7 +1,7 @@
 // When does the node change? Kernel events say only which reader to run again, never what happened.
 
 import { watchKernel } from "../../native/netlink/events.ts";
-import { FolderWatch } from "../folder-watch.ts";
+import { FolderWatch } from "../fs/folder-watch.ts";
 import { isRecorded } from "./kernel.ts";
 
 /** Whom to tell. */

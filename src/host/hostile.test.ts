@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { host, removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
 import { unpack } from "../../test/support/tree.ts";
-import { lookAtNode } from "./look.ts";
+import { lookAtNode } from "./scan.ts";
 
 let root = "";
 beforeEach(() => {

@@ -18,7 +18,7 @@ import { SystemError } from "../../native/libc.ts";
 import { type Link, readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkError, NetlinkSocket } from "../../native/netlink/socket.ts";
 import { readVdpaDevices, type VdpaDevice } from "../../native/netlink/vdpa.ts";
-import { orTrouble, orUnknown, type Trouble } from "./trouble.ts";
+import { orTrouble, orUnknown, type Trouble } from "./read-problem.ts";
 
 /** A devlink instance ("pci/0000:3b:00.0", "auxiliary/mlx5_core.sf.4") and what it told. */
 export interface DevlinkFacts {

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { host } from "../../test/support/plugin.ts";
 import { unpack } from "../../test/support/tree.ts";
-import { lookAtNode } from "./look.ts";
+import { lookAtNode } from "./scan.ts";
 
 const work = mkdtempSync(`${tmpdir()}/listing-`);
 afterAll(() => rmSync(work, { recursive: true }));

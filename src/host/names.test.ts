@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { auxiliaryType } from "./auxiliary.ts";
 import { isPciAddress, pcieRootOf } from "./pci.ts";
-import { orTrouble, type Trouble } from "./trouble.ts";
+import { orTrouble, type Trouble } from "./read-problem.ts";
 
 test.each([
   ["mlx5_core.sf.4", "sf"],

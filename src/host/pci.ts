@@ -3,7 +3,7 @@
 
 import { exists, listDirectory, listInodes, readAttribute, readLink, readLinkName } from "../../native/files.ts";
 import type { PciAddress } from "./device.ts";
-import { orTrouble, type Trouble } from "./trouble.ts";
+import { orTrouble, type Trouble } from "./read-problem.ts";
 
 /** A PCI function as sysfs shows it. */
 export interface PciFunction {

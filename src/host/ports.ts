@@ -9,7 +9,7 @@ import { isEthernetPort, isUplink, type LinksByDevice, linkStateOf, type PfLinks
 import type { PciFunction } from "./pci.ts";
 import { type RdmaPort, readPortState, readSystemImageGuid } from "./rdma.ts";
 import type { Functions } from "./snapshot.ts";
-import { orUnknown } from "./trouble.ts";
+import { orUnknown } from "./read-problem.ts";
 import type { Folder } from "./userspace.ts";
 
 /** What sysfs says of an interface that netlink does not. */

@@ -3,7 +3,7 @@
 
 import { listDirectory, readAttribute } from "../../native/files.ts";
 import type { InfinibandState } from "./device.ts";
-import { orUnknown } from "./trouble.ts";
+import { orUnknown } from "./read-problem.ts";
 import { charDevice, type Folder } from "./userspace.ts";
 
 /** A character device of an RDMA device: its kind, as the key in INFO, and its path. */

@@ -1,10 +1,10 @@
 // The thread that scans the node. Sysfs attributes, devlink and ethtool are answered by drivers, late or never: whatever waits for them waits
 // here, and not where the kubelet is answered.
 
-import { messageOf } from "../message-of.ts";
+import { messageOf } from "../text.ts";
 import type { Device } from "./device.ts";
 import { encodeDevices } from "./device-text.ts";
-import { lookAtNode, type NodeLook } from "./look.ts";
+import { lookAtNode, type NodeLook } from "./scan.ts";
 import type { ScanOrder, ScanReply, ThreadOrder } from "./scanner.ts";
 import { ScanProgress } from "./scan-progress.ts";
 

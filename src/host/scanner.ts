@@ -3,9 +3,9 @@
 
 import type { Device } from "./device.ts";
 import { decodeDevices } from "./device-text.ts";
-import type { Asked } from "./look.ts";
+import type { Asked } from "./scan.ts";
 import { ScanProgress } from "./scan-progress.ts";
-import type { Trouble } from "./trouble.ts";
+import type { Trouble } from "./read-problem.ts";
 
 /** What a thread is to do: to give back memory that it does not need, or to scan. */
 export type ThreadOrder = ScanOrder | "rest";

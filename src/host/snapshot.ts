@@ -10,7 +10,7 @@ import { LinksByDevice, linkStateOf, linkTypeOf, pfLinksOf } from "./network.ts"
 import { type PciFunction, readPciFunctions } from "./pci.ts";
 import { type InfinibandStates, type Interfaces, Ports } from "./ports.ts";
 import { type RdmaPort, readInfinibandPorts, readPKey, readRdmaNames } from "./rdma.ts";
-import { orTrouble, type Trouble } from "./trouble.ts";
+import { orTrouble, type Trouble } from "./read-problem.ts";
 import { type Folder, readUio, readVdpa, readVfio } from "./userspace.ts";
 
 /** The functions of the node: what sysfs says without the kernel's link state. */

@@ -2,7 +2,7 @@
 
 import { exists, listDirectory, readAttribute, readLinkName } from "../../native/files.ts";
 import type { CharDevice, PciAddress, Vdpa, Vfio } from "./device.ts";
-import type { Trouble } from "./trouble.ts";
+import type { Trouble } from "./read-problem.ts";
 
 /** A function's folder below the root, and the names in it. */
 export interface Folder {

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import type { CachedAnswer } from "../allocation/cached-answer.ts";
 import { limits } from "../limits.ts";
 import type { PodDevice } from "../pools/pod-allocations.ts";
-import { readText } from "../read-text.ts";
+import { readText } from "../fs/read-text.ts";
 import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
 import { type ListPodResourcesResponse, PodResourcesListerService } from "./api/podresources.ts";
 import { call } from "./grpc/client.ts";

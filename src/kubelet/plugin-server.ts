@@ -14,7 +14,7 @@ import {
 } from "./api/deviceplugin.ts";
 import { type PluginInfo, RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
 import { limits } from "../limits.ts";
-import { messageOf } from "../message-of.ts";
+import { messageOf } from "../text.ts";
 import { BackOff } from "./back-off.ts";
 import type { Connection } from "./grpc/connections.ts";
 import { GrpcServer } from "./grpc/server.ts";
@@ -24,7 +24,7 @@ import { ListStreams } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
 import { register } from "./register.ts";
 import type { Registration, RegistrationState } from "./registration.ts";
-import { dial, hiddenName, identityOf, isListening, reappear, removeIf } from "./socket-file.ts";
+import { dial, hiddenName, identityOf, isListening, reappear, removeIf } from "../fs/socket-file.ts";
 import { within } from "./within.ts";
 
 /** What a plugin server tells of its life; each is one line of the operator's log. */

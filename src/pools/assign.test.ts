@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { aDevice, aLink, aParent, aPf, aSpec, aSubFunction } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
-import { askedBy } from "./asked.ts";
+import { askedBy } from "./optional-facts.ts";
 import { explain } from "./explain.ts";
 import { assignPools } from "./assign.ts";
 import type { Pool } from "./pool.ts";

@@ -1,6 +1,6 @@
 // What may a pool be made of? One row a device type: its candidates, its selectors, how it is handed out.
 
-import { counted } from "../counted.ts";
+import { counted } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import type { SelectorName } from "./selectors.ts";
 

@@ -2,7 +2,7 @@
 // reboots, VFs are made anew. Pure: what is remembered goes in and comes out.
 
 import type { Device } from "../host/device.ts";
-import { counted } from "../counted.ts";
+import { counted } from "../text.ts";
 
 /** Why a device is excluded. */
 export const exclusionRules = ["default-route", "pf-with-vfs", "no-default-route-yet"] as const;

@@ -4,16 +4,16 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { AllocatedDevice } from "../pools/pod-allocations.ts";
-import { hiddenName, identityOf, isListening, removeIf } from "../kubelet/socket-file.ts";
+import { hiddenName, identityOf, isListening, removeIf } from "../fs/socket-file.ts";
 import { limits } from "../limits.ts";
-import { messageOf } from "../message-of.ts";
+import { messageOf } from "../text.ts";
 import { exposition } from "./exposition.ts";
 import type { Journal } from "./journal.ts";
-import type { Address } from "./places.ts";
+import type { Address } from "./addresses.ts";
 import type { NodeView } from "./node-view.ts";
 import { processFacts } from "./process.ts";
 import { fullStatus, type Status } from "./status.ts";
-import type { Verdict } from "./verdict.ts";
+import type { Verdict } from "./probes.ts";
 
 /** What can be asked. */
 export interface Asked {

@@ -1,7 +1,7 @@
 // What happened since the start? Plain counters: the agent counts, status and metrics read when they are asked.
 
 import type { Problem } from "../config/problem.ts";
-import { messageOf } from "../message-of.ts";
+import { messageOf } from "../text.ts";
 import { brokenLink } from "../pools/health.ts";
 import type { Pool } from "../pools/pool.ts";
 

@@ -2,7 +2,7 @@
 // the table. Labels are pools' names and fixed words: never devices, so that a node's series are bounded by its config.
 
 import { exclusionRules } from "../pools/exclusions.ts";
-import { commit, version } from "../version.ts";
+import { commit, version } from "../process/version.ts";
 import type { Histogram, Journal } from "./journal.ts";
 import type { ProcessFacts } from "./process.ts";
 import type { DeviceStatus, FullStatus, PoolStatus } from "./status.ts";

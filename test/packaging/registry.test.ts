@@ -9,7 +9,7 @@ import { basename, join } from "node:path";
 import { architectureNames, nativeArchitecture, packagingCache } from "../../scripts/architectures.ts";
 import { commandIn } from "../../scripts/command.ts";
 import { downloadPackage, missingForPackages } from "../../scripts/debian.ts";
-import { messageOf } from "../../src/message-of.ts";
+import { messageOf } from "../../src/text.ts";
 import { until } from "../support/until.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { goProgram } from "./go-program.ts";

@@ -12,7 +12,7 @@ import {
   setLogVerbosity,
 } from "@grpc/grpc-js";
 import { createServer, type Server as Listener } from "node:net";
-import { messageOf } from "../../message-of.ts";
+import { messageOf } from "../../text.ts";
 import { type Connection, Connections } from "./connections.ts";
 import { status, StatusError, statusObjectOf } from "./status.ts";
 

@@ -1,7 +1,7 @@
 // How does a call end? gRPC's status codes (grpc/grpc doc/statuscodes.md), and the error that carries one.
 
 import { status } from "@grpc/grpc-js";
-import { messageOf } from "../../message-of.ts";
+import { messageOf } from "../../text.ts";
 
 export { status };
 

@@ -1,0 +1,174 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { aDevice, aSpec } from "../../test/support/device.ts";
+import { Assignment } from "./assignment.ts";
+import type { Device } from "../host/device.ts";
+import { ContainerAllocateResponse } from "../kubelet/api/deviceplugin.ts";
+import { Holders } from "../kubelet/holders.ts";
+import { kubeletPaths, type KubeletPaths } from "../kubelet/paths.ts";
+import { createLog } from "../process/log.ts";
+import type { Pool } from "../pools/pool.ts";
+
+let root = "";
+let paths: KubeletPaths;
+let log: ReturnType<typeof createLog>;
+beforeAll(() => {
+  root = mkdtempSync(`${tmpdir()}/assignment-`);
+  log = createLog({ format: "text", verbosity: 0, folder: `${root}/log`, stderr: "errors" });
+  paths = kubeletPaths(root);
+  mkdirSync(paths.devicePlugins);
+});
+afterAll(async () => {
+  await log.finish();
+  rmSync(root, { recursive: true });
+});
+
+const a = aDevice({ id: "0000:3b:02.0", driver: "vfio-pci" });
+const b = aDevice({ id: "0000:3b:02.1", driver: "iavf" });
+const A = aSpec({ name: "A", selectors: [{ drivers: ["vfio-pci"] }] });
+const B = aSpec({ name: "B" });
+
+let pods: Set<string>;
+let nodes: Map<string, string[]>;
+let connectedSince: number | null;
+let reads: number;
+let again: number[];
+let assignment: Assignment;
+let served: ReadonlyMap<string, Pool>;
+beforeEach(() => {
+  pods = new Set();
+  nodes = new Map();
+  connectedSince = null;
+  reads = 0;
+  again = [];
+  served = new Map();
+  const podCgroups = () => {
+    reads++;
+    return pods;
+  };
+  assignment = new Assignment(
+    {
+      holders: new Holders(paths, { podCgroups, inUse: () => new Map() }),
+      again: (after) => again.push(after),
+      nodesOf: ({ device }) => nodes.get(device.id) ?? [],
+      connectedSince: () => connectedSince,
+    },
+    log,
+  );
+});
+
+const record = (ids: readonly string[], resource: string, hostPath?: string) => ({
+  PodUID: "uid",
+  ContainerName: "main",
+  ResourceName: resource,
+  DeviceIDs: { "0": ids },
+  AllocResp: Buffer.from(
+    ContainerAllocateResponse.encode({
+      envs: {},
+      mounts: [],
+      devices: hostPath === undefined ? [] : [{ hostPath, containerPath: hostPath, permissions: "rw" }],
+      annotations: {},
+      cdiDevices: [],
+    }).finish(),
+  ).toString("base64"),
+});
+const checkpoint = (...entries: readonly object[]) =>
+  writeFileSync(paths.checkpoint, JSON.stringify({ Data: { PodDeviceEntries: entries } }));
+
+/** Assigns, and serves what comes of it; gives the devices of each pool, those that are Unhealthy marked by "!". */
+async function assigned(devices: readonly Device[], isRescan = true, specs = [A, B]) {
+  const pools = await assignment.assign(specs, devices, served, isRescan);
+  served = new Map(pools.map((pool) => [pool.spec.resource, pool]));
+  return Object.fromEntries(
+    pools.map(({ spec, claims, unhealthy }) => [
+      spec.name,
+      [...claims.keys()].map((id) => `${id}${unhealthy.has(id) ? "!" : ""}`),
+    ]),
+  );
+}
+
+describe("the evidence is read", () => {
+  test("when something moved, and not at links' events", async () => {
+    checkpoint();
+    await assigned([a]);
+    expect(reads).toBe(1);
+    for (let events = 0; events < 5; events++) await assigned([a], false);
+    await assigned([a]);
+    expect(reads).toBe(1);
+    await assigned([a, b], false);
+    expect(reads).toBe(2);
+    await assigned([b, { ...a, driver: "iavf" }], false);
+    expect(reads).toBe(3);
+  });
+
+  test("while a device waits for its pod's end: at each scan of the functions, and not at links' events", async () => {
+    checkpoint(record([b.id], A.resource));
+    pods.add("uid");
+    expect(await assigned([a, b])).toEqual({ A: [a.id, `${b.id}!`], B: [] });
+    expect(again).toHaveLength(1);
+    await assigned([a, b]);
+    expect(reads).toBe(2);
+    for (let events = 0; events < 5; events++) await assigned([a, b], false);
+    expect(reads).toBe(2);
+    await assigned([a, b]);
+    expect(reads).toBe(3);
+    pods.clear();
+    expect(await assigned([a, b])).toEqual({ A: [a.id], B: [b.id] });
+  });
+
+  test("again when there was none, and until then every served device stays where it is", async () => {
+    checkpoint();
+    await assigned([a, b]);
+    writeFileSync(paths.checkpoint, "no JSON");
+    const moved = { ...a, driver: "iavf" };
+    expect(await assigned([moved, b])).toEqual({ A: [`${a.id}!`], B: [b.id] });
+    checkpoint();
+    expect(await assigned([moved, b])).toEqual({ A: [], B: [a.id, b.id] });
+  });
+});
+
+test("cached answers of other plugins, and of what is in no pool, are no reason to read the evidence again", async () => {
+  checkpoint(record(["GPU-1"], "x.io/gpu", "/dev/gpu0"), record(["0000:99:00.0"], A.resource, "/dev/vfio/9"));
+  await assigned([a, b]);
+  for (let scans = 0; scans < 3; scans++) await assigned([a, b]);
+  expect(reads).toBe(1);
+});
+
+describe("a device of a cached answer with other nodes is Unhealthy", () => {
+  const five = 5 * 60_000;
+  const start = async () => {
+    checkpoint(record([a.id], A.resource, "/dev/vfio/2"));
+    nodes.set(a.id, ["/dev/vfio/3"]);
+    expect(await assigned([a, b])).toEqual({ A: [`${a.id}!`], B: [b.id] });
+  };
+
+  test("until the checkpoint drops it", async () => {
+    await start();
+    expect(await assigned([a, b])).toMatchObject({ A: [`${a.id}!`] });
+    checkpoint();
+    expect(await assigned([a, b])).toMatchObject({ A: [a.id] });
+  });
+
+  test("until its nodes are those again", async () => {
+    await start();
+    nodes.set(a.id, ["/dev/vfio/2"]);
+    expect(await assigned([a, b])).toMatchObject({ A: [a.id] });
+  });
+
+  test("for five minutes after the kubelet connected", async () => {
+    await start();
+    connectedSince = Date.now() - five + 10_000;
+    expect(await assigned([a, b])).toMatchObject({ A: [`${a.id}!`] });
+    connectedSince = Date.now() - five;
+    expect(await assigned([a, b])).toMatchObject({ A: [a.id] });
+  });
+
+  test("and not when it was cached after our start, by an answer of ours", async () => {
+    checkpoint();
+    await assigned([a, b]);
+    checkpoint(record([a.id], A.resource, "/dev/vfio/2"));
+    nodes.set(a.id, ["/dev/vfio/3"]);
+    expect(await assigned([a])).toMatchObject({ A: [a.id] });
+  });
+});

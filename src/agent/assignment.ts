@@ -1,0 +1,163 @@
+// Who gets which device now? The pure assignment together with the evidence of what pods hold, which is read only when something
+// moved; and with answers that the kubelet cached before a reboot.
+
+import { type CachedAnswer, type StaleAnswer, staleAnswers } from "../allocation/cached-answer.ts";
+import type { Device } from "../host/device.ts";
+import type { Holders } from "../kubelet/holders.ts";
+import type { Log } from "../process/log.ts";
+import { messageOf } from "../text.ts";
+import { assignPools, placements } from "../pools/assign.ts";
+import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import { type Retention, retentionsOf } from "../pools/retention.ts";
+
+/** How often the evidence is read again while a device waits for a pod's end, in milliseconds. */
+const recheckEvery = 10_000;
+
+/** For how long a cached answer counts once the kubelet has the pool's list, in milliseconds: it admits its pods at once. */
+const cachedAnswerLife = 5 * 60_000;
+
+/** What the assignment needs of the agent. */
+export interface AssignmentOptions {
+  readonly holders: Holders;
+  /** Asks for another assignment after so many milliseconds; the functions need not be read anew for it. */
+  readonly again: (after: number) => void;
+  /** The device nodes that Allocate would give for the claim now; throws when they can't be read. */
+  readonly nodesOf: (claim: Claim, spec: PoolSpec) => readonly string[];
+  /** Since when the kubelet has had the resource's list, in milliseconds since 1970; null while it does not. */
+  readonly connectedSince: (resource: string) => number | null;
+}
+
+/** The assignment of devices to pools over the life of the process. */
+export class Assignment {
+  readonly #options: AssignmentOptions;
+  readonly #log: Log;
+  /** Resources that were configured since the start. */
+  readonly #everConfigured = new Set<string>();
+  /** Where devices were, and where they would be without pods, when the evidence was read last. */
+  #read: string | null = null;
+  /** When the evidence is to be read again, in milliseconds of the monotonic clock. */
+  #dueAt = Infinity;
+  /** Why there was no evidence, when it was read last. */
+  #failure: string | null = null;
+  /** Cached answers of the start that may still be used; null before the first evidence. */
+  #cached: readonly CachedAnswer[] | null = null;
+  #retentions: readonly Retention[] = [];
+
+  constructor(options: AssignmentOptions, log: Log) {
+    this.#options = options;
+    this.#log = log;
+  }
+
+  /** Devices that pods keep from where the config would have them. */
+  get retentions(): readonly Retention[] {
+    return this.#retentions;
+  }
+
+  /**
+   * Assigns pools. The evidence of what pods hold is read when a device would come to another place than it has in `served`, and
+   * while one waits for its pod's end, from time to time and whenever the functions were read anew (`isRescan`): a device stays where
+   * its pod got it from. Without evidence every served device stays where it is.
+   */
+  async assign(
+    specs: readonly PoolSpec[],
+    devices: readonly Device[],
+    served: ReadonlyMap<string, Pool>,
+    isRescan: boolean,
+  ): Promise<Pool[]> {
+    const { holders } = this.#options;
+    const free = assignPools(specs, devices, new Map(), served);
+    const placed = placements(free);
+    const places = new Map(
+      [...served].flatMap(([resource, { claims }]) => [...claims.keys()].map((id) => [id, resource])),
+    );
+    const present = new Set(devices.map(({ id }) => id));
+    const isMoved =
+      [...places].some(([id, resource]) => present.has(id) && placed.get(id) !== resource) ||
+      [...placed].some(([id, resource]) => places.get(id) !== resource);
+    for (const { resource } of specs) this.#everConfigured.add(resource);
+    // Somebody waits for the pod's end: the pool that gets the device, or files of a pool that left the config.
+    const isAwaited = ([id, resource]: readonly [string, string]) =>
+      present.has(id) && placed.get(id) !== resource && (placed.has(id) || this.#everConfigured.has(resource));
+    const key = JSON.stringify([[...placed], [...places]]);
+    const isNew = this.#read === null || (isMoved && key !== this.#read);
+    const isCached = ({ resource, ids }: CachedAnswer) => ids.some((id) => placed.get(id) === resource);
+    const isWaiting = isMoved || [...holders.held].some(isAwaited) || this.#cached?.some(isCached) === true;
+    const isDue = isRescan || performance.now() >= this.#dueAt;
+    if (isNew || (isDue && (isWaiting || !holders.isKnown))) await this.#readEvidence(key, places);
+    const held = new Map([...holders.held].filter(([id]) => present.has(id)));
+    const stale = this.#staleAnswers(specs, devices, held, served);
+    const pools = held.size === 0 && stale.size === 0 ? free : assignPools(specs, devices, held, served, stale);
+    this.#note(retentionsOf(devices, holders.allocations, pools, placed));
+    if (stale.size > 0 || [...held].some(isAwaited)) this.#again(holders.recordedIn || recheckEvery);
+    return pools;
+  }
+
+  /** Asks for another assignment, one that reads the evidence; timers may be a little early. */
+  #again(after: number): void {
+    if (this.#dueAt !== Infinity) return;
+    this.#dueAt = performance.now() + after - 10;
+    this.#options.again(after);
+  }
+
+  async #readEvidence(key: string, places: ReadonlyMap<string, string>): Promise<void> {
+    const { holders } = this.#options;
+    this.#read = key;
+    this.#dueAt = Infinity;
+    try {
+      await holders.read();
+      this.#failure = null;
+      const answers = holders.cachedAnswers;
+      const isSame = (a: CachedAnswer) => (b: CachedAnswer) => a.resource === b.resource && a.pod === b.pod;
+      this.#cached = (this.#cached ?? answers).filter((answer) => answers.some(isSame(answer)));
+    } catch (error) {
+      const reason = messageOf(error);
+      this.#log[reason === this.#failure ? "debug" : "warn"](
+        "cannot find out what pods hold; served devices stay where they are; retrying",
+        { reason },
+      );
+      this.#failure = reason;
+      holders.assume(new Map([...places, ...holders.held]));
+      this.#again(recheckEvery);
+    }
+  }
+
+  /** Devices that the kubelet would hand out by an answer from before a reboot, and that are used by other nodes now. */
+  #staleAnswers(
+    specs: readonly PoolSpec[],
+    devices: readonly Device[],
+    held: ReadonlyMap<string, string>,
+    served: ReadonlyMap<string, Pool>,
+  ): Map<string, StaleAnswer> {
+    const isOver = ({ resource }: CachedAnswer) =>
+      Date.now() - (this.#options.connectedSince(resource) ?? Date.now()) >= cachedAnswerLife;
+    this.#cached = this.#cached?.filter((answer) => !isOver(answer)) ?? null;
+    if (this.#cached === null || this.#cached.length === 0) return new Map();
+    const pools = new Map(assignPools(specs, devices, held, served).map((pool) => [pool.spec.resource, pool]));
+    return staleAnswers(this.#cached, (resource, id) => {
+      const pool = pools.get(resource);
+      const claim = pool?.claims.get(id);
+      if (!pool || !claim || held.has(id)) return null;
+      try {
+        return this.#options.nodesOf(claim, pool.spec);
+      } catch (error) {
+        this.#log.debug("a device's nodes can't be read", { device: id, reason: messageOf(error) });
+        return null;
+      }
+    });
+  }
+
+  #note(retentions: readonly Retention[]): void {
+    const same = (a: Retention) => (b: Retention) =>
+      a.device === b.device && a.resource === b.resource && a.pod === b.pod && a.kind === b.kind;
+    for (const each of retentions) {
+      if (this.#retentions.some(same(each))) continue;
+      const { kind, ...fields } = each;
+      if (kind === "retained") this.#log.info("device retained in its pool until its pod ends", fields);
+      else this.#log.warn("device withheld from all pools until its pod ends", fields);
+    }
+    for (const { device, resource, pod } of this.#retentions)
+      if (!retentions.some((each) => each.device === device))
+        this.#log.info("device released", { device, resource, pod });
+    this.#retentions = retentions;
+  }
+}

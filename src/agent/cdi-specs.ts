@@ -1,0 +1,163 @@
+// What is done for containers that get their devices by CDI? The specs on the node are kept in step with the pools: in
+// an order in which no two of them name one device, and with what pods hold.
+
+import { type CdiGiven } from "../allocation/allocate.ts";
+import { cdiFileName, cdiFileNames, type CdiMode } from "../allocation/cdi.ts";
+import { contribute, type DeviceNode, nodesOf } from "../allocation/contributions.ts";
+import { CdiSpecs, removeCdiSpecs } from "../files/cdi-files.ts";
+import type { Handles } from "../host/allocation-facts.ts";
+import type { Holders } from "../kubelet/holders.ts";
+import type { Log } from "../process/log.ts";
+import { messageOf } from "../text.ts";
+import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+
+/** What CDI needs of the agent. */
+export interface CdiOptions {
+  /** What stands before every path of the node. */
+  readonly root: string;
+  readonly mode: CdiMode;
+  readonly holders: Holders;
+  /** Reads by which nodes a device is used now. */
+  readonly handlesOf: (claim: Claim, spec: PoolSpec) => Handles;
+}
+
+/** A failure that was reported: of one reason only the first and gravest is. */
+interface Failure {
+  readonly level: "warn" | "error";
+  readonly reason: string;
+}
+
+/** The CDI specs of all pools. */
+export class Cdi {
+  readonly #options: CdiOptions;
+  readonly #log: Log;
+  readonly #specs: CdiSpecs;
+  /** What failed when it was tried last, and why: retries are not reported as long as nothing is new. */
+  readonly #failures = new Map<string, Failure>();
+
+  constructor(options: CdiOptions, log: Log) {
+    this.#options = options;
+    this.#log = log;
+    this.#specs = new CdiSpecs(`${options.root}/var/run/cdi`);
+  }
+
+  /** Takes up what an earlier process left: the first pass decides what stays of it. */
+  load(): void {
+    const remove = (folder: string, stale: () => string[]) =>
+      this.#quietly(folder, "could not remove stale CDI specs", { folder }, () => {
+        const files = stale();
+        if (files.length > 0) this.#log.info("removed stale CDI specs", { folder, files });
+      });
+    const fixed = `${this.#options.root}/etc/cdi`;
+    remove(fixed, () => removeCdiSpecs(fixed));
+    remove(this.#specs.folder, () => this.#specs.load());
+  }
+
+  /** Before the pools change: no spec goes on naming a device that another pool's will name. False when one does. */
+  withdraw(pools: readonly Pool[]): boolean {
+    const known = new Set(pools.flatMap(({ spec, claims }) => [spec.resource, ...claims.keys()]));
+    for (const what of this.#failures.keys())
+      if (what !== this.#specs.folder && !known.has(what)) this.#failures.delete(what);
+    return this.#change(() => this.#specs.withdraw(pools));
+  }
+
+  /** Writes the pool's spec before the kubelet hears of its devices; tells whether the pool may be offered. */
+  describe({ spec, claims }: Pool): boolean {
+    const nodes = new Map<string, readonly DeviceNode[]>();
+    for (const [id, claim] of claims) {
+      this.#quietly(id, "a device's nodes can't be read", { device: id }, () =>
+        nodes.set(id, nodesOf([contribute({ claim, handles: this.#options.handlesOf(claim, spec), spec })])),
+      );
+    }
+    try {
+      if (this.#specs.describe(spec, nodes))
+        this.#log.info("wrote the pool's CDI spec", { resource: spec.resource, file: cdiFileName(spec) });
+      this.#failures.delete(spec.resource);
+      return true;
+    } catch (error) {
+      const message = "the pool's CDI spec can't be written; its devices are not offered; will try again";
+      this.#failed(spec.resource, "error", message, { resource: spec.resource, folder: this.#specs.folder }, error);
+      return false;
+    }
+  }
+
+  /** After the pools changed: what no pool has any more goes, unless a pod holds it. False when it can't. */
+  prune(pools: readonly Pool[]): boolean {
+    const isHeld = (file: string, id: string) =>
+      this.#options.holders.mayHoldAs(id, (resource) => cdiFileNames(resource).includes(file));
+    return this.#change(() => this.#specs.prune(pools, isHeld));
+  }
+
+  /** Writes specs of these pools again that somebody removed or replaced. */
+  restore(specs: readonly PoolSpec[]): void {
+    this.#change(() => this.#specs.restore(specs));
+  }
+
+  /**
+   * What an answer to Allocate goes by. The spec is brought up to date before: a node's number may be another one since
+   * the last pass. Throws when it can't be written.
+   */
+  given({ spec, claims }: Pool, handlesOf: ReadonlyMap<string, Handles>): CdiGiven {
+    const nodes = new Map<string, readonly DeviceNode[]>();
+    for (const [id, handles] of handlesOf) {
+      const claim = claims.get(id);
+      if (claim) nodes.set(id, nodesOf([contribute({ claim, handles, spec })]));
+    }
+    if (!this.#specs.says(spec, nodes) && this.#specs.describe(spec, nodes)) this.#tell(cdiFileName(spec));
+    return { mode: this.#options.mode, devices: this.#specs.devicesOf(spec) };
+  }
+
+  /** Leaves no spec of a pool of which no pod holds a device. */
+  leave(spec: PoolSpec): void {
+    if (this.#options.holders.mayHoldAny(spec.resource)) return;
+    const fields = { resource: spec.resource };
+    this.#quietly(cdiFileName(spec), "could not remove the pool's CDI spec", fields, () => this.#specs.remove(spec));
+  }
+
+  /** Tells whether it could be done. */
+  #change(change: () => readonly string[]): boolean {
+    const { folder } = this.#specs;
+    return this.#quietly(folder, "could not bring CDI specs up to date", { folder }, () => {
+      for (const file of change()) this.#tell(file);
+    });
+  }
+
+  #tell(file: string): void {
+    this.#log.info("brought a CDI spec up to date", { file });
+  }
+
+  /** Tries something with `what`; a failure is reported, and gives false. */
+  #quietly(what: string, message: string, fields: Record<string, unknown>, action: () => unknown): boolean {
+    try {
+      action();
+      this.#failures.delete(what);
+      return true;
+    } catch (error) {
+      this.#failed(what, "warn", message, fields, error);
+      return false;
+    }
+  }
+
+  /** Reports a failure of `what`, at debug level while the same reason is reported already: retries come every few seconds. */
+  #failed(
+    what: string,
+    level: Failure["level"],
+    message: string,
+    fields: Record<string, unknown>,
+    error: unknown,
+  ): void {
+    const reason = codeOf(error) ?? messageOf(error);
+    const isKnown = [...this.#failures.values()].some(
+      (failure) => failure.reason === reason && (failure.level === level || failure.level === "error"),
+    );
+    this.#failures.set(what, { level: this.#failures.get(what)?.level === "error" ? "error" : level, reason });
+    this.#log[isKnown ? "debug" : level](message, { ...fields, reason: messageOf(error) });
+  }
+}
+
+/** The system's code of an error or of what caused it; null when the system has no part in it. */
+function codeOf(error: unknown): string | null {
+  if (!(error instanceof Error)) return null;
+  const { code } = error as NodeJS.ErrnoException;
+  return typeof code === "string" ? code : codeOf(error.cause);
+}

@@ -1,0 +1,101 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { Changes, settling, type Stale } from "./change-queue.ts";
+
+let changes = new Changes();
+afterEach(() => {
+  changes.close();
+  changes = new Changes();
+});
+
+const names = Object.keys(settling) as Stale[];
+const timed = async () => {
+  const started = performance.now();
+  const stale = await changes.next();
+  return { stale: stale && [...stale].sort(), ms: performance.now() - started };
+};
+
+test("a mark is told before anything is timed, so that timers can be made exact", () => {
+  let told = 0;
+  const watched = new Changes(() => told++);
+  watched.mark("links");
+  watched.close();
+  watched.mark("links");
+  expect(told).toBe(1);
+});
+
+describe("what is stale", () => {
+  test("is given when it was marked, without waiting where that was asked for", async () => {
+    changes.mark("functions", true);
+    const { stale, ms } = await timed();
+    expect(stale).toEqual(["functions"]);
+    expect(ms).toBeLessThan(settling.functions.quiet);
+  });
+
+  test("is given once, however often it was marked, and together with what else has settled", async () => {
+    for (let burst = 0; burst < 100; burst++) for (const name of names) changes.mark(name, true);
+    expect((await timed()).stale).toEqual([...names].sort());
+    changes.mark("links", true);
+    expect((await timed()).stale).toEqual(["links"]);
+  });
+
+  test.each(["links", "config"] as const)("is given only after it has settled: %s", async (name) => {
+    changes.mark(name);
+    const { stale, ms } = await timed();
+    expect(stale).toEqual([name]);
+    expect(ms).toBeGreaterThan(90);
+    expect(ms).toBeLessThan(settling[name].most + 500);
+  });
+
+  test("does not keep what settles sooner waiting", async () => {
+    changes.mark("functions");
+    changes.mark("links");
+    expect((await timed()).stale).toEqual(["links"]);
+  });
+
+  test("is noticed while next() is already waiting", async () => {
+    const waiting = timed();
+    changes.mark("functions");
+    changes.mark("config", true);
+    expect((await waiting).stale).toEqual(["config"]);
+  });
+
+  test("is kept while nobody waits", async () => {
+    changes.mark("links", true);
+    await new Promise((resolve) => setImmediate(resolve));
+    changes.mark("config", true);
+    expect((await timed()).stale).toEqual(["config", "links"]);
+  });
+
+  test("is put off by further events, but not for ever", async () => {
+    const storm = setInterval(() => changes.mark("config"), 20);
+    changes.mark("config");
+    const { stale, ms } = await timed();
+    clearInterval(storm);
+    expect(stale).toEqual(["config"]);
+    expect(ms).toBeGreaterThan(settling.config.quiet + 100);
+    expect(ms).toBeLessThan(settling.config.most + 500);
+  });
+
+  test("that must be looked at now is not put off by a later event", async () => {
+    changes.mark("functions", true);
+    changes.mark("functions");
+    expect((await timed()).ms).toBeLessThan(settling.functions.quiet);
+  });
+});
+
+describe("closing", () => {
+  test("ends a wait, and every later one", async () => {
+    const waiting = changes.next();
+    changes.mark("functions");
+    changes.close();
+    expect(await waiting).toBeNull();
+    changes.mark("links", true);
+    expect(await changes.next()).toBeNull();
+  });
+});
+
+test("the first event of links leads to a look within 100 ms, and functions wait for a second of quiet or so", () => {
+  expect(settling.links).toEqual({ quiet: 0, most: 100 });
+  expect(settling.functions.quiet).toBeGreaterThanOrEqual(500);
+  for (const name of names) expect(settling[name].most).toBeGreaterThan(settling[name].quiet);
+});

@@ -1,0 +1,55 @@
+// Asks the running plugin over its socket, for the commands that show what it says.
+
+import { existsSync } from "node:fs";
+import type { NodeView } from "../telemetry/node-view.ts";
+import { exitStatus, type Output } from "./output.ts";
+import type { CommandLine } from "./parse.ts";
+import { pathsOf } from "./paths.ts";
+
+/** How long the plugin may take to answer, in milliseconds: probes are asked often, and a late answer is a failure. */
+export const answerLimits = { status: 10_000, probe: 3000, node: 3000 } as const;
+
+/** Asks the first socket that is listened to; throws, in words for the operator, when no plugin answers in time. */
+async function ask(line: CommandLine, route: string, limit: number): Promise<Response> {
+  const { statusSockets } = pathsOf(line);
+  const reasons: string[] = [];
+  for (const path of statusSockets.filter((each) => existsSync(each))) {
+    try {
+      return await fetch(`http://localhost${route}`, { unix: path, signal: AbortSignal.timeout(limit) });
+    } catch (error) {
+      const { name, code } = error as { name: string; code?: string };
+      if (name === "TimeoutError")
+        throw new Error(`the plugin did not answer at ${path} within ${limit / 1000} s`, { cause: error });
+      reasons.push(`${path}: ${code ?? name}`);
+    }
+  }
+  const why = reasons.length > 0 ? reasons.join("; ") : `there is no socket at ${statusSockets.join(" or ")}`;
+  throw new Error(`no running plugin can be asked (${why}); is it running here, and is this root?`);
+}
+
+/** The node as the running plugin has it; or why no plugin says. */
+export async function askNode(line: CommandLine): Promise<NodeView | string> {
+  try {
+    const response = await ask(line, "/node", answerLimits.node);
+    if (!response.ok) return `the plugin answers ${response.status}: ${(await response.text()).trim()}`;
+    return (await response.json()) as NodeView;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** Asks, and prints what `tell` makes of the answer, or why there is none. */
+export async function answered(
+  line: CommandLine,
+  output: Output,
+  route: string,
+  limit: number,
+  tell: (response: Response) => Promise<number>,
+): Promise<number> {
+  try {
+    return await tell(await ask(line, route, limit));
+  } catch (error) {
+    output.err(`sriovdp: ${(error as Error).message}\n`);
+    return exitStatus.failure;
+  }
+}

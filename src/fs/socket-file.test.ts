@@ -1,0 +1,191 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import {
+  linkSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { until } from "../../test/support/until.ts";
+import { limits } from "../limits.ts";
+import { hiddenName, identityOf, isListening, reappear, removeAbandoned, removeIf } from "./socket-file.ts";
+
+let folder = "";
+const servers: Server[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(`${tmpdir()}/sdp-`);
+});
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const listen = (path: string) =>
+  new Promise<void>((resolve, reject) => {
+    const server = createServer((socket) => socket.destroy());
+    servers.push(server);
+    server.once("error", reject).listen(path, resolve);
+  });
+
+describe("a socket's identity", () => {
+  test("is its own after it was renamed into place", async () => {
+    await listen(`${folder}/.a`);
+    const identity = identityOf(`${folder}/.a`);
+    expect(identity).not.toBeNull();
+    renameSync(`${folder}/.a`, `${folder}/a.sock`);
+    expect(identityOf(`${folder}/a.sock`)).toBe(identity);
+    expect(identityOf(`${folder}/.a`)).toBeNull();
+  });
+
+  test("is not that of a link to it", async () => {
+    await listen(`${folder}/a.sock`);
+    symlinkSync("a.sock", `${folder}/link`);
+    expect(identityOf(`${folder}/link`)).not.toBe(identityOf(`${folder}/a.sock`));
+  });
+
+  test("is another's when both are there", async () => {
+    await listen(`${folder}/a.sock`);
+    await listen(`${folder}/b.sock`);
+    expect(identityOf(`${folder}/a.sock`)).not.toBe(identityOf(`${folder}/b.sock`));
+  });
+
+  test("is another's when ours was deleted while we hold it open", async () => {
+    await listen(`${folder}/a.sock`);
+    const ours = identityOf(`${folder}/a.sock`);
+    rmSync(`${folder}/a.sock`);
+    await listen(`${folder}/a.sock`);
+    expect(identityOf(`${folder}/a.sock`)).not.toBe(ours);
+  });
+
+  // File systems give the inode number of a deleted socket to the next one.
+  test("is another's when its process ended and a new one listens", async () => {
+    const seen = new Set<string | null>();
+    for (let round = 0; round < 20; round++) {
+      await listen(`${folder}/kubelet.sock`);
+      seen.add(identityOf(`${folder}/kubelet.sock`));
+      await new Promise((resolve) => servers.pop()?.close(resolve));
+      rmSync(`${folder}/kubelet.sock`, { force: true });
+    }
+    expect(seen.size).toBe(20);
+  });
+});
+
+describe("removing a socket", () => {
+  test("removes ours", async () => {
+    await listen(`${folder}/a.sock`);
+    removeIf(`${folder}/a.sock`, identityOf(`${folder}/a.sock`) ?? "");
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test("leaves the one that another instance put there", async () => {
+    await listen(`${folder}/a.sock`);
+    const ours = identityOf(`${folder}/a.sock`) ?? "";
+    await listen(`${folder}/.b`);
+    renameSync(`${folder}/.b`, `${folder}/a.sock`);
+    removeIf(`${folder}/a.sock`, ours);
+    expect(readdirSync(folder)).toEqual(["a.sock"]);
+    expect(await isListening(`${folder}/a.sock`)).toBe(true);
+  });
+
+  test("of a missing one does nothing", () => {
+    removeIf(`${folder}/a.sock`, "1/2");
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+test("a socket that reappears is the same one, and listens", async () => {
+  await listen(`${folder}/a.sock`);
+  const { ino } = lstatSync(`${folder}/a.sock`);
+  reappear(`${folder}/a.sock`, folder);
+  expect(readdirSync(folder)).toEqual(["a.sock"]);
+  expect(lstatSync(`${folder}/a.sock`).ino).toBe(ino);
+  expect(await isListening(`${folder}/a.sock`)).toBe(true);
+});
+
+test("a process listens, or does not", async () => {
+  await listen(`${folder}/a.sock`);
+  writeFileSync(`${folder}/file`, "");
+  expect(await isListening(`${folder}/a.sock`)).toBe(true);
+  expect(await isListening(`${folder}/missing`)).toBe(false);
+  expect(await isListening(`${folder}/file`)).toBe(false);
+});
+
+test("a stopped process listens while it has room for connections, and is never waited for", async () => {
+  const path = `${folder}/a.sock`;
+  const child = Bun.spawn(
+    [process.execPath, "-e", `Bun.listen({ unix: ${JSON.stringify(path)}, socket: { data() {} } })`],
+    {
+      stdio: ["ignore", "ignore", "inherit"],
+    },
+  );
+  const sockets: Socket[] = [];
+  try {
+    await until("it listens", () => isListening(path));
+    child.kill("SIGSTOP");
+    await until("it is stopped", () => /^State:\s+T/m.test(readFileSync(`/proc/${child.pid}/status`, "utf8")));
+    expect(await isListening(path)).toBe(true);
+    // Connections wait to be accepted until the backlog is full.
+    let connected = 0;
+    for (let full = false; !full;) {
+      const before = connected;
+      const more = Array.from({ length: 200 }, () => connect({ path }));
+      sockets.push(...more);
+      for (const socket of more) socket.on("error", () => {}).on("connect", () => connected++);
+      await Promise.all([isListening(path), new Promise((resolve) => setImmediate(resolve))]);
+      full = connected === before || sockets.length > 10_000;
+    }
+    const started = performance.now();
+    await isListening(path);
+    expect(performance.now() - started).toBeLessThan(3000);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    child.kill("SIGKILL");
+    await child.exited;
+  }
+  expect(await isListening(path)).toBe(false);
+}, 30_000);
+
+test("what a killed plugin left under a hidden name, or one of its own, is removed, and nothing else", async () => {
+  // A listening socket that is unlinked by its server's end, kept by a second name.
+  await listen(`${folder}/gone`);
+  linkSync(`${folder}/gone`, `${folder}/.00c0ffee`);
+  linkSync(`${folder}/gone`, `${folder}/visible.sock`);
+  linkSync(`${folder}/gone`, `${folder}/.another-vendor`);
+  linkSync(`${folder}/gone`, `${folder}/a.b_dead.sock`);
+  await listen(`${folder}/a.b_alive.sock`);
+  writeFileSync(`${folder}/a.b_file.sock`, "");
+  await new Promise((resolve) => servers.shift()?.close(resolve));
+  await listen(`${folder}/.0ddba115`);
+  writeFileSync(`${folder}/.0000file`, "");
+  writeFileSync(`${folder}/.00000bad`, "");
+  await removeAbandoned(folder, (name) => name.startsWith("a.b_"));
+  const left = readdirSync(folder).filter((name) => name !== "gone");
+  const kept = [
+    ".00000bad",
+    ".0000file",
+    ".0ddba115",
+    ".another-vendor",
+    "a.b_alive.sock",
+    "a.b_file.sock",
+    "visible.sock",
+  ];
+  expect(left.toSorted()).toEqual(kept);
+});
+
+test("hidden names are skipped by the kubelet's watcher, differ, and are short", () => {
+  const names = Array.from({ length: 100 }, () => hiddenName("/f"));
+  for (const name of names) expect(name).toMatch(/^\/f\/\.[^/]{1,9}$/);
+  expect(new Set(names).size).toBe(100);
+});
+
+test("a socket can be bound at a path of the longest length, and at none longer", async () => {
+  const name = (length: number) => `${folder}/${"a".repeat(length - folder.length - 1)}`;
+  await listen(name(limits.socketPath.most));
+  expect(identityOf(name(limits.socketPath.most))).not.toBeNull();
+});

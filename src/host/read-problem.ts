@@ -1,0 +1,28 @@
+// What could not be read? A device that can't be read is skipped, with one warning that names the file.
+
+import { messageOf } from "../text.ts";
+
+/** One thing that was skipped: `key` tells repeats apart, `message` is a whole sentence. */
+export interface Trouble {
+  readonly key: string;
+  readonly message: string;
+}
+
+/** Runs a reader; when it throws, notes the trouble and gives null. */
+export function orTrouble<T>(troubles: Trouble[], key: string, what: string, read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    troubles.push({ key, message: `${what} is skipped: ${messageOf(error)}` });
+    return null;
+  }
+}
+
+/** A fact that devices do without: null where it can't be read, and no warning. */
+export function orUnknown<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch {
+    return null;
+  }
+}

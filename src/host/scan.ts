@@ -1,0 +1,89 @@
+// One look at the node: what sysfs, netlink and, when asked for, the NIC's firmware say, as devices.
+
+import { type DdpAnswers, type DdpProfiles, readDdpProfiles } from "./ddp.ts";
+import type { Device } from "./device.ts";
+import { type DevlinkQuestions, isRecorded, type KernelFacts, readKernelFacts } from "./kernel.ts";
+import { type InfinibandStates, type Interfaces, readInfinibandStates, readInterfaces } from "./ports.ts";
+import { devicesOf, type Functions, readFunctions } from "./snapshot.ts";
+import type { Trouble } from "./read-problem.ts";
+import { readVhostNet, vhostNetTroubles } from "./userspace.ts";
+
+/** What a look found, and what the next one may use again. */
+export interface NodeLook {
+  readonly functions: Functions;
+  readonly kernel: KernelFacts;
+  readonly ddpProfiles: DdpProfiles;
+  readonly interfaces: Interfaces;
+  readonly infiniband: InfinibandStates;
+  readonly devices: readonly Device[];
+  readonly troubles: readonly Trouble[];
+}
+
+/** Facts that cost much and are read only when they are asked for. */
+export interface Asked {
+  readonly ddpProfiles: boolean;
+  readonly enableRdma: boolean;
+  /** The functions whose InfiniBand ports count: a scan of links asks the NIC for no others. */
+  readonly infiniband?: ReadonlySet<string>;
+  /** Whether the nodes of vhost-net are to be looked for, and missed. */
+  readonly vhostNet: boolean;
+}
+
+/** What outlives a look, and who hears how far it is. */
+export interface LookContext {
+  /** What NICs' firmware answered before. */
+  readonly ddpAnswers: DdpAnswers;
+  /** Called with what is read next, before it is: a driver may never answer. */
+  readonly reached: (what: string) => void;
+}
+
+const newContext = (): LookContext => ({ ddpAnswers: new Map(), reached: () => {} });
+
+/**
+ * Looks at the node below `root`. With an earlier look only links and routes are read again. Rejects when PCI functions, links or routes can't be
+ * read at all.
+ */
+export async function lookAtNode(
+  root: string,
+  asked: Asked,
+  earlier: NodeLook | null,
+  { ddpAnswers, reached }: LookContext = newContext(),
+): Promise<NodeLook> {
+  const functions = earlier?.functions ?? (await readFunctions(root, reached));
+  const troubles = [...functions.troubles];
+  const kernel = readKernelFacts(root, questionsOn(functions, asked), earlier?.kernel ?? null, troubles, reached);
+  const ddpProfiles =
+    earlier?.ddpProfiles ??
+    (asked.ddpProfiles && !isRecorded(root)
+      ? await readDdpProfiles(functions, kernel, ddpAnswers, troubles)
+      : (new Map() as DdpProfiles));
+  const interfaces = earlier?.interfaces ?? readInterfaces(functions, kernel.links);
+  const owners = asked.infiniband ?? new Set();
+  const infiniband = readInfinibandStates(functions, owners, earlier?.infiniband ?? null, reached);
+  const devices = devicesOf(root, functions, kernel, ddpProfiles, { interfaces, infiniband }, troubles);
+  if (asked.vhostNet && !earlier) troubles.push(...vhostNetTroubles(readVhostNet(root)));
+  return { functions, kernel, ddpProfiles, interfaces, infiniband, devices, troubles };
+}
+
+/** Drivers that have the private flag link-down-on-close (i40e_ethtool.c, ice_ethtool.c). */
+const keepsLinkUnless: ReadonlySet<string> = new Set(["i40e", "ice"]);
+
+/** Eswitch modes are PFs'; packages are told by a device or its PF; only a device without RDMA devices may have them away. */
+function questionsOn({ pci, own }: Functions, asked: Asked): DevlinkQuestions {
+  const pfs = new Set<string>();
+  for (const { address, physfn, virtfns } of pci.values()) {
+    if (virtfns.size > 0) pfs.add(`pci/${address}`);
+    if (physfn !== null) pfs.add(`pci/${physfn}`);
+  }
+  const isFunction = (key: string) => pci.has(key.slice("pci/".length) as never);
+  return {
+    eswitch: (key) => pfs.has(key) || (isFunction(key) && pci.get(key.slice("pci/".length) as never)?.physfn === null),
+    eswMultiport: (key) => pfs.has(key) && pci.get(key.slice("pci/".length) as never)?.driver === "mlx5_core",
+    linkDownOnClose: (address) => keepsLinkUnless.has(pci.get(address as never)?.driver ?? ""),
+    ddpProfile: (key) => asked.ddpProfiles && isFunction(key),
+    enableRdma: (key) => {
+      const facts = own.get(key.slice(key.indexOf("/") + 1));
+      return asked.enableRdma && facts !== undefined && facts.rdmaNames.length === 0 && !facts.rdmaAway;
+    },
+  };
+}

@@ -1,0 +1,80 @@
+// What does the operator hear of a change to a pool? Lines for the log, from what the pool was and what it is.
+
+import type { Device } from "../host/device.ts";
+import { type Doubt, doubtsOnNode } from "./config-warnings.ts";
+import type { Pool } from "./pool.ts";
+
+/** One line: a constant message, and what it is about. */
+export interface Line {
+  readonly level: "info" | "warn";
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** What changed in a pool that is served: devices that came and left, and those that are Unhealthy or Healthy again. */
+export function storyOf(before: Pool, now: Pool): Line[] {
+  const { resource } = now.spec;
+  const lines: Line[] = [];
+  const came = [...now.claims.keys()].filter((id) => !before.claims.has(id));
+  const left = [...before.claims.keys()].filter((id) => !now.claims.has(id));
+  if (came.length > 0 || left.length > 0) {
+    const fields = { resource, came, left, devices: now.claims.size };
+    lines.push({ level: "info", message: "the pool's devices changed", fields });
+  }
+  const fresh = [...now.unhealthy].filter(([id, reason]) => before.unhealthy.get(id) !== reason);
+  for (const [reason, devices] of byReason(fresh)) {
+    lines.push({ level: "warn", message: "devices are Unhealthy", fields: { resource, reason, devices } });
+  }
+  const devices = [...before.unhealthy.keys()].filter((id) => now.claims.has(id) && !now.unhealthy.has(id));
+  if (devices.length > 0)
+    lines.push({ level: "info", message: "devices are Healthy again", fields: { resource, devices } });
+  return lines;
+}
+
+/** What a pool is when it is first served: one warning a reason for which devices start as Unhealthy. */
+export function openingOf({ spec: { resource }, claims, unhealthy }: Pool): Line[] {
+  const fields = { resource, devices: claims.size, unhealthy: unhealthy.size };
+  return [
+    { level: "info", message: "serving the pool", fields },
+    ...[...byReason([...unhealthy])].map(([reason, { length: functions }]): Line => ({
+      level: "warn",
+      message:
+        'devices start as Unhealthy; "linkHealth": false in the entry or --link-health=false turns the link part off',
+      fields: { resource, reason, functions },
+    })),
+  ];
+}
+
+/**
+ * What is doubtful about the config on this node: one warning for each doubt that was not there at the scan before.
+ * `known` is what to give as `before` at the next scan. To be called after settled scans only: while VFs are made one
+ * after the other, a pool has none, one, two.
+ */
+export function warningsOf(
+  before: ReadonlySet<string>,
+  pools: readonly Pool[],
+  devices: readonly Device[],
+): { readonly lines: readonly Line[]; readonly known: ReadonlySet<string> } {
+  const found = new Map(
+    doubtsOnNode(pools, devices).map((doubt) => {
+      const fields = { resource: pools[doubt.spec]?.spec.resource ?? null, ...placeOf(doubt), warning: doubt.message };
+      return [JSON.stringify(fields), fields] as const;
+    }),
+  );
+  const lines = [...found].flatMap(([key, fields]): Line[] =>
+    before.has(key) ? [] : [{ level: "warn", message: "config warning", fields }],
+  );
+  return { lines, known: new Set(found.keys()) };
+}
+
+/** The selector object, or the value in it, that a doubt is about. */
+function placeOf({ wanted, value }: Doubt): { readonly selector?: string } {
+  if (wanted === undefined) return {};
+  return { selector: `selectors[${wanted}]${value === undefined ? "" : `.${value.selector}[${value.index}]`}` };
+}
+
+function byReason(unhealthy: readonly (readonly [id: string, reason: string])[]): Map<string, string[]> {
+  const groups = new Map<string, string[]>();
+  for (const [id, reason] of unhealthy) groups.set(reason, [...(groups.get(reason) ?? []), id]);
+  return groups;
+}

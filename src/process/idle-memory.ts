@@ -1,0 +1,96 @@
+// What does it cost that nothing happens? Once it is quiet, what a start or a burst of calls left in memory is given back, and timers
+// may be late, so that fewer of them wake the process.
+
+import { setTimerSlack } from "../../native/libc.ts";
+import { releaseExecutable } from "../../native/memory.ts";
+import type { Log } from "./log.ts";
+
+/** How often it is looked, in milliseconds: first, and at most, since every look is a wake-up. */
+const interval = { first: 5000, most: 60_000 } as const;
+
+/** CPU time between two looks from which on the process is busy, in milliseconds. */
+const busy = 50;
+
+/** So much more than after the last rest is worth another, in bytes. */
+const worth = 16 << 20;
+
+/** How long the heap may take to shrink before the executable's pages, which it needs for that, are given back, in milliseconds. */
+const shrinking = 500;
+
+/**
+ * How late timers may be while it is quiet, in milliseconds. Bun wakes up once a second as long as a connection is open, for the date
+ * in HTTP headers and for time limits that we don't use.
+ */
+const late = 2000;
+
+/** Gives memory back whenever the process was busy and is no longer. */
+export class Rest {
+  readonly #log: Log;
+  readonly #resting: () => void;
+  #timer: Timer;
+  #wait: number = interval.first;
+  #cpu = cpuTime();
+  /** What was resident after the last rest, in bytes. */
+  #rested = 0;
+  #late = false;
+  #stirred = false;
+
+  /** `resting` is called when memory is given back, for others to do the same. */
+  constructor(log: Log, resting: () => void) {
+    this.#log = log;
+    this.#resting = resting;
+    this.#timer = this.#after(this.#wait, () => this.#look());
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.stir();
+  }
+
+  /** Something happened: timers are on time again. */
+  stir(): void {
+    if (this.#late) setTimerSlack(0);
+    this.#late = false;
+    this.#stirred = true;
+  }
+
+  #look(): void {
+    const cpu = cpuTime();
+    const quiet = cpu - this.#cpu < busy;
+    this.#cpu = cpu;
+    // What was stirred may still have timers to come; the next look is later than they are.
+    if (quiet && !this.#stirred && !this.#late) {
+      setTimerSlack(late);
+      this.#late = true;
+    }
+    this.#stirred = false;
+    this.#wait = quiet ? Math.min(2 * this.#wait, interval.most) : interval.first;
+    const before = process.memoryUsage.rss();
+    if (!quiet || before < this.#rested + worth) {
+      this.#timer = this.#after(this.#wait, () => this.#look());
+      return;
+    }
+    // Collects garbage and forgets compiled code, which is made again for what is called again.
+    Bun.shrink();
+    this.#resting();
+    this.#timer = this.#after(shrinking, () => {
+      releaseExecutable();
+      this.#rested = process.memoryUsage.rss();
+      this.#log.debug("gave memory back", { from: mebibytes(before), to: mebibytes(this.#rested) });
+      this.#cpu = cpuTime();
+      this.#timer = this.#after(this.#wait, () => this.#look());
+    });
+  }
+
+  #after(milliseconds: number, action: () => void): Timer {
+    return setTimeout(action, milliseconds).unref();
+  }
+}
+
+const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)}MiB`;
+
+/** The CPU time that the process has used, in milliseconds. */
+function cpuTime(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}

@@ -1,0 +1,59 @@
+import { expect, test } from "bun:test";
+import type { PassStatus, PoolStatus } from "./status.ts";
+import { livenessOf, passLimit, readinessOf } from "./probes.ts";
+
+const passes: PassStatus = {
+  count: 1,
+  failures: 0,
+  failure: null,
+  lastEnd: null,
+  lastMs: 1,
+  runningMs: null,
+  stalled: null,
+};
+
+const pool = (
+  state: NonNullable<PoolStatus["registration"]>["state"] | null,
+  reason: string | null = null,
+): PoolStatus => ({
+  resource: "intel.com/a",
+  deviceType: "netDevice",
+  registration: state && { state, reason, since: "", registrations: 0, failures: 0, lastAt: null, streams: 0 },
+  devices: [],
+  allocations: { calls: 0, failures: 0, devices: 0, lastAt: null },
+  changes: { toUnhealthy: 0, toHealthy: 0, linkFlaps: 0 },
+});
+
+test.each([
+  [null, true],
+  [passLimit, true],
+  [passLimit + 1, false],
+])("a look that has been running for %p ms: alive %p", (runningMs, ok) => {
+  expect(livenessOf({ passes: { ...passes, runningMs } }).ok).toBe(ok);
+});
+
+test.each<[Parameters<typeof pool>[0], whileThere: boolean, whileAway: boolean]>([
+  [null, true, true],
+  ["listening", true, true],
+  ["standing by", true, true],
+  ["announced", false, true],
+  ["waiting", false, true],
+  ["refused", false, true],
+  ["failed", false, false],
+])(
+  "with a pool that is %p the plugin is ready %p while the kubelet is there, %p while it is away",
+  (state, there, away) => {
+    const status = { ready: true, passes, pools: [pool("listening"), pool(state, "why")] };
+    expect([readinessOf(status, true).ok, readinessOf(status, false).ok]).toEqual([there, away]);
+  },
+);
+
+test("every reason is told", () => {
+  const pools = [pool("refused", "no"), pool("failed", "disk full")];
+  expect(readinessOf({ ready: false, passes: { ...passes, failure: "EMFILE" }, pools }, true).reasons).toEqual([
+    "the first look at the node is not done",
+    "the last node scan failed: EMFILE",
+    "the kubelet refuses pool intel.com/a: no",
+    "pool intel.com/a has no socket: disk full",
+  ]);
+});

@@ -117,7 +117,7 @@ ${typeSections.join("\n\n")}
 | at most | of | what is beyond |
 | --- | --- | --- |
 ${Object.values(limits)
-  .map(({ most, of, beyond }) => row(most.toLocaleString("en"), of, beyond))
+  .map(({ max, unit, onExceed }) => row(max.toLocaleString("en"), unit, onExceed))
   .join("\n")}
 
 Whatever is beyond a limit, the pools that have nothing to do with it go on.

@@ -10,7 +10,7 @@ import { formatProblem } from "./config/problem.ts";
 import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
 import { createLog } from "./process/log.ts";
 import { messageOf } from "./text.ts";
-import { Rest } from "./process/idle-memory.ts";
+import { IdleMemory } from "./process/idle-memory.ts";
 import { managerOf, ServiceNotices } from "./process/systemd.ts";
 import { Endpoints } from "./telemetry/endpoints.ts";
 import { addressOf } from "./telemetry/addresses.ts";
@@ -57,7 +57,7 @@ async function run(line: CommandLine): Promise<number> {
   const paths = pathsOf(line);
   const log = logOf(line, paths.root);
   const notices = new ServiceNotices(managerOf(process.env, process.pid), () => agent.liveness().ok, log);
-  const rest = new Rest(log, () => agent.rest());
+  const rest = new IdleMemory(log, () => agent.rest());
   let endpoints = null as Endpoints | null;
   const agent = new Agent(
     {
@@ -74,7 +74,7 @@ async function run(line: CommandLine): Promise<number> {
         (endpoints = new Endpoints(asked, paths.statusSockets, addressOf(line.options["metrics-address"] ?? ""), log)),
       waiting: () => notices.waiting(),
       serving: (offer) => notices.serving(offer),
-      stirred: () => rest.stir(),
+      activity: () => rest.noteActivity(),
     },
   );
   const asked = {

@@ -5,24 +5,24 @@ import { existsSync } from "node:fs";
 import { dirname, basename } from "node:path";
 import type { CdiMode } from "../allocation/cdi.ts";
 import { contribute, nodesOf } from "../allocation/contributions.ts";
-import { answerAllocate, answerPreferred } from "./allocate.ts";
+import { handleAllocate, handlePreferred } from "./allocate.ts";
 import { Assignment } from "./assignment.ts";
 import { Cdi } from "./cdi-specs.ts";
-import { Changes, type Stale } from "./change-queue.ts";
+import { ChangeQueue, type Stale } from "./change-queue.ts";
 import { readConfigFile } from "../config/file.ts";
 import { formatProblem, type Problem } from "../config/problem.ts";
 import { DeviceInfo } from "./device-info-retention.ts";
 import { type Changed, FolderWatch } from "../fs/folder-watch.ts";
 import type { Device } from "../host/device.ts";
 import { watchNode } from "../host/events.ts";
-import { type Handles, readHandles } from "../host/allocation-facts.ts";
-import type { Asked } from "../host/scan.ts";
+import { type AllocationFacts, readAllocationFacts } from "../host/allocation-facts.ts";
+import type { OptionalFacts } from "../host/scan.ts";
 import { type NodeScan, NodeScanner } from "../host/scanner.ts";
 import { readUptime } from "../host/uptime.ts";
 import { readPodCgroups } from "../host/pod-cgroups.ts";
 import { readUseSigns } from "../host/use-signs.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "../kubelet/api/deviceplugin.ts";
-import { deviceList, fitting } from "../kubelet/device-list.ts";
+import { deviceList, truncateToBytes } from "../kubelet/device-list.ts";
 import { status, StatusError } from "../kubelet/grpc/status.ts";
 import { Holders } from "../kubelet/holders.ts";
 import {
@@ -38,14 +38,14 @@ import { limits } from "../limits.ts";
 import type { Log } from "../process/log.ts";
 import { messageOf } from "../text.ts";
 import type { Offer } from "../process/systemd.ts";
-import { askedBy } from "../pools/optional-facts.ts";
+import { optionalFactsOf } from "../pools/optional-facts.ts";
 import { diff, type Effect } from "../pools/diff.ts";
 import { applyExclusions, exclusionChanges, type Exclusion, noExclusions } from "../pools/exclusions.ts";
 import type { AllocatedDevice } from "../pools/pod-allocations.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 import { infinibandOwners, nextLinkScan } from "../pools/health.ts";
 import { nextNameScan, recallAll, type RememberedPfs } from "../pools/recall.ts";
-import { type Line, openingOf, storyOf, warningsOf } from "../pools/change-log.ts";
+import { type LogLine, startLogLines, changeLogLines, warningsOf } from "../pools/change-log.ts";
 import {
   countAllocate,
   countChanges,
@@ -106,7 +106,7 @@ export interface Listener {
   /** A look at the node is done, and this is what the kubelet is offered. */
   readonly serving: (offer: Offer) => void;
   /** Something happened that will be looked at. */
-  readonly stirred: () => void;
+  readonly activity: () => void;
 }
 
 /** A pool that is served: what it was when the kubelet last heard of it, and by what it is served. */
@@ -130,7 +130,7 @@ export class Agent {
   /** CDI specs of an earlier process, while CDI is off; null while it is on. */
   readonly #leftCdi: Cdi | null;
   readonly #assignment: Assignment;
-  readonly #changes = new Changes(() => this.#listener.stirred());
+  readonly #changes = new ChangeQueue(() => this.#listener.activity());
   readonly #scanner: NodeScanner;
   readonly #closers: (() => void)[] = [];
   /** What happened since the start. */
@@ -181,9 +181,9 @@ export class Agent {
       inUse: (ids) => readUseSigns(options.root, ids),
     });
     this.#deviceInfo = new DeviceInfo(options.root, this.#holders, log);
-    const handlesOf = (claim: Claim, spec: PoolSpec) => this.#handles(claim, spec);
+    const allocationFactsOf = (claim: Claim, spec: PoolSpec) => this.#handles(claim, spec);
     const { root, cdi: mode } = options;
-    const cdi = new Cdi({ root, mode: mode ?? "cdi-devices", holders: this.#holders, handlesOf }, log);
+    const cdi = new Cdi({ root, mode: mode ?? "cdi-devices", holders: this.#holders, allocationFactsOf }, log);
     this.#cdi = mode === null ? null : cdi;
     this.#leftCdi = mode === null ? cdi : null;
     this.#assignment = new Assignment(
@@ -194,7 +194,9 @@ export class Agent {
           this.#assigning = setTimeout(() => this.#changes.mark("links", true), after);
         },
         nodesOf: (claim, spec) =>
-          nodesOf([contribute({ claim, handles: handlesOf(claim, spec), spec })]).map(({ hostPath }) => hostPath),
+          nodesOf([contribute({ claim, handles: allocationFactsOf(claim, spec), spec })]).map(
+            ({ hostPath }) => hostPath,
+          ),
         connectedSince: (resource) => {
           const registration = this.#served.get(resource)?.server.registration;
           return registration?.state === "listening" ? registration.since : null;
@@ -338,7 +340,7 @@ export class Agent {
     // Any name: a ConfigMap's file does not change itself, its folder's "..data" link does.
     const config = new FolderWatch(dirname(configFile), () => this.#changes.mark("config"));
     const checkSockets = () => {
-      this.#listener.stirred();
+      this.#listener.activity();
       for (const { server } of this.#served.values()) server.check();
     };
     // Hidden names are ours while we bind: what fails would be tried again by its own traces, without end.
@@ -477,9 +479,9 @@ export class Agent {
   }
 
   /** What a scan is to read beyond what all do. */
-  get #asked(): Asked {
+  get #asked(): OptionalFacts {
     return {
-      ...askedBy(this.#specs),
+      ...optionalFactsOf(this.#specs),
       infiniband: infinibandOwners([...this.#served.values()].map(({ pool }) => pool)),
     };
   }
@@ -568,7 +570,7 @@ export class Agent {
     const list = this.#list(pool, served?.listed ?? new Set());
     const ids = new Set(list.map(({ ID }) => ID));
     if (served) {
-      this.#tell(storyOf(served.pool, pool));
+      this.#tell(changeLogLines(served.pool, pool));
       countChanges(served.counts, served.pool, pool);
       served.pool = pool;
       served.listed = ids;
@@ -587,11 +589,11 @@ export class Agent {
       allocate: (request) =>
         countAllocate(this.journal, counts, devicesIn(request), () => this.#allocate(resource, request)),
       isPreferring: () => (this.#served.get(resource)?.pool.spec.preferredAllocation ?? null) !== null,
-      prefer: (request) => answerPreferred(this.#poolOf(resource), request),
+      prefer: (request) => handlePreferred(this.#poolOf(resource), request),
       events: this.#log,
     });
     this.#served.set(resource, { server, counts, pool, listed: ids });
-    this.#tell(openingOf(pool));
+    this.#tell(startLogLines(pool));
     void server.start();
   }
 
@@ -609,7 +611,7 @@ export class Agent {
   #list(pool: Pool, listed: ReadonlySet<string>): readonly KubeletDevice[] {
     const { resource } = pool.spec;
     const all = deviceList(pool);
-    const list = fitting(all, limits.listBytes.most, (id) =>
+    const list = truncateToBytes(all, limits.listBytes.max, (id) =>
       this.#holders.holds(resource, id) ? 0 : listed.has(id) ? 1 : 2,
     );
     if (list.length === all.length) this.#oversized.delete(resource);
@@ -665,8 +667,8 @@ export class Agent {
 
   /** Answers Allocate, and remembers who is about to hold what. */
   #allocate(resource: string, request: AllocateRequest): AllocateResponse {
-    const answer = answerAllocate(this.#poolOf(resource), request, {
-      handlesOf: (claim, spec) => this.#handles(claim, spec),
+    const answer = handleAllocate(this.#poolOf(resource), request, {
+      allocationFactsOf: (claim, spec) => this.#handles(claim, spec),
       deviceInfo: this.#deviceInfo,
       cdi: this.#cdi,
     });
@@ -704,8 +706,8 @@ export class Agent {
     return pool;
   }
 
-  #handles({ device, wanted }: Claim, spec: PoolSpec): Handles {
-    return readHandles(this.#options.root, device, {
+  #handles({ device, wanted }: Claim, spec: PoolSpec): AllocationFacts {
+    return readAllocationFacts(this.#options.root, device, {
       rdma: wanted.isRdma === true,
       vhostNet: wanted.needVhostNet === true,
       iommufd: spec.iommufd,
@@ -719,7 +721,7 @@ export class Agent {
     this.#tell(lines);
   }
 
-  #tell(lines: readonly Line[]): void {
+  #tell(lines: readonly LogLine[]): void {
     for (const { level, message, fields } of lines) this.#log[level](message, fields);
   }
 

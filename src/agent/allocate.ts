@@ -1,11 +1,11 @@
 // What does the kubelet hear when it asks about a pool's devices? Answers from the pool as it is served now, and from what
 // the node says of the devices asked for at this moment; they never wait for the loop.
 
-import { allocate, type CdiGiven, refuseIds } from "../allocation/allocate.ts";
+import { allocate, type CdiContext, refuseIds } from "../allocation/allocate.ts";
 import { preferredDevices, refusePreferred } from "../allocation/preferred.ts";
 import type { Cdi } from "./cdi-specs.ts";
 import type { DeviceInfo } from "./device-info-retention.ts";
-import type { Handles } from "../host/allocation-facts.ts";
+import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type {
   AllocateRequest,
   AllocateResponse,
@@ -17,9 +17,9 @@ import { messageOf } from "../text.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 
 /** What an answer to Allocate needs and leaves on the node. */
-export interface AllocateMeans {
+export interface AllocateContext {
   /** Reads by which nodes a device is used now. */
-  readonly handlesOf: (claim: Claim, spec: PoolSpec) => Handles;
+  readonly allocationFactsOf: (claim: Claim, spec: PoolSpec) => AllocationFacts;
   readonly deviceInfo: DeviceInfo;
   /** null: devices are handed out by their nodes. */
   readonly cdi: Cdi | null;
@@ -29,19 +29,19 @@ export interface AllocateMeans {
  * Answers Allocate; the device-info files, and the CDI spec, are on the node before. Throws StatusError: INVALID_ARGUMENT
  * for ids that are not the pool's, empty or repeated, INTERNAL when a file can't be written.
  */
-export function answerAllocate(pool: Pool, request: AllocateRequest, means: AllocateMeans): AllocateResponse {
+export function handleAllocate(pool: Pool, request: AllocateRequest, means: AllocateContext): AllocateResponse {
   const asked = request.containerRequests.map(({ devicesIds }) => devicesIds);
   // Each container's ids, and all together: two containers can't have the same device.
   const refusal = [...asked, ...(asked.length > 1 ? [asked.flat()] : [])]
     .map((ids) => refuseIds(pool, ids))
     .find((each) => each !== null);
   if (refusal) throw new StatusError(status.INVALID_ARGUMENT, refusal);
-  const handles = new Map<string, Handles>();
+  const handles = new Map<string, AllocationFacts>();
   for (const id of asked.flat()) {
     const claim = pool.claims.get(id);
-    if (claim) handles.set(id, means.handlesOf(claim, pool.spec));
+    if (claim) handles.set(id, means.allocationFactsOf(claim, pool.spec));
   }
-  const cdi = means.cdi && cdiGiven(means.cdi, pool, handles);
+  const cdi = means.cdi && prepareCdi(means.cdi, pool, handles);
   const answers = asked.map((ids) => allocate(pool, ids, handles, cdi));
   try {
     for (const { files } of answers) means.deviceInfo.write(files);
@@ -54,9 +54,9 @@ export function answerAllocate(pool: Pool, request: AllocateRequest, means: Allo
   return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
 }
 
-function cdiGiven(cdi: Cdi, pool: Pool, handles: ReadonlyMap<string, Handles>): CdiGiven {
+function prepareCdi(cdi: Cdi, pool: Pool, handles: ReadonlyMap<string, AllocationFacts>): CdiContext {
   try {
-    return cdi.given(pool, handles);
+    return cdi.prepareForAllocate(pool, handles);
   } catch (error) {
     throw new StatusError(
       status.INTERNAL,
@@ -69,7 +69,7 @@ function cdiGiven(cdi: Cdi, pool: Pool, handles: ReadonlyMap<string, Handles>): 
  * Says which devices the kubelet should take. A pool that the config just took the option from has no preference. Throws
  * StatusError INVALID_ARGUMENT for a question that contradicts itself.
  */
-export function answerPreferred(
+export function handlePreferred(
   pool: Pool,
   { containerRequests }: PreferredAllocationRequest,
 ): PreferredAllocationResponse {

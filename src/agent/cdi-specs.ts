@@ -1,11 +1,11 @@
 // What is done for containers that get their devices by CDI? The specs on the node are kept in step with the pools: in
 // an order in which no two of them name one device, and with what pods hold.
 
-import { type CdiGiven } from "../allocation/allocate.ts";
+import { type CdiContext } from "../allocation/allocate.ts";
 import { cdiFileName, cdiFileNames, type CdiMode } from "../allocation/cdi.ts";
 import { contribute, type DeviceNode, nodesOf } from "../allocation/contributions.ts";
 import { CdiSpecs, removeCdiSpecs } from "../files/cdi-files.ts";
-import type { Handles } from "../host/allocation-facts.ts";
+import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Holders } from "../kubelet/holders.ts";
 import type { Log } from "../process/log.ts";
 import { messageOf } from "../text.ts";
@@ -18,7 +18,7 @@ export interface CdiOptions {
   readonly mode: CdiMode;
   readonly holders: Holders;
   /** Reads by which nodes a device is used now. */
-  readonly handlesOf: (claim: Claim, spec: PoolSpec) => Handles;
+  readonly allocationFactsOf: (claim: Claim, spec: PoolSpec) => AllocationFacts;
 }
 
 /** A failure that was reported: of one reason only the first and gravest is. */
@@ -66,7 +66,7 @@ export class Cdi {
     const nodes = new Map<string, readonly DeviceNode[]>();
     for (const [id, claim] of claims) {
       this.#quietly(id, "a device's nodes can't be read", { device: id }, () =>
-        nodes.set(id, nodesOf([contribute({ claim, handles: this.#options.handlesOf(claim, spec), spec })])),
+        nodes.set(id, nodesOf([contribute({ claim, handles: this.#options.allocationFactsOf(claim, spec), spec })])),
       );
     }
     try {
@@ -97,9 +97,9 @@ export class Cdi {
    * What an answer to Allocate goes by. The spec is brought up to date before: a node's number may be another one since
    * the last pass. Throws when it can't be written.
    */
-  given({ spec, claims }: Pool, handlesOf: ReadonlyMap<string, Handles>): CdiGiven {
+  prepareForAllocate({ spec, claims }: Pool, allocationFactsOf: ReadonlyMap<string, AllocationFacts>): CdiContext {
     const nodes = new Map<string, readonly DeviceNode[]>();
-    for (const [id, handles] of handlesOf) {
+    for (const [id, handles] of allocationFactsOf) {
       const claim = claims.get(id);
       if (claim) nodes.set(id, nodesOf([contribute({ claim, handles, spec })]));
     }

@@ -1,13 +1,13 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { Changes, settling, type Stale } from "./change-queue.ts";
+import { ChangeQueue, debounce, type Stale } from "./change-queue.ts";
 
-let changes = new Changes();
+let changes = new ChangeQueue();
 afterEach(() => {
   changes.close();
-  changes = new Changes();
+  changes = new ChangeQueue();
 });
 
-const names = Object.keys(settling) as Stale[];
+const names = Object.keys(debounce) as Stale[];
 const timed = async () => {
   const started = performance.now();
   const stale = await changes.next();
@@ -16,7 +16,7 @@ const timed = async () => {
 
 test("a mark is told before anything is timed, so that timers can be made exact", () => {
   let told = 0;
-  const watched = new Changes(() => told++);
+  const watched = new ChangeQueue(() => told++);
   watched.mark("links");
   watched.close();
   watched.mark("links");
@@ -28,7 +28,7 @@ describe("what is stale", () => {
     changes.mark("functions", true);
     const { stale, ms } = await timed();
     expect(stale).toEqual(["functions"]);
-    expect(ms).toBeLessThan(settling.functions.quiet);
+    expect(ms).toBeLessThan(debounce.functions.quietMs);
   });
 
   test("is given once, however often it was marked, and together with what else has settled", async () => {
@@ -43,7 +43,7 @@ describe("what is stale", () => {
     const { stale, ms } = await timed();
     expect(stale).toEqual([name]);
     expect(ms).toBeGreaterThan(90);
-    expect(ms).toBeLessThan(settling[name].most + 500);
+    expect(ms).toBeLessThan(debounce[name].maxMs + 500);
   });
 
   test("does not keep what settles sooner waiting", async () => {
@@ -72,14 +72,14 @@ describe("what is stale", () => {
     const { stale, ms } = await timed();
     clearInterval(storm);
     expect(stale).toEqual(["config"]);
-    expect(ms).toBeGreaterThan(settling.config.quiet + 100);
-    expect(ms).toBeLessThan(settling.config.most + 500);
+    expect(ms).toBeGreaterThan(debounce.config.quietMs + 100);
+    expect(ms).toBeLessThan(debounce.config.maxMs + 500);
   });
 
   test("that must be looked at now is not put off by a later event", async () => {
     changes.mark("functions", true);
     changes.mark("functions");
-    expect((await timed()).ms).toBeLessThan(settling.functions.quiet);
+    expect((await timed()).ms).toBeLessThan(debounce.functions.quietMs);
   });
 });
 
@@ -95,7 +95,7 @@ describe("closing", () => {
 });
 
 test("the first event of links leads to a look within 100 ms, and functions wait for a second of quiet or so", () => {
-  expect(settling.links).toEqual({ quiet: 0, most: 100 });
-  expect(settling.functions.quiet).toBeGreaterThanOrEqual(500);
-  for (const name of names) expect(settling[name].most).toBeGreaterThan(settling[name].quiet);
+  expect(debounce.links).toEqual({ quietMs: 0, maxMs: 100 });
+  expect(debounce.functions.quietMs).toBeGreaterThanOrEqual(500);
+  for (const name of names) expect(debounce[name].maxMs).toBeGreaterThan(debounce[name].quietMs);
 });

@@ -4,26 +4,26 @@
 /** What can be stale: functions (sysfs), links (netlink), the config file; or what is done with a scan that returned late. */
 export type Stale = "functions" | "links" | "config" | "late scan";
 
-interface Settling {
-  /** Milliseconds without a further event before a pass; 0 means that a pass follows the first event after `most`. */
-  readonly quiet: number;
+interface Debounce {
+  /** Milliseconds without a further event before a pass; 0 means that a pass follows the first event after `maxMs`. */
+  readonly quietMs: number;
   /** Milliseconds after the first event at which a pass runs even when events go on. */
-  readonly most: number;
+  readonly maxMs: number;
 }
 
 /**
  * VFs are made one after the other over many events, so functions want quiet; a link that flaps shorter than its
  * delay is never seen to be down.
  */
-export const settling: Readonly<Record<Stale, Settling>> = {
-  functions: { quiet: 800, most: 4000 },
-  links: { quiet: 0, most: 100 },
-  config: { quiet: 100, most: 1000 },
-  "late scan": { quiet: 0, most: 100 },
+export const debounce: Readonly<Record<Stale, Debounce>> = {
+  functions: { quietMs: 800, maxMs: 4000 },
+  links: { quietMs: 0, maxMs: 100 },
+  config: { quietMs: 100, maxMs: 1000 },
+  "late scan": { quietMs: 0, maxMs: 100 },
 };
 
 /** Collects what is stale; next() gives it when it has settled. */
-export class Changes {
+export class ChangeQueue {
   readonly #due = new Map<Stale, { readonly first: number; readonly at: number; readonly now: boolean }>();
   #timer: Timer | null = null;
   #wake: (() => void) | null = null;
@@ -35,15 +35,15 @@ export class Changes {
     this.#marked = marked;
   }
 
-  /** Notes that something is stale; `now` leaves out the settling. */
+  /** Notes that something is stale; `now` skips the debounce. */
   mark(stale: Stale, now = false): void {
     if (this.#closed) return;
     this.#marked();
     const time = performance.now();
-    const { quiet, most } = settling[stale];
+    const { quietMs, maxMs } = debounce[stale];
     const known = this.#due.get(stale);
     const first = known?.first ?? time;
-    const settled = Math.min(first + most, quiet === 0 ? first + most : time + quiet);
+    const settled = Math.min(first + maxMs, quietMs === 0 ? first + maxMs : time + quietMs);
     // What must be looked at now is not put off by what happens meanwhile.
     this.#due.set(stale, known?.now === true ? known : { first, at: now ? time : settled, now });
     this.#schedule();

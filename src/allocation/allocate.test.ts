@@ -10,7 +10,7 @@ import {
   someHandles,
 } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
-import type { Handles } from "../host/allocation-facts.ts";
+import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import type { Wanted } from "../pools/selectors.ts";
 import { allocate, refuseIds } from "./allocate.ts";
@@ -30,7 +30,7 @@ interface Case {
   readonly wanted?: Wanted;
   readonly spec?: Partial<PoolSpec>;
   readonly device?: Device;
-  readonly handles?: Partial<Handles>;
+  readonly handles?: Partial<AllocationFacts>;
 }
 
 function given({ wanted = {}, spec = {}, device: one = device, handles = {} }: Case) {

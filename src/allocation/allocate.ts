@@ -1,6 +1,6 @@
 // What does the kubelet get as the answer to Allocate? A pure function of the pool, the request and fresh handles.
 
-import type { Handles } from "../host/allocation-facts.ts";
+import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Pool } from "../pools/pool.ts";
 import { cdiAnnotationKey, type CdiDevices, cdiDeviceName, type CdiMode } from "./cdi.ts";
 import { contribute, nodesOf } from "./contributions.ts";
@@ -33,7 +33,7 @@ export function refuseIds(pool: Pool, ids: readonly string[]): string | null {
 }
 
 /** What an answer by CDI goes by: how it is given, and what the pool's spec says. */
-export interface CdiGiven {
+export interface CdiContext {
   readonly mode: CdiMode;
   readonly devices: CdiDevices;
 }
@@ -42,15 +42,15 @@ export interface CdiGiven {
 export function allocate(
   pool: Pool,
   ids: readonly string[],
-  handlesOf: ReadonlyMap<string, Handles>,
-  cdi: CdiGiven | null,
+  allocationFactsOf: ReadonlyMap<string, AllocationFacts>,
+  cdi: CdiContext | null,
 ): { readonly answer: ContainerAnswer; readonly files: readonly DeviceInfoFile[] } {
   const { spec, claims } = pool;
   const contributions = new Map<string, ReturnType<typeof contribute>>();
   const files: DeviceInfoFile[] = [];
   for (const id of ids) {
     const claim = claims.get(id);
-    const handles = handlesOf.get(id);
+    const handles = allocationFactsOf.get(id);
     if (!claim || !handles)
       throw new Error(`device ${id} of ${spec.resource} was not looked up before it was allocated`);
     contributions.set(id, contribute({ claim, handles, spec }));

@@ -1,7 +1,7 @@
 // What does a claim give to a container? One row a provider: device nodes, and keys for the INFO variable.
 // Keys are those of the reference's code, which programs parse, and those of its documentation beside them.
 
-import type { Handles } from "../host/allocation-facts.ts";
+import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Claim, PoolSpec } from "../pools/pool.ts";
 
 /** A device node of the node and its place in the container. */
@@ -18,18 +18,18 @@ export interface Contribution {
 }
 
 /** A claim together with the nodes that its device has now. */
-export interface Given {
+export interface ContributionInput {
   readonly claim: Claim;
-  readonly handles: Handles;
+  readonly handles: AllocationFacts;
   readonly spec: PoolSpec;
 }
 
-type Contributor = (given: Given) => Contribution | null;
+type Contributor = (given: ContributionInput) => Contribution | null;
 
 const node = (hostPath: string, containerPath = hostPath): DeviceNode => ({ hostPath, containerPath });
 
 /** VFIO's container node, and the group's under its plain number also in no-IOMMU mode (drivers/vfio/group.c). */
-function vfio({ handles: { vfio: handle } }: Given): Contribution | null {
+function vfio({ handles: { vfio: handle } }: ContributionInput): Contribution | null {
   if (!handle) return null;
   const info: Record<string, string> = { mount: "/dev/vfio/vfio", "vfio-mount": "/dev/vfio/vfio" };
   const nodes = [node("/dev/vfio/vfio")];
@@ -43,7 +43,7 @@ function vfio({ handles: { vfio: handle } }: Given): Contribution | null {
 }
 
 /** The function's own VFIO node and /dev/iommu, in addition to the group, where the kernel has both. */
-function iommufd({ handles, spec }: Given): Contribution | null {
+function iommufd({ handles, spec }: ContributionInput): Contribution | null {
   const cdev = handles.vfio?.cdev;
   if (!spec.iommufd || !handles.iommufd || !cdev?.present) return null;
   return {
@@ -56,7 +56,7 @@ function iommufd({ handles, spec }: Given): Contribution | null {
 const uio: Contributor = ({ handles: { uio: handle } }) =>
   handle && { nodes: [node(handle.path)], info: { mount: handle.path } };
 
-function extra({ claim: { device }, spec: { additionalInfo } }: Given): Contribution | null {
+function extra({ claim: { device }, spec: { additionalInfo } }: ContributionInput): Contribution | null {
   if (!additionalInfo) return null;
   // As the reference for PCI functions; for an SF its own name counts before its parent's address.
   const own = { ...additionalInfo["*"], ...additionalInfo[device.pci], ...additionalInfo[device.id] };
@@ -64,7 +64,7 @@ function extra({ claim: { device }, spec: { additionalInfo } }: Given): Contribu
 }
 
 /** RDMA character devices; of several RDMA devices the last one wins per key, as the reference. */
-function rdma({ claim: { device, wanted }, handles }: Given): Contribution | null {
+function rdma({ claim: { device, wanted }, handles }: ContributionInput): Contribution | null {
   if (wanted.isRdma !== true || !device.rdma) return null;
   const info: Record<string, string> = {};
   for (const { kind, path } of handles.rdma.nodes) info[kind] = path;
@@ -73,13 +73,13 @@ function rdma({ claim: { device, wanted }, handles }: Given): Contribution | nul
   return { nodes: handles.rdma.nodes.map(({ path }) => node(path)), info };
 }
 
-function vdpa({ claim: { wanted }, handles: { vdpa: handle } }: Given): Contribution | null {
+function vdpa({ claim: { wanted }, handles: { vdpa: handle } }: ContributionInput): Contribution | null {
   if (!wanted.vdpaType || !handle) return null;
   const path = handle.node?.path;
   return path === undefined ? { nodes: [], info: {} } : { nodes: [node(path)], info: { mount: path } };
 }
 
-function vhost({ claim: { wanted }, handles }: Given): Contribution | null {
+function vhost({ claim: { wanted }, handles }: ContributionInput): Contribution | null {
   if (wanted.needVhostNet !== true || !handles.vhostNet) return null;
   return {
     nodes: [node("/dev/vhost-net"), node("/dev/net/tun")],
@@ -103,7 +103,7 @@ export const contributors = {
 export type ProviderName = keyof typeof contributors;
 
 /** What all providers give for a claim, by provider; those that don't apply are missing. */
-export function contribute(given: Given): Map<ProviderName, Contribution> {
+export function contribute(given: ContributionInput): Map<ProviderName, Contribution> {
   const all = new Map<ProviderName, Contribution>();
   for (const [name, contributor] of Object.entries(contributors) as [ProviderName, Contributor][]) {
     const contribution = contributor(given);

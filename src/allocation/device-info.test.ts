@@ -1,18 +1,18 @@
 import { expect, test } from "bun:test";
 import { aClaim, aCharDevice, aDevice, aSpec, aSubFunction, someHandles } from "../../test/support/device.ts";
-import type { Handles } from "../host/allocation-facts.ts";
+import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Wanted } from "../pools/selectors.ts";
 import { deviceInfoFile, deviceInfoId, deviceInfoName } from "./device-info.ts";
 
 const spec = aSpec({ prefix: "openshift.io", name: "nic1" });
 const device = aDevice({ id: "0000:3b:02.1" });
-const content = (wanted: Wanted, handles: Partial<Handles>) =>
+const content = (wanted: Wanted, handles: Partial<AllocationFacts>) =>
   deviceInfoFile(aClaim(device, wanted), someHandles(handles), spec)?.content;
 
 const vhost = { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } as const;
 const rdma = { names: ["mlx5_2", "mlx5_3"], nodes: [] };
 
-test.each<[string, Wanted, Partial<Handles>, string]>([
+test.each<[string, Wanted, Partial<AllocationFacts>, string]>([
   ["a PCI device", {}, {}, '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1"}}'],
   [
     "an RDMA device",

@@ -1,6 +1,6 @@
 // What do multus and the CNIs read about an allocated device? One JSON file a device (device-info-spec 1.1.0).
 
-import type { Handles } from "../host/allocation-facts.ts";
+import type { AllocationFacts } from "../host/allocation-facts.ts";
 import { deviceTypes } from "../pools/device-types.ts";
 import type { Claim, PoolSpec } from "../pools/pool.ts";
 
@@ -25,7 +25,7 @@ export function deviceInfoId(resource: string, fileName: string): string | null 
 }
 
 /** The device-info file of a claim; null for device types that have none. Keys stand in the order of the spec. */
-export function deviceInfoFile(claim: Claim, handles: Handles, spec: PoolSpec): DeviceInfoFile | null {
+export function deviceInfoFile(claim: Claim, handles: AllocationFacts, spec: PoolSpec): DeviceInfoFile | null {
   if (!deviceTypes[spec.deviceType].deviceInfo) return null;
   const name = deviceInfoName(spec.resource, claim.device.id);
   const address = claim.device.pci;

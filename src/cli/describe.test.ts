@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { aDevice, aLink, aParent, aPf, aSubFunction, pciAddress } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
-import { allCalled, called, compact, firstFew, follows, idsTogether, linkOf, runsOf, span } from "./describe.ts";
+import { runLabel, deviceLabel, compact, firstFew, follows, runIdRange, linkOf, runsOf, span } from "./describe.ts";
 
 test.each<[string, Device]>([
   ["VF 1 of ens1f0", aDevice()],
@@ -12,7 +12,7 @@ test.each<[string, Device]>([
   ["SF 4 of p0", aSubFunction()],
   ["eth of p0", aSubFunction({ id: "mlx5_core.eth.0", auxType: "eth", functionIndex: null })],
 ])("a device is called %p", (name, device) => {
-  expect(called(device)).toBe(name);
+  expect(deviceLabel(device)).toBe(name);
 });
 
 test.each([
@@ -35,8 +35,8 @@ describe("neighbours", () => {
   const run = [vf(0, "0000:3b:02.0"), vf(1, "0000:3b:02.1"), vf(2, "0000:3b:02.2")];
 
   test("are told by their first and last", () => {
-    expect(idsTogether(run)).toBe("0000:3b:02.0…02.2");
-    expect(allCalled(run)).toBe("VF 0-2 of ens1f0");
+    expect(runIdRange(run)).toBe("0000:3b:02.0…02.2");
+    expect(runLabel(run)).toBe("VF 0-2 of ens1f0");
   });
 
   test("are the next function of the same kind below the same PF", () => {

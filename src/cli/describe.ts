@@ -1,4 +1,4 @@
-// How is a device called, and how are many of them told in one line?
+// How is a device named, and many of them in one line?
 
 import type { Device, LinkState } from "../host/device.ts";
 
@@ -13,21 +13,21 @@ export function kindOf(device: Device): Kind {
 }
 
 /** The device in a few words, without what it is below: "VF 3", "SF 88", "PF". */
-const brieflyCalled = (device: Device): string => {
+const briefLabel = (device: Device): string => {
   const kind = kindOf(device);
   if (kind === "VF" || kind === "SF") return `${kind} ${device.functionIndex ?? "?"}`;
   return kind === "auxiliary" ? (device.auxType ?? kind) : kind;
 };
 
 /** The device in a few words: "VF 3 of ens1f0", "SF 88 of p0", "PF ens1f0". */
-export const called = (device: Device): string => allCalled([device]);
+export const deviceLabel = (device: Device): string => runLabel([device]);
 
 /** Neighbours in a few words: "VF 0-31 of ens1f0". */
-export function allCalled(run: readonly Device[]): string {
+export function runLabel(run: readonly Device[]): string {
   const [first] = run;
   const above = first?.pf && (first.pf.interfaceName ?? first.pf.address);
   const own = kindOf(first as Device) === "PF" ? first?.interfaces[0] : undefined;
-  return calledTogether(run) + (above ? ` of ${above}` : own === undefined ? "" : ` ${own}`);
+  return runKindLabel(run) + (above ? ` of ${above}` : own === undefined ? "" : ` ${own}`);
 }
 
 /** "0000:3b:02.0" and "0000:3b:09.7" as "0000:3b:02.0…09.7", "ens1f0v0" and "ens1f0v31" as "ens1f0v0…31". */
@@ -62,15 +62,15 @@ export const follows = (next: Device, before: Device): boolean =>
   next.functionIndex === before.functionIndex + 1;
 
 /** What neighbours are called together: "VF 0-31", "SF 88". */
-export function calledTogether(run: readonly Device[]): string {
+export function runKindLabel(run: readonly Device[]): string {
   const [first] = run;
   const last = run.at(-1);
   if (!first || !last) return "";
-  return run.length === 1 ? brieflyCalled(first) : `${kindOf(first)} ${first.functionIndex}-${last.functionIndex}`;
+  return run.length === 1 ? briefLabel(first) : `${kindOf(first)} ${first.functionIndex}-${last.functionIndex}`;
 }
 
 /** Ids of neighbours: "0000:3b:02.0…09.7". */
-export const idsTogether = (run: readonly Device[]): string => span(run[0]?.id ?? "", run.at(-1)?.id ?? "");
+export const runIdRange = (run: readonly Device[]): string => span(run[0]?.id ?? "", run.at(-1)?.id ?? "");
 
 /** A link in a word or two: "up", "no carrier", "admin down". */
 export function linkOf(link: LinkState | null): string | null {

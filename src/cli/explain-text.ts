@@ -4,7 +4,7 @@ import { counted, oneLine } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import { notableLinkRule } from "../pools/health.ts";
 import type { PoolStory, Refusal, Trial, Verdict } from "../pools/explain.ts";
-import { allCalled, called, compact, firstFew, follows, idsTogether, runsOf } from "./describe.ts";
+import { runLabel, deviceLabel, compact, firstFew, follows, runIdRange, runsOf } from "./describe.ts";
 import { type Cell, paint, type Style, table } from "./table.ts";
 
 /** How an explanation is to look. */
@@ -22,7 +22,7 @@ export function deviceText(device: Device, verdicts: readonly Verdict[], style: 
   const place = owner
     ? paint(`in ${owner.resource}, ${state}`, owner.reasons.length > 0 ? "bad" : "good", style)
     : paint("in no pool", "doubt", style);
-  const what = oneLine(`${called(device)}, driver ${device.driver ?? "none"}`);
+  const what = oneLine(`${deviceLabel(device)}, driver ${device.driver ?? "none"}`);
   const rule = notableLinkRule(device);
   const link = rule === null ? "" : `  link: ${oneLine(rule)}\n`;
   const head = `${paint(device.id, "head", style)} is ${what}; it is ${place}\n${link}`;
@@ -118,7 +118,7 @@ export function poolText({ spec, devices, taken, refused, others }: PoolStory, s
 }
 
 /** Neighbours by their ids and what they are called: "0000:3b:02.0…02.7", "VF 0-7 of ens1f0". */
-const who = (run: readonly Device[]): string[] => [idsTogether(run), allCalled(run)];
+const who = (run: readonly Device[]): string[] => [runIdRange(run), runLabel(run)];
 
 /** So many lines of devices are told of one refusal; of more than one line beyond that the number of devices is. */
 const mostLines = 4;

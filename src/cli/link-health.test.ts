@@ -8,7 +8,7 @@ import { host, removeTemporaryFolder, temporaryFolder } from "../../test/support
 import { attribute, type Entry, unpack } from "../../test/support/tree.ts";
 import { brokenLink } from "../pools/health.ts";
 import type { Device } from "../host/device.ts";
-import { lookAtNode } from "../host/scan.ts";
+import { scanNode } from "../host/scan.ts";
 import { readPortState } from "../host/rdma.ts";
 
 const folders: string[] = [];
@@ -23,7 +23,7 @@ function unpacked(plan: NodePlan | readonly Entry[]): string {
 }
 const nothing = { ddpProfiles: false, enableRdma: false, vhostNet: false };
 const devicesOf = async (root: string) =>
-  new Map((await lookAtNode(root, nothing, null)).devices.map((device) => [device.id, device]));
+  new Map((await scanNode(root, nothing, null)).devices.map((device) => [device.id, device]));
 const reasonsOf = (devices: ReadonlyMap<string, Device>) =>
   [...devices.values()].filter(({ pf }) => pf !== null).map((device) => brokenLink(device));
 const oneNode = (pf: Partial<PfPlan>): NodePlan => ({
@@ -276,7 +276,7 @@ test.each([
   const file = `${root}/sys/devices/pci0000:00/${path}`;
   rmSync(file);
   mkdirSync(file);
-  const { devices, troubles } = await lookAtNode(root, nothing, null);
+  const { devices, troubles } = await scanNode(root, nothing, null);
   expect(devices.map(({ id }) => id)).toEqual(before);
   expect(troubles).toEqual([]);
 });

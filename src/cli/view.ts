@@ -5,9 +5,9 @@ import type { Loaded, LoadOptions } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import { oneLine } from "../text.ts";
 import type { Device } from "../host/device.ts";
-import { lookAtNode } from "../host/scan.ts";
+import { scanNode } from "../host/scan.ts";
 import { kubeletPaths, socketNameLimit } from "../kubelet/paths.ts";
-import { askedBy } from "../pools/optional-facts.ts";
+import { optionalFactsOf } from "../pools/optional-facts.ts";
 import { assignPools } from "../pools/assign.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { poolsOf, withoutValues } from "../telemetry/node-view.ts";
@@ -59,7 +59,7 @@ export async function look(line: CommandLine, specs: readonly PoolSpec[], { err 
   // Below another root nobody expects a plugin.
   if (root === "")
     err(`note: ${oneLine(running)}; this is a scan of the node, without what a running plugin remembers\n`);
-  const { devices, troubles } = await lookAtNode(root, askedBy(specs), null);
+  const { devices, troubles } = await scanNode(root, optionalFactsOf(specs), null);
   for (const { message } of troubles) err(`warning: ${oneLine(message)}\n`);
   return { devices, pools: assignPools(counting, devices) };
 }

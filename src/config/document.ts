@@ -68,7 +68,7 @@ const endOfFile = 17;
 function excess(content: string): { readonly offset: number; readonly message: string } | null {
   const scanner = createScanner(content, true);
   const scan = () => scanner.scan() as number;
-  const [deepest, most] = [limits.configDepth.most, limits.configTokens.most];
+  const [deepest, most] = [limits.configDepth.max, limits.configTokens.max];
   let depth = 0;
   for (let tokens = 0, kind = scan(); kind !== endOfFile; tokens++, kind = scan()) {
     if (opening.has(kind)) depth++;

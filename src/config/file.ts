@@ -9,7 +9,7 @@ import { type Loaded, loadConfig, type LoadOptions } from "./load.ts";
 export function readConfigFile(path: string, options: LoadOptions): Loaded & { readonly text: string | null } {
   let text: string;
   try {
-    text = readText(path, limits.configBytes.most);
+    text = readText(path, limits.configBytes.max);
   } catch (error) {
     const message = `can't be read: ${messageOf(error)}; name another file`;
     return {

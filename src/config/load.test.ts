@@ -589,7 +589,7 @@ describe("problems", () => {
       '4:9 not JSON: comments begin with "//", not with "#"',
     ]);
     expect(load(`#${"#".repeat(1 << 19)}`).problems).toHaveLength(1);
-    expect(load("# a\r\n".repeat(100_000)).problems.length).toBeLessThanOrEqual(limits.problems.most + 1);
+    expect(load("# a\r\n".repeat(100_000)).problems.length).toBeLessThanOrEqual(limits.problems.max + 1);
   });
 
   test("stay on one line whatever a key holds", () => {
@@ -654,8 +654,8 @@ describe("hostile files", () => {
   test("what is nested more deeply than any config is refused with its place, and what comes close is read", () => {
     const info = (depth: number) =>
       `{"resourceList":[{"resourceName":"a","selectors":[{}],"x":${"[".repeat(depth)}1${"]".repeat(depth)}}]}`;
-    expect(load(info(limits.configDepth.most - 3)).specs).toHaveLength(1);
-    expect(load(info(limits.configDepth.most - 2)).problems[0]).toMatchObject({
+    expect(load(info(limits.configDepth.max - 3)).specs).toHaveLength(1);
+    expect(load(info(limits.configDepth.max - 2)).problems[0]).toMatchObject({
       line: 1,
       column: 88,
       severity: "error",
@@ -666,8 +666,8 @@ describe("hostile files", () => {
     expect(load("[".repeat(1) + ",".repeat(1 << 20)).problems).toHaveLength(1);
     const { specs, problems } = load(`{"resourceList":[${"{},".repeat(5000)}]}`);
     expect(specs).toBeNull();
-    expect(problems).toHaveLength(limits.problems.most + 1);
-    expect(problems.at(-1)?.message).toBe(`and ${2 * 5000 - limits.problems.most} more problems`);
+    expect(problems).toHaveLength(limits.problems.max + 1);
+    expect(problems.at(-1)?.message).toBe(`and ${2 * 5000 - limits.problems.max} more problems`);
   });
 
   test("warnings never push the error that refuses the file out of the list", () => {
@@ -678,10 +678,10 @@ describe("hostile files", () => {
   });
 
   test("pools beyond the limit are skipped, and the first ones run", () => {
-    const many = Array.from({ length: limits.pools.most + 2 }, (_, index) => entry({ resourceName: `r${index}` }));
+    const many = Array.from({ length: limits.pools.max + 2 }, (_, index) => entry({ resourceName: `r${index}` }));
     const { specs, skipped } = load(list(...many));
-    expect(specs).toHaveLength(limits.pools.most);
-    expect(skipped).toEqual([limits.pools.most, limits.pools.most + 1].map((index) => `intel.com/r${index}`));
+    expect(specs).toHaveLength(limits.pools.max);
+    expect(skipped).toEqual([limits.pools.max, limits.pools.max + 1].map((index) => `intel.com/r${index}`));
   });
 
   test("additionalInfo keeps keys that a JavaScript object has already", () => {

@@ -50,7 +50,7 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
     reader.problem(root, "", `--resource-prefix=${options.resourcePrefix}: ${issue.message}`);
   }
   const file = fieldsOf(root, fileKeys);
-  reader.strangers(file, "", "file");
+  reader.reportUnknownKeys(file, "", "file");
   const list = file.values["resourceList"];
   // The operator writes {"resourceList": null} for a node without pools; a template that renders nothing gives null or {}.
   if (!file.present.has("resourceList"))
@@ -70,12 +70,12 @@ const inOrder = (problems: readonly Problem[]) => problems.toSorted((a, b) => a.
 
 /** So many problems that somebody may read them, those that refuse the file first, and the number of the others. */
 function listed(problems: readonly Problem[]): readonly Problem[] {
-  const { most } = limits.problems;
-  if (problems.length <= most) return problems;
+  const { max } = limits.problems;
+  if (problems.length <= max) return problems;
   const severe = problems.toSorted((a, b) => rank[b.severity] - rank[a.severity]);
-  const shown = inOrder(severe.slice(0, most));
-  const [next] = severe.slice(most);
-  return next ? [...shown, { ...next, path: "", message: `and ${problems.length - most} more problems` }] : shown;
+  const shown = inOrder(severe.slice(0, max));
+  const [next] = severe.slice(max);
+  return next ? [...shown, { ...next, path: "", message: `and ${problems.length - max} more problems` }] : shown;
 }
 
 const rank = { warning: 0, skip: 1, error: 2 } as const satisfies Record<Problem["severity"], number>;
@@ -102,7 +102,7 @@ class EntryReader {
   }
 
   /** Reports keys of the file or of an entry that are not known there, and keys that stand twice. */
-  strangers(fields: Fields, path: string, level: Exclude<Level, "selector">): void {
+  reportUnknownKeys(fields: Fields, path: string, level: Exclude<Level, "selector">): void {
     const below = (key: string) => (path === "" ? key : `${path}.${key}`);
     for (const { key, node } of fields.unknown) {
       if (meaninglessKeys.has(key.toLowerCase())) continue;
@@ -129,7 +129,7 @@ class EntryReader {
     const path = `resourceList[${index}]`;
     if (node.type !== "object") return this.problem(node, path, `expected an object, found ${node.type}`);
     const fields = fieldsOf(node, entryKeys);
-    this.strangers(fields, path, "entry");
+    this.reportUnknownKeys(fields, path, "entry");
     const { selectors: selectorsNode, ...rest } = fields.values;
     // As the reference: an empty deviceType or resourcePrefix is the same as none.
     const given = Object.entries(rest).filter(([key, { value }]) => value !== "" || key === "resourceName");
@@ -149,8 +149,8 @@ class EntryReader {
     if (!name.success || !ownPrefix.success) return;
     const prefix = ownPrefix.output ?? this.#options.resourcePrefix;
     const resource = `${prefix}/${name.output}`;
-    if (this.#resources.size >= limits.pools.most) {
-      this.problem(node, path, `too many entries: at most ${limits.pools.most} pools are served`, "skip");
+    if (this.#resources.size >= limits.pools.max) {
+      this.problem(node, path, `too many entries: at most ${limits.pools.max} pools are served`, "skip");
     }
     this.#names(node, path, { prefix, name: name.output, deviceType }, resource);
     if (this.problems.slice(before).some(({ severity }) => severity === "skip")) {

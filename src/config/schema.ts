@@ -34,7 +34,7 @@ export const resourceNameSchema = v.pipe(
   text,
   v.regex(/^[a-zA-Z0-9_-]+$/, 'only letters, digits, "_" and "-" can be used, as in "sriov_net_A"'),
   v.regex(/^[a-zA-Z0-9](.*[a-zA-Z0-9])?$/s, "Kubernetes wants a letter or digit first and last"),
-  v.maxLength(limits.nameLength.most, `Kubernetes takes at most ${limits.nameLength.most} characters`),
+  v.maxLength(limits.nameLength.max, `Kubernetes takes at most ${limits.nameLength.max} characters`),
 );
 
 /** Prefixes that make an extended resource name (IsExtendedResourceName, IsDNS1123Subdomain). */
@@ -44,7 +44,7 @@ export const resourcePrefixSchema = v.pipe(
     /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/,
     'Kubernetes wants a DNS name in lower case, as in "intel.com"',
   ),
-  v.maxLength(limits.prefixLength.most, `Kubernetes takes at most ${limits.prefixLength.most} characters`),
+  v.maxLength(limits.prefixLength.max, `Kubernetes takes at most ${limits.prefixLength.max} characters`),
   v.check((prefix) => !`${prefix}/`.includes("kubernetes.io/"), 'names below "kubernetes.io" belong to Kubernetes'),
   v.check((prefix) => !prefix.startsWith("requests."), 'Kubernetes refuses names that start with "requests."'),
 );

@@ -7,7 +7,7 @@ import { readHiddenRdmaNames, type RdmaNode, readRdmaNames, readRdmaNodes } from
 import { readIommufd, readUio, readVdpa, readVfio, readVhostNet } from "./userspace.ts";
 
 /** Everything that a container may be given of a device. */
-export interface Handles {
+export interface AllocationFacts {
   readonly vfio: Vfio | null;
   readonly uio: CharDevice | null;
   readonly vdpa: Vdpa | null;
@@ -17,14 +17,14 @@ export interface Handles {
 }
 
 /** What the asker needs beside the device's own nodes; what is not asked for is not read. */
-export interface HandlesAsked {
+export interface AllocationFactsWanted {
   readonly rdma: boolean;
   readonly vhostNet: boolean;
   readonly iommufd: boolean;
 }
 
 /** Reads the handles of a device below `root`; throws when its function has left. */
-export function readHandles(root: string, device: Device, asked: HandlesAsked): Handles {
+export function readAllocationFacts(root: string, device: Device, asked: AllocationFactsWanted): AllocationFacts {
   const folder = `${root}/sys/bus/${device.bus}/devices/${device.id}`;
   const names = listDirectory(folder);
   if (!names) throw new Error(`device ${device.id} has left the node (${folder} is gone)`);

@@ -3,7 +3,7 @@
 import { listDirectory, listInodes, readAttribute, readLink } from "../../native/files.ts";
 import type { PciAddress } from "./device.ts";
 import { isPciAddress } from "./pci.ts";
-import { orTrouble, type Trouble } from "./read-problem.ts";
+import { tryRead, type ReadProblem } from "./read-problem.ts";
 
 /** An auxiliary device "<driver>.<type>.<id>". */
 export interface AuxiliaryDevice {
@@ -20,12 +20,12 @@ export interface AuxiliaryDevice {
 }
 
 /** Reads the auxiliary devices that hang below a PCI function, sorted by name. */
-export function readAuxiliaryDevices(root: string, troubles: Trouble[]): AuxiliaryDevice[] {
+export function readAuxiliaryDevices(root: string, troubles: ReadProblem[]): AuxiliaryDevice[] {
   const devices = `${root}/sys/bus/auxiliary/devices`;
-  const inodes = orTrouble(troubles, devices, devices, () => listInodes(devices)) ?? new Map<string, bigint>();
+  const inodes = tryRead(troubles, devices, devices, () => listInodes(devices)) ?? new Map<string, bigint>();
   return [...inodes].flatMap(([name, inode]) => {
     const read = () => readDevice(`${devices}/${name}`, name, String(inode));
-    return orTrouble(troubles, name, `auxiliary device ${name}`, read) ?? [];
+    return tryRead(troubles, name, `auxiliary device ${name}`, read) ?? [];
   });
 }
 

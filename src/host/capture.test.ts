@@ -6,8 +6,8 @@ import { attribute, type Entry, file, kernelFacts, link, parse, unpack } from ".
 import type { Link } from "../../native/netlink/route.ts";
 import { captureNode } from "./capture.ts";
 import type { Device } from "./device.ts";
-import { readHandles } from "./allocation-facts.ts";
-import { lookAtNode } from "./scan.ts";
+import { readAllocationFacts } from "./allocation-facts.ts";
+import { scanNode } from "./scan.ts";
 
 const work = mkdtempSync(`${tmpdir()}/capture-`);
 afterAll(() => rmSync(work, { recursive: true }));
@@ -30,9 +30,9 @@ async function captured(entries: Iterable<Entry>) {
 const everything = { ddpProfiles: true, enableRdma: true, vhostNet: false };
 /** The devices without what is a copy's own: inode numbers. */
 const devicesOf = async (root: string) =>
-  (await lookAtNode(root, everything, null)).devices.map((device) => ({ ...device, instance: "" }));
-const handlesOf = (root: string, devices: readonly Device[]) =>
-  devices.map((device) => readHandles(root, device, { rdma: true, vhostNet: true, iommufd: true }));
+  (await scanNode(root, everything, null)).devices.map((device) => ({ ...device, instance: "" }));
+const allocationFactsOf = (root: string, devices: readonly Device[]) =>
+  devices.map((device) => readAllocationFacts(root, device, { rdma: true, vhostNet: true, iommufd: true }));
 
 const nodes: Readonly<Record<string, NodePlan>> = {
   "whose VFs are used in every way": {
@@ -109,7 +109,7 @@ describe.each(Object.entries(nodes))("a node %s", (_, plan) => {
     const devices = await devicesOf(original);
     expect(devices.length).toBeGreaterThan(1);
     expect(await devicesOf(copy)).toEqual([...devices]);
-    expect(handlesOf(copy, devices)).toEqual(handlesOf(original, devices));
+    expect(allocationFactsOf(copy, devices)).toEqual(allocationFactsOf(original, devices));
     expect(troubles).toEqual([]);
   });
 
@@ -155,10 +155,10 @@ test("a function that can't be read is captured as odd as it is", async () => {
     attribute(`${odd}/class`, "network"),
   ]);
   expect(text).toContain(`${odd}/class = network\n`);
-  const said = (await lookAtNode(original, everything, null)).troubles.map(({ key }) => key);
+  const said = (await scanNode(original, everything, null)).troubles.map(({ key }) => key);
   expect(said).toEqual(["0000:10:00.0"]);
   expect(troubles.map(({ key }) => key)).toEqual(said);
-  expect((await lookAtNode(copy, everything, null)).troubles.map(({ key }) => key)).toEqual(said);
+  expect((await scanNode(copy, everything, null)).troubles.map(({ key }) => key)).toEqual(said);
 });
 
 test("an attribute that is no text is told, and everything else captured", async () => {
@@ -225,6 +225,6 @@ test("interfaces of pods are left out, and those between a function and a defaul
     aLink(8, "wg0", { kind: "wireguard", arphrd: 65534 }),
   ];
   const { copy } = await captured([kernelFacts({ links, defaultRouteExits: [8], devlink: [], vdpa: [], ethtool: [] })]);
-  const { kernel } = await lookAtNode(copy, everything, null);
+  const { kernel } = await scanNode(copy, everything, null);
   expect(kernel.links.map(({ name }) => name)).toEqual(["ens1f0", "br0", "br0.7", "br-ex", "wg0"]);
 });

@@ -5,19 +5,19 @@ import { posix } from "node:path";
 import { exists, listDirectory, readAttribute, readLink } from "../../native/files.ts";
 import type { Link } from "../../native/netlink/route.ts";
 import type { KernelFacts } from "./kernel.ts";
-import { lookAtNode } from "./scan.ts";
-import { orTrouble, type Trouble } from "./read-problem.ts";
+import { scanNode } from "./scan.ts";
+import { tryRead, type ReadProblem } from "./read-problem.ts";
 import { attribute, device, type Entry, folder, format, kernelFacts, link } from "./tree.ts";
 
 /** The text of a captured node, and what could not be read of it. */
 export interface Capture {
   readonly text: string;
-  readonly troubles: readonly Trouble[];
+  readonly troubles: readonly ReadProblem[];
 }
 
 /** Captures the node below `root`: the functions that it looks at, the /dev nodes they are used by, what netlink says. */
 export async function captureNode(root: string): Promise<Capture> {
-  const look = await lookAtNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
+  const look = await scanNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
   const { functions, kernel, ddpProfiles } = look;
   const troubles = [...look.troubles];
   const unreadable = (listDirectory(`${root}/sys/bus/pci/devices`) ?? []).filter((name) =>
@@ -51,11 +51,11 @@ const folders: readonly { readonly name: RegExp; readonly of: readonly string[] 
 /** Folders of which only their being there tells. */
 const marks = /^(?:virtio\d+|vhost-vdpa-\d+)$/;
 
-function captureDevice(root: string, named: string, troubles: Trouble[]): Entry[] {
+function captureDevice(root: string, named: string, troubles: ReadProblem[]): Entry[] {
   const target = readLink(`${root}/${named}`);
   const path = target === null ? named : posix.join(posix.dirname(named), target);
   const noted = (below: string): Entry[] => {
-    const text = orTrouble(troubles, below, below, () => readAttribute(`${root}/${below}`));
+    const text = tryRead(troubles, below, below, () => readAttribute(`${root}/${below}`));
     return text === null ? [] : [attribute(below, text)];
   };
   const linked = (below: string): Entry[] => {

@@ -4,7 +4,7 @@ import { type AskNic, ddpAnswer, readDdpProfiles } from "./ddp.ts";
 import type { KernelFacts } from "./kernel.ts";
 import type { PciFunction } from "./pci.ts";
 import type { Functions } from "./snapshot.ts";
-import type { Trouble } from "./read-problem.ts";
+import type { ReadProblem } from "./read-problem.ts";
 
 const address = "0000:3b:00.0" as PciFunction["address"];
 const pf: PciFunction = {
@@ -33,7 +33,7 @@ test("a NIC without profiles, as X722, is asked once, and again only when its in
     return { profile: null };
   };
   const known = new Map<string, string | null>();
-  const troubles: Trouble[] = [];
+  const troubles: ReadProblem[] = [];
   for (const index of [5, 5, 5, 9])
     expect(await readDdpProfiles(functions, kernel(index), known, troubles, ask)).toEqual(new Map());
   expect(asked).toHaveLength(2);
@@ -43,7 +43,7 @@ test("a NIC without profiles, as X722, is asked once, and again only when its in
 test("a NIC that can't be asked now is asked again, and named", async () => {
   const answers = [null, { profile: "GTP" }];
   const known = new Map<string, string | null>();
-  const troubles: Trouble[] = [];
+  const troubles: ReadProblem[] = [];
   const ask: AskNic = async () => answers.shift() ?? null;
   await readDdpProfiles(functions, kernel(5), known, troubles, ask);
   expect(troubles.map(({ key }) => key)).toEqual(["ddp 0000:3b:00.0"]);

@@ -1,4 +1,4 @@
-// Which DDP package runs on an Intel 700 series NIC? Asked of its firmware, in a process of its own: the ioctl holds
+// Which DDP package runs on an Intel 700 series NIC? Its firmware is asked, in a process of its own: the ioctl holds
 // the kernel's RTNL lock and may block. The 800 series tells by devlink, see kernel.ts.
 
 import { DdpError, readI40eDdpProfile } from "../../native/ethtool.ts";
@@ -6,7 +6,7 @@ import type { PciAddress } from "./device.ts";
 import type { KernelFacts } from "./kernel.ts";
 import type { PciFunction } from "./pci.ts";
 import type { Functions } from "./snapshot.ts";
-import type { Trouble } from "./read-problem.ts";
+import type { ReadProblem } from "./read-problem.ts";
 
 /** Profiles by PF; a PF without one is missing. */
 export type DdpProfiles = ReadonlyMap<PciAddress, string>;
@@ -28,7 +28,7 @@ export async function readDdpProfiles(
   functions: Functions,
   kernel: KernelFacts,
   known: DdpAnswers,
-  troubles: Trouble[],
+  troubles: ReadProblem[],
   ask: AskNic = askNic,
 ): Promise<DdpProfiles> {
   const profiles = new Map<PciAddress, string>();

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { host, removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
 import { unpack } from "../../test/support/tree.ts";
-import { lookAtNode } from "./scan.ts";
+import { scanNode } from "./scan.ts";
 
 let root = "";
 beforeEach(() => {
@@ -10,7 +10,7 @@ beforeEach(() => {
 });
 afterEach(() => removeTemporaryFolder(root));
 
-const look = () => lookAtNode(root, { ddpProfiles: false, enableRdma: false, vhostNet: false }, null);
+const look = () => scanNode(root, { ddpProfiles: false, enableRdma: false, vhostNet: false }, null);
 
 test("a P_Key that can't be read costs that fact of that device, and is told", async () => {
   unpack(host("infiniband-vfs"), root);

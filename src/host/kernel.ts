@@ -18,7 +18,7 @@ import { SystemError } from "../../native/libc.ts";
 import { type Link, readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkError, NetlinkSocket } from "../../native/netlink/socket.ts";
 import { readVdpaDevices, type VdpaDevice } from "../../native/netlink/vdpa.ts";
-import { orTrouble, orUnknown, type Trouble } from "./read-problem.ts";
+import { tryRead, orUnknown, type ReadProblem } from "./read-problem.ts";
 
 /** A devlink instance ("pci/0000:3b:00.0", "auxiliary/mlx5_core.sf.4") and what it told. */
 export interface DevlinkFacts {
@@ -77,7 +77,7 @@ export function readKernelFacts(
   root: string,
   questions: DevlinkQuestions,
   earlier: KernelFacts | null,
-  troubles: Trouble[],
+  troubles: ReadProblem[],
   reached: (what: string) => void,
 ): KernelFacts {
   if (isRecorded(root)) return readRecorded(root);
@@ -89,10 +89,9 @@ export function readKernelFacts(
   try {
     return {
       ...routes,
-      devlink:
-        orTrouble(troubles, "devlink", "devlink", () => readDevlink(generic, questions, troubles, reached)) ?? [],
+      devlink: tryRead(troubles, "devlink", "devlink", () => readDevlink(generic, questions, troubles, reached)) ?? [],
       vdpa:
-        orTrouble(troubles, "vdpa", "vDPA", () => {
+        tryRead(troubles, "vdpa", "vDPA", () => {
           reached("vDPA devices");
           return readVdpaDevices(generic);
         }) ?? [],
@@ -150,7 +149,7 @@ const IFF_UP = 0x1;
 function readEthtool(
   links: readonly Link[],
   questions: DevlinkQuestions,
-  troubles: Trouble[],
+  troubles: ReadProblem[],
   reached: (what: string) => void,
 ): EthtoolFacts[] {
   return links.flatMap(({ name, flags, parentBus, parentDevice }) => {
@@ -158,7 +157,7 @@ function readEthtool(
     if (!questions.linkDownOnClose(parentDevice)) return [];
     const key = `ethtool ${name}`;
     reached(`private flags of ${name}`);
-    const linkDownOnClose = orTrouble(troubles, key, `the private flag of ${name}`, () => privateFlag(name));
+    const linkDownOnClose = tryRead(troubles, key, `the private flag of ${name}`, () => privateFlag(name));
     return linkDownOnClose === null ? [] : [{ interfaceName: name, linkDownOnClose }];
   });
 }
@@ -197,7 +196,7 @@ function withParents(root: string, links: readonly Link[]): readonly Link[] {
 function readDevlink(
   generic: GenericNetlink,
   questions: DevlinkQuestions,
-  troubles: Trouble[],
+  troubles: ReadProblem[],
   reached: (what: string) => void,
 ): DevlinkFacts[] {
   reached("devlink devices");
@@ -214,7 +213,7 @@ function readDevlink(
     const key = `${bus}/${device}`;
     reached(`devlink ${key}`);
     const told = <T>(question: (asked: string) => boolean, read: () => T) =>
-      question(key) ? orTrouble(troubles, `devlink ${key}`, `devlink ${key}`, read) : null;
+      question(key) ? tryRead(troubles, `devlink ${key}`, `devlink ${key}`, read) : null;
     return {
       bus,
       device,

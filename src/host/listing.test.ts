@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { host } from "../../test/support/plugin.ts";
 import { unpack } from "../../test/support/tree.ts";
-import { lookAtNode } from "./scan.ts";
+import { scanNode } from "./scan.ts";
 
 const work = mkdtempSync(`${tmpdir()}/listing-`);
 afterAll(() => rmSync(work, { recursive: true }));
@@ -13,7 +13,7 @@ afterAll(() => rmSync(work, { recursive: true }));
 async function devicesOf(entries: ReturnType<typeof host>, name: string) {
   const root = `${work}/${name}`;
   unpack(entries, root);
-  const { devices } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
+  const { devices } = await scanNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
   // Inode numbers are the folder's own.
   return devices.map((device) => ({ ...device, instance: "" }));
 }

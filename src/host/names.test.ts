@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { auxiliaryType } from "./auxiliary.ts";
 import { isPciAddress, pcieRootOf } from "./pci.ts";
-import { orTrouble, type Trouble } from "./read-problem.ts";
+import { tryRead, type ReadProblem } from "./read-problem.ts";
 
 test.each([
   ["mlx5_core.sf.4", "sf"],
@@ -40,9 +40,9 @@ test.each([
 });
 
 test("what can't be read is noted with its reason, and its neighbours are read", () => {
-  const troubles: Trouble[] = [];
+  const troubles: ReadProblem[] = [];
   const read = (what: string) =>
-    orTrouble(troubles, what, `function ${what}`, () => {
+    tryRead(troubles, what, `function ${what}`, () => {
       if (what === "b") throw new Error("/sys/b/class holds nonsense");
       return what;
     });

@@ -3,7 +3,7 @@
 
 import { exists, listDirectory, listInodes, readAttribute, readLink, readLinkName } from "../../native/files.ts";
 import type { PciAddress } from "./device.ts";
-import { orTrouble, type Trouble } from "./read-problem.ts";
+import { tryRead, type ReadProblem } from "./read-problem.ts";
 
 /** A PCI function as sysfs shows it. */
 export interface PciFunction {
@@ -45,7 +45,7 @@ export const isPciAddress = (text: string): text is PciAddress => addressPattern
  */
 export function* readPciFunctions(
   root: string,
-  troubles: Trouble[],
+  troubles: ReadProblem[],
   reached: (what: string) => void,
 ): Generator<PciFunction> {
   const parents = new Map<string, PciFunction>();
@@ -64,7 +64,7 @@ export function* readPciFunctions(
       continue;
     }
     reached(`PCI function ${name}`);
-    const found = orTrouble(troubles, name, `PCI function ${name}`, () =>
+    const found = tryRead(troubles, name, `PCI function ${name}`, () =>
       readFunction(`${devices}/${name}`, name, String(inode), parents.get(name), shared),
     );
     if (!found) continue;

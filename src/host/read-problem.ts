@@ -3,13 +3,13 @@
 import { messageOf } from "../text.ts";
 
 /** One thing that was skipped: `key` tells repeats apart, `message` is a whole sentence. */
-export interface Trouble {
+export interface ReadProblem {
   readonly key: string;
   readonly message: string;
 }
 
 /** Runs a reader; when it throws, notes the trouble and gives null. */
-export function orTrouble<T>(troubles: Trouble[], key: string, what: string, read: () => T): T | null {
+export function tryRead<T>(troubles: ReadProblem[], key: string, what: string, read: () => T): T | null {
   try {
     return read();
   } catch (error) {

@@ -4,7 +4,7 @@
 import { messageOf } from "../text.ts";
 import type { Device } from "./device.ts";
 import { encodeDevices } from "./device-text.ts";
-import { lookAtNode, type NodeLook } from "./scan.ts";
+import { scanNode, type ScannedNode } from "./scan.ts";
 import type { ScanOrder, ScanReply, ThreadOrder } from "./scanner.ts";
 import { ScanProgress } from "./scan-progress.ts";
 
@@ -14,7 +14,7 @@ declare const self: {
   postMessage(reply: ScanReply): void;
 };
 
-let last: NodeLook | null = null;
+let last: ScannedNode | null = null;
 /** The devices as they were sent last: what did not change is not sent, nor made, again. */
 let sent: ReadonlyMap<string, Device> = new Map();
 const ddpAnswers = new Map<string, string | null>();
@@ -27,7 +27,7 @@ self.addEventListener("message", ({ data }) => {
 async function scan({ number, root, asked, isWhole, progress }: ScanOrder): Promise<ScanReply> {
   const reached = new ScanProgress(progress);
   try {
-    const look = await lookAtNode(root, asked, isWhole ? null : last, {
+    const look = await scanNode(root, asked, isWhole ? null : last, {
       ddpAnswers,
       reached: (what) => reached.note(what),
     });

@@ -5,22 +5,22 @@ import type { Device } from "./device.ts";
 import { type DevlinkQuestions, isRecorded, type KernelFacts, readKernelFacts } from "./kernel.ts";
 import { type InfinibandStates, type Interfaces, readInfinibandStates, readInterfaces } from "./ports.ts";
 import { devicesOf, type Functions, readFunctions } from "./snapshot.ts";
-import type { Trouble } from "./read-problem.ts";
+import type { ReadProblem } from "./read-problem.ts";
 import { readVhostNet, vhostNetTroubles } from "./userspace.ts";
 
 /** What a look found, and what the next one may use again. */
-export interface NodeLook {
+export interface ScannedNode {
   readonly functions: Functions;
   readonly kernel: KernelFacts;
   readonly ddpProfiles: DdpProfiles;
   readonly interfaces: Interfaces;
   readonly infiniband: InfinibandStates;
   readonly devices: readonly Device[];
-  readonly troubles: readonly Trouble[];
+  readonly troubles: readonly ReadProblem[];
 }
 
 /** Facts that cost much and are read only when they are asked for. */
-export interface Asked {
+export interface OptionalFacts {
   readonly ddpProfiles: boolean;
   readonly enableRdma: boolean;
   /** The functions whose InfiniBand ports count: a scan of links asks the NIC for no others. */
@@ -30,25 +30,25 @@ export interface Asked {
 }
 
 /** What outlives a look, and who hears how far it is. */
-export interface LookContext {
+export interface ScanContext {
   /** What NICs' firmware answered before. */
   readonly ddpAnswers: DdpAnswers;
   /** Called with what is read next, before it is: a driver may never answer. */
   readonly reached: (what: string) => void;
 }
 
-const newContext = (): LookContext => ({ ddpAnswers: new Map(), reached: () => {} });
+const newContext = (): ScanContext => ({ ddpAnswers: new Map(), reached: () => {} });
 
 /**
  * Looks at the node below `root`. With an earlier look only links and routes are read again. Rejects when PCI functions, links or routes can't be
  * read at all.
  */
-export async function lookAtNode(
+export async function scanNode(
   root: string,
-  asked: Asked,
-  earlier: NodeLook | null,
-  { ddpAnswers, reached }: LookContext = newContext(),
-): Promise<NodeLook> {
+  asked: OptionalFacts,
+  earlier: ScannedNode | null,
+  { ddpAnswers, reached }: ScanContext = newContext(),
+): Promise<ScannedNode> {
   const functions = earlier?.functions ?? (await readFunctions(root, reached));
   const troubles = [...functions.troubles];
   const kernel = readKernelFacts(root, questionsOn(functions, asked), earlier?.kernel ?? null, troubles, reached);
@@ -69,7 +69,7 @@ export async function lookAtNode(
 const keepsLinkUnless: ReadonlySet<string> = new Set(["i40e", "ice"]);
 
 /** Eswitch modes are PFs'; packages are told by a device or its PF; only a device without RDMA devices may have them away. */
-function questionsOn({ pci, own }: Functions, asked: Asked): DevlinkQuestions {
+function questionsOn({ pci, own }: Functions, asked: OptionalFacts): DevlinkQuestions {
   const pfs = new Set<string>();
   for (const { address, physfn, virtfns } of pci.values()) {
     if (virtfns.size > 0) pfs.add(`pci/${address}`);

@@ -3,9 +3,9 @@
 
 import type { Device } from "./device.ts";
 import { decodeDevices } from "./device-text.ts";
-import type { Asked } from "./scan.ts";
+import type { OptionalFacts } from "./scan.ts";
 import { ScanProgress } from "./scan-progress.ts";
-import type { Trouble } from "./read-problem.ts";
+import type { ReadProblem } from "./read-problem.ts";
 
 /** What a thread is to do: to give back memory that it does not need, or to scan. */
 export type ThreadOrder = ScanOrder | "rest";
@@ -14,7 +14,7 @@ export type ThreadOrder = ScanOrder | "rest";
 export interface ScanOrder {
   readonly number: number;
   readonly root: string;
-  readonly asked: Asked;
+  readonly asked: OptionalFacts;
   readonly isWhole: boolean;
   readonly progress: SharedArrayBuffer;
 }
@@ -28,7 +28,7 @@ export type ScanReply =
       readonly number: number;
       readonly ids: readonly string[];
       readonly changed: string;
-      readonly troubles: readonly Trouble[];
+      readonly troubles: readonly ReadProblem[];
       readonly hasDefaultRoute: boolean;
     }
   | { readonly number: number; readonly error: string };
@@ -36,7 +36,7 @@ export type ScanReply =
 /** A scan of the node. */
 export interface NodeScan {
   readonly devices: readonly Device[];
-  readonly troubles: readonly Trouble[];
+  readonly troubles: readonly ReadProblem[];
   readonly hasDefaultRoute: boolean;
   /** Whether functions were read, too. */
   readonly isWhole: boolean;
@@ -110,7 +110,7 @@ export class NodeScanner {
   readonly #limit: number;
   readonly #slots: Slot[] = [];
   /** What is to be scanned once a thread is free, and who waits for it. */
-  #wanted: { asked: Asked; isWhole: boolean; waiters: Waiter[] } | null = null;
+  #wanted: { asked: OptionalFacts; isWhole: boolean; waiters: Waiter[] } | null = null;
   readonly #awaited = new Map<number, Waiter[]>();
   #latest: NodeScan | null = null;
   #latestNumber = 0;
@@ -145,7 +145,7 @@ export class NodeScanner {
    * Scans the node from now on; `isWhole` reads its functions, too, not links and routes alone. Null when the scan does not return within the limit:
    * `late` is called when it does. Rejects when the node can't be scanned.
    */
-  scan(asked: Asked, isWhole: boolean): Promise<NodeScan | null> {
+  scan(asked: OptionalFacts, isWhole: boolean): Promise<NodeScan | null> {
     if (this.#closed) return Promise.resolve(null);
     return new Promise((settle, fail) => {
       const waiter: Waiter = { settle, fail, timer: null };
@@ -206,7 +206,7 @@ export class NodeScanner {
   }
 
   /** A scan that stalls is tried once more by a successor, without anybody asking. */
-  #expectStall(asked: Asked): void {
+  #expectStall(asked: OptionalFacts): void {
     if (this.#successorTimer) clearTimeout(this.#successorTimer);
     this.#successorTimer = setTimeout(() => {
       this.#successorTimer = null;

@@ -10,7 +10,7 @@ import { LinksByDevice, linkStateOf, linkTypeOf, pfLinksOf } from "./network.ts"
 import { type PciFunction, readPciFunctions } from "./pci.ts";
 import { type InfinibandStates, type Interfaces, Ports } from "./ports.ts";
 import { type RdmaPort, readInfinibandPorts, readPKey, readRdmaNames } from "./rdma.ts";
-import { orTrouble, type Trouble } from "./read-problem.ts";
+import { tryRead, type ReadProblem } from "./read-problem.ts";
 import { type Folder, readUio, readVdpa, readVfio } from "./userspace.ts";
 
 /** The functions of the node: what sysfs says without the kernel's link state. */
@@ -19,7 +19,7 @@ export interface Functions {
   readonly auxiliary: readonly AuxiliaryDevice[];
   /** Facts of each device that come from sysfs and its /dev, by device id. */
   readonly own: ReadonlyMap<string, OwnFacts>;
-  readonly troubles: readonly Trouble[];
+  readonly troubles: readonly ReadProblem[];
 }
 
 interface OwnFacts {
@@ -39,12 +39,12 @@ const slice = 8;
 
 /** Reads all functions below `root`; gives way to other work every few milliseconds. `reached` hears what is read next. */
 export async function readFunctions(root: string, reached: (what: string) => void): Promise<Functions> {
-  const troubles: Trouble[] = [];
+  const troubles: ReadProblem[] = [];
   const pci = new Map<PciAddress, PciFunction>();
   const own = new Map<string, OwnFacts>();
   let until = performance.now() + slice;
   for (const found of readPciFunctions(root, troubles, reached)) {
-    const facts = orTrouble(troubles, found.address, `PCI function ${found.address}`, () =>
+    const facts = tryRead(troubles, found.address, `PCI function ${found.address}`, () =>
       readOwn(root, found, found.driver, found.physfn === null),
     );
     if (facts) {
@@ -60,7 +60,7 @@ export async function readFunctions(root: string, reached: (what: string) => voi
   const auxiliary = readAuxiliaryDevices(root, troubles).filter(({ parent }) => pci.has(parent));
   const readable = auxiliary.filter((device) => {
     reached(`auxiliary device ${device.name}`);
-    const facts = orTrouble(troubles, device.name, `auxiliary device ${device.name}`, () =>
+    const facts = tryRead(troubles, device.name, `auxiliary device ${device.name}`, () =>
       readOwn(root, device, null, false),
     );
     if (facts) own.set(device.name, facts);
@@ -92,7 +92,7 @@ export function devicesOf(
   kernel: KernelFacts,
   ddpProfiles: ReadonlyMap<PciAddress, string>,
   { interfaces, infiniband }: { readonly interfaces: Interfaces; readonly infiniband: InfinibandStates },
-  troubles: Trouble[],
+  troubles: ReadProblem[],
 ): Device[] {
   const links = new LinksByDevice(kernel.links);
   const ports = new Ports({ functions, kernel, links, interfaces, infiniband });
@@ -145,13 +145,13 @@ export function devicesOf(
         pfPorts: bus === "pci" && pf !== null ? ports.identities(ownLinks) : [],
         pKey:
           linkType === "infiniband"
-            ? orTrouble(troubles, `${id} P_Key`, `the P_Key of ${id}`, () => own?.pKey() ?? null)
+            ? tryRead(troubles, `${id} P_Key`, `the P_Key of ${id}`, () => own?.pKey() ?? null)
             : null,
         rdma: capable ? { names: rdmaNames } : null,
         vdpa:
           vdpaName === undefined
             ? null
-            : orTrouble(troubles, `vdpa ${vdpaName}`, `vDPA device ${vdpaName}`, () => readVdpa(root, vdpaName)),
+            : tryRead(troubles, `vdpa ${vdpaName}`, `vDPA device ${vdpaName}`, () => readVdpa(root, vdpaName)),
         vfio: own?.vfio ?? null,
         uio: own?.uio ?? null,
         pf: parent,
@@ -220,6 +220,6 @@ export function devicesOf(
  */
 function vdpaLinks(root: string, links: LinksByDevice, name: string | undefined): readonly Link[] {
   if (name === undefined) return [];
-  const below = orTrouble([], name, name, () => listDirectory(`${root}/sys/bus/vdpa/devices/${name}`)) ?? [];
+  const below = tryRead([], name, name, () => listDirectory(`${root}/sys/bus/vdpa/devices/${name}`)) ?? [];
   return below.flatMap((entry) => (/^virtio\d+$/.test(entry) ? links.of("virtio", entry, new Set()) : []));
 }

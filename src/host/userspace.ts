@@ -2,7 +2,7 @@
 
 import { exists, listDirectory, readAttribute, readLinkName } from "../../native/files.ts";
 import type { CharDevice, PciAddress, Vdpa, Vfio } from "./device.ts";
-import type { Trouble } from "./read-problem.ts";
+import type { ReadProblem } from "./read-problem.ts";
 
 /** A function's folder below the root, and the names in it. */
 export interface Folder {
@@ -94,7 +94,7 @@ export function readVhostNet(root: string): VhostNet {
 }
 
 /** What an operator should know about these nodes when a pool needs them. */
-export function vhostNetTroubles(nodes: VhostNet): Trouble[] {
+export function vhostNetTroubles(nodes: VhostNet): ReadProblem[] {
   const pathsOf = (present: boolean | null) =>
     nodes
       .filter((node) => node.present === present)

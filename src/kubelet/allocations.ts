@@ -23,7 +23,7 @@ export type Holding = PodDevice;
  */
 export async function readPodResources(paths: KubeletPaths, within = limit): Promise<Holding[] | null> {
   if (!existsSync(paths.podResources)) return null;
-  const asked = { limit: within, answerBytes: limits.checkpointBytes.most };
+  const asked = { limit: within, answerBytes: limits.checkpointBytes.max };
   return holdingsIn(await call(paths.podResources, PodResourcesListerService.list, {}, asked));
 }
 
@@ -59,7 +59,7 @@ export interface CheckpointRecord {
 export function readCheckpoint(path: string): CheckpointRecord[] {
   let text: string;
   try {
-    text = readText(path, limits.checkpointBytes.most, "refuse");
+    text = readText(path, limits.checkpointBytes.max, "refuse");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;

@@ -4,7 +4,7 @@ import type { Device as HostDevice } from "../host/device.ts";
 import { assignPools } from "../pools/assign.ts";
 import type { PoolSpec } from "../pools/pool.ts";
 import { ListAndWatchResponse } from "./api/deviceplugin.ts";
-import { deviceList, fitting, listBytes, sameList } from "./device-list.ts";
+import { deviceList, truncateToBytes, listBytes, sameList } from "./device-list.ts";
 
 const down = aParent({ link: aLink({ operstate: "down" }) });
 
@@ -45,20 +45,20 @@ describe("a list that is too long", () => {
   const ids = (list: readonly { ID: string }[]) => list.map(({ ID }) => ID.at(-1)).join("");
 
   test("is cut at its end, and one that fits is as it was", () => {
-    expect(fitting(devices, room(10), () => 0)).toBe(devices);
-    expect(ids(fitting(devices, room(4), () => 0))).toBe("0123");
-    expect(fitting(devices, 0, () => 0)).toEqual([]);
+    expect(truncateToBytes(devices, room(10), () => 0)).toBe(devices);
+    expect(ids(truncateToBytes(devices, room(4), () => 0))).toBe("0123");
+    expect(truncateToBytes(devices, 0, () => 0)).toEqual([]);
   });
 
   test("keeps the devices of lower ranks, and its order", () => {
     const rank = (id: string) => (id.endsWith("9") ? 0 : id.endsWith("5") ? 1 : 2);
-    expect(ids(fitting(devices, room(1), rank))).toBe("9");
-    expect(ids(fitting(devices, room(4), rank))).toBe("0159");
+    expect(ids(truncateToBytes(devices, room(1), rank))).toBe("9");
+    expect(ids(truncateToBytes(devices, room(4), rank))).toBe("0159");
   });
 
   test("has the same size whatever the health of its devices", () => {
     const sick = devices.map((device) => ({ ...device, health: "Unhealthy" }));
-    expect(ids(fitting(sick, room(4), () => 0))).toBe(ids(fitting(devices, room(4), () => 0)));
+    expect(ids(truncateToBytes(sick, room(4), () => 0))).toBe(ids(truncateToBytes(devices, room(4), () => 0)));
   });
 });
 

@@ -39,7 +39,11 @@ export const listBytes = (devices: readonly Device[]): number =>
  * As much of a list as a message may hold, in its order: devices of the lower ranks before those of the higher, those of one
  * rank in the order of the list. What is left out is not offered.
  */
-export function fitting(devices: readonly Device[], most: number, rank: (id: string) => number): readonly Device[] {
+export function truncateToBytes(
+  devices: readonly Device[],
+  most: number,
+  rank: (id: string) => number,
+): readonly Device[] {
   if (listBytes(devices) <= most) return devices;
   let room = most;
   const chosen = new Set<Device>();

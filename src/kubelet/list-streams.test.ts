@@ -51,70 +51,76 @@ async function listen(size: number) {
 }
 
 test("the kubelet's stream is the one that is known by its connection; of others nobody hears", async () => {
-  streams.telling();
+  streams.registerStarted();
   const before = await listen(1);
-  streams.asked();
+  streams.optionsRequested();
   isKubelets = true;
   const kubelets = await listen(2);
-  streams.told(true);
+  streams.registerFinished(true);
   isKubelets = false;
   const after = await listen(3);
-  expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened"], isHeard: true });
+  expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: ["opened"], hasKubeletStream: true });
   before.cancel();
   after.cancel();
   await until("the others are gone", () => streams.size === 1);
   expect(told).toEqual(["opened"]);
   kubelets.cancel();
   await until("the kubelet's is gone", () => streams.size === 0);
-  expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened", "closed"], isHeard: false });
+  expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+    told: ["opened", "closed"],
+    hasKubeletStream: false,
+  });
 });
 
 describe("of a kubelet that does not ask for options", () => {
   test("it is the first that was opened after Register was called, once that is answered", async () => {
     await listen(1);
-    streams.telling();
+    streams.registerStarted();
     const first = await listen(2);
     await listen(3);
     expect(told).toEqual([]);
-    streams.told(true);
-    expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened"], isHeard: true });
+    streams.registerFinished(true);
+    expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: ["opened"], hasKubeletStream: true });
     first.cancel();
     await until("it is gone", () => streams.size === 2);
-    expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened", "closed"], isHeard: false });
+    expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+      told: ["opened", "closed"],
+      hasKubeletStream: false,
+    });
   });
 
   test("it is the next when there was none before the answer", async () => {
-    streams.telling();
+    streams.registerStarted();
     const gone = await listen(1);
     gone.cancel();
     await until("what came is gone", () => streams.size === 0);
-    streams.told(true);
+    streams.registerFinished(true);
     expect(told).toEqual([]);
     await listen(1);
     await listen(2);
-    expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened"], isHeard: true });
+    expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: ["opened"], hasKubeletStream: true });
   });
 
   test("there is none when it refused", async () => {
-    streams.telling();
+    streams.registerStarted();
     await listen(1);
-    streams.told(false);
+    streams.registerFinished(false);
     await listen(2);
-    expect({ told, isHeard: streams.isHeard }).toEqual({ told: [], isHeard: false });
+    expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: [], hasKubeletStream: false });
   });
 });
 
 test("the kubelet is served however many others are", async () => {
-  const { most } = limits.listStreams;
-  for (let size = 1; size <= most; size++) client.listAndWatch({}).on("error", () => {});
-  await until("all are open", () => streams.size === most);
+  const { max } = limits.listStreams;
+  for (let size = 1; size <= max; size++) client.listAndWatch({}).on("error", () => {});
+  await until("all are open", () => streams.size === max);
   const refused = client.listAndWatch({});
   let code = 0;
   refused.on("error", (error: ServiceError) => (code = error.code));
   await until("one more is refused", () => code === status.RESOURCE_EXHAUSTED);
   isKubelets = true;
-  await listen(most + 1);
-  expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened"], isHeard: true });
+  await listen(max + 1);
+  expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: ["opened"], hasKubeletStream: true });
 });
 
 test("of a kubelet that has two streams, the end of either is told", async () => {
@@ -124,14 +130,20 @@ test("of a kubelet that has two streams, the end of either is told", async () =>
   expect(told).toEqual(["opened", "opened"]);
   one.cancel();
   await until("one is gone", () => streams.size === 1);
-  expect({ told, isHeard: streams.isHeard }).toEqual({ told: ["opened", "opened", "closed"], isHeard: true });
+  expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+    told: ["opened", "opened", "closed"],
+    hasKubeletStream: true,
+  });
 });
 
 test("streams that are closed from here end without a word", async () => {
   isKubelets = true;
   const all = [await listen(1), await listen(2)];
   streams.close();
-  expect({ isHeard: streams.isHeard, size: streams.size }).toEqual({ isHeard: false, size: 0 });
+  expect({ hasKubeletStream: streams.hasKubeletStream, size: streams.size }).toEqual({
+    hasKubeletStream: false,
+    size: 0,
+  });
   await until("both have ended", () => all.every(({ hasEnded }) => hasEnded()));
   expect(told).toEqual(["opened", "opened"]);
 });
@@ -148,5 +160,9 @@ test("a stream that is over before it is added is none", async () => {
   await until("it is over", () => isOver);
   streams.open(stream, true);
   // The pool would take itself for registered.
-  expect({ told, isHeard: streams.isHeard, size: streams.size }).toEqual({ told: [], isHeard: false, size: 0 });
+  expect({ told, hasKubeletStream: streams.hasKubeletStream, size: streams.size }).toEqual({
+    told: [],
+    hasKubeletStream: false,
+    size: 0,
+  });
 });

@@ -65,25 +65,25 @@ export class ListStreams {
   }
 
   /** Whether the kubelet listens. */
-  get isHeard(): boolean {
+  get hasKubeletStream(): boolean {
     return this.#kubelets.size > 0;
   }
 
   /** Register is called. */
-  telling(): void {
+  registerStarted(): void {
     this.#telling = "asking";
     this.#first = null;
   }
 
   /** Register was answered, well or not. */
-  told(isTaken: boolean): void {
+  registerFinished(isTaken: boolean): void {
     if (this.#telling !== "asking") return;
     this.#telling = isTaken ? "taken" : "no";
     if (isTaken && this.#first && this.#listeners.has(this.#first.stream)) this.#take(this.#first);
   }
 
   /** The kubelet is one that asks for options: its stream will be known by that. */
-  asked(): void {
+  optionsRequested(): void {
     this.#telling = "no";
   }
 
@@ -91,8 +91,8 @@ export class ListStreams {
   open(stream: ListStream, isKubelets: boolean): void {
     // Strangers can't take the kubelet's place.
     const others = isKubelets ? this.#kubelets.size : this.#listeners.size - this.#kubelets.size;
-    if (others >= limits.listStreams.most) {
-      const details = `at most ${limits.listStreams.most} streams of a pool are served`;
+    if (others >= limits.listStreams.max) {
+      const details = `at most ${limits.listStreams.max} streams of a pool are served`;
       stream.end(new StatusError(status.RESOURCE_EXHAUSTED, details));
       return;
     }

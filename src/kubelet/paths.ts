@@ -33,4 +33,4 @@ export const socketFolder = (paths: KubeletPaths, mode: RegistrationMode): strin
 
 /** How many bytes a pool's socket may have for its name, in whichever folder: plugins_registry has the longer path. */
 export const socketNameLimit = ({ registry }: Pick<KubeletPaths, "registry">): number =>
-  limits.socketPath.most - Buffer.byteLength(`${registry}/`);
+  limits.socketPath.max - Buffer.byteLength(`${registry}/`);

@@ -125,7 +125,7 @@ export class PluginServer {
         this.#patience.reset();
         this.#absence.present();
         this.#cancelRetry();
-        this.#stand("listening");
+        this.#setState("listening");
         options.events[this.#hasListened ? "debug" : "info"]("the kubelet listens to the pool", {
           resource: options.resource,
         });
@@ -134,7 +134,7 @@ export class PluginServer {
       },
       closed: () => {
         if (this.#abort.signal.aborted) return;
-        this.#stand("waiting", "it stopped listening");
+        this.#setState("waiting", "it stopped listening");
         options.events.debug("the kubelet stopped listening to the pool", { resource: options.resource });
         // Should the kubelet have another one, it must have seen its end, too, before it hears of the pool anew.
         void this.#streams.close();
@@ -182,7 +182,7 @@ export class PluginServer {
   checkOptions(): void {
     if (this.#toldPreferring === null || this.#toldPreferring === this.#options.isPreferring()) return;
     // A kubelet that is about to open its stream is looked at again when it has.
-    if (!this.#streams.isHeard) return;
+    if (!this.#streams.hasKubeletStream) return;
     this.#toldPreferring = null;
     this.#options.events.info("registering the pool anew: its options changed", { resource: this.#options.resource });
     void this.#registerAnew("its options changed");
@@ -193,11 +193,11 @@ export class PluginServer {
    * registration.
    */
   async #registerAnew(reason: string): Promise<void> {
-    this.#stand("waiting", reason);
+    this.#setState("waiting", reason);
     this.#announcedTo = null;
     this.#cancelRetry();
     await this.#streams.close();
-    if (this.#streams.isHeard) return;
+    if (this.#streams.hasKubeletStream) return;
     this.#cancelRetry();
     this.#retryLater(marking);
   }
@@ -259,10 +259,10 @@ export class PluginServer {
         this.#announcing = null;
         if (this.#abort.signal.aborted) return undefined;
         const { kubeletSocket } = this.#options.paths;
-        if (this.#streams.isHeard || existsSync(kubeletSocket)) this.#absence.present();
+        if (this.#streams.hasKubeletStream || existsSync(kubeletSocket)) this.#absence.present();
         else this.#absence.missing(kubeletSocket);
         if (this.#again && !this.#isSettled) return this.#announce();
-        if (!this.#streams.isHeard || this.#standingBy) {
+        if (!this.#streams.hasKubeletStream || this.#standingBy) {
           // A shorter wait from before would register once more what the kubelet has just heard of.
           this.#cancelRetry();
           this.#retryLater(wait);
@@ -276,7 +276,7 @@ export class PluginServer {
   async #announceOnce(): Promise<boolean> {
     const { mode, paths, resource, socketName, events } = this.#options;
     if (!existsSync(this.#folder)) {
-      this.#stand("waiting", `${this.#folder} is not there`);
+      this.#setState("waiting", `${this.#folder} is not there`);
       events.debug("waiting for the kubelet's folder", { resource, folder: this.#folder });
       return false;
     }
@@ -285,7 +285,7 @@ export class PluginServer {
     if (this.#bound && inPlace !== null && !wasOurs && (await isListening(this.#path))) {
       if (!this.#standingBy) events.info("another instance serves the pool; standing by", { resource });
       this.#standingBy = true;
-      this.#stand("standing by", "another instance serves the pool");
+      this.#setState("standing by", "another instance serves the pool");
       if (mode === "legacy") await this.#giveWay(this.#bound.server);
       return false;
     }
@@ -303,18 +303,18 @@ export class PluginServer {
     }
     if (this.#abort.signal.aborted) return false;
     if (mode === "watcher") {
-      if (wasOurs && !this.#streams.isHeard) reappear(this.#path, this.#folder);
+      if (wasOurs && !this.#streams.hasKubeletStream) reappear(this.#path, this.#folder);
       this.#announced();
       return true;
     }
     const kubelet = identityOf(paths.kubeletSocket);
     if (kubelet === null) {
-      this.#stand("waiting", `${paths.kubeletSocket} is not there`);
+      this.#setState("waiting", `${paths.kubeletSocket} is not there`);
       events.debug("waiting for the kubelet's socket", { resource, socket: paths.kubeletSocket });
       return false;
     }
     this.#announcedTo = kubelet;
-    this.#streams.telling();
+    this.#streams.registerStarted();
     const abort = new AbortController();
     this.#registering = { kubelet, abort };
     try {
@@ -323,7 +323,7 @@ export class PluginServer {
     } catch (error) {
       // One that could not be reached is told at the next sign of it; one that took too long may still open its stream.
       if (codeOf(error) === status.UNAVAILABLE) this.#announcedTo = null;
-      this.#streams.told(false);
+      this.#streams.registerFinished(false);
       // Given up by us: the plugin ends, or the kubelet that was called has gone.
       if (abort.signal.aborted || this.#abort.signal.aborted) return false;
       throw error;
@@ -331,7 +331,7 @@ export class PluginServer {
       this.#registering = null;
     }
     this.#confirmed();
-    this.#streams.told(true);
+    this.#streams.registerFinished(true);
     return true;
   }
 
@@ -362,27 +362,27 @@ export class PluginServer {
   }
 
   /** Notes how the pool stands with the kubelet from now on. */
-  #stand(state: RegistrationState, reason: string | null = null): void {
+  #setState(state: RegistrationState, reason: string | null = null): void {
     const since = state === this.#standing.state ? this.#standing.since : Date.now();
     this.#standing = { ...this.#standing, state, reason, since };
   }
 
   /** The kubelet was told of the socket; a refusal stands until it answers otherwise. */
   #announced(): void {
-    if (!this.#streams.isHeard && this.#standing.state !== "refused") this.#stand("announced");
+    if (!this.#streams.hasKubeletStream && this.#standing.state !== "refused") this.#setState("announced");
   }
 
   #confirmed(): void {
     const { registrations } = this.#standing;
     this.#standing = { ...this.#standing, registrations: registrations + 1, lastAt: Date.now() };
-    this.#stand(this.#streams.isHeard ? "listening" : "announced");
+    this.#setState(this.#streams.hasKubeletStream ? "listening" : "announced");
     const { events, resource } = this.#options;
     events[registrations === 0 ? "info" : "debug"]("registered the pool with the kubelet", { resource });
   }
 
   #refused(state: "refused" | "failed", reason: string): void {
     this.#standing = { ...this.#standing, failures: this.#standing.failures + 1 };
-    if (!this.#streams.isHeard) this.#stand(state, reason);
+    if (!this.#streams.hasKubeletStream) this.#setState(state, reason);
   }
 
   /** Binds a new server under a hidden name and renames it into place; an earlier server is shut down. */
@@ -425,9 +425,9 @@ export class PluginServer {
   #newServer(): GrpcServer {
     const { allocate, prefer, events, resource, mode } = this.#options;
     const server = new GrpcServer({
-      requestBytes: limits.requestBytes.most,
-      callsAtOnce: limits.callsAtOnce.most,
-      connections: limits.connections.most,
+      requestBytes: limits.requestBytes.max,
+      callsAtOnce: limits.callsAtOnce.max,
+      connections: limits.connections.max,
       refused: (method, error) => events.warn(`${method} was refused`, { resource, reason: messageOf(error) }),
     });
     /** Whose options were asked for on them: the kubelet's, since nobody else has a use for that. */
@@ -435,7 +435,7 @@ export class PluginServer {
     server.serve(DevicePluginService, {
       getDevicePluginOptions: (_, connection) => {
         asked.add(connection);
-        this.#streams.asked();
+        this.#streams.optionsRequested();
         return this.#tellOptions();
       },
       listAndWatch: (stream) => {
@@ -458,7 +458,7 @@ export class PluginServer {
 
   /** Tells who we are. A kubelet that asks is about to open the stream, and is given the time to. */
   #info(): PluginInfo {
-    if (!this.#streams.isHeard) {
+    if (!this.#streams.hasKubeletStream) {
       this.#cancelRetry();
       this.#retryLater(this.#patience.wait());
     }
@@ -487,7 +487,7 @@ export class PluginServer {
     if (this.#timer !== null || this.#abort.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      if (!this.#streams.isHeard) void this.#announce();
+      if (!this.#streams.hasKubeletStream) void this.#announce();
     }, wait);
   }
 

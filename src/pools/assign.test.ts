@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { aDevice, aLink, aParent, aPf, aSpec, aSubFunction } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
-import { askedBy } from "./optional-facts.ts";
+import { optionalFactsOf } from "./optional-facts.ts";
 import { explain } from "./explain.ts";
 import { assignPools } from "./assign.ts";
 import type { Pool } from "./pool.ts";
@@ -243,18 +243,18 @@ test("only claimed devices that are not healthy are told, with the reason", () =
 });
 
 test("facts that cost firmware commands are asked for only when a pool selects by them", () => {
-  expect(askedBy([A])).toEqual({ ddpProfiles: false, enableRdma: false, vhostNet: false });
-  expect(askedBy([A, { ...B, selectors: [{ ddpProfiles: ["x"] }, { isRdma: true }] }])).toEqual({
+  expect(optionalFactsOf([A])).toEqual({ ddpProfiles: false, enableRdma: false, vhostNet: false });
+  expect(optionalFactsOf([A, { ...B, selectors: [{ ddpProfiles: ["x"] }, { isRdma: true }] }])).toEqual({
     ddpProfiles: true,
     enableRdma: true,
     vhostNet: false,
   });
-  expect(askedBy([{ ...A, selectors: [{ ddpProfiles: [], isRdma: false }] }])).toEqual({
+  expect(optionalFactsOf([{ ...A, selectors: [{ ddpProfiles: [], isRdma: false }] }])).toEqual({
     ddpProfiles: false,
     enableRdma: false,
     vhostNet: false,
   });
-  expect(askedBy([{ ...A, selectors: [{ needVhostNet: true }] }])).toMatchObject({ vhostNet: true });
+  expect(optionalFactsOf([{ ...A, selectors: [{ needVhostNet: true }] }])).toMatchObject({ vhostNet: true });
 });
 
 describe("a later name of a PF with several interfaces", () => {

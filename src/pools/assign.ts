@@ -3,7 +3,7 @@
 
 import type { Device } from "../host/device.ts";
 import { deviceTypes, exclusionOf, isBarred } from "./device-types.ts";
-import { unhealthiness } from "./health.ts";
+import { unhealthyReason } from "./health.ts";
 import { namedForSelection } from "./pf-names.ts";
 import type { Claim, Pool, PoolSpec, Standing } from "./pool.ts";
 import { matches, type SelectorName, type Wanted } from "./selectors.ts";
@@ -35,7 +35,7 @@ export function assignPools(
   const taken = new Set<string>();
   return specs.map((spec, index) => {
     const type = deviceTypes[spec.deviceType];
-    const ours = devices.filter((device) => type.isOne(device) && !taken.has(device.id));
+    const ours = devices.filter((device) => type.isOfType(device) && !taken.has(device.id));
     const claims = new Map<string, Claim>();
     const was = before.get(spec.resource)?.claims;
     const claim = (device: Device, wanted: Wanted, standing: Standing = "wished") => {
@@ -74,7 +74,7 @@ export function assignPools(
       const reason =
         exclusionOf(device, type)?.sentence ??
         (suspension?.resource === spec.resource ? suspension.reason : null) ??
-        unhealthiness(won, spec);
+        unhealthyReason(won, spec);
       if (reason !== null) unhealthy.set(id, reason);
     }
     return { spec, claims: ordered, unhealthy };
@@ -96,7 +96,7 @@ const hidden: Partial<Record<SelectorName, (device: Device) => boolean>> = {
 /** What a held device is to its pool: what the config gives to another pool, or to none, is on its way out of this one. */
 function standingOf(device: Device, spec: PoolSpec, earlier: readonly PoolSpec[]): Standing {
   const goesTo = ({ deviceType, selectors }: PoolSpec) =>
-    deviceTypes[deviceType].isOne(device) && selectors.some((wanted) => matches(device, wanted));
+    deviceTypes[deviceType].isOfType(device) && selectors.some((wanted) => matches(device, wanted));
   if (earlier.some(goesTo)) return "leaving";
   if (goesTo(spec)) return "wished";
   return spec.selectors.some((wanted) => mayMatch(device, wanted)) ? "kept" : "leaving";

@@ -1,20 +1,20 @@
 // What does the operator hear of a change to a pool? Lines for the log, from what the pool was and what it is.
 
 import type { Device } from "../host/device.ts";
-import { type Doubt, doubtsOnNode } from "./config-warnings.ts";
+import { type ConfigWarning, warningsOnNode } from "./config-warnings.ts";
 import type { Pool } from "./pool.ts";
 
 /** One line: a constant message, and what it is about. */
-export interface Line {
+export interface LogLine {
   readonly level: "info" | "warn";
   readonly message: string;
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
 /** What changed in a pool that is served: devices that came and left, and those that are Unhealthy or Healthy again. */
-export function storyOf(before: Pool, now: Pool): Line[] {
+export function changeLogLines(before: Pool, now: Pool): LogLine[] {
   const { resource } = now.spec;
-  const lines: Line[] = [];
+  const lines: LogLine[] = [];
   const came = [...now.claims.keys()].filter((id) => !before.claims.has(id));
   const left = [...before.claims.keys()].filter((id) => !now.claims.has(id));
   if (came.length > 0 || left.length > 0) {
@@ -32,11 +32,11 @@ export function storyOf(before: Pool, now: Pool): Line[] {
 }
 
 /** What a pool is when it is first served: one warning a reason for which devices start as Unhealthy. */
-export function openingOf({ spec: { resource }, claims, unhealthy }: Pool): Line[] {
+export function startLogLines({ spec: { resource }, claims, unhealthy }: Pool): LogLine[] {
   const fields = { resource, devices: claims.size, unhealthy: unhealthy.size };
   return [
     { level: "info", message: "serving the pool", fields },
-    ...[...byReason([...unhealthy])].map(([reason, { length: functions }]): Line => ({
+    ...[...byReason([...unhealthy])].map(([reason, { length: functions }]): LogLine => ({
       level: "warn",
       message:
         'devices start as Unhealthy; "linkHealth": false in the entry or --link-health=false turns the link part off',
@@ -54,21 +54,21 @@ export function warningsOf(
   before: ReadonlySet<string>,
   pools: readonly Pool[],
   devices: readonly Device[],
-): { readonly lines: readonly Line[]; readonly known: ReadonlySet<string> } {
+): { readonly lines: readonly LogLine[]; readonly known: ReadonlySet<string> } {
   const found = new Map(
-    doubtsOnNode(pools, devices).map((doubt) => {
+    warningsOnNode(pools, devices).map((doubt) => {
       const fields = { resource: pools[doubt.spec]?.spec.resource ?? null, ...placeOf(doubt), warning: doubt.message };
       return [JSON.stringify(fields), fields] as const;
     }),
   );
-  const lines = [...found].flatMap(([key, fields]): Line[] =>
+  const lines = [...found].flatMap(([key, fields]): LogLine[] =>
     before.has(key) ? [] : [{ level: "warn", message: "config warning", fields }],
   );
   return { lines, known: new Set(found.keys()) };
 }
 
 /** The selector object, or the value in it, that a doubt is about. */
-function placeOf({ wanted, value }: Doubt): { readonly selector?: string } {
+function placeOf({ wanted, value }: ConfigWarning): { readonly selector?: string } {
   if (wanted === undefined) return {};
   return { selector: `selectors[${wanted}]${value === undefined ? "" : `.${value.selector}[${value.index}]`}` };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { aDevice, aParent, aPf, aSpec, aSubFunction, pciAddress } from "../../test/support/device.ts";
 import { assignPools } from "./assign.ts";
-import { doubtsOnEveryNode, doubtsOnNode } from "./config-warnings.ts";
+import { warningsOnEveryNode, warningsOnNode } from "./config-warnings.ts";
 import type { Device } from "../host/device.ts";
 import type { PoolSpec } from "./pool.ts";
 import { covers, type FunctionRange, type Wanted } from "./selectors.ts";
@@ -37,7 +37,7 @@ test.each<[string, Wanted, Wanted]>([
 
 describe("on every node", () => {
   const told = (...specs: PoolSpec[]) =>
-    doubtsOnEveryNode(specs).map(({ spec, wanted, message }) => `${spec}.${wanted}: ${message}`);
+    warningsOnEveryNode(specs).map(({ spec, wanted, message }) => `${spec}.${wanted}: ${message}`);
 
   test("a selector object behind a wider one of its entry gets nothing", () => {
     expect(told(aSpec({ selectors: [{}, { drivers: ["iavf"] }] }))).toEqual([
@@ -69,7 +69,7 @@ describe("on a node", () => {
   const bare = aPf({ id: "0000:5e:00.0", interfaces: ["ens2f0"] });
   const devices = [pf, bare, ...vfs.map((vf, index) => ({ ...vf, interfaces: [`ens1f0v${index}`] })), aSubFunction()];
   const told = (...specs: PoolSpec[]) =>
-    doubtsOnNode(assignPools(specs, devices), devices).map(
+    warningsOnNode(assignPools(specs, devices), devices).map(
       ({ spec, wanted, value, message }) =>
         `${[spec, ...(wanted === undefined ? [] : [wanted]), ...(value ? [value.selector, value.index] : [])].join(".")}: ${message}`,
     );
@@ -145,14 +145,14 @@ describe("on a node", () => {
       pf: aParent({ address: pciAddress("0000:3b:00.0"), link: null }),
     }));
     const specs = [aSpec({ selectors: [{ pfNames: [all("ens1f0")] }] })];
-    expect(doubtsOnNode(assignPools(specs, nameless), nameless).map(({ message }) => message)).toContain(
+    expect(warningsOnNode(assignPools(specs, nameless), nameless).map(({ message }) => message)).toContain(
       'this node has no PF "ens1f0"; 0000:3b:00.0 has VFs but no interface: select it with rootDevices',
     );
   });
   test("an entry that selects only what is excluded says what excludes it", () => {
     const uplink = aPf({ host: { defaultRoute: "eno1", vfs: 0 } });
     const specs = [aSpec({ selectors: [{ pciAddresses: [uplink.id] }] })];
-    expect(doubtsOnNode(assignPools(specs, [uplink]), [uplink])).toEqual([
+    expect(warningsOnNode(assignPools(specs, [uplink]), [uplink])).toEqual([
       { spec: 0, message: "gets nothing on this node: 1 device that it selects is excluded (default route by eno1)" },
     ]);
   });
@@ -176,7 +176,7 @@ describe("on a node", () => {
       const specs = ["a", "b"].map((name, index) =>
         aSpec({ name, selectors: [{ pfNames: [range("ens1f0", [2 * index, 2 * index + 1])] }] }),
       );
-      return doubtsOnNode(assignPools(specs, devices), devices);
+      return warningsOnNode(assignPools(specs, devices), devices);
     };
     test("that is split between pools is doubted, once for all groups of the same pools", () => {
       expect(split([inGroup(1, "7"), inGroup(2, "7"), inGroup(0, "8"), inGroup(3, "8")])).toEqual([

@@ -8,7 +8,7 @@ import type { Pool, PoolSpec } from "./pool.ts";
 import { covers, type FunctionRange, isImpossible, matches, type Wanted } from "./selectors.ts";
 
 /** A doubt, and what it is about: a pool, one of its selector objects, or one value in that. */
-export interface Doubt {
+export interface ConfigWarning {
   /** Indexes of the spec and of the selector object. */
   readonly spec: number;
   readonly wanted?: number;
@@ -41,9 +41,9 @@ const shadowed = (spec: PoolSpec, { spec: by, wanted }: Cover): string =>
     : `gets nothing: selectors[${wanted}] of ${by.resource}, listed earlier, selects all that it selects`;
 
 /** Doubts that hold on every node: selector objects and entries that are shadowed by those before them. */
-export function doubtsOnEveryNode(specs: readonly PoolSpec[]): Doubt[] {
-  return specs.flatMap((spec, index): Doubt[] =>
-    spec.selectors.flatMap((_, place): Doubt[] => {
+export function warningsOnEveryNode(specs: readonly PoolSpec[]): ConfigWarning[] {
+  return specs.flatMap((spec, index): ConfigWarning[] =>
+    spec.selectors.flatMap((_, place): ConfigWarning[] => {
       const cover = coverOf(specs, index, place);
       return cover ? [{ spec: index, wanted: place, message: shadowed(spec, cover) }] : [];
     }),
@@ -54,13 +54,13 @@ export function doubtsOnEveryNode(specs: readonly PoolSpec[]): Doubt[] {
  * Doubts on the node that has these devices. What is shadowed is told of objects that would select a device here: of the
  * others it is enough that they select nothing.
  */
-export function doubtsOnNode(pools: readonly Pool[], devices: readonly Device[]): Doubt[] {
+export function warningsOnNode(pools: readonly Pool[], devices: readonly Device[]): ConfigWarning[] {
   const node = new NodeIndex(pools, devices);
   const specs = pools.map(({ spec }) => spec);
-  const byPool = pools.flatMap((pool, index): Doubt[] => {
+  const byPool = pools.flatMap((pool, index): ConfigWarning[] => {
     const { spec } = pool;
     const selected = spec.selectors.map((wanted) => node.selectedBy(spec, wanted));
-    const shadows = spec.selectors.flatMap((_, place): Doubt[] => {
+    const shadows = spec.selectors.flatMap((_, place): ConfigWarning[] => {
       const cover = (selected[place]?.length ?? 0) > 0 ? coverOf(specs, index, place) : null;
       return cover ? [{ spec: index, wanted: place, message: shadowed(spec, cover) }] : [];
     });
@@ -70,7 +70,7 @@ export function doubtsOnNode(pools: readonly Pool[], devices: readonly Device[])
     const unknown = open.flatMap(({ wanted, place }) =>
       doubtsOnPfs(wanted, spec, node).map((doubt) => ({ spec: index, wanted: place, ...doubt })),
     );
-    const ignored = spec.selectors.flatMap((_, place): Doubt[] => {
+    const ignored = spec.selectors.flatMap((_, place): ConfigWarning[] => {
       const keys = spec.ignoredKeys?.[place] ?? [];
       const message = `selects ${counted(selected[place]?.length ?? 0, "device")} on this node; ignored: ${keys.join(", ")}`;
       return keys.length === 0 ? [] : [{ spec: index, wanted: place, message }];
@@ -107,7 +107,7 @@ class NodeIndex {
   /** All devices of a type. */
   ofType(deviceType: PoolSpec["deviceType"]): readonly Device[] {
     return cached(this.#types, deviceType, () =>
-      this.devices.filter((device) => deviceTypes[deviceType].isOne(device)),
+      this.devices.filter((device) => deviceTypes[deviceType].isOfType(device)),
     );
   }
 
@@ -186,7 +186,7 @@ const nothingBy = (selects: readonly Device[]): string =>
  * Doubts about IOMMU groups whose VFIO devices are in several pools: a group is opened by one process at a time
  * (drivers/vfio/group.c, vfio_group_fops_open gives EBUSY), so that only one of the pods can use its device.
  */
-function doubtsOnGroups(pools: readonly Pool[]): Doubt[] {
+function doubtsOnGroups(pools: readonly Pool[]): ConfigWarning[] {
   const members = pools.flatMap(({ claims }, spec) =>
     [...claims.values()].flatMap(({ device: { id, vfio } }) =>
       vfio?.group == null || vfio.noIommu ? [] : [{ group: vfio.group, id, spec }],
@@ -220,7 +220,7 @@ const pfFacts = {
   },
 } satisfies Record<string, Record<string, (device: Device) => readonly string[]>>;
 
-type PfDoubt = Required<Pick<Doubt, "value">> & Pick<Doubt, "message">;
+type PfDoubt = Required<Pick<ConfigWarning, "value">> & Pick<ConfigWarning, "message">;
 
 /** Doubts about the PFs that a selector object names, and the indexes below them. */
 function doubtsOnPfs(wanted: Wanted, { deviceType }: PoolSpec, node: NodeIndex): PfDoubt[] {

@@ -16,7 +16,7 @@ type Barrier = (device: Device) => Bar | null;
 export interface DeviceType {
   readonly help: string;
   /** Tells whether the device is of this type at all. */
-  readonly isOne: (device: Device) => boolean;
+  readonly isOfType: (device: Device) => boolean;
   /** What can keep a device of this type from being offered at all. */
   readonly barriers: readonly Barrier[];
   readonly selectors: readonly SelectorName[];
@@ -60,7 +60,7 @@ const ownsVfs: Barrier = ({ host: { vfs } }) =>
 export const deviceTypes = {
   netDevice: {
     help: "VFs and PFs of network controllers (PCI class 02)",
-    isOne: (d) => d.bus === "pci" && d.pciClass === 0x02,
+    isOfType: (d) => d.bus === "pci" && d.pciClass === 0x02,
     barriers: [neededByHost, mayBeNeededByHost, ownsVfs, unbound],
     selectors: [...identity, "pciAddresses", "acpiIndexes", ...parent, "ddpProfiles", "pKeys", "vdpaType"],
     ignoredSelectors: [],
@@ -70,7 +70,7 @@ export const deviceTypes = {
   },
   accelerator: {
     help: "Processing accelerators (PCI class 12)",
-    isOne: (d) => d.bus === "pci" && d.pciClass === 0x12,
+    isOfType: (d) => d.bus === "pci" && d.pciClass === 0x12,
     barriers: [unbound],
     selectors: [...identity, "pciAddresses", "acpiIndexes"],
     ignoredSelectors: [],
@@ -80,7 +80,7 @@ export const deviceTypes = {
   },
   auxNetDevice: {
     help: "Sub-functions: auxiliary devices of network controllers",
-    isOne: (d) => d.bus === "auxiliary" && d.pciClass === 0x02,
+    isOfType: (d) => d.bus === "auxiliary" && d.pciClass === 0x02,
     barriers: [neededByHost, unbound],
     selectors: [...identity, "auxTypes", ...parent],
     ignoredSelectors: ["acpiIndexes"],
@@ -95,7 +95,7 @@ export const deviceTypeNames = Object.keys(deviceTypes) as readonly DeviceTypeNa
 
 /** The device type that a device is of; null when no pool can be made of its kind. */
 const typeOf = (device: Device): DeviceTypeName | null =>
-  deviceTypeNames.find((name) => deviceTypes[name].isOne(device)) ?? null;
+  deviceTypeNames.find((name) => deviceTypes[name].isOfType(device)) ?? null;
 
 /** Whether anything keeps a device of this type from being offered. */
 export const isBarred = (device: Device, { barriers }: DeviceType): boolean =>

@@ -45,11 +45,11 @@ export function explain(device: Device, pools: readonly Pool[]): Verdict[] {
 function verdictOf(device: Device, pool: Pool, owner: Pool | undefined): Verdict {
   const { spec, unhealthy, claims } = pool;
   const type = deviceTypes[spec.deviceType];
-  const isOne = type.isOne(device);
+  const isOfType = type.isOfType(device);
   const claim = claims.get(device.id);
   // Claimed by a later name of its PF, a device has that name in its claim.
   const known = claim?.device ?? device;
-  const trials = isOne ? spec.selectors.map((wanted, index) => trialOf(known, wanted, index)) : [];
+  const trials = isOfType ? spec.selectors.map((wanted, index) => trialOf(known, wanted, index)) : [];
   const winner = claim ? spec.selectors.indexOf(claim.wanted) : -1;
   const common = {
     resource: spec.resource,
@@ -61,7 +61,7 @@ function verdictOf(device: Device, pool: Pool, owner: Pool | undefined): Verdict
     const reason = unhealthy.get(device.id);
     return { ...common, outcome: "taken", reasons: reason === undefined ? [] : [`reported as Unhealthy: ${reason}`] };
   }
-  if (!isOne) return { ...common, outcome: "refused", reasons: [`it is not of type ${spec.deviceType}`] };
+  if (!isOfType) return { ...common, outcome: "refused", reasons: [`it is not of type ${spec.deviceType}`] };
   const bars = barsOf(device).map(({ sentence }) => sentence);
   if (bars.length > 0) return { ...common, outcome: "refused", reasons: bars };
   const misses = trials.filter(({ passes }) => !passes).map(missOf);
@@ -127,7 +127,7 @@ export interface PoolStory {
 /** Tells a pool's story: every device of its type is in exactly one of its lists. */
 export function explainPool(pool: Pool, pools: readonly Pool[], devices: readonly Device[]): PoolStory {
   const type = deviceTypes[pool.spec.deviceType];
-  const candidates = devices.filter((device) => type.isOne(device));
+  const candidates = devices.filter((device) => type.isOfType(device));
   const owners = new Map(pools.flatMap((each) => [...each.claims.keys()].map((id) => [id, each] as const)));
   const verdicts = candidates.map((device) => ({ device, verdict: verdictOf(device, pool, owners.get(device.id)) }));
   const lost = verdicts.filter(({ verdict }) => verdict.outcome === "refused");

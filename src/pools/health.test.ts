@@ -12,7 +12,7 @@ import {
   pciAddress,
 } from "../../test/support/device.ts";
 import type { Device, LinkState, Port } from "../host/device.ts";
-import { infinibandOwners, nextLinkScan, notableLinkRule, unhealthiness } from "./health.ts";
+import { infinibandOwners, nextLinkScan, notableLinkRule, unhealthyReason } from "./health.ts";
 
 const below = (link: LinkState | null, vfLinkState: Device["vfLinkState"] = "auto") =>
   aDevice({ vfLinkState, pf: aParent({ link }) });
@@ -42,7 +42,7 @@ const vfio = (present: boolean) => ({
 });
 const vdpa = (present: boolean) =>
   ({ name: "vdpa0", type: "vhost", node: present ? aCharDevice("/dev/vhost-vdpa-0") : null }) as const;
-const why = (device: Device, linkHealth = true) => unhealthiness(aClaim(device), { linkHealth });
+const why = (device: Device, linkHealth = true) => unhealthyReason(aClaim(device), { linkHealth });
 
 test.each<[string, Device]>([
   ["a VF whose PF is up", below(aLink())],

@@ -9,7 +9,7 @@ import type { Claim, Pool, PoolSpec } from "./pool.ts";
 const usable: ReadonlySet<string> = new Set(["up", "unknown", "dormant"]);
 
 /** Says why a claimed device is not healthy, as a sentence's end; null when it is. */
-export function unhealthiness({ device, standing }: Claim, spec: Pick<PoolSpec, "linkHealth">): string | null {
+export function unhealthyReason({ device, standing }: Claim, spec: Pick<PoolSpec, "linkHealth">): string | null {
   return (
     missingDriver(device) ?? missingNode(device) ?? onItsWay(standing) ?? (spec.linkHealth ? brokenLink(device) : null)
   );

@@ -1,9 +1,9 @@
 // Which costly facts do the pools need? Everything else is read anyway.
 
-import type { Asked } from "../host/scan.ts";
+import type { OptionalFacts } from "../host/scan.ts";
 import type { PoolSpec } from "./pool.ts";
 
-export const askedBy = (specs: readonly PoolSpec[]): Asked => ({
+export const optionalFactsOf = (specs: readonly PoolSpec[]): OptionalFacts => ({
   ddpProfiles: specs.some(({ selectors }) => selectors.some((wanted) => (wanted.ddpProfiles?.length ?? 0) > 0)),
   enableRdma: specs.some(({ selectors }) => selectors.some((wanted) => wanted.isRdma === true)),
   vhostNet: specs.some(({ selectors }) => selectors.some((wanted) => wanted.needVhostNet === true)),

@@ -24,7 +24,7 @@ const shrinking = 500;
 const late = 2000;
 
 /** Gives memory back whenever the process was busy and is no longer. */
-export class Rest {
+export class IdleMemory {
   readonly #log: Log;
   readonly #resting: () => void;
   #timer: Timer;
@@ -44,11 +44,11 @@ export class Rest {
 
   close(): void {
     clearTimeout(this.#timer);
-    this.stir();
+    this.noteActivity();
   }
 
   /** Something happened: timers are on time again. */
-  stir(): void {
+  noteActivity(): void {
     if (this.#late) setTimerSlack(0);
     this.#late = false;
     this.#stirred = true;

@@ -16,7 +16,7 @@ import { fullStatus, type Status } from "./status.ts";
 import type { Verdict } from "./probes.ts";
 
 /** What can be asked. */
-export interface Asked {
+export interface StatusSource {
   readonly journal: Journal;
   readonly status: () => Status;
   readonly node: () => NodeView;
@@ -41,7 +41,7 @@ const recheck = { usually: 15_000, displaced: 2000 } as const;
 
 /** The endpoints of the running plugin. */
 export class Endpoints {
-  readonly #asked: Asked;
+  readonly #asked: StatusSource;
   readonly #places: readonly string[];
   readonly #address: Address | null;
   readonly #log: Told;
@@ -54,7 +54,7 @@ export class Endpoints {
   #closed = false;
 
   /** Opens the first of the places that a socket can be made at, and the address, if any. */
-  constructor(asked: Asked, places: readonly string[], address: Address | null, log: Told) {
+  constructor(asked: StatusSource, places: readonly string[], address: Address | null, log: Told) {
     this.#asked = asked;
     this.#places = places;
     this.#log = log;
@@ -207,8 +207,8 @@ const verdictAnswer = ({ ok, reasons }: Verdict) => plain(ok ? 200 : 503, ok ? "
 /** Binds under a hidden name, never open to others, and renames into place. */
 function listen(path: string, answer: (request: Request) => Promise<Response>) {
   // Bound under a shorter name, it would be there and nobody could connect to it.
-  if (Buffer.byteLength(path) > limits.socketPath.most)
-    throw new Error(`${path} is longer than the ${limits.socketPath.most} bytes of a socket's path`);
+  if (Buffer.byteLength(path) > limits.socketPath.max)
+    throw new Error(`${path} is longer than the ${limits.socketPath.max} bytes of a socket's path`);
   const folder = dirname(path);
   // Not the kubelet's folders: where they are missing they are the kubelet's to make.
   if (!existsSync(folder) && !folder.endsWith("/plugins_registry")) mkdirSync(folder, { recursive: true, mode: 0o700 });

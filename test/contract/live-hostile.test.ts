@@ -109,7 +109,7 @@ describe("Allocate", () => {
     ["10,000 containers", () => encoded(...Array.from({ length: 10_000 }, () => ["x"])), status.INVALID_ARGUMENT],
     [
       "more than a request may hold",
-      () => encoded(["x".repeat(limits.requestBytes.most + 1)]),
+      () => encoded(["x".repeat(limits.requestBytes.max + 1)]),
       status.RESOURCE_EXHAUSTED,
     ],
     // Field 1 of length 2: field 1 of length 0x7f in a message that ends there.
@@ -261,7 +261,7 @@ describe("floods", () => {
 
   test("of streams are refused beyond the limit, and the kubelet's own goes on", async () => {
     const before = descriptors();
-    const room = limits.listStreams.most;
+    const room = limits.listStreams.max;
     const first = openStreams(room);
     await until("each has a list", () => first.lists() === room, { found: () => `${first.lists()} lists` });
     // On another connection: one has no more calls at once.
@@ -306,8 +306,8 @@ describe("floods", () => {
   test("of more connections than there may be close the oldest idle ones, never the kubelet's", async () => {
     const before = descriptors();
     const sockets = [];
-    for (let count = 0; count < limits.connections.most + 50; count++) sockets.push(await dial());
-    await until("there are no more than may be", () => descriptors() <= before + limits.connections.most, {
+    for (let count = 0; count < limits.connections.max + 50; count++) sockets.push(await dial());
+    await until("there are no more than may be", () => descriptors() <= before + limits.connections.max, {
       found: () => `${descriptors() - before}`,
     });
     await expectUnharmed();

@@ -24,8 +24,8 @@ import { stableJson } from "../../src/allocation/environment.ts";
 import { parseCommandLine } from "../../src/cli/parse.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Device } from "../../src/host/device.ts";
-import { readHandles } from "../../src/host/allocation-facts.ts";
-import { lookAtNode } from "../../src/host/scan.ts";
+import { readAllocationFacts } from "../../src/host/allocation-facts.ts";
+import { scanNode } from "../../src/host/scan.ts";
 import { cachedAnswerIn, devicesIn, type Holding, recordsIn } from "../../src/kubelet/allocations.ts";
 import { assignPools } from "../../src/pools/assign.ts";
 import { deviceTypeNames } from "../../src/pools/device-types.ts";
@@ -318,7 +318,7 @@ async function healthyNode(name: string) {
   const root = temporaryFolder({ inMemory: true });
   try {
     unpack(entries, root);
-    const { devices } = await lookAtNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
+    const { devices } = await scanNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
     known.set(name, { entries, devices });
     return { entries, devices };
   } finally {
@@ -359,7 +359,7 @@ const sysfs = fc.asyncProperty(
         rmSync(`${root}/${chosen.path}`, { recursive: true, force: true });
         replacements[kind](`${root}/${chosen.path}`);
       }
-      const { devices, troubles } = await lookAtNode(
+      const { devices, troubles } = await scanNode(
         root,
         { ddpProfiles: true, enableRdma: true, vhostNet: false },
         null,
@@ -371,7 +371,7 @@ const sysfs = fc.asyncProperty(
       for (const pool of assignPools(specs, devices)) {
         for (const { device } of pool.claims.values()) {
           const asked = { rdma: true, vhostNet: true, iommufd: true };
-          const handles = quietly(() => readHandles(root, device, asked));
+          const handles = quietly(() => readAllocationFacts(root, device, asked));
           if (handles) allocate(pool, [device.id], new Map([[device.id, handles]]), null);
         }
       }

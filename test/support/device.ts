@@ -1,7 +1,7 @@
 // Devices and pools to test with: each is whole and ordinary; a test overrides only what it is about.
 
 import type { CharDevice, Device, LinkState, ParentFunction, PciAddress, Port } from "../../src/host/device.ts";
-import type { Handles } from "../../src/host/allocation-facts.ts";
+import type { AllocationFacts } from "../../src/host/allocation-facts.ts";
 import type { Claim, PoolSpec } from "../../src/pools/pool.ts";
 import type { Wanted } from "../../src/pools/selectors.ts";
 
@@ -142,7 +142,7 @@ export function aSpec(overrides: Partial<PoolSpec> = {}): PoolSpec {
 }
 
 /** What a device without any device node gives to a container. */
-export const someHandles = (overrides: Partial<Handles> = {}): Handles => ({
+export const someHandles = (overrides: Partial<AllocationFacts> = {}): AllocationFacts => ({
   vfio: null,
   uio: null,
   vdpa: null,

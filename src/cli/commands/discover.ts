@@ -6,7 +6,7 @@ import type { Device } from "../../host/device.ts";
 import { readIommuGroup } from "../../host/userspace.ts";
 import { barsOf } from "../../pools/device-types.ts";
 import type { Pool } from "../../pools/pool.ts";
-import { calledTogether, follows, idsTogether, kindOf, linkOf, runsOf, span } from "../describe.ts";
+import { runKindLabel, follows, runIdRange, kindOf, linkOf, runsOf, span } from "../describe.ts";
 import { loadConfigFile, look } from "../view.ts";
 import { exitStatus, type Output, print } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
@@ -115,8 +115,8 @@ const pfName = ([device]: readonly Discovered[]): string =>
   device?.kind === "PF" && device.interfaces.length > 0 ? ` ${device.interfaces[0]}` : "";
 
 const columns: readonly Column[] = [
-  { title: "DEVICE", cell: ({ run, isBelow }) => (isBelow ? "  " : "") + idsTogether(run) },
-  { title: "WHAT", cell: ({ run }, { named }) => calledTogether(run) + (named ? pfName(run) : "") },
+  { title: "DEVICE", cell: ({ run, isBelow }) => (isBelow ? "  " : "") + runIdRange(run) },
+  { title: "WHAT", cell: ({ run }, { named }) => runKindLabel(run) + (named ? pfName(run) : "") },
   { title: "INTERFACE", cell: ({ run }) => spanOf(run, ({ interfaces }) => interfaces.join(",")), yields: 2 },
   { title: "ID", cell: ({ run: [device] }) => `${device?.vendor}:${device?.product}`, yields: 6 },
   { title: "DRIVER", cell: ({ run: [device] }) => device?.driver ?? "" },

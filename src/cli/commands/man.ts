@@ -46,7 +46,7 @@ const environment = {
 };
 
 const files = {
-  "/etc/pcidp/config.json": `The pools; at most ${limits.configBytes.most} bytes. Its JSON Schema is printed by "sriovdp schema".`,
+  "/etc/pcidp/config.json": `The pools; at most ${limits.configBytes.max} bytes. Its JSON Schema is printed by "sriovdp schema".`,
   "/var/lib/kubelet/plugins_registry, /var/lib/kubelet/device-plugins":
     "Where the kubelet finds a socket for each pool.",
   "/var/run/k8s.cni.cncf.io/devinfo/dp": "What multus and CNIs read about allocated devices.",

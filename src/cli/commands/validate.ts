@@ -6,7 +6,7 @@ import { type Loaded, loadConfig } from "../../config/load.ts";
 import { formatProblem, type Problem } from "../../config/problem.ts";
 import { limits } from "../../limits.ts";
 import { counted, messageOf } from "../../text.ts";
-import { type Doubt, doubtsOnEveryNode, doubtsOnNode } from "../../pools/config-warnings.ts";
+import { type ConfigWarning, warningsOnEveryNode, warningsOnNode } from "../../pools/config-warnings.ts";
 import type { PoolSpec } from "../../pools/pool.ts";
 import { loadOptionsOf, look, type View } from "../view.ts";
 import { exitStatus, type Output, print } from "../output.ts";
@@ -57,14 +57,14 @@ async function standardInput(): Promise<string | null> {
   for await (const chunk of Bun.stdin.stream()) {
     chunks.push(chunk);
     length += chunk.length;
-    if (length > limits.configBytes.most) return null;
+    if (length > limits.configBytes.max) return null;
   }
   return Buffer.concat(chunks).toString("utf8");
 }
 
 function loadStandardInput(text: string | null, line: CommandLine): Loaded & { readonly text: string | null } {
   if (text !== null) return { ...loadConfig(text, loadOptionsOf(line)), text };
-  const message = `too large: at most ${limits.configBytes.most} bytes are read`;
+  const message = `too large: at most ${limits.configBytes.max} bytes are read`;
   const problem: Problem = { severity: "error", path: "", message, line: 1, column: 1 };
   return { specs: null, problems: [problem], skipped: [], entries: [], text };
 }
@@ -87,6 +87,6 @@ async function lookIfThereIsANode(line: CommandLine, specs: readonly PoolSpec[],
 function doubtful({ specs, entries, text }: Loaded & { readonly text: string | null }, view: View | null): Problem[] {
   if (!specs || text === null) return [];
   const warn = warnings(text);
-  const doubts: Doubt[] = view ? doubtsOnNode(view.pools, view.devices) : doubtsOnEveryNode(specs);
+  const doubts: ConfigWarning[] = view ? warningsOnNode(view.pools, view.devices) : warningsOnEveryNode(specs);
   return doubts.map(({ spec, wanted, value, message }) => warn({ entry: entries[spec] ?? 0, wanted, value }, message));
 }

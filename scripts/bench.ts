@@ -74,7 +74,9 @@ const out = values.out ?? `${import.meta.dir}/../test-results/bench/${run.date.r
 mkdirSync(dirname(out), { recursive: true });
 writeFileSync(out, `${JSON.stringify(run, null, 2)}\n`);
 
-console.log(`\n${shapeTable(figures)}\n\nBeside the reference's published figures:\n\n${publishedTable(figures)}`);
+console.log(
+  `\n${shapeTable(figures)}\n\nBeside the upstream plugin's published figures:\n\n${publishedTable(figures)}`,
+);
 if (figures["1024/16 ready ms"] !== undefined && figures["4096/64 ready ms"] !== undefined)
   console.log(`\nFour times the node:\n\n${growth(figures, "1024/16", "4096/64")}`);
 if (earlier) console.log(`\nThen is ${earlier.commit} of ${earlier.date}:\n\n${comparison(figures, earlier.figures)}`);

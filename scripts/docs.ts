@@ -90,7 +90,7 @@ What \`preferredAllocation\` does stands in [operation.md](operation.md#which-fr
 
 ## Selectors
 
-All selectors of an object must match; within a list one value must. An empty object, \`{}\`, wants every device of the type.
+All selectors of an object must match; within a list one value must. An empty object, \`{}\`, matches every device of the type.
 
 \`pfNames\` and \`rootDevices\` are written \`PF\` or \`PF#INDEX[-INDEX][,…]\`: all functions below the PF, or those with the indexes
 and inclusive ranges given; an SF's index is its number (sfnum). Several entries for one PF add up. As in the upstream

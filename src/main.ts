@@ -104,7 +104,7 @@ async function run(line: CommandLine): Promise<number> {
     return exitStatus.ok;
   } catch (error) {
     if (!(error instanceof ConfigError)) {
-      log.fatal("ending: an error that nobody expected; please report it", {
+      log.fatal("exiting on an unexpected error; please report it", {
         reason: messageOf(error),
         stack: error instanceof Error ? error.stack : null,
       });

@@ -135,7 +135,7 @@ export async function measure(shape: Shape, wanted: Wanted): Promise<Figures> {
 async function lookAgain({ plugin }: TestNode): Promise<number> {
   const from = plugin.lines.length;
   plugin.signal("SIGHUP");
-  const line = await plugin.waitForLine(/ looked at the node stale=\S*config/, from);
+  const line = await plugin.waitForLine(/ scanned the node stale=\S*config/, from);
   return Number(/ ms=(\d+)/.exec(line)?.[1]);
 }
 

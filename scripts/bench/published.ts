@@ -1,6 +1,6 @@
-// What did the reference need? Its published figures on two shared cores, and how much of each we may need.
+// What did the upstream plugin need? Its published figures on two shared cores, and how much of each we may need.
 
-/** A figure of the reference: the value, or the range of several runs; null where it never does. */
+/** A figure of the upstream plugin: the value, or the range of several runs; null where it never does. */
 export interface Published {
   /** The name of our figure. */
   readonly figure: string;
@@ -25,7 +25,7 @@ const allocate = (
     : []),
 ];
 
-/** One row a figure that the reference has, too. */
+/** One row a figure that the upstream plugin has, too. */
 export const published: readonly Published[] = [
   { figure: "8/1 ready ms", reference: [63, 63], limit: 63 },
   { figure: "64/4 ready ms", reference: [436, 436], limit: 436 },

@@ -58,7 +58,7 @@ function system({ architecture, glibc }: Parts): Entry[] {
 function program({ executable, documents }: Parts): Entry[] {
   return [
     { path: "usr/bin/sriovdp", content: executable, mode: 0o755 },
-    // What manifests for the reference's image name as their command.
+    // What manifests for the upstream plugin's image name as their command.
     { path: "entrypoint.sh", link: "usr/bin/sriovdp" },
     ...[...documents].map(([name, content]) => ({ path: `usr/share/doc/sriovdp/${name}`, content, mode: 0o644 })),
   ];

@@ -254,7 +254,7 @@ export class Agent {
 
   /** The node and all configured pools as they are served; throws before the first scan. */
   node(): NodeView {
-    if (!this.#scan) throw new Error("the first node scan is not done");
+    if (!this.#scan) throw new Error("the initial node scan is not complete");
     const empty = { claims: new Map(), unhealthy: new Map() };
     const pools = this.#specs.map((spec) => this.#served.get(spec.resource)?.pool ?? { spec, ...empty });
     return nodeViewOf(this.#devices, pools);
@@ -333,7 +333,7 @@ export class Agent {
       functions: () => this.#changes.mark("functions"),
       links: () => this.#changes.mark("links"),
       lost: (reason) => {
-        this.#log.debug("events were lost; everything is looked at again", { reason });
+        this.#log.debug("kernel events were lost; rescanning", { reason });
         this.#changes.mark("functions");
       },
     });
@@ -364,7 +364,7 @@ export class Agent {
     );
   }
 
-  /** Waits until the kubelet's folders are there, and chooses the mode: as the reference, by plugins_registry. */
+  /** Waits until the kubelet's folders are there, and chooses the mode: as the upstream plugin, by plugins_registry. */
   async #kubeletFolders(): Promise<void> {
     const choose = (): RegistrationMode | null =>
       existsSync(this.#paths.registry) ? "watcher" : existsSync(this.#paths.devicePlugins) ? "legacy" : null;
@@ -402,14 +402,14 @@ export class Agent {
     for (const problem of loaded.problems) this.#log[usable ? "warn" : "error"](formatProblem(configFile, problem));
     noteConfig(this.journal, usable, loaded.problems);
     if (!usable || !loaded.specs) {
-      this.#log.error("the config file is refused; the running config stays", {
+      this.#log.error("config rejected; the previous config stays active", {
         file: basename(configFile),
         problems: loaded.problems.length,
       });
       return false;
     }
     this.#specs = loaded.specs.map((spec) => ({ ...spec, linkHealth: spec.linkHealth && this.#options.linkHealth }));
-    this.#log.info("config is loaded", { file: configFile, pools: this.#specs.length });
+    this.#log.info("config loaded", { file: configFile, pools: this.#specs.length });
     return true;
   }
 
@@ -454,7 +454,7 @@ export class Agent {
     if (stale.has("functions")) this.#restoreCdiSpecs();
     if (stale.has("functions") || configChanged) this.#warn(pools);
     this.#listener.serving(this.#offer);
-    this.#log.debug("looked at the node", {
+    this.#log.debug("scanned the node", {
       stale: [...stale],
       devices: this.#devices.length,
       effects: effects.length,
@@ -552,7 +552,7 @@ export class Agent {
       await this.#apply(effect);
     } catch (error) {
       const resource = effect.kind === "stop" ? effect.resource : effect.pool.spec.resource;
-      this.#log.error("a pool could not be changed; will try again", { resource, reason: messageOf(error) });
+      this.#log.error("cannot change a pool; retrying", { resource, reason: messageOf(error) });
       this.#lookAgain(retryPass);
     }
   }

@@ -75,7 +75,7 @@ export class Cdi {
       this.#failures.delete(spec.resource);
       return true;
     } catch (error) {
-      const message = "the pool's CDI spec can't be written; its devices are not offered; will try again";
+      const message = "the pool's CDI spec can't be written; its devices are not offered; retrying";
       this.#failed(spec.resource, "error", message, { resource: spec.resource, folder: this.#specs.folder }, error);
       return false;
     }

@@ -39,7 +39,7 @@ const longestKey = 63;
 /**
  * The key of a pool's annotation.
  *
- * Unlike the reference's it holds the pool's name: the kubelet merges the annotations of all resources of a container
+ * Unlike the upstream plugin's it holds the pool's name: the kubelet merges the annotations of all resources of a container
  * by key, and readers take every key that begins with "cdi.k8s.io/". A longer one is cut and ends in its hash.
  */
 export function cdiAnnotationKey(spec: Named): string {

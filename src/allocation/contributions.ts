@@ -1,5 +1,5 @@
 // What does a claim give to a container? One row a provider: device nodes, and keys for the INFO variable.
-// Keys are those of the reference's code, which programs parse, and those of its documentation beside them.
+// Keys are those of the upstream plugin's code, which programs parse, and those of its documentation beside them.
 
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Claim, PoolSpec } from "../pools/pool.ts";
@@ -52,18 +52,18 @@ function iommufd({ handles, spec }: ContributionInput): Contribution | null {
   };
 }
 
-// Unlike the reference, for every UIO driver: a uio_pci_generic device without its node is of no use.
+// Unlike the upstream plugin, for every UIO driver: a uio_pci_generic device without its node is of no use.
 const uio: Contributor = ({ handles: { uio: handle } }) =>
   handle && { nodes: [node(handle.path)], info: { mount: handle.path } };
 
 function extra({ claim: { device }, spec: { additionalInfo } }: ContributionInput): Contribution | null {
   if (!additionalInfo) return null;
-  // As the reference for PCI functions; for an SF its own name counts before its parent's address.
+  // As the upstream plugin for PCI functions; for an SF its own name counts before its parent's address.
   const own = { ...additionalInfo["*"], ...additionalInfo[device.pci], ...additionalInfo[device.id] };
   return { nodes: [], info: own };
 }
 
-/** RDMA character devices; of several RDMA devices the last one wins per key, as the reference. */
+/** RDMA character devices; of several RDMA devices the last one wins per key, as the upstream plugin. */
 function rdma({ claim: { device, wanted }, handles }: ContributionInput): Contribution | null {
   if (wanted.isRdma !== true || !device.rdma) return null;
   const info: Record<string, string> = {};

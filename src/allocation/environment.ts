@@ -23,7 +23,7 @@ export function environment(
 type Json = string | { readonly [key: string]: Json };
 
 /**
- * Compact JSON as the reference's library writes it: keys sorted by their UTF-8 bytes at every level; <, >, & and the
+ * Compact JSON as the upstream plugin's library writes it: keys sorted by their UTF-8 bytes at every level; <, >, & and the
  * line separators escaped; everything else beyond ASCII as it is.
  */
 export function stableJson(value: Json): string {

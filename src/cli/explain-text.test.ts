@@ -12,10 +12,10 @@ test("a device in no pool of a config without pools says so", () => {
   );
 });
 
-test("an empty selector object wants every device of the type", () => {
+test("an empty selector object matches every device of the type", () => {
   const pools = assignPools([aSpec()], [aDevice()]);
   expect(deviceText(aDevice(), explain(aDevice(), pools), style)).toContain(
-    "selectors[0]  {}  passes  wants every device of the type",
+    "selectors[0]  {}  passes  matches every device of the type",
   );
 });
 

@@ -40,26 +40,26 @@ function verdictText({ resource, outcome, reasons, selector, takenBy, trials }: 
   const wants = trials.some(({ passes }) => passes);
   const trialTable = indented(trialsText(trials, style), 2);
   if (outcome === "taken") {
-    const by = selector === null ? "keeps it" : `takes it by selectors[${selector}]`;
+    const by = selector === null ? "retains it" : `selects it by selectors[${selector}]`;
     return `${paint(`${resource} ${by}`, "good", style)}\n${trialTable}`;
   }
   if (takenBy !== null && wants) {
-    return `${paint(`${resource} wants it too; ${takenBy} stands before it in the file and took it`, "doubt", style)}\n${trialTable}`;
+    return `${paint(`${resource} selects it too; ${takenBy} claimed it already, listed earlier`, "doubt", style)}\n${trialTable}`;
   }
   const failed = trials.length > 0 && reasons.every((reason) => reason.startsWith("selectors["));
-  return `${paint(`${resource} refuses it`, "bad", style)}${failed ? "" : `: ${oneLine(reasons.join("; "))}`}\n${failed ? trialTable : ""}`;
+  return `${paint(`${resource} does not select it`, "bad", style)}${failed ? "" : `: ${oneLine(reasons.join("; "))}`}\n${failed ? trialTable : ""}`;
 }
 
 /** One line a test: the selector object, the selector, whether it passes, and what it is about. */
 function trialsText(trials: readonly Trial[], style: Style): string {
   const rows = trials.flatMap(({ index, tests }) => {
     const name = `selectors[${index}]`;
-    if (tests.length === 0) return [[name, "{}", passing(true), "wants every device of the type"] as Cell[]];
+    if (tests.length === 0) return [[name, "{}", passing(true), "matches every device of the type"] as Cell[]];
     return tests.map(({ selector, wants, has, passes }, place): Cell[] => [
       place === 0 ? name : "",
       selector,
       passing(passes),
-      wants.length === 0 ? "wants any" : `wants ${firstFew(wants)}; has ${has}`,
+      wants.length === 0 ? "expected any" : `expected ${firstFew(wants)}, found ${has}`,
     ]);
   });
   return rows.length === 0 ? "" : table(null, rows, style);
@@ -86,16 +86,13 @@ export function poolText({ spec, devices, taken, refused, others }: PoolStory, s
     });
   const held = lines(devices, ({ device, selector, unhealthy }) => [
     `driver ${device.driver ?? "none"}`,
-    selector === null ? "held by a pod" : `by selectors[${selector}]`,
+    selector === null ? "allocated to a pod" : `by selectors[${selector}]`,
     unhealthy === null ? { text: "Healthy", tone: "good" } : { text: `Unhealthy: ${unhealthy}`, tone: "bad" },
   ]);
   if (held.length > 0) parts.push(indented(table(null, held, style), 2));
   if (taken.length > 0) {
     const rows = lines(taken, ({ by }) => [{ text: by, tone: "doubt" }]);
-    parts.push(
-      "\n  it wants these too; pools before it in the file took them:\n",
-      indented(table(null, rows, style), 4),
-    );
+    parts.push("\n  also selected, but claimed by pools listed earlier:\n", indented(table(null, rows, style), 4));
   }
   const barred = refused.filter(({ reasons }) => reasons.length > 0);
   if (barred.length > 0) {
@@ -105,11 +102,11 @@ export function poolText({ spec, devices, taken, refused, others }: PoolStory, s
         () => [{ text: reasons.join("; "), tone: "doubt" }],
       ),
     );
-    parts.push("\n  never offered:\n", indented(table(null, rows, style), 4));
+    parts.push("\n  excluded:\n", indented(table(null, rows, style), 4));
   }
   const failing = refused.filter(({ failed }) => failed.length > 0);
   if (failing.length > 0) {
-    parts.push("\n  it refuses:\n", ...failing.map((refusal) => indented(refusalText(refusal, style), 4)));
+    parts.push("\n  not selected:\n", ...failing.map((refusal) => indented(refusalText(refusal, style), 4)));
   }
   if (others > 0)
     parts.push(`\n  ${counted(others, "device")} of this node ${others === 1 ? "is" : "are"} of another type\n`);
@@ -132,7 +129,7 @@ function refusalText({ failed, devices }: Refusal, style: ExplanationStyle): str
     failed[place - 1]?.index === index ? "" : `selectors[${index}]`,
     selector,
     passing(false),
-    `wants ${firstFew(wants)}; ${devices.length === 1 ? "it has" : "they have"} ${firstFew(compact(has))}`,
+    `expected ${firstFew(wants)}, found ${firstFew(compact(has))}`,
   ]);
   return which + indented(table(null, rows, style), 2);
 }

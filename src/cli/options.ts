@@ -1,5 +1,5 @@
 // What can be said on the command line? One table: parser, help and documentation follow it.
-// It holds the reference's binary's flags, its image's entrypoint arguments, and ours.
+// It holds the upstream plugin's binary's flags, its image's entrypoint arguments, and ours.
 
 import { cdiModes } from "../allocation/cdi.ts";
 import { verbosities } from "../process/verbosity.ts";
@@ -16,7 +16,7 @@ export interface Option {
   readonly help: string;
   /** The commands that heed it; `run` alone when it is missing. The others ignore it. */
   readonly for?: readonly Command[] | "all";
-  /** Accepted for the reference's sake; the help says what it does here. */
+  /** Accepted for the upstream plugin's sake; the help says what it does here. */
   readonly legacy?: true;
   /** The smallest number allowed. */
   readonly least?: number;
@@ -242,7 +242,7 @@ export const commands = {
 
 export type Command = keyof typeof commands;
 
-/** The options that a command heeds; those of the reference's logger only where they are asked for. */
+/** The options that a command heeds; those of the upstream plugin's logger only where they are asked for. */
 export const optionsOf = (command: Command, legacy = false): readonly (readonly [OptionName, Option])[] =>
   (Object.entries(options) as [OptionName, Option][]).filter(
     ([, option]) =>

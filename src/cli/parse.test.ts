@@ -12,7 +12,7 @@ const given = (...args: string[]) => {
 };
 
 describe("options", () => {
-  test("have the reference's defaults", () => {
+  test("have the upstream plugin's defaults", () => {
     const line = parse();
     expect(line).toMatchObject({ command: "run", operands: [], problems: [] });
     expect(line.options).toMatchObject({
@@ -61,7 +61,7 @@ describe("options", () => {
     expect(given("--use-cdi", "-v", "3")).toEqual({ "use-cdi": true, "log-level": 3 });
   });
 
-  test("the arguments of the reference's image are understood", () => {
+  test("the arguments of the upstream plugin's image are understood", () => {
     expect(given("--log-dir=sriovdp", "--log-level=10", "--resource-prefix=nvidia.com", "--use-cdi")).toEqual({
       "log-dir": "sriovdp",
       "log-level": 10,
@@ -70,7 +70,7 @@ describe("options", () => {
     });
   });
 
-  test("the reference's logger's flags are understood", () => {
+  test("the upstream plugin's logger's flags are understood", () => {
     expect(
       given(
         "-logtostderr",
@@ -97,7 +97,7 @@ describe("options", () => {
     expect(given("--config-file=/a=b=c")).toEqual({ "config-file": "/a=b=c" });
   });
 
-  test("an empty value is the same as none, as the reference's entrypoint takes it", () => {
+  test("an empty value is the same as none, as the upstream plugin's entrypoint takes it", () => {
     for (const name of ["log-dir", "config-file", "resource-prefix"] as const) {
       expect(parse(`--${name}=`).options[name]).toBe(options[name].default);
     }
@@ -123,7 +123,7 @@ describe("options", () => {
     ["-usecdi", "unknown option -usecdi; did you mean --use-cdi?"],
     ["--frobnicate", "unknown option --frobnicate"],
     ["---v", "unknown option ---v; did you mean --v?"],
-    ["--config-file", "--config-file wants a value"],
+    ["--config-file", "--config-file requires a value"],
     ["--use-cdi=maybe", "--use-cdi=maybe: expected true or false"],
     ["--use-cdi=", "--use-cdi=: expected true or false"],
     ["-v=x", "--v=x: expected a number, or debug, info, warn or error"],
@@ -163,12 +163,12 @@ describe("commands", () => {
   });
 
   test("those that need to know more say so", () => {
-    expect(parse("probe").problems).toEqual(["probe wants liveness|readiness"]);
+    expect(parse("probe").problems).toEqual(["probe requires an argument: liveness or readiness"]);
     expect(parse("probe", "life").problems).toEqual(["probe life: expected liveness or readiness"]);
   });
 
   test("others take nothing", () => {
-    expect(parse("discover", "0000:3b:02.1").problems).toEqual(['discover takes no "0000:3b:02.1"']);
+    expect(parse("discover", "0000:3b:02.1").problems).toEqual(['unexpected argument "0000:3b:02.1"']);
   });
 });
 

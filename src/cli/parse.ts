@@ -35,7 +35,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   const problems: string[] = [];
   for (let index = 0; index < args.length; index++) {
     const argument = args[index] ?? "";
-    // As opposed to the reference's entrypoint, an empty argument does not end the parsing.
+    // As opposed to the upstream plugin's entrypoint, an empty argument does not end the parsing.
     if (argument === "") continue;
     if (!argument.startsWith("-") || argument === "-") {
       words.push(argument);
@@ -57,10 +57,10 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     if (text === undefined && option.kind === "flag") text = "true";
     if (text === undefined) text = args[++index];
     if (text === undefined) {
-      problems.push(`--${spelling} wants a value`);
+      problems.push(`--${spelling} requires a value`);
       continue;
     }
-    // As the reference's entrypoint: an empty value is the same as none.
+    // As the upstream plugin's entrypoint: an empty value is the same as none.
     if (text === "" && option.kind === "text") continue;
     const value = valueOf(option, text);
     const expected = value === undefined ? expectation(option) : option.expected?.(text);
@@ -89,10 +89,11 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
 function operandProblems(command: Command, operands: readonly string[]): string[] {
   const { operands: taken }: CommandRow = commands[command];
   const surplus = operands[taken?.most ?? 0];
-  if (operands.length < (taken?.least ?? 0)) return [`${command} wants ${taken?.form}`];
+  if (operands.length < (taken?.least ?? 0))
+    return [`${command} requires an argument: ${taken?.choices ? listed(taken.choices) : taken?.form}`];
   const odd = operands.filter((word) => taken?.choices && !taken.choices.includes(word));
   return [
-    ...(surplus === undefined ? [] : [`${command} takes no ${JSON.stringify(surplus)}`]),
+    ...(surplus === undefined ? [] : [`unexpected argument ${JSON.stringify(surplus)}`]),
     ...(surplus === undefined ? odd.map((word) => `${command} ${word}: expected ${listed(taken?.choices ?? [])}`) : []),
   ];
 }

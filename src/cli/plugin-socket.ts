@@ -24,7 +24,7 @@ async function ask(line: CommandLine, route: string, limit: number): Promise<Res
     }
   }
   const why = reasons.length > 0 ? reasons.join("; ") : `there is no socket at ${statusSockets.join(" or ")}`;
-  throw new Error(`no running plugin can be asked (${why}); is it running here, and is this root?`);
+  throw new Error(`cannot reach the plugin (${why}); is it running, and are you root?`);
 }
 
 /** The node as the running plugin has it; or why no plugin says. */

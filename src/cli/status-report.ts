@@ -15,7 +15,7 @@ export function statusReport(status: FullStatus, style: Style): string {
     `sriovdp ${status.version} (${status.commit}), process ${status.pid}, since ${status.started}`,
     status.mode === null ? "waiting for the kubelet's folders" : `registers with the kubelet as ${status.mode}`,
     `config ${config.file}, generation ${config.generation}${reload === null ? "" : `, last read ${reload.at}`}`,
-    ...(refused ? ["the config file is refused; the config before it stays"] : []),
+    ...(refused ? ["config rejected; the previous config stays active"] : []),
     ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
     ...(status.heldFailure === null ? [] : [`cannot find out what pods hold: ${status.heldFailure}`]),
     `${counted(status.passes.count, "look")} at the node, ${status.passes.failures} failed; ${lastLook(status)}`,
@@ -85,7 +85,7 @@ function poolRow({ resource, deviceType, devices, registration, allocations }: P
 const tones: Readonly<Record<string, Tone>> = { listening: "good", refused: "bad", failed: "bad" };
 
 function standing(registration: PoolStatus["registration"]): Cell {
-  if (registration === null) return { text: "not offered: it never had a device", tone: "quiet" };
+  if (registration === null) return { text: "not registered: no device has matched yet", tone: "quiet" };
   const { state, reason } = registration;
   return { text: reason === null ? state : `${state}: ${reason}`, tone: tones[state] ?? "doubt" };
 }

@@ -1,5 +1,5 @@
 // A JSON file as its operator wrote it: comments and trailing commas allowed, positions kept, keys known by their
-// names without regard to case, as the reference's JSON library reads them.
+// names without regard to case, as the upstream plugin's JSON library reads them.
 
 import {
   createScanner,

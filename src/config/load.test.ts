@@ -16,7 +16,7 @@ const told = ({ problems }: Loaded) => problems.map(({ severity, path, message }
 const severities = ({ problems }: Loaded) => problems.map(({ severity }) => severity);
 
 describe("an ordinary file", () => {
-  test("gives a spec an entry, with the reference's defaults", () => {
+  test("gives a spec an entry, with the upstream plugin's defaults", () => {
     const { specs, problems, skipped } = load(list({ resourceName: "sriov_net_A", selectors: { vendors: ["8086"] } }));
     expect(problems).toEqual([]);
     expect(skipped).toEqual([]);

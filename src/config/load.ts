@@ -1,5 +1,5 @@
 // What does the operator want? From the text of the config file to pool specs, with every problem found at once.
-// The compatibility rule: what the reference runs with, runs, with a warning where it is doubtful; what it refuses,
+// The compatibility rule: what the upstream plugin runs with, runs, with a warning where it is doubtful; what it refuses,
 // crashes on or silently gets wrong is refused or done right.
 
 import type { Node } from "jsonc-parser";
@@ -131,7 +131,7 @@ class EntryReader {
     const fields = fieldsOf(node, entryKeys);
     this.reportUnknownKeys(fields, path, "entry");
     const { selectors: selectorsNode, ...rest } = fields.values;
-    // As the reference: an empty deviceType or resourcePrefix is the same as none.
+    // As the upstream plugin: an empty deviceType or resourcePrefix is the same as none.
     const given = Object.entries(rest).filter(([key, { value }]) => value !== "" || key === "resourceName");
     const plain = Object.fromEntries(given.map(([key, value]) => [key, valueOf(value)]));
     const parsed = v.safeParse(entrySchema, plain, { abortPipeEarly: true });

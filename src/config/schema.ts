@@ -29,11 +29,11 @@ const objectOf = <T>(values: v.GenericSchema<unknown, T>, empty: T, expected: st
     v.transform((value) => Object.fromEntries(value) as Record<string, T>),
   );
 
-/** Names that Kubernetes takes behind the "/" (IsQualifiedName), further narrowed as the reference does. */
+/** Names that Kubernetes takes behind the "/" (IsQualifiedName), further narrowed as the upstream plugin does. */
 export const resourceNameSchema = v.pipe(
   text,
   v.regex(/^[a-zA-Z0-9_-]+$/, 'only letters, digits, "_" and "-" can be used, as in "sriov_net_A"'),
-  v.regex(/^[a-zA-Z0-9](.*[a-zA-Z0-9])?$/s, "Kubernetes wants a letter or digit first and last"),
+  v.regex(/^[a-zA-Z0-9](.*[a-zA-Z0-9])?$/s, "must begin and end with a letter or digit"),
   v.maxLength(limits.nameLength.max, `Kubernetes takes at most ${limits.nameLength.max} characters`),
 );
 
@@ -42,7 +42,7 @@ export const resourcePrefixSchema = v.pipe(
   text,
   v.regex(
     /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/,
-    'Kubernetes wants a DNS name in lower case, as in "intel.com"',
+    'must be a lowercase DNS name, as in "intel.com"',
   ),
   v.maxLength(limits.prefixLength.max, `Kubernetes takes at most ${limits.prefixLength.max} characters`),
   v.check((prefix) => !`${prefix}/`.includes("kubernetes.io/"), 'names below "kubernetes.io" belong to Kubernetes'),

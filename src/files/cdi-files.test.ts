@@ -53,7 +53,7 @@ describe("a spec", () => {
     expect(inode(`made/${file}`)).toBe(before);
   });
 
-  // "0000:03:02.1" is 182.1 in base 60 (YAML 1.1, 10.2.1.4); the reference's writer quotes it.
+  // "0000:03:02.1" is 182.1 in base 60 (YAML 1.1, 10.2.1.4); the upstream plugin's writer quotes it.
   test("spells PCI addresses that YAML 1.1 takes for numbers as texts", () => {
     new CdiSpecs(folder).describe(net, nodesOf("0000:03:02.1"));
     expect(parse(read(file), { version: "1.1" })).toMatchObject({ devices: [{ name: "0000:03:02.1" }] });
@@ -112,10 +112,10 @@ describe("a spec", () => {
 });
 
 describe("specs of an earlier process", () => {
-  test("are taken up as they are, those of the reference too; what can't be read is removed, other programs' stay", () => {
+  test("are taken up as they are, those of the upstream plugin too; what can't be read is removed, other programs' stay", () => {
     const before = new CdiSpecs(folder);
     before.describe(net, nodesOf("0000:3b:02.1"));
-    // As the reference writes them.
+    // As the upstream plugin writes them.
     writeFileSync(
       `${folder}/${cdiFileName(other)}`,
       "cdiVersion: 0.5.0\ncontainerEdits: {}\ndevices:\n- containerEdits:\n    deviceNodes:\n    - hostPath: /dev/vfio/2\n" +

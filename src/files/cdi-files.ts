@@ -157,7 +157,7 @@ function identityOf(path: string): string | null {
 export const removeCdiSpecs = (folder: string): string[] =>
   namesIn(folder).filter((name) => isOurs(name) && removeFile(`${folder}/${name}`));
 
-/** What we, or the reference, write into a spec. */
+/** What we, or the upstream plugin, write into a spec. */
 const specSchema = v.object({
   kind: v.string(),
   devices: v.array(

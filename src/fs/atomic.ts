@@ -59,7 +59,7 @@ export function removeAbandoned(folder: string, ours: (name: string) => boolean)
 /**
  * Makes a folder that this process can write to.
  *
- * The reference's library makes its folders, at every level, without any permission bits; a process without
+ * The upstream plugin's library makes its folders, at every level, without any permission bits; a process without
  * CAP_DAC_OVERRIDE can't enter them, but their owner may mend them, from the top. Folders with any bit are left as they
  * are: "/" itself may be 0555.
  */

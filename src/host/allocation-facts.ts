@@ -36,7 +36,7 @@ export function readAllocationFacts(root: string, device: Device, asked: Allocat
     uio: device.bus === "pci" ? readUio(root, here) : null,
     vdpa: device.vdpa && readVdpa(root, device.vdpa.name),
     rdma: { names: rdmaNames, nodes: asked.rdma ? readRdmaNodes(root, here, rdmaNames) : [] },
-    // As the reference, both or none: a program that is given one of them fails later, and elsewhere.
+    // As the upstream plugin, both or none: a program that is given one of them fails later, and elsewhere.
     vhostNet: asked.vhostNet && readVhostNet(root).every(({ present }) => present !== false),
     iommufd: asked.iommufd && readIommufd(root),
   };

@@ -87,7 +87,7 @@ export interface PfLinks {
  *
  * An uplink has a switch id and a port name pN. Where the eswitch mode is not known (asking needs CAP_NET_ADMIN) representors tell
  * it: there are none in legacy mode. In legacy mode each link counts that does not stand on another: an IPoIB child (ib0.8001) has
- * the same parent device. Links are taken in their order, the reference takes the first by name too.
+ * the same parent device. Links are taken in their order, the upstream plugin takes the first by name too.
  */
 export function pfLinksOf(links: readonly Link[], eswitchMode: "legacy" | "switchdev" | null): PfLinks {
   const isPort = (pattern: RegExp) => (link: Link) => link.portName !== null && pattern.test(link.portName);

@@ -126,7 +126,7 @@ export class PluginServer {
         this.#absence.present();
         this.#cancelRetry();
         this.#setState("listening");
-        options.events[this.#hasListened ? "debug" : "info"]("the kubelet listens to the pool", {
+        options.events[this.#hasListened ? "debug" : "info"]("kubelet connected", {
           resource: options.resource,
         });
         this.#hasListened = true;
@@ -135,13 +135,13 @@ export class PluginServer {
       closed: () => {
         if (this.#abort.signal.aborted) return;
         this.#setState("waiting", "it stopped listening");
-        options.events.debug("the kubelet stopped listening to the pool", { resource: options.resource });
+        options.events.debug("kubelet disconnected", { resource: options.resource });
         // Should the kubelet have another one, it must have seen its end, too, before it hears of the pool anew.
         void this.#streams.close();
         this.#retryLater(this.#backOff.wait());
       },
       stalled: () => {
-        options.events.warn("a list was not taken in time; its stream is ended", { resource: options.resource });
+        options.events.warn("ListAndWatch stream stalled; closing it", { resource: options.resource });
       },
     });
   }
@@ -466,7 +466,7 @@ export class PluginServer {
       type: "DevicePlugin",
       name: this.#options.resource,
       endpoint: this.#path,
-      // As the reference: the kubelet needs v1beta1 among them.
+      // As the upstream plugin: the kubelet needs v1beta1 among them.
       supportedVersions: ["v1alpha1", "v1beta1"],
     };
   }
@@ -476,7 +476,7 @@ export class PluginServer {
     if (pluginRegistered) this.#confirmed();
     else {
       this.#refused("refused", error);
-      events.warn("the kubelet refused the pool; will try again", { resource, reason: error });
+      events.warn("kubelet rejected the pool; retrying", { resource, reason: error });
       this.#cancelRetry();
       this.#retryLater(this.#backOff.wait());
     }
@@ -499,7 +499,7 @@ export class PluginServer {
   /** Warns once a reason: a kubelet that is away for long is not news at every try. */
   #complain(reason: string): void {
     const { events, resource } = this.#options;
-    events[reason === this.#complaint ? "debug" : "warn"]("could not register the pool; will try again", {
+    events[reason === this.#complaint ? "debug" : "warn"]("cannot register the pool; retrying", {
       resource,
       reason,
     });

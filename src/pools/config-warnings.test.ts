@@ -153,7 +153,10 @@ describe("on a node", () => {
     const uplink = aPf({ host: { defaultRoute: "eno1", vfs: 0 } });
     const specs = [aSpec({ selectors: [{ pciAddresses: [uplink.id] }] })];
     expect(warningsOnNode(assignPools(specs, [uplink]), [uplink])).toEqual([
-      { spec: 0, message: "gets nothing on this node: 1 device that it selects is excluded (default route by eno1)" },
+      {
+        spec: 0,
+        message: "gets nothing on this node: 1 device that it selects is excluded: carries the default route (eno1)",
+      },
     ]);
   });
   test("an object with ignored keys says how many devices it selects", () => {

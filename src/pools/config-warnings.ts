@@ -173,7 +173,7 @@ function nothingFor({ spec }: Pool, node: NodeIndex): string {
   }
   const excluded = new Set(selected.flatMap((device) => barsOf(device).map(({ brief }) => brief)));
   if (excluded.size > 0)
-    return `gets nothing on this node: ${counted(selected.length, "device")} that it selects ${selected.length === 1 ? "is" : "are"} excluded (${[...excluded].join(", ")})`;
+    return `gets nothing on this node: ${counted(selected.length, "device")} that it selects ${selected.length === 1 ? "is" : "are"} excluded: ${[...excluded].join(", ")}`;
   return `selects nothing on this node; "sriovdp explain ${spec.resource}" says why`;
 }
 

@@ -26,7 +26,7 @@ export interface DeviceType {
   readonly requiredSelectors: readonly SelectorName[];
   /** The class part of a CDI kind: "<prefix>/<class>". */
   readonly cdiClass: string;
-  /** Whether Allocate writes device-info files for multus; as the reference, netDevice only. */
+  /** Whether Allocate writes device-info files for multus; as the upstream plugin, netDevice only. */
   readonly deviceInfo: boolean;
 }
 
@@ -36,12 +36,12 @@ const parent = ["pfNames", "rootDevices", "linkTypes", "isRdma", "needVhostNet"]
 const unbound: Barrier = ({ driver }) =>
   driver === null ? { brief: "no driver", sentence: "no driver is bound to it" } : null;
 
-// The reference's guard never fires (it looks for a nil destination); ours also sees IPv6, bonds, bridges and vlans.
+// The upstream plugin's guard never fires (it looks for a nil destination); ours also sees IPv6, bonds, bridges and vlans.
 const neededByHost: Barrier = ({ host: { defaultRoute } }) =>
   defaultRoute === null
     ? null
     : {
-        brief: `default route by ${defaultRoute}`,
+        brief: `carries the default route (${defaultRoute})`,
         sentence: `the host's default route leaves through it (${defaultRoute})`,
       };
 
@@ -54,7 +54,7 @@ const mayBeNeededByHost: Barrier = ({ host: { awaitsRoute } }) =>
     : null;
 
 const ownsVfs: Barrier = ({ host: { vfs } }) =>
-  vfs === 0 ? null : { brief: `has ${counted(vfs, "VF")}`, sentence: `it is a PF with ${counted(vfs, "VF")}` };
+  vfs === 0 ? null : { brief: `PF with ${counted(vfs, "VF")}`, sentence: `it is a PF with ${counted(vfs, "VF")}` };
 
 /** Every device type. */
 export const deviceTypes = {

@@ -10,7 +10,7 @@ export type Effect =
 /**
  * Compares the pools that are served with those that should be.
  *
- * A pool that never had a device is not started (as the reference: the resource is then absent from the node); one
+ * A pool that never had a device is not started (as the upstream plugin: the resource is then absent from the node); one
  * that lost its last device goes on with an empty list, so that the kubelet keeps the resource at 0.
  */
 export function diff(

@@ -13,7 +13,7 @@ test("the pool that took a device says so, and one after it names it", () => {
     expect.objectContaining({
       resource: "intel.com/B",
       outcome: "refused",
-      reasons: ["intel.com/A stands before it in the file and took it"],
+      reasons: ["intel.com/A claimed it already, listed earlier"],
       selector: null,
       takenBy: "intel.com/A",
     }),

@@ -67,7 +67,7 @@ function verdictOf(device: Device, pool: Pool, owner: Pool | undefined): Verdict
   const misses = trials.filter(({ passes }) => !passes).map(missOf);
   const reasons =
     misses.length < trials.length
-      ? [`${owner?.spec.resource ?? "another pool"} stands before it in the file and took it`]
+      ? [`${owner?.spec.resource ?? "another pool"} claimed it already, listed earlier`]
       : misses;
   return { ...common, outcome: "refused", reasons };
 }

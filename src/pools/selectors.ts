@@ -177,7 +177,7 @@ function coversRange(wide: readonly FunctionRange[], { pf, ranges }: FunctionRan
 
 const functionRange = v.pipe(v.string("expected a string"), v.transform(parseFunctionRange));
 
-// As the reference, names are compared without regard to case; unlike it, several entries for one PF add up.
+// As the upstream plugin, names are compared without regard to case; unlike it, several entries for one PF add up.
 const functionsOf = (
   fact: Fact,
   help: string,
@@ -227,7 +227,7 @@ const yesOrNo = (fact: (device: Device) => boolean, help: string): Selector<bool
 });
 
 const vdpaType: Selector<"virtio" | "vhost" | ""> = {
-  // As the reference: the empty string is the same as no vdpaType.
+  // As the upstream plugin: the empty string is the same as no vdpaType.
   schema: v.picklist(["virtio", "vhost", ""], 'expected "virtio" or "vhost"'),
   help: "The kind of vDPA device that the function manages; can't be combined with isRdma",
   example: '"vhost"',

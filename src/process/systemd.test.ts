@@ -56,7 +56,7 @@ test("a reload is told with its time, and its end; before readiness it is not to
   expect(manager.lines().slice(2)).toEqual([
     "RELOADING=1",
     expect.stringMatching(/^MONOTONIC_USEC=[1-9]\d+$/),
-    "STATUS=2 pools, 16 devices; the config file is refused, the last good one runs",
+    "STATUS=2 pools, 16 devices; config rejected; the previous config stays active",
     "READY=1",
   ]);
   notices.close();

@@ -34,7 +34,7 @@ export function managerOf(environment: Readonly<Record<string, string | undefine
 /** The status line: "3 pools, 24 devices, 2 of them unhealthy". */
 export function statusLine({ pools, devices, unhealthy, configRefused }: Offer): string {
   const bad = unhealthy === 0 ? "" : `, ${unhealthy} of them unhealthy`;
-  const refused = configRefused ? "; the config file is refused, the last good one runs" : "";
+  const refused = configRefused ? "; config rejected; the previous config stays active" : "";
   return `${counted(pools, "pool")}, ${counted(devices, "device")}${bad}${refused}`;
 }
 
@@ -102,8 +102,7 @@ export class ServiceNotices {
     try {
       notify(this.#manager.socket, lines);
     } catch (error) {
-      if (!this.#warned)
-        this.#log.warn("the service manager can't be told how the plugin is", { reason: messageOf(error) });
+      if (!this.#warned) this.#log.warn("cannot notify systemd", { reason: messageOf(error) });
       this.#warned = true;
     }
   }

@@ -1,4 +1,4 @@
-// How much is logged? The reference's numbers, of which 0 is its least, and names for what lies around them.
+// How much is logged? The upstream plugin's numbers, of which 0 is its least, and names for what lies around them.
 
 import { LogLevels } from "consola/core";
 

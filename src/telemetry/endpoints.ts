@@ -116,12 +116,9 @@ export class Endpoints {
       }
     }
     if (!this.#complained)
-      this.#log.warn(
-        "no status socket can be opened: status, probe and its metrics are not to be had; will try again",
-        {
-          reason: reasons.join("; "),
-        },
-      );
+      this.#log.warn("cannot open a status socket: status, probe and metrics are unavailable; retrying", {
+        reason: reasons.join("; "),
+      });
     this.#complained = true;
   }
 
@@ -140,7 +137,7 @@ export class Endpoints {
       }
     }
     if (!this.#addressWasTaken)
-      this.#log.error("metrics are not served at the address; will try again", {
+      this.#log.error("cannot serve metrics at the address; retrying", {
         host,
         port,
         reason: reasons.join("; "),

@@ -196,25 +196,25 @@ export const metrics = {
         value: status.excluded.filter((each) => each.rule === rule).length,
       })),
   },
-  sriovdp_looks_total: {
+  sriovdp_scans_total: {
     type: "counter",
     help: "Looks at the node",
     labels: [],
     read: ({ status }) => single(status.passes.count),
   },
-  sriovdp_look_failures_total: {
+  sriovdp_scan_failures_total: {
     type: "counter",
     help: "Looks at the node that failed; what was offered stays, and the plugin tries again",
     labels: [],
     read: ({ status }) => single(status.passes.failures),
   },
-  sriovdp_look_duration_seconds: {
+  sriovdp_scan_duration_seconds: {
     type: "histogram",
     help: "How long looks at the node took, with what followed from them",
     labels: [],
     read: ({ journal }) => inSeconds(journal.passes.ms),
   },
-  sriovdp_look_running_seconds: {
+  sriovdp_scan_running_seconds: {
     type: "gauge",
     help: "For how long the look of now has been running; 0 between looks",
     labels: [],

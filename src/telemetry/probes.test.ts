@@ -51,7 +51,7 @@ test.each<[Parameters<typeof pool>[0], whileThere: boolean, whileAway: boolean]>
 test("every reason is told", () => {
   const pools = [pool("refused", "no"), pool("failed", "disk full")];
   expect(readinessOf({ ready: false, passes: { ...passes, failure: "EMFILE" }, pools }, true).reasons).toEqual([
-    "the first look at the node is not done",
+    "the initial node scan is not complete",
     "the last node scan failed: EMFILE",
     "the kubelet refuses pool intel.com/a: no",
     "pool intel.com/a has no socket: disk full",

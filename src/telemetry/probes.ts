@@ -20,7 +20,7 @@ const verdict = (reasons: readonly string[]): Verdict => ({ ok: reasons.length =
 export function livenessOf({ passes: { runningMs } }: Pick<Status, "passes">): Verdict {
   return verdict(
     runningMs !== null && runningMs > passLimit
-      ? [`a look at the node has been running for ${Math.round(runningMs / 1000)} s`]
+      ? [`a node scan has been running for ${Math.round(runningMs / 1000)} s`]
       : [],
   );
 }
@@ -34,7 +34,7 @@ export function readinessOf(
   kubeletIsThere: boolean,
 ): Verdict {
   return verdict([
-    ...(ready ? [] : ["the first look at the node is not done"]),
+    ...(ready ? [] : ["the initial node scan is not complete"]),
     ...(passes.failure === null ? [] : [`the last node scan failed: ${passes.failure}`]),
     ...(passes.stalled === null ? [] : [stalledReason(passes.stalled)]),
     ...pools.flatMap((pool) => hindrance(pool, kubeletIsThere) ?? []),

@@ -22,7 +22,7 @@ export interface Status {
   readonly started: string;
   /** How the kubelet hears of the pools; null until one of its folders is there. */
   readonly mode: RegistrationMode | null;
-  /** Whether the first look at the node is done and every pool has its server. */
+  /** Whether the initial node scan is complete and every pool has its server. */
   readonly ready: boolean;
   readonly config: ConfigStatus;
   readonly passes: PassStatus;

@@ -100,7 +100,7 @@ describe.concurrent("the folder for device-info files", () => {
     }
   });
 
-  // The reference's library makes every level that is missing without permission bits.
+  // The upstream plugin's library makes every level that is missing without permission bits.
   test.skipIf(!run(...withoutCapabilities, "true")).each([
     ["the folder", 1],
     ["the folder and those above it", 3],

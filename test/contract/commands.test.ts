@@ -33,8 +33,8 @@ describe("discover", () => {
     expect(lines).toContain(
       "  0000:3b:01.0…01.3  VF 0-3  ens1f0v0…3  8086:1889  iavf  admin down  0  pci0000:00  3…6  -  intel.com/kernel",
     );
-    expect(stdout).toMatch(/^0000:19:00.0 .* never: default route by eno1$/m);
-    expect(stdout).toMatch(/^0000:3b:00.0 .* never: has 8 VFs$/m);
+    expect(stdout).toMatch(/^0000:19:00.0 .* excluded: carries the default route \(eno1\)$/m);
+    expect(stdout).toMatch(/^0000:3b:00.0 .* excluded: PF with 8 VFs$/m);
     expect(stdout).toMatch(/^ {2}0000:5e:01.0…01.1 .* Unhealthy: the link of its PF ens3f0 is down$/m);
     expect(stdout).not.toContain("\x1b");
     expect(status).toBe(0);
@@ -104,18 +104,18 @@ describe("explain", () => {
     const { stdout, status } = run("explain", "0000:3b:01.4");
     expect(stdout).toBe(`0000:3b:01.4 is VF 4 of ens1f0, driver vfio-pci; it is in intel.com/dpdk, Healthy
 
-  intel.com/kernel refuses it
-    selectors[0]  drivers  fails   wants iavf; has vfio-pci
-                  pfNames  passes  wants ens1f0, ens3f0; has ens1f0#4
+  intel.com/kernel does not select it
+    selectors[0]  drivers  fails   expected iavf, found vfio-pci
+                  pfNames  passes  expected ens1f0, ens3f0, found ens1f0#4
 
-  intel.com/dpdk takes it by selectors[0]
-    selectors[0]  drivers  passes  wants vfio-pci; has vfio-pci
-                  pfNames  passes  wants ens1f0#4-7; has ens1f0#4
+  intel.com/dpdk selects it by selectors[0]
+    selectors[0]  drivers  passes  expected vfio-pci, found vfio-pci
+                  pfNames  passes  expected ens1f0#4-7, found ens1f0#4
 
-  intel.com/late wants it too; intel.com/dpdk stands before it in the file and took it
-    selectors[0]  pfNames  passes  wants ens1f0; has ens1f0#4
+  intel.com/late selects it too; intel.com/dpdk claimed it already, listed earlier
+    selectors[0]  pfNames  passes  expected ens1f0, found ens1f0#4
 
-  nvidia.com/sf refuses it: it is not of type auxNetDevice
+  nvidia.com/sf does not select it: it is not of type auxNetDevice
 `);
     expect(status).toBe(0);
   });
@@ -124,20 +124,20 @@ describe("explain", () => {
     const { stdout } = run("explain", "intel.com/late", "intel.com/kernel");
     expect(stdout).toContain(`intel.com/late (netDevice) has 0 devices
 
-  it wants these too; pools before it in the file took them:
+  also selected, but claimed by pools listed earlier:
     0000:3b:01.0…01.3  VF 0-3 of ens1f0  intel.com/kernel
     0000:3b:01.4…01.7  VF 4-7 of ens1f0  intel.com/dpdk
 
-  never offered:
+  excluded:
     0000:19:00.0  PF eno1       the host's default route leaves through it (eno1)
     0000:3b:00.0  PF ens1f0     it is a PF with 8 VFs
 `);
     expect(stdout).toContain(`
-  it refuses:
+  not selected:
     0000:5e:01.0…01.1  VF 0-1 of ens3f0
     0000:af:01.0…01.3  VF 0-3 of ens2f0np0
     0000:d8:00.0       PF p0
-      selectors[0]  pfNames  fails  wants ens1f0; they have ens3f0#0-1, ens2f0np0#0-3, none
+      selectors[0]  pfNames  fails  expected ens1f0, found ens3f0#0-1, ens2f0np0#0-3, none
 
   3 devices of this node are of another type
 `);
@@ -267,7 +267,7 @@ intel.com/a  netDevice  4
   });
 
   test("takes one file", () => {
-    expect(validate("a", "b").stderr).toContain('validate takes no "b"');
+    expect(validate("a", "b").stderr).toContain('unexpected argument "b"');
   });
 
   test("prints all that it found as JSON", () => {

@@ -195,7 +195,7 @@ describe.concurrent("a refused config", () => {
     await node.plugin.waitForLine(/the running config stays/);
     const from = node.plugin.lines.length;
     for (let looks = 0, at = from; looks < 2; looks++) {
-      await node.plugin.waitForLine(/looked at the node stale=\S*functions/, at);
+      await node.plugin.waitForLine(/scanned the node stale=\S*functions/, at);
       at = node.plugin.lines.length;
     }
     expect(node.plugin.lines.filter((line) => line.includes("the running config stays"))).toHaveLength(1);
@@ -217,7 +217,7 @@ describe.concurrent("what is doubtful about the config", () => {
       expect.stringContaining("#2-3 selects nothing"),
     ]);
     for (let scans = 0, at = node.plugin.lines.length; scans < 2; scans++) {
-      await node.plugin.waitForLine(/looked at the node stale=\S*functions/, at);
+      await node.plugin.waitForLine(/scanned the node stale=\S*functions/, at);
       at = node.plugin.lines.length;
     }
     expect(warnings(node)).toEqual(found);

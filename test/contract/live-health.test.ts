@@ -103,7 +103,7 @@ describe.concurrent("the link of a PF", () => {
     const from = node.plugin.lines.length;
     setLink(node.root, "ens1f0", "down");
     setLink(node.root, "ens1f0", "up");
-    await node.plugin.waitForLine(/looked at the node stale=links/, from);
+    await node.plugin.waitForLine(/scanned the node stale=links/, from);
     removeFunction(node.root, vf(3));
     await node.kubelet.waitForAllocatable(resource, 3);
     expect(touches(node, resource)).toEqual(onceRegistered(2));
@@ -179,7 +179,7 @@ describe.concurrent("an InfiniBand port", () => {
     const args = ["--link-health=false"];
     await using node = await running({ node: "infiniband-vfs", config: pool(), resources: [resource], args });
     await using other = await running({ node: "infiniband-vfs", config: pool(), resources: [resource] });
-    await other.plugin.waitForLine(/looked at the node stale=links/);
+    await other.plugin.waitForLine(/scanned the node stale=links/);
     expect(node.plugin.log).not.toContain("stale=links");
   });
 });
@@ -237,9 +237,9 @@ describe.concurrent("an interface of a PF that is made anew", () => {
     await using node = await start();
     const from = node.plugin.lines.length;
     remakeInterface(node.root, pf, "eth0", assigned);
-    await node.plugin.waitForLine(/looked at the node stale=links/, from);
+    await node.plugin.waitForLine(/scanned the node stale=links/, from);
     functionsChanged(node.root);
-    await node.plugin.waitForLine(/looked at the node stale=\S*functions/, from);
+    await node.plugin.waitForLine(/scanned the node stale=\S*functions/, from);
     remakeInterface(node.root, pf, "ens1f0", 4);
     functionsChanged(node.root);
     await lookAgain(node.plugin);
@@ -262,7 +262,7 @@ describe.concurrent("an interface of a PF that is made anew", () => {
     await using node = await start();
     const from = node.plugin.lines.length;
     remakeInterface(node.root, pf, "ens7", 4);
-    await node.plugin.waitForLine(/looked at the node stale=links/, from);
+    await node.plugin.waitForLine(/scanned the node stale=links/, from);
     expect(touches(node, resource)).toEqual(onceRegistered(1));
     functionsChanged(node.root);
     await node.kubelet.waitForAllocatable("intel.com/rest", 5);

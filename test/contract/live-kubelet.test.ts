@@ -104,7 +104,7 @@ describe.concurrent.each(modes)("the plugin comes back to its kubelet (%s)", (mo
     node.kubelet.registration = "hang";
     node.kubelet.breakConnection(net);
     if (mode === "legacy") {
-      await node.plugin.waitForLine(/could not register the pool; will try again.*DEADLINE_EXCEEDED/);
+      await node.plugin.waitForLine(/cannot register the pool; retrying.*DEADLINE_EXCEEDED/);
     }
     node.kubelet.registration = "accept";
     await works(node);

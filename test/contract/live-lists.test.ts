@@ -114,7 +114,7 @@ describe.concurrent("many listeners", () => {
     await using node = await start();
     const session = listenWithoutReading(node);
     try {
-      await node.plugin.waitForLine(/ WARN .*a list was not taken in time; its stream is ended/);
+      await node.plugin.waitForLine(/ WARN .*ListAndWatch stream stalled; closing it/);
     } finally {
       session.destroy();
     }
@@ -232,7 +232,7 @@ describe.concurrent("a node on which nothing changes", () => {
     const files = written(`${node.root}/var`);
     const from = node.plugin.lines.length;
     for (let looks = 0, at = from; looks < 3; looks++) {
-      await node.plugin.waitForLine(/looked at the node stale=\S*functions/, at);
+      await node.plugin.waitForLine(/scanned the node stale=\S*functions/, at);
       at = node.plugin.lines.length;
     }
     expect(node.plugin.lines.slice(from).filter((line) => !line.includes(" DEBUG "))).toEqual([]);

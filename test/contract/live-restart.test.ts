@@ -245,7 +245,7 @@ test("a plugin that took a pool from one that keeps its stream registers anew wh
 
 test("a plugin that is killed again and again, at any instant of its start, leaves nothing that the last one minds", async () => {
   await using node = await running({ node: "iavf-vfs", config, resources: [net] });
-  for (const line of [/starting/, /config is loaded/, /serving the pool/, /ready/, /registered the pool/]) {
+  for (const line of [/starting/, /config loaded/, /serving the pool/, /ready/, /registered the pool/]) {
     node.plugin.kill();
     await node.plugin.ended();
     await node.startPlugin("-v=5").waitForLine(line);

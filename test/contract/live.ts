@@ -56,14 +56,14 @@ export const listed = ({ kubelet }: TestNode, resource: string): string[] => [
 export async function lookAgain(plugin: Plugin): Promise<void> {
   const from = plugin.lines.length;
   plugin.signal("SIGHUP");
-  await plugin.waitForLine(/ looked at the node stale=\S*config/, from);
+  await plugin.waitForLine(/ scanned the node stale=\S*config/, from);
 }
 
 /** Rescans the functions as after a uevent, and waits until that is over. Unlike a reload it ends no exclusion. */
 export async function rescanned({ root, plugin }: TestNode): Promise<void> {
   const from = plugin.lines.length;
   functionsChanged(root);
-  await plugin.waitForLine(/ looked at the node stale=\S*functions/, from);
+  await plugin.waitForLine(/ scanned the node stale=\S*functions/, from);
 }
 
 /** Asks the plugin at its socket, as the commands do; answers while the kubelet double does too. */

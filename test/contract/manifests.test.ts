@@ -69,7 +69,7 @@ describe("Kubernetes' schemas", () => {
 });
 
 describe("the DaemonSet", () => {
-  test("has the names by which the reference's is replaced", () => {
+  test("has the names by which the upstream plugin's is replaced", () => {
     expect(set.metadata).toMatchObject({ name: "kube-sriov-device-plugin", namespace: "kube-system" });
     expect(set.spec.selector.matchLabels).toEqual({ name: "sriov-device-plugin" });
     expect(set.spec.template.metadata.labels).toEqual({
@@ -153,8 +153,8 @@ describe("all objects of the plugin", () => {
   });
 });
 
-test("the reference's and the operator's arguments start the executable as they are", async () => {
-  // Those of the reference's own manifests, and of the one that the SR-IOV network operator writes.
+test("the upstream plugin's and the operator's arguments start the executable as they are", async () => {
+  // Those of the upstream plugin's own manifests, and of the one that the SR-IOV network operator writes.
   for (const args of [
     ["--log-dir=sriovdp", "--log-level=10"],
     ["--log-level=10", "--resource-prefix=openshift.io", "--config-file=/etc/pcidp/$(NODE_NAME)", "--use-cdi"],

@@ -67,7 +67,7 @@ describe.concurrent.each(modes)("in %s mode", (mode) => {
     ] as const) {
       const from = node.plugin.lines.length;
       node.configure(configOf(preference));
-      await node.plugin.waitForLine(/ looked at the node stale=\S*config/, from);
+      await node.plugin.waitForLine(/ scanned the node stale=\S*config/, from);
       await node.kubelet.waitForAllocatable(net, 8);
       await node.kubelet.waitFor(() => optionsOf(node, net) === isOffered, "the options of now are known");
       expect(node.plugin.lines.slice(from).some((line) => line.includes("registering the pool anew"))).toBe(isAnew);

@@ -83,8 +83,8 @@ describe.concurrent("the status socket", () => {
     writeFileSync(`${node.root}/run`, "in the way");
     await node.start([net], "--resync-interval=1", "-v=5");
     for (let looks = 0, from = 0; looks < 2; looks++, from = node.plugin.lines.length)
-      await node.plugin.waitForLine(/looked at the node/, from);
-    expect(node.plugin.lines.filter((line) => line.includes("no status socket can be opened"))).toHaveLength(1);
+      await node.plugin.waitForLine(/scanned the node/, from);
+    expect(node.plugin.lines.filter((line) => line.includes("cannot open a status socket"))).toHaveLength(1);
     const { status, told } = await probe(node, "liveness");
     expect(status).toBe(1);
     expect(told).toContain(`there is no socket at ${socketOf(node)} or ${fallbackOf(node)}`);
@@ -94,7 +94,7 @@ describe.concurrent("the status socket", () => {
   test("is not made at a path that no client could connect to", async () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     await node.start([net], `--status-socket=${node.root}/${"x".repeat(108)}`);
-    expect(await node.plugin.waitForLine(/no status socket can be opened/)).toContain("longer than the 107 bytes");
+    expect(await node.plugin.waitForLine(/cannot open a status socket/)).toContain("longer than the 107 bytes");
     expect(await node.kubelet.allocate(net, 1)).toBeObject();
   });
 
@@ -218,7 +218,7 @@ describe.concurrent("liveness", () => {
     node.startPlugin();
     await node.plugin.waitForLine(/waiting for the kubelet's folders/);
     expect(await probe(node, "liveness")).toEqual({ status: 0, told: "" });
-    expect(await becomesReady(node, false)).toBe("the first look at the node is not done\n");
+    expect(await becomesReady(node, false)).toBe("the initial node scan is not complete\n");
     await node.kubelet.start();
     await becomesReady(node, true);
   });

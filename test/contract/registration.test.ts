@@ -127,7 +127,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
       node.kubelet.breakConnection(resource);
       await node.kubelet.waitForAllocatable(resource, 4);
     }
-    await until("all is told", () => node.plugin.log.match(/the kubelet listens to the pool/g)?.length === 3);
+    await until("all is told", () => node.plugin.log.match(/kubelet connected/g)?.length === 3);
     expect(
       node.plugin.lines.filter((line) => / INFO .*(listens to|stopped listening|registered the pool)/.test(line)),
     ).toEqual([expect.stringMatching(/listens to|registered/), expect.stringMatching(/listens to|registered/)]);

@@ -60,7 +60,7 @@ test.concurrent.each(["text", "json"])(
       node.configure(config);
       const from = plugin.lines.length;
       plugin.signal("SIGHUP");
-      await plugin.waitForLine(round < wrong.length ? /the running config stays/ : /config is loaded/, from);
+      await plugin.waitForLine(round < wrong.length ? /the running config stays/ : /config loaded/, from);
       for (const route of ["/status", "/metrics", "/readyz", "/livez"]) told.push(await ask(route));
       for (const command of format === "text" ? ["validate", "discover", "explain"] : []) {
         const { stdout, stderr } = runCommand([command, "-o", "json", "-v=10", "--root", node.root]);

@@ -165,22 +165,26 @@ describe("in the image", () => {
     return { status: exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
   };
 
-  testWhere(here, "the executable runs, also by the name of the reference's entrypoint, with its arguments", () => {
-    expect(makeImage("--folder", folder)).toMatchObject({ status: 0, stderr: "" });
-    expect(run("/usr/bin/sriovdp", "version").stdout).toStartWith(`sriovdp ${version} (`);
-    const help = run(
-      "/entrypoint.sh",
-      "--log-dir=sriovdp",
-      "--log-level=10",
-      "--resource-prefix=a.io",
-      "--use-cdi",
-      "-h",
-    );
-    expect(help).toMatchObject({ status: 0, stderr: "" });
-    const none = run("/entrypoint.sh", "--config-file=/etc/pcidp/config.json");
-    expect(none).toMatchObject({ status: 2 });
-    expect(none.stderr).toContain("/etc/pcidp/config.json");
-  });
+  testWhere(
+    here,
+    "the executable runs, also by the name of the upstream plugin's entrypoint, with its arguments",
+    () => {
+      expect(makeImage("--folder", folder)).toMatchObject({ status: 0, stderr: "" });
+      expect(run("/usr/bin/sriovdp", "version").stdout).toStartWith(`sriovdp ${version} (`);
+      const help = run(
+        "/entrypoint.sh",
+        "--log-dir=sriovdp",
+        "--log-level=10",
+        "--resource-prefix=a.io",
+        "--use-cdi",
+        "-h",
+      );
+      expect(help).toMatchObject({ status: 0, stderr: "" });
+      const none = run("/entrypoint.sh", "--config-file=/etc/pcidp/config.json");
+      expect(none).toMatchObject({ status: 2 });
+      expect(none.stderr).toContain("/etc/pcidp/config.json");
+    },
+  );
 
   testWhere(here, "the loader finds every library", () => {
     const loader = process.arch === "x64" ? "/lib64/ld-linux-x86-64.so.2" : "/lib/ld-linux-aarch64.so.1";

@@ -123,7 +123,7 @@ export interface NodePlan {
   readonly uptime?: number;
 }
 
-/** The Intel FPGA of the reference's documentation. */
+/** The Intel FPGA of the upstream plugin's documentation. */
 export const accelerator = (address: string, more: Partial<FunctionPlan> = {}): FunctionPlan => ({
   address,
   vendor: "8086",

@@ -81,7 +81,7 @@ describe("the table", () => {
   test("shows every fact that some device has where there is no terminal", () => {
     expect(shown(null)).toEqual([
       "DEVICE           WHAT      INTERFACE     ID         DRIVER  LINK  NUMA  PCIE ROOT   IOMMU  POOL",
-      "0000:3b:00.0     PF        ens1f0        8086:1592  ice     up    0     pci0000:3a  1      never: has 4 VFs",
+      "0000:3b:00.0     PF        ens1f0        8086:1592  ice     up    0     pci0000:3a  1      excluded: PF with 4 VFs",
       "  0000:3b:0…255  VF 0-255  ens1f0v0…255  8086:1889  iavf    up    0     pci0000:3a  2…257  intel.com/net",
     ]);
   });

@@ -107,8 +107,8 @@ function poolCell({ run: [device] }: Row, { pooled, terse = false }: TableStyle)
       : { text: `${device.pool}, Unhealthy${terse ? "" : `: ${device.unhealthy}`}`, tone: "bad" };
   }
   const bars = barsOf(device).map(({ brief }) => brief);
-  if (bars.length > 0) return { text: `never: ${bars.join(", ")}`, tone: "doubt" };
-  return { text: pooled ? "no pool wants it" : "", tone: "quiet" };
+  if (bars.length > 0) return { text: `excluded: ${bars.join(", ")}`, tone: "doubt" };
+  return { text: pooled ? "not selected" : "", tone: "quiet" };
 }
 
 const pfName = ([device]: readonly Discovered[]): string =>
@@ -203,7 +203,7 @@ export function deviceTable(found: readonly Discovered[], style: TableStyle): st
     style,
   );
   const order = filled.map(({ title }) => title).filter((title) => left.includes(title));
-  const note = `not shown for want of room: ${order.join(", ")}; -o yaml has everything`;
+  const note = `columns hidden: terminal too narrow: ${order.join(", ")}; -o yaml has everything`;
   return shown + (left.length > 0 ? `${paint(note, "quiet", style)}\n` : "");
 }
 

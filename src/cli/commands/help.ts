@@ -61,7 +61,7 @@ ${commandRows.join("\n")}
 
 ${section("Options (-x V, --x V, -x=V and --x=V are the same):", false)}
 
-${section("Options of the reference implementation's logger:", true)}
+${section("Options of the upstream plugin's logger:", true)}
 
 ${lines("Signals", signals)}
 

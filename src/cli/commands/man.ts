@@ -84,11 +84,7 @@ export function manual(): string {
       ),
     ),
     section("OPTIONS", roff("-x V, --x V, -x=V and --x=V are the same."), ...optionParts(false)),
-    section(
-      "OPTIONS OF THE REFERENCE",
-      "They are those of the reference implementation\\(aqs logger.",
-      ...optionParts(true),
-    ),
+    section("OPTIONS OF THE REFERENCE", "They are those of the upstream plugin\\(aqs logger.", ...optionParts(true)),
     section("SIGNALS", ...Object.entries(signals).map(([name, text]) => tagged(bold(name), `${text}.`))),
     section("EXIT STATUS", ...Object.entries(statuses).map(([name, text]) => tagged(bold(name), `${text}.`))),
     section("ENVIRONMENT", ...Object.entries(environment).map(([name, text]) => tagged(bold(name), text))),

@@ -227,6 +227,6 @@ test("devices whose links, RDMA devices and sub-functions are asked for by a con
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: "/usr/bin:/usr/sbin" },
   });
-  expect(await new Response(stderr).text()).toMatch(/^note: no running plugin can be asked [^\n]*\n$/);
+  expect(await new Response(stderr).text()).toMatch(/^note: cannot reach the plugin [^\n]*\n$/);
   expect(await exited).toBe(0);
 });

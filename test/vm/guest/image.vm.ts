@@ -217,7 +217,7 @@ type Folders = Readonly<Record<string, string>>;
 const deviceInfo = "/var/run/k8s.cni.cncf.io/devinfo/dp";
 
 /**
- * How others' manifests run the reference's image, without what refers to a cluster: arguments, mounts, privileges; no probes. Without
+ * How others' manifests run the upstream plugin's image, without what refers to a cluster: arguments, mounts, privileges; no probes. Without
  * pod-resources a plugin goes by the kubelet's checkpoint and by pods' cgroups, which a privileged container sees.
  */
 const others = {
@@ -238,7 +238,7 @@ const others = {
       expect(readdirSync(pluginsRegistry)).toContain(".sriovdp-status.sock");
     },
   },
-  "the reference's manifest": {
+  "the upstream plugin's manifest": {
     args: ["--log-dir=sriovdp", "--log-level=10"],
     env: [],
     securityContext: { privileged: true },
@@ -247,7 +247,7 @@ const others = {
   },
 };
 
-describe.each(Object.entries(others))("as %s runs the reference's image", (_, { folders, left, ...settings }) => {
+describe.each(Object.entries(others))("as %s runs the upstream plugin's image", (_, { folders, left, ...settings }) => {
   const volumes = [
     ...Object.entries(folders).map(([name, path]) => ({ name, hostPath: { path, type: "DirectoryOrCreate" } })),
     { name: "config-volume", configMap: { name: "device-plugin-config" } },

@@ -61,7 +61,7 @@ const listsOf = (resource: string) => node.kubelet.resource(resource).lists;
 
 /** Waits for a pass that began after now: nothing else tells that the plugin has looked and had nothing to say. */
 async function nextPass(): Promise<void> {
-  const passes = () => node.plugin.output().split("looked at the node stale=functions").length;
+  const passes = () => node.plugin.output().split("scanned the node stale=functions").length;
   const before = passes();
   // Not SIGHUP: a reload ends exclusions.
   writeSys(`/sys/bus/pci/devices/${pf0}/uevent`, "change");

@@ -142,7 +142,7 @@ test("a reload takes the config up, and a refused config shows in the status", a
   await waitForProperty("ActiveState", "active");
   writeConfig({ ...net, resourceName: "not a name" });
   await sh("systemctl reload sriovdp");
-  await waitForProperty("StatusText", "1 pool, 2 devices; the config file is refused, the last good one runs");
+  await waitForProperty("StatusText", "1 pool, 2 devices; config rejected; the previous config stays active");
   await waitForProperty("ActiveState", "active");
 });
 

@@ -72,7 +72,7 @@ export const options = {
     // A timer takes no more milliseconds than a signed 32-bit number holds.
     most: 2_147_483,
     value: "SECONDS",
-    help: "Look at the node at least so often; events come at once",
+    help: "Maximum interval between full rescans; events are handled immediately",
   },
   "kubelet-root-dir": {
     kind: "text",
@@ -86,7 +86,7 @@ export const options = {
     for: ["run", "discover", "explain", "validate", "status", "probe"],
     default: null,
     value: "PATH",
-    help: "Where status, probe and metrics are asked for (default: /run/sriovdp)",
+    help: "Socket for status, probes and metrics (default: /run/sriovdp)",
   },
   "metrics-address": {
     kind: "text",

@@ -137,7 +137,7 @@ export class Endpoints {
       }
     }
     if (!this.#addressWasTaken)
-      this.#log.error("cannot serve metrics at the address; retrying", {
+      this.#log.error("metrics are not served at the address; retrying", {
         host,
         port,
         reason: reasons.join("; "),

@@ -84,7 +84,7 @@ export const metrics = {
   },
   sriovdp_ready: {
     type: "gauge",
-    help: "1 once the first look at the node is done and every pool has its server",
+    help: "1 once the initial node scan is complete and every pool has its server",
     labels: [],
     read: ({ status }) => single(Number(status.ready)),
   },
@@ -198,31 +198,31 @@ export const metrics = {
   },
   sriovdp_scans_total: {
     type: "counter",
-    help: "Looks at the node",
+    help: "Node scans",
     labels: [],
     read: ({ status }) => single(status.passes.count),
   },
   sriovdp_scan_failures_total: {
     type: "counter",
-    help: "Looks at the node that failed; what was offered stays, and the plugin tries again",
+    help: "Node scans that failed; device lists stay as they were, and the plugin retries",
     labels: [],
     read: ({ status }) => single(status.passes.failures),
   },
   sriovdp_scan_duration_seconds: {
     type: "histogram",
-    help: "How long looks at the node took, with what followed from them",
+    help: "Duration of node scans, including what followed from them",
     labels: [],
     read: ({ journal }) => inSeconds(journal.passes.ms),
   },
   sriovdp_scan_running_seconds: {
     type: "gauge",
-    help: "For how long the look of now has been running; 0 between looks",
+    help: "How long the current node scan has been running; 0 between scans",
     labels: [],
     read: ({ status }) => single(seconds(status.passes.runningMs ?? 0)),
   },
-  sriovdp_last_look_timestamp_seconds: {
+  sriovdp_last_scan_timestamp_seconds: {
     type: "gauge",
-    help: "When the last look at the node ended; missing before the first did",
+    help: "When the last node scan ended; missing before the first did",
     labels: [],
     read: ({ status }) => timestamp(status.passes.lastEnd),
   },

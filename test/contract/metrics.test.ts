@@ -133,7 +133,7 @@ describe.concurrent("a scrape", () => {
     );
     expect(type).toBe("application/openmetrics-text; version=1.0.0; charset=utf-8");
     expect(text).toEndWith("\n# EOF\n");
-    expect(text).toContain("# TYPE sriovdp_looks counter\nsriovdp_scans_total 1");
+    expect(text).toContain("# TYPE sriovdp_scans counter\nsriovdp_scans_total 1");
     const [plainType, plain] = await ask("*/*");
     expect(plainType).toBe("text/plain; version=0.0.4; charset=utf-8");
     expect(plain).toContain("# TYPE sriovdp_scans_total counter\n");

@@ -114,7 +114,7 @@ export const options = {
     default: "table",
     choices: ["table", "json", "yaml"],
     value: "FORMAT",
-    help: "What a command prints: table, json or yaml",
+    help: "Output format: table, json or yaml",
   },
   json: { kind: "flag", for: prints, default: false, help: "The same as --output=json", means: ["output", "json"] },
   all: {

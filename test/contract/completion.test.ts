@@ -86,7 +86,7 @@ test("names are those that explain takes, and trouble with the config is not tol
 });
 
 test.each([
-  [["completion"], "completion wants bash|zsh|fish|names"],
+  [["completion"], "completion requires an argument: bash, zsh, fish or names"],
   [["completion", "ksh"], "completion ksh: expected bash, zsh, fish or names"],
 ])("%j is refused: %s", (args, message) => {
   const { stderr, status } = runCommand(args);

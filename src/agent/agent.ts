@@ -49,7 +49,7 @@ import { type LogLine, startLogLines, changeLogLines, warningsOf } from "../pool
 import {
   countAllocate,
   countChanges,
-  countPass,
+  countScan,
   type Journal,
   newJournal,
   newPoolCounts,
@@ -57,7 +57,7 @@ import {
   type PoolCounts,
 } from "../telemetry/journal.ts";
 import { type NodeView, nodeViewOf } from "../telemetry/node-view.ts";
-import { passStatus, type Status, statusOf } from "../telemetry/status.ts";
+import { scanStatus, type Status, statusOf } from "../telemetry/status.ts";
 import { livenessOf, readinessOf, type Verdict } from "../telemetry/probes.ts";
 
 /** What the command line decides for the whole life of the process. */
@@ -276,7 +276,7 @@ export class Agent {
 
   /** Whether the loop makes progress; a watchdog goes by it. */
   liveness(): Verdict {
-    return livenessOf({ passes: passStatus(this.journal, null) });
+    return livenessOf({ scans: scanStatus(this.journal, null) });
   }
 
   /** Whether every pool is registered, or waits for a kubelet that is away. */
@@ -418,7 +418,7 @@ export class Agent {
     try {
       const configChanged = stale.has("config") && this.#loadConfig(false);
       if (configChanged || stale.has("functions") || stale.has("links") || stale.has("late scan"))
-        await countPass(this.journal, () => this.#pass(stale, configChanged));
+        await countScan(this.journal, () => this.#pass(stale, configChanged));
       else this.#listener.serving(this.#offer);
       return true;
     } catch (error) {

@@ -72,7 +72,7 @@ export const options = {
     // A timer takes no more milliseconds than a signed 32-bit number holds.
     most: 2_147_483,
     value: "SECONDS",
-    help: "Maximum interval between full rescans; events are handled immediately",
+    help: "Maximum interval between full rescans",
   },
   "kubelet-root-dir": {
     kind: "text",

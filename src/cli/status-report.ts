@@ -2,7 +2,7 @@
 // device.
 
 import { formatProblem } from "../config/problem.ts";
-import { counted, oneLine } from "../text.ts";
+import { oneLine } from "../text.ts";
 import type { DeviceStatus, ExcludedStatus, FullStatus, PoolStatus } from "../telemetry/status.ts";
 import { type Cell, type Style, table, type Tone } from "./table.ts";
 
@@ -18,7 +18,7 @@ export function statusReport(status: FullStatus, style: Style): string {
     ...(refused ? ["config rejected; the previous config stays active"] : []),
     ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
     ...(status.heldFailure === null ? [] : [`cannot find out what pods hold: ${status.heldFailure}`]),
-    `${counted(status.passes.count, "look")} at the node, ${status.passes.failures} failed; ${lastLook(status)}`,
+    `scans: ${status.scans.count} (${status.scans.failures} failed); ${lastScan(status)}`,
   ];
   const holders = new Map(
     (status.held ?? []).map(({ resource, id, pod, container }) => [`${resource} ${id}`, `${pod} (${container})`]),
@@ -55,15 +55,15 @@ const retentionRow = ({ device, kind, resource, pod, nextPool }: FullStatus["ret
   nextPool ?? "-",
 ];
 
-function lastLook({ passes, ready }: FullStatus): string {
-  if (passes.stalled !== null) {
-    const { ms, reading } = passes.stalled;
-    return `one is stalled for ${Math.round(ms / 1000)} s${reading === null ? "" : ` at ${reading}`}, so device lists stay as they are`;
+function lastScan({ scans, ready }: FullStatus): string {
+  if (scans.stalled !== null) {
+    const { ms, reading } = scans.stalled;
+    return `stalled for ${Math.round(ms / 1000)} s${reading === null ? "" : ` at ${reading}`}; device lists stay as they are`;
   }
-  if (passes.runningMs !== null) return `one has been running for ${Math.round(passes.runningMs)} ms`;
-  if (!ready) return "the first one is not done";
-  const failed = passes.failure === null ? "" : `, and failed: ${passes.failure}`;
-  return `the last one took ${Math.round(passes.lastMs ?? 0)} ms, at ${passes.lastEnd}${failed}`;
+  if (scans.runningMs !== null) return `one in progress for ${Math.round(scans.runningMs)} ms`;
+  if (!ready) return "the initial scan is not complete";
+  const failed = scans.failure === null ? "" : ` and failed: ${scans.failure}`;
+  return `the last took ${Math.round(scans.lastMs ?? 0)} ms at ${scans.lastEnd}${failed}`;
 }
 
 const poolHeader = ["POOL", "TYPE", "DEVICES", "HEALTHY", "ALLOCATIONS", "FAILED", "REGISTERED", "KUBELET"];

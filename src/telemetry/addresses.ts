@@ -4,7 +4,7 @@ import { kubeletPaths } from "../kubelet/paths.ts";
 
 /**
  * The places of the status socket. The second is for containers whose root file system is read-only and which have
- * nothing mounted but the kubelet's folders: the kubelet passes over names there that begin with a dot.
+ * nothing mounted but the kubelet's folders: the kubelet scans over names there that begin with a dot.
  */
 export const statusSockets = (root: string, kubeletRoot: string): string[] => [
   `${root}/run/sriovdp/status.sock`,

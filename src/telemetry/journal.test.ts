@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { aDevice, aLink, aParent, aSpec } from "../../test/support/device.ts";
 import { assignPools } from "../pools/assign.ts";
 import type { Pool } from "../pools/pool.ts";
-import { countAllocate, countChanges, countPass, histogram, newJournal, newPoolCounts, observe } from "./journal.ts";
+import { countAllocate, countChanges, countScan, histogram, newJournal, newPoolCounts, observe } from "./journal.ts";
 
 test("a value is counted once, in the first bucket that it fits into", () => {
   const seen = histogram([1, 10]);
@@ -24,17 +24,17 @@ test("a call of Allocate is counted, and its failure is passed on", () => {
 });
 
 test("a look is seen while it runs, and its failure until one succeeds", async () => {
-  const { passes } = newJournal();
-  const journal = { ...newJournal(), passes };
+  const { scans } = newJournal();
+  const journal = { ...newJournal(), scans };
   const end = Promise.withResolvers<void>();
-  const look = countPass(journal, () => end.promise);
-  expect(passes.began).not.toBeNull();
+  const look = countScan(journal, () => end.promise);
+  expect(scans.began).not.toBeNull();
   end.reject(new Error("EMFILE"));
   expect(look).rejects.toThrow("EMFILE");
   await look.catch(() => {});
-  expect(passes).toMatchObject({ count: 1, failures: 1, failure: "EMFILE", began: null });
-  await countPass(journal, async () => {});
-  expect(passes).toMatchObject({ count: 2, failures: 1, failure: null });
+  expect(scans).toMatchObject({ count: 1, failures: 1, failure: "EMFILE", began: null });
+  await countScan(journal, async () => {});
+  expect(scans).toMatchObject({ count: 2, failures: 1, failure: null });
 });
 
 /** The pool of two VFs below one PF and a third below another. */

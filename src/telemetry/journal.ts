@@ -36,12 +36,12 @@ export interface Journal {
     failures: number;
     last: { readonly at: number; readonly success: boolean; readonly problems: readonly Problem[] } | null;
   };
-  readonly passes: {
+  readonly scans: {
     count: number;
     failures: number;
     /** Why the last one failed; null when it did not. */
     failure: string | null;
-    /** When the one of now began; null between passes. */
+    /** When the one of now began; null between scans. */
     began: number | null;
     last: { readonly at: number; readonly ms: number } | null;
     readonly ms: Histogram;
@@ -68,13 +68,13 @@ export interface PoolCounts {
 /** Bounds of the time that Allocate takes, in milliseconds. */
 const allocateBounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 100, 1000] as const;
 
-/** Bounds of the time that a look at the node takes, in milliseconds. */
-const passBounds = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000] as const;
+/** Bounds of the time that a scan takes, in milliseconds. */
+const scanBounds = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000] as const;
 
 export const newJournal = (): Journal => ({
   started: Date.now(),
   config: { generation: 0, successes: 0, failures: 0, last: null },
-  passes: { count: 0, failures: 0, failure: null, began: null, last: null, ms: histogram(passBounds) },
+  scans: { count: 0, failures: 0, failure: null, began: null, last: null, ms: histogram(scanBounds) },
   allocateMs: histogram(allocateBounds),
 });
 
@@ -98,22 +98,22 @@ export function noteConfig({ config }: Journal, success: boolean, problems: read
 }
 
 /** Looks at the node, and notes how long it took and whether it failed. */
-export async function countPass({ passes }: Journal, pass: () => Promise<void>): Promise<void> {
+export async function countScan({ scans }: Journal, pass: () => Promise<void>): Promise<void> {
   const began = performance.now();
-  passes.began = began;
-  passes.count++;
+  scans.began = began;
+  scans.count++;
   try {
     await pass();
-    passes.failure = null;
+    scans.failure = null;
   } catch (error) {
-    passes.failures++;
-    passes.failure = messageOf(error);
+    scans.failures++;
+    scans.failure = messageOf(error);
     throw error;
   } finally {
     const ms = performance.now() - began;
-    passes.began = null;
-    passes.last = { at: Date.now(), ms };
-    observe(passes.ms, ms);
+    scans.began = null;
+    scans.last = { at: Date.now(), ms };
+    observe(scans.ms, ms);
   }
 }
 

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import type { PassStatus, PoolStatus } from "./status.ts";
-import { livenessOf, passLimit, readinessOf } from "./probes.ts";
+import type { ScanStatus, PoolStatus } from "./status.ts";
+import { livenessOf, scanLimit, readinessOf } from "./probes.ts";
 
-const passes: PassStatus = {
+const scans: ScanStatus = {
   count: 1,
   failures: 0,
   failure: null,
@@ -26,10 +26,10 @@ const pool = (
 
 test.each([
   [null, true],
-  [passLimit, true],
-  [passLimit + 1, false],
+  [scanLimit, true],
+  [scanLimit + 1, false],
 ])("a look that has been running for %p ms: alive %p", (runningMs, ok) => {
-  expect(livenessOf({ passes: { ...passes, runningMs } }).ok).toBe(ok);
+  expect(livenessOf({ scans: { ...scans, runningMs } }).ok).toBe(ok);
 });
 
 test.each<[Parameters<typeof pool>[0], whileThere: boolean, whileAway: boolean]>([
@@ -43,14 +43,14 @@ test.each<[Parameters<typeof pool>[0], whileThere: boolean, whileAway: boolean]>
 ])(
   "with a pool that is %p the plugin is ready %p while the kubelet is there, %p while it is away",
   (state, there, away) => {
-    const status = { ready: true, passes, pools: [pool("listening"), pool(state, "why")] };
+    const status = { ready: true, scans, pools: [pool("listening"), pool(state, "why")] };
     expect([readinessOf(status, true).ok, readinessOf(status, false).ok]).toEqual([there, away]);
   },
 );
 
 test("every reason is told", () => {
   const pools = [pool("refused", "no"), pool("failed", "disk full")];
-  expect(readinessOf({ ready: false, passes: { ...passes, failure: "EMFILE" }, pools }, true).reasons).toEqual([
+  expect(readinessOf({ ready: false, scans: { ...scans, failure: "EMFILE" }, pools }, true).reasons).toEqual([
     "the initial node scan is not complete",
     "the last node scan failed: EMFILE",
     "the kubelet refuses pool intel.com/a: no",

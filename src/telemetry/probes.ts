@@ -9,39 +9,39 @@ export interface Verdict {
 }
 
 /**
- * How long one look at the node may take before the plugin counts as stuck, in milliseconds. Sysfs of a NIC whose
+ * How long a scan may take before the plugin counts as stuck, in milliseconds. Sysfs of a NIC whose
  * firmware resets answers after tens of seconds, and a restart would only begin the same wait anew.
  */
-export const passLimit = 120_000;
+export const scanLimit = 120_000;
 
 const verdict = (reasons: readonly string[]): Verdict => ({ ok: reasons.length === 0, reasons });
 
 /** Whether the loop makes progress; that anybody answers at all shows that the event loop is not blocked. */
-export function livenessOf({ passes: { runningMs } }: Pick<Status, "passes">): Verdict {
+export function livenessOf({ scans: { runningMs } }: Pick<Status, "scans">): Verdict {
   return verdict(
-    runningMs !== null && runningMs > passLimit
+    runningMs !== null && runningMs > scanLimit
       ? [`a node scan has been running for ${Math.round(runningMs / 1000)} s`]
       : [],
   );
 }
 
 /**
- * Whether every pool is where it should be: the first look is done, the last one did not fail, and the kubelet listens
+ * Whether every pool is where it should be: the initial scan is complete, the last one did not fail, and the kubelet listens
  * to each pool, or is away. A pool without devices is not offered, and asks for nothing.
  */
 export function readinessOf(
-  { ready, passes, pools }: Pick<Status, "ready" | "passes" | "pools">,
+  { ready, scans, pools }: Pick<Status, "ready" | "scans" | "pools">,
   kubeletIsThere: boolean,
 ): Verdict {
   return verdict([
     ...(ready ? [] : ["the initial node scan is not complete"]),
-    ...(passes.failure === null ? [] : [`the last node scan failed: ${passes.failure}`]),
-    ...(passes.stalled === null ? [] : [stalledReason(passes.stalled)]),
+    ...(scans.failure === null ? [] : [`the last node scan failed: ${scans.failure}`]),
+    ...(scans.stalled === null ? [] : [stalledReason(scans.stalled)]),
     ...pools.flatMap((pool) => hindrance(pool, kubeletIsThere) ?? []),
   ]);
 }
 
-const stalledReason = ({ ms, reading }: NonNullable<Status["passes"]["stalled"]>): string =>
+const stalledReason = ({ ms, reading }: NonNullable<Status["scans"]["stalled"]>): string =>
   `degraded: a node scan has been stalled for ${Math.round(ms / 1000)} s${reading === null ? "" : ` at ${reading}`}; device lists stay as they are`;
 
 function hindrance({ resource, registration }: PoolStatus, kubeletIsThere: boolean): string | null {

@@ -25,7 +25,7 @@ export interface Status {
   /** Whether the initial node scan is complete and every pool has its server. */
   readonly ready: boolean;
   readonly config: ConfigStatus;
-  readonly passes: PassStatus;
+  readonly scans: ScanStatus;
   readonly pools: readonly PoolStatus[];
   /** Devices that are in no pool, whatever the config says, since the host needs them. */
   readonly excluded: readonly ExcludedStatus[];
@@ -45,14 +45,14 @@ export interface ConfigStatus {
 }
 
 /** Looks at the node. */
-export interface PassStatus {
+export interface ScanStatus {
   readonly count: number;
   readonly failures: number;
-  /** Why the last look failed; null when it did not. */
+  /** Why the last scan failed; null when it did not. */
   readonly failure: string | null;
   readonly lastEnd: string | null;
   readonly lastMs: number | null;
-  /** For how many milliseconds the look of now has been running; null between looks. */
+  /** For how many milliseconds the current scan has been running; null between scans. */
   readonly runningMs: number | null;
   /** A scan that waits for a driver which does not answer: lists stay as they are. Null when there is none. */
   readonly stalled: { readonly ms: number; readonly reading: string | null } | null;
@@ -145,21 +145,21 @@ export function statusOf(
       generation: config.generation,
       lastReload: config.last && { ...config.last, at: dateOf(config.last.at) },
     },
-    passes: passStatus(journal, stalled),
+    scans: scanStatus(journal, stalled),
     pools: offered.map(poolStatus),
     excluded: exclusions.map((each) => ({ ...each, since: dateOf(each.since) })),
     retentions,
   };
 }
 
-/** What is told of the looks at the node. */
-export const passStatus = ({ passes }: Journal, stalled: StalledScan | null): PassStatus => ({
-  count: passes.count,
-  failures: passes.failures,
-  failure: passes.failure,
-  lastEnd: passes.last && dateOf(passes.last.at),
-  lastMs: passes.last && passes.last.ms,
-  runningMs: passes.began === null ? null : performance.now() - passes.began,
+/** The scans so far. */
+export const scanStatus = ({ scans }: Journal, stalled: StalledScan | null): ScanStatus => ({
+  count: scans.count,
+  failures: scans.failures,
+  failure: scans.failure,
+  lastEnd: scans.last && dateOf(scans.last.at),
+  lastMs: scans.last && scans.last.ms,
+  runningMs: scans.began === null ? null : performance.now() - scans.began,
   stalled: stalled && { ms: Math.round(performance.now() - stalled.began), reading: stalled.reading },
 });
 

@@ -38,7 +38,7 @@ const readyz = async (node: TestNode) => {
 };
 
 const stalled = (node: TestNode) =>
-  until("the scan is stalled", async () => (await statusOf(node)).passes.stalled !== null, {
+  until("the scan is stalled", async () => (await statusOf(node)).scans.stalled !== null, {
     found: () => node.plugin.log,
   });
 
@@ -54,7 +54,7 @@ describe.concurrent("while a driver does not answer", () => {
     expect((await askPlugin(node, "/livez")).status).toBe(200);
     expect(performance.now() - began).toBeLessThan(3000);
     expect(listed(node, net)).toEqual(before);
-    expect((await statusOf(node)).passes.stalled).toMatchObject({ reading: `PCI function ${wedged}` });
+    expect((await statusOf(node)).scans.stalled).toMatchObject({ reading: `PCI function ${wedged}` });
     expect(await readyz(node)).toMatchObject({ ok: false, text: expect.stringContaining(`at PCI function ${wedged}`) });
     expect(await (await askPlugin(node, "/metrics")).text()).toMatch(/^sriovdp_scan_stalled 1$/m);
     await node.kubelet.restart();

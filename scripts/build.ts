@@ -36,6 +36,8 @@ const build = Bun.spawnSync(
     ...["--define", 'process.env.NODE_ENV="production"'],
     ...["--define", `SRIOVDP_VERSION=${JSON.stringify(version)}`],
     ...["--define", `SRIOVDP_COMMIT=${JSON.stringify(stamp)}`],
+    // grpc-js looks for files that we don't use where it was installed: the same sources give the same bytes in any folder.
+    ...["--define", '__dirname="/"'],
     // Entry points are below their common folder, src/.
     ...["--define", `SRIOVDP_SCAN_WORKER="/$bunfs/root/host/scan-worker.js"`],
     `--target=${architectures[architecture].target}`,

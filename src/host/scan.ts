@@ -49,7 +49,7 @@ export async function scanNode(
   earlier: ScannedNode | null,
   { ddpAnswers, reached }: ScanContext = newContext(),
 ): Promise<ScannedNode> {
-  const functions = earlier?.functions ?? (await readFunctions(root, reached));
+  const functions = earlier?.functions ?? readFunctions(root, reached);
   const troubles = [...functions.troubles];
   const kernel = readKernelFacts(root, questionsOn(functions, asked), earlier?.kernel ?? null, troubles, reached);
   const ddpProfiles =

@@ -34,15 +34,11 @@ interface OwnFacts {
   readonly pKey: () => string | null;
 }
 
-/** How long the event loop may be kept waiting by a pass, in milliseconds. */
-const slice = 8;
-
-/** Reads all functions below `root`; gives way to other work every few milliseconds. `reached` hears what is read next. */
-export async function readFunctions(root: string, reached: (what: string) => void): Promise<Functions> {
+/** Reads all functions below `root`; `reached` hears what is read next. Throws when PCI functions can't be listed. */
+export function readFunctions(root: string, reached: (what: string) => void): Functions {
   const troubles: ReadProblem[] = [];
   const pci = new Map<PciAddress, PciFunction>();
   const own = new Map<string, OwnFacts>();
-  let until = performance.now() + slice;
   for (const found of readPciFunctions(root, troubles, reached)) {
     const facts = tryRead(troubles, found.address, `PCI function ${found.address}`, () =>
       readOwn(root, found, found.driver, found.physfn === null),
@@ -50,10 +46,6 @@ export async function readFunctions(root: string, reached: (what: string) => voi
     if (facts) {
       pci.set(found.address, found);
       own.set(found.address, facts);
-    }
-    if (performance.now() > until) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
-      until = performance.now() + slice;
     }
   }
   reached("auxiliary devices");

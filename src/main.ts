@@ -1,6 +1,7 @@
 // The program: flags → command, or config → agent → signal → close. The only place that ends the process.
 
-import { Agent, ConfigError } from "./agent/agent.ts";
+import { Agent } from "./agent/agent.ts";
+import { ConfigError } from "./agent/running-config.ts";
 import { runs } from "./cli/commands.ts";
 import { helpText } from "./cli/commands/help.ts";
 import { exitStatus, output } from "./cli/output.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { aDevice, aSpec } from "../../test/support/device.ts";
 import { assignPools } from "./assign.ts";
-import { diff } from "./diff.ts";
+import { diff, inSafeOrder } from "./diff.ts";
 import type { Pool } from "./pool.ts";
 
 const equal = (a: Pool, b: Pool) => Bun.deepEquals(a, b);
@@ -38,4 +38,15 @@ test("a pool that left the config is stopped before others are changed", () => {
     { kind: "stop", resource: "intel.com/A" },
     { kind: "start", pool: now },
   ]);
+});
+
+test("pools that lose devices change before those that get them", () => {
+  const [a, b, c] = ["0000:3b:02.1", "0000:3b:02.2", "0000:3b:02.3"] as const;
+  const before = running(pool("A", a), pool("B", b, c), pool("C", c));
+  const effects = diff(before, [pool("A", a, b), pool("B", c), pool("D", c)], equal);
+  expect(inSafeOrder(effects, before).map((effect) => effect.kind)).toEqual(["stop", "update", "update", "start"]);
+  const updated = inSafeOrder(effects, before).flatMap((effect) =>
+    effect.kind === "update" ? [effect.pool.spec.name] : [],
+  );
+  expect(updated).toEqual(["B", "A"]);
 });

@@ -29,3 +29,13 @@ export function diff(
   });
   return [...stops, ...changes];
 }
+
+/** Effects in an order in which no two lists name a device at the same time: pools that lose devices come first. */
+export function inSafeOrder(effects: readonly Effect[], running: ReadonlyMap<string, Pool>): Effect[] {
+  const loses = (effect: Effect) => {
+    if (effect.kind !== "update") return effect.kind === "stop";
+    const before = running.get(effect.pool.spec.resource)?.claims;
+    return before !== undefined && [...before.keys()].some((id) => !effect.pool.claims.has(id));
+  };
+  return [...effects.filter(loses), ...effects.filter((effect) => !loses(effect))];
+}

@@ -1,0 +1,106 @@
+// The node as the agent knows it: what the last scan found, what earlier ones saw and this one can't, and what the host keeps for itself.
+
+import type { Device } from "../host/device.ts";
+import type { NodeScan } from "../host/scanner.ts";
+import { readUptime } from "../host/uptime.ts";
+import { applyExclusions, exclusionChanges, type Exclusion, noExclusions } from "../pools/exclusions.ts";
+import { nextLinkScan } from "../pools/health.ts";
+import type { Pool } from "../pools/pool.ts";
+import { nextNameScan, recallAll, type RememberedPfs } from "../pools/recall.ts";
+import type { Log } from "../process/log.ts";
+import type { Stale } from "./change-queue.ts";
+
+/** For so many milliseconds after a boot carriers may be late. */
+const bootTime = 180_000;
+
+/** The node over the life of the process. */
+export class NodeState {
+  readonly #root: string;
+  readonly #rescan: (stale: Stale) => void;
+  readonly #log: Log;
+  #scan: NodeScan | null = null;
+  #devices: readonly Device[] = [];
+  readonly #pfs: RememberedPfs = new Map();
+  #exclusionMemory = noExclusions;
+  #exclusions: readonly Exclusion[] = [];
+  /** Whether exclusions whose reason is gone end with the next scan. */
+  #isForgetting = false;
+  #problems: ReadonlySet<string> = new Set();
+  /** The time of the start, when the node had booted shortly before. */
+  readonly #startedAfterBoot: number | null;
+  readonly #timers = new Map<string, Timer>();
+
+  /** `root` stands before every path of the node; `rescan` is called when a scan is due though nothing changed. */
+  constructor(root: string, rescan: (stale: Stale) => void, log: Log) {
+    this.#root = root;
+    this.#rescan = rescan;
+    this.#log = log;
+    const uptime = readUptime(root);
+    this.#startedAfterBoot = uptime !== null && uptime < bootTime ? performance.now() : null;
+  }
+
+  /** The scan that the devices are made of; null before the first. */
+  get scan(): NodeScan | null {
+    return this.#scan;
+  }
+
+  get devices(): readonly Device[] {
+    return this.#devices;
+  }
+
+  /** Devices that are in no pool, since the host needs them. */
+  get exclusions(): readonly Exclusion[] {
+    return this.#exclusions;
+  }
+
+  /** Exclusions whose reason is gone end with the next scan. */
+  forgetExclusions(): void {
+    this.#isForgetting = true;
+  }
+
+  /** Takes the devices of a scan; one that was taken already changes nothing. */
+  take(scan: NodeScan): void {
+    if (scan === this.#scan) return;
+    const isFirst = this.#scan === null;
+    this.#scan = scan;
+    const { troubles, hasDefaultRoute } = scan;
+    for (const { key, message } of troubles) if (!this.#problems.has(key)) this.#log.warn(message);
+    // What is no problem any more is logged again when it comes back; a scan of links alone does not know of all.
+    if (scan.isWhole) this.#problems = new Set(troubles.map(({ key }) => key));
+    const now = performance.now();
+    const context = { now, startedAfterBoot: this.#startedAfterBoot, linksOnly: !scan.isWhole, pfs: this.#pfs };
+    const { devices, memory, exclusions, recheckIn } = applyExclusions(
+      recallAll(scan.devices, isFirst ? null : this.#devices, context),
+      this.#exclusionMemory,
+      { now, time: Date.now(), hasDefaultRoute, uptime: readUptime(this.#root), isForgetting: this.#isForgetting },
+    );
+    this.#isForgetting = false;
+    this.#devices = devices;
+    this.#exclusionMemory = memory;
+    const { began, ended } = exclusionChanges(this.#exclusions, exclusions);
+    this.#exclusions = exclusions;
+    for (const { device, reason, until } of began) this.#log.info("device excluded", { device, reason, until });
+    for (const { device, reason } of ended) this.#log.info("device no longer excluded", { device, reason });
+    this.#at("exclusions", "links", recheckIn === null ? null : recheckIn + 1);
+  }
+
+  /** Asks for the scans that no event will ask for: of InfiniBand ports, of carriers that are late, of names that have stayed. */
+  scheduleScans(pools: readonly Pool[]): void {
+    const now = performance.now();
+    this.#at("ports", "links", nextLinkScan(pools, now));
+    this.#at("names", "functions", nextNameScan(this.#devices, now));
+  }
+
+  close(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+  }
+
+  /** Asks for a scan in so many milliseconds, in place of what was asked for the same reason before; null for none. */
+  #at(reason: string, stale: Stale, delay: number | null): void {
+    clearTimeout(this.#timers.get(reason));
+    this.#timers.delete(reason);
+    if (delay === null) return;
+    const timer = setTimeout(() => this.#rescan(stale), Math.ceil(delay));
+    this.#timers.set(reason, timer.unref());
+  }
+}

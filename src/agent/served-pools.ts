@@ -1,0 +1,320 @@
+// The pools that are served: each with its server, its list, and the files that its devices need on the node. Effects come in, and what the kubelet
+// asks is answered from what is served now.
+
+import { existsSync } from "node:fs";
+import type { CdiMode } from "../allocation/cdi.ts";
+import { contribute, nodesOf } from "../allocation/contributions.ts";
+import { removeAbandoned } from "../fs/socket-file.ts";
+import { type AllocationFacts, readAllocationFacts } from "../host/allocation-facts.ts";
+import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "../kubelet/api/deviceplugin.ts";
+import { deviceList, truncateToBytes } from "../kubelet/device-list.ts";
+import { status, StatusError } from "../kubelet/grpc/status.ts";
+import type { Holders } from "../kubelet/holders.ts";
+import { type KubeletPaths, type RegistrationMode, socketFolder } from "../kubelet/paths.ts";
+import { PluginServer } from "../kubelet/plugin-server.ts";
+import { limits } from "../limits.ts";
+import { changeLogLines, type LogLine, startLogLines } from "../pools/change-log.ts";
+import { diff, type Effect, inSafeOrder } from "../pools/diff.ts";
+import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import type { Log } from "../process/log.ts";
+import type { Offer } from "../process/systemd.ts";
+import { countAllocate, countChanges, type Journal, newPoolCounts, type PoolCounts } from "../telemetry/journal.ts";
+import type { Offered } from "../telemetry/status.ts";
+import { messageOf } from "../text.ts";
+import { handleAllocate, handlePreferred } from "./allocate.ts";
+import { Cdi } from "./cdi-specs.ts";
+import { DeviceInfo } from "./device-info-retention.ts";
+
+/** How long the kubelet may take to say what pods hold when the plugin ends, in milliseconds. */
+const lastQuestion = 200;
+
+/** What serving pools needs. */
+export interface ServedPoolsOptions {
+  /** What stands before every path of the node. */
+  readonly root: string;
+  readonly paths: KubeletPaths;
+  /** How devices are handed out by CDI; null: by their nodes. */
+  readonly cdi: CdiMode | null;
+  readonly holders: Holders;
+  readonly journal: Journal;
+  /** Something failed that is to be tried again. */
+  readonly retry: () => void;
+  /** Devices were allocated just now. */
+  readonly allocated: () => void;
+}
+
+/** A pool that is served: what it was when the kubelet last heard of it, and by what it is served. */
+interface Served {
+  readonly server: PluginServer;
+  readonly counts: PoolCounts;
+  pool: Pool;
+  /** The ids of the list that the kubelet was given. */
+  listed: ReadonlySet<string>;
+}
+
+/** All pools that are served. */
+export class ServedPools {
+  readonly #options: ServedPoolsOptions;
+  readonly #log: Log;
+  readonly #deviceInfo: DeviceInfo;
+  readonly #cdi: Cdi | null;
+  /** CDI specs of an earlier process, while CDI is off; null while it is on. */
+  readonly #leftCdi: Cdi | null;
+  readonly #served = new Map<string, Served>();
+  readonly #oversized = new Set<string>();
+  #mode: RegistrationMode = "legacy";
+
+  constructor(options: ServedPoolsOptions, log: Log) {
+    const { root, holders, cdi: mode } = options;
+    this.#options = options;
+    this.#log = log;
+    this.#deviceInfo = new DeviceInfo(root, holders, log);
+    const allocationFactsOf = (claim: Claim, spec: PoolSpec) => this.#factsOf(claim, spec);
+    const cdi = new Cdi({ root, mode: mode ?? "cdi-devices", holders, allocationFactsOf }, log);
+    this.#cdi = mode === null ? null : cdi;
+    this.#leftCdi = mode === null ? cdi : null;
+  }
+
+  /** The pools as they are served, by resource. */
+  get pools(): ReadonlyMap<string, Pool> {
+    return new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
+  }
+
+  has(resource: string): boolean {
+    return this.#served.has(resource);
+  }
+
+  /** The numbers of what the kubelet is offered. */
+  get offer(): Omit<Offer, "configRefused"> {
+    const served = [...this.#served.values()].map(({ pool }) => pool);
+    const sum = (count: (pool: Pool) => number) => served.reduce((total, pool) => total + count(pool), 0);
+    return {
+      pools: served.length,
+      devices: sum(({ claims }) => claims.size),
+      unhealthy: sum(({ unhealthy }) => unhealthy.size),
+    };
+  }
+
+  /** A configured pool for status: what is known of its server, null where it has none. */
+  offered(spec: PoolSpec): Offered {
+    const served = this.#served.get(spec.resource);
+    return { spec, served: served ? { ...served, registration: served.server.registration } : null };
+  }
+
+  /** Since when the kubelet has had the resource's list, in milliseconds since 1970; null while it does not. */
+  connectedSince(resource: string): number | null {
+    const registration = this.#served.get(resource)?.server.registration;
+    return registration?.state === "listening" ? registration.since : null;
+  }
+
+  /** The device nodes that Allocate would give for a claim now; throws when they can't be read. */
+  nodesOf(claim: Claim, spec: PoolSpec): readonly string[] {
+    const handles = this.#factsOf(claim, spec);
+    return nodesOf([contribute({ claim, handles, spec })]).map(({ hostPath }) => hostPath);
+  }
+
+  /** Takes up what an earlier process left: sockets of these prefixes that nobody listens on go, CDI specs are read. */
+  async begin(mode: RegistrationMode, prefixes: readonly string[]): Promise<void> {
+    this.#mode = mode;
+    const isOurs = (name: string) => name.endsWith(".sock") && prefixes.some((prefix) => name.startsWith(`${prefix}_`));
+    await removeAbandoned(socketFolder(this.#options.paths, mode), isOurs).catch((error: unknown) =>
+      this.#log.warn("could not remove sockets that a killed plugin left", { reason: messageOf(error) }),
+    );
+    (this.#cdi ?? this.#leftCdi)?.load();
+  }
+
+  /** Looks whether every socket is in its place, after something changed in the kubelet's folders. */
+  checkSockets(): void {
+    for (const { server } of this.#served.values()) server.check();
+  }
+
+  /** Makes the pools what they should be; gives the number of those that changed. With `isRescan` CDI specs that somebody removed are put back. */
+  async apply(pools: readonly Pool[], isRescan: boolean, isClosed: () => boolean): Promise<number> {
+    const served = this.pools;
+    const effects = inSafeOrder(
+      diff(served, pools, (a, b) => Bun.deepEquals(a, b)),
+      served,
+    );
+    this.#deviceInfo.revise();
+    if (this.#cdi?.withdraw(pools) === false) this.#options.retry();
+    // Every pool that ends has ended for the kubelet before another is given its devices: an end is waited for afterwards.
+    const ends = effects.filter(({ kind }) => kind === "stop").map((effect) => this.#safeApply(effect));
+    for (const effect of effects) if (effect.kind !== "stop") await this.#safeApply(effect);
+    await Promise.all(ends);
+    if (isClosed()) return effects.length;
+    if (this.#cdi?.prune(pools) === false) this.#options.retry();
+    this.#leftCdi?.prune([]);
+    if (isRescan) this.#restoreCdiSpecs();
+    return effects.length;
+  }
+
+  /** Leaves no files of pools that have no server of ours, nor of anybody else. */
+  tidyUnserved(specs: readonly PoolSpec[]): void {
+    const folder = socketFolder(this.#options.paths, this.#mode);
+    for (const spec of specs) {
+      if (!this.#served.has(spec.resource) && !existsSync(`${folder}/${socketName(spec)}`)) this.#forgetFiles(spec);
+    }
+  }
+
+  /** Ends all servers, after `specs` and what is served have left no files that nobody needs. */
+  async close(specs: readonly PoolSpec[]): Promise<void> {
+    await this.#tidy(specs);
+    await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
+  }
+
+  /** An effect that fails is logged and tried again; the other pools have theirs all the same. */
+  async #safeApply(effect: Effect): Promise<void> {
+    try {
+      await this.#apply(effect);
+    } catch (error) {
+      const resource = effect.kind === "stop" ? effect.resource : effect.pool.spec.resource;
+      this.#log.error("cannot change a pool; retrying", { resource, reason: messageOf(error) });
+      this.#options.retry();
+    }
+  }
+
+  async #apply(effect: Effect): Promise<void> {
+    if (effect.kind === "stop") return this.#stop(effect.resource);
+    const { pool } = effect;
+    const { resource } = pool.spec;
+    if (this.#cdi && !this.#cdi.describe(pool)) {
+      this.#options.retry();
+      this.#takeAway(pool);
+      return;
+    }
+    const served = this.#served.get(resource);
+    const list = this.#list(pool, served?.listed ?? new Set());
+    const listed = new Set(list.map(({ ID }) => ID));
+    if (!served) return this.#start(pool, list, listed);
+    this.#write(changeLogLines(served.pool, pool));
+    countChanges(served.counts, served.pool, pool);
+    served.pool = pool;
+    served.listed = listed;
+    served.server.setDevices(list);
+    served.server.checkOptions();
+  }
+
+  #start(pool: Pool, list: readonly KubeletDevice[], listed: ReadonlySet<string>): void {
+    const { resource } = pool.spec;
+    const { journal, paths } = this.#options;
+    this.#deviceInfo.begin(resource);
+    const counts = newPoolCounts();
+    const server = new PluginServer({
+      resource,
+      socketName: socketName(pool.spec),
+      paths,
+      mode: this.#mode,
+      devices: list,
+      allocate: (request) =>
+        countAllocate(journal, counts, devicesIn(request), () => this.#allocate(resource, request)),
+      isPreferring: () => (this.#served.get(resource)?.pool.spec.preferredAllocation ?? null) !== null,
+      prefer: (request) => handlePreferred(this.#poolOf(resource), request),
+      events: this.#log,
+    });
+    this.#served.set(resource, { server, counts, pool, listed });
+    this.#write(startLogLines(pool));
+    void server.start();
+  }
+
+  async #stop(resource: string): Promise<void> {
+    const served = this.#served.get(resource);
+    if (!served) return;
+    this.#served.delete(resource);
+    await served.server.close();
+    this.#deviceInfo.retire(served.pool);
+    this.#log.info("stopped serving the pool: it left the config", { resource });
+  }
+
+  /** Of a pool that can't become what it should be: at least it no longer offers what others will. */
+  #takeAway({ spec, claims }: Pool): void {
+    const served = this.#served.get(spec.resource);
+    if (!served || [...served.pool.claims.keys()].every((id) => claims.has(id))) return;
+    served.pool = { ...served.pool, claims: new Map([...served.pool.claims].filter(([id]) => claims.has(id))) };
+    const list = this.#list(served.pool, served.listed);
+    served.listed = new Set(list.map(({ ID }) => ID));
+    served.server.setDevices(list);
+  }
+
+  /** The pool's list; of one that is too long what pods hold and what was `listed` before comes first. */
+  #list(pool: Pool, listed: ReadonlySet<string>): readonly KubeletDevice[] {
+    const { resource } = pool.spec;
+    const all = deviceList(pool);
+    const list = truncateToBytes(all, limits.listBytes.max, (id) =>
+      this.#options.holders.holds(resource, id) ? 0 : listed.has(id) ? 1 : 2,
+    );
+    if (list.length === all.length) this.#oversized.delete(resource);
+    else if (!this.#oversized.has(resource)) {
+      this.#oversized.add(resource);
+      const fields = { resource, devices: all.length, offered: list.length };
+      this.#log.error("the pool has more devices than a list can hold; split it", fields);
+    }
+    return list;
+  }
+
+  /** Answers Allocate, and remembers who is about to hold what. */
+  #allocate(resource: string, request: AllocateRequest): AllocateResponse {
+    const answer = handleAllocate(this.#poolOf(resource), request, {
+      allocationFactsOf: (claim, spec) => this.#factsOf(claim, spec),
+      deviceInfo: this.#deviceInfo,
+      cdi: this.#cdi,
+    });
+    for (const { devicesIds } of request.containerRequests) {
+      this.#options.holders.allocated(resource, devicesIds);
+      this.#log.info("allocated", { resource, devices: devicesIds });
+    }
+    this.#options.allocated();
+    return answer;
+  }
+
+  #poolOf(resource: string): Pool {
+    const pool = this.#served.get(resource)?.pool;
+    if (!pool) throw new StatusError(status.UNAVAILABLE, `pool ${resource} is no longer served`);
+    return pool;
+  }
+
+  #factsOf({ device, wanted }: Claim, spec: PoolSpec): AllocationFacts {
+    return readAllocationFacts(this.#options.root, device, {
+      rdma: wanted.isRdma === true,
+      vhostNet: wanted.needVhostNet === true,
+      iommufd: spec.iommufd,
+    });
+  }
+
+  /** Puts back specs that somebody removed or replaced, unless another instance serves their pools by now. */
+  #restoreCdiSpecs(): void {
+    const ours = [...this.#served.values()].filter(({ server }) => server.inPlace);
+    this.#cdi?.restore(ours.map(({ pool }) => pool.spec));
+  }
+
+  /**
+   * Leaves no files that nobody needs, by the evidence of now. The files of what pods hold stay, since containers are restarted, and
+   * CNIs called, while the plugin is away. So do the files of pools that another instance serves by now.
+   */
+  async #tidy(specs: readonly PoolSpec[]): Promise<void> {
+    const { paths, holders } = this.#options;
+    // Without the kubelet's folder there is no checkpoint either, which would be taken for one of nothing.
+    if (!existsSync(paths.devicePlugins)) return;
+    if (holders.recordedIn > 0) await Bun.sleep(holders.recordedIn);
+    await holders
+      .read(lastQuestion)
+      .catch((error: unknown) => this.#log.warn("cannot find out what pods hold", { reason: messageOf(error) }));
+    this.#leftCdi?.prune([]);
+    for (const { pool, server } of this.#served.values()) if (server.inPlace) this.#forgetFiles(pool.spec);
+    this.tidyUnserved([...specs, ...this.#deviceInfo.retired]);
+  }
+
+  /** Removes the files of a pool that is no longer served, but for what pods hold. */
+  #forgetFiles(spec: PoolSpec): void {
+    this.#deviceInfo.prune(spec.resource);
+    this.#cdi?.leave(spec);
+  }
+
+  #write(lines: readonly LogLine[]): void {
+    for (const { level, message, fields } of lines) this.#log[level](message, fields);
+  }
+}
+
+const devicesIn = ({ containerRequests }: AllocateRequest): number =>
+  containerRequests.reduce((sum, { devicesIds }) => sum + devicesIds.length, 0);
+
+const socketName = ({ prefix, name }: PoolSpec): string => `${prefix}_${name}.sock`;

@@ -47,7 +47,9 @@ function verdictText({ resource, outcome, reasons, selector, takenBy, trials }: 
     return `${paint(`${resource} selects it too; ${takenBy} claimed it already, listed earlier`, "doubt", style)}\n${trialTable}`;
   }
   const failed = trials.length > 0 && reasons.every((reason) => reason.startsWith("selectors["));
-  return `${paint(`${resource} does not select it`, "bad", style)}${failed ? "" : `: ${oneLine(reasons.join("; "))}`}\n${failed ? trialTable : ""}`;
+  // Of the right type, and no selector failed: something excludes it from every pool.
+  const verb = trials.length > 0 && !failed ? "excludes it" : "does not select it";
+  return `${paint(`${resource} ${verb}`, "bad", style)}${failed ? "" : `: ${oneLine(reasons.join("; "))}`}\n${failed ? trialTable : ""}`;
 }
 
 /** One line a test: the selector object, the selector, whether it passes, and what it is about. */

@@ -161,7 +161,7 @@ describe.concurrent.each(modes)("what stands in the place of a pool's socket (%s
     await node.kubelet.start();
     node.startPlugin("-v=5");
     await node.listed(other);
-    await node.plugin.waitForLine(/ WARN .*could not register the pool.*resource=intel\.com\/net .*EISDIR/);
+    await node.plugin.waitForLine(/ WARN .*cannot register the pool.*resource=intel\.com\/net .*EISDIR/);
     expect(node.names(path)).toEqual(["inside"]);
     rmSync(path, { recursive: true });
     await node.kubelet.waitFor((kubelet) => kubelet.resource(net).connected, "the pool is registered", 30_000);

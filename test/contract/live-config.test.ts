@@ -76,7 +76,7 @@ describe.concurrent.each(modes)("a config that is changed while the plugin runs 
     expect(node.names(node.deviceInfoFolder)).toEqual([]);
   });
 
-  test("with a mistake is told with all its problems, and the running config stays", async () => {
+  test("with a mistake is told with all its problems, and the previous config stays active", async () => {
     await using node = await start(mode);
     node.configure({
       resourceList: [
@@ -84,7 +84,7 @@ describe.concurrent.each(modes)("a config that is changed while the plugin runs 
         { resourceName: "calm", selectors: { vendor: ["8086"] } },
       ],
     });
-    await node.plugin.waitForLine(/ ERROR .*the running config stays.* problems=2/);
+    await node.plugin.waitForLine(/ ERROR .*the previous config stays active.* problems=2/);
     expect(node.plugin.log).toMatch(/ ERROR .*resourceList\[0\]\.resourceName/);
     expect(node.plugin.log).toMatch(/ ERROR .*resourceList\[1\]\.selectors/);
     // The node is followed by the config that runs.
@@ -137,7 +137,7 @@ describe.concurrent("a new config is noticed", () => {
   test("when its folder was deleted and made again", async () => {
     await using node = await start();
     rmSync(`${node.root}/etc/pcidp`, { recursive: true });
-    await node.plugin.waitForLine(/the running config stays/);
+    await node.plugin.waitForLine(/the previous config stays active/);
     node.configure({ resourceList: [narrow] });
     await node.kubelet.waitForAllocatable(net, 1);
   });
@@ -181,7 +181,7 @@ describe.concurrent("a refused config", () => {
     await using node = await start();
     node.configure(bad);
     node.plugin.signal("SIGHUP");
-    await node.plugin.waitForLine(/ ERROR .*the running config stays/);
+    await node.plugin.waitForLine(/ ERROR .*the previous config stays active/);
     addVf(node.root, "0000:3b:00.0");
     await lookAgain(node.plugin);
     expect(node.plugin.isRunning).toBeTrue();
@@ -192,13 +192,13 @@ describe.concurrent("a refused config", () => {
   test("is told once, not at every periodic look", async () => {
     await using node = await start("watcher", ["--resync-interval=1"]);
     node.configure("{ nonsense");
-    await node.plugin.waitForLine(/the running config stays/);
+    await node.plugin.waitForLine(/the previous config stays active/);
     const from = node.plugin.lines.length;
     for (let looks = 0, at = from; looks < 2; looks++) {
       await node.plugin.waitForLine(/scanned the node stale=\S*functions/, at);
       at = node.plugin.lines.length;
     }
-    expect(node.plugin.lines.filter((line) => line.includes("the running config stays"))).toHaveLength(1);
+    expect(node.plugin.lines.filter((line) => line.includes("the previous config stays active"))).toHaveLength(1);
   });
 });
 

@@ -95,7 +95,7 @@ describe.concurrent.each(modes)("the plugin comes back to its kubelet (%s)", (mo
     node.kubelet.registration = "accept";
     await works(node);
     if (mode === "legacy") {
-      expect(node.plugin.lines.filter((line) => / WARN .*could not register/.test(line))).toHaveLength(1);
+      expect(node.plugin.lines.filter((line) => / WARN .*cannot register/.test(line))).toHaveLength(1);
     }
   });
 
@@ -114,7 +114,7 @@ describe.concurrent.each(modes)("the plugin comes back to its kubelet (%s)", (mo
     await using node = await start(mode);
     const from = node.plugin.lines.length;
     node.kubelet.stop();
-    await node.plugin.waitForLine(/stopped listening/, from);
+    await node.plugin.waitForLine(/kubelet disconnected/, from);
     if (mode === "legacy") await node.plugin.waitForLine(/waiting for the kubelet's socket/, from);
     // Nothing of ours is left out while nobody looks: its socket stays for the next kubelet.
     expect(node.plugin.lines.slice(from).filter((line) => / (WARN|ERROR) /.test(line))).toEqual([]);

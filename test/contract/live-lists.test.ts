@@ -227,7 +227,7 @@ describe.concurrent("a node on which nothing changes", () => {
     });
     await node.kubelet.allocate(net, 1);
     await node.plugin.waitForLine(/ INFO {2}allocated/);
-    await until("the kubelet listens", () => node.plugin.log.match(/the kubelet listens/g)?.length === 3);
+    await until("the kubelet listens", () => node.plugin.log.match(/kubelet connected/g)?.length === 3);
     await until("all is registered", () => node.plugin.log.match(/registered the pool/g)?.length === 3);
     const files = written(`${node.root}/var`);
     const from = node.plugin.lines.length;

@@ -314,7 +314,7 @@ describe.concurrent("the status", () => {
     await using node = await start();
     node.configure('{"resourceList": [{"resourceName": "net"}, {"selectors": {}}]}');
     node.plugin.signal("SIGHUP");
-    await node.plugin.waitForLine(/the running config stays/);
+    await node.plugin.waitForLine(/the previous config stays active/);
     const { config: told, pools } = await statusOf(node);
     expect(told).toMatchObject({ generation: 1, lastReload: { success: false } });
     expect(told.lastReload?.problems.map(({ path }) => path)).toEqual([
@@ -323,7 +323,7 @@ describe.concurrent("the status", () => {
     ]);
     expect(pools).toHaveLength(1);
     const { stdout } = await command(node, "status");
-    expect(stdout).toContain("the config file is refused");
+    expect(stdout).toContain("config rejected; the previous config stays active");
     expect(stdout).toContain("resourceList[1].resourceName: missing");
     node.configure({ resourceList: [] });
     await lookAgain(node.plugin);

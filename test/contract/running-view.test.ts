@@ -54,7 +54,7 @@ describe.concurrent("beside a running plugin", () => {
     await using node = await running({ node: "two-ports", config: later, resources: [net] });
     expect(listed(node, net)).toHaveLength(4);
     const { stdout } = await command(node, "explain", "0000:0b:01.2");
-    expect(stdout).toContain("wants ens3d1; has ens3d1#2");
+    expect(stdout).toContain("expected ens3d1, found ens3d1#2");
     expect(stdout).toMatch(/pfNames +passes/);
   });
 

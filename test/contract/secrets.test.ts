@@ -60,7 +60,7 @@ test.concurrent.each(["text", "json"])(
       node.configure(config);
       const from = plugin.lines.length;
       plugin.signal("SIGHUP");
-      await plugin.waitForLine(round < wrong.length ? /the running config stays/ : /config loaded/, from);
+      await plugin.waitForLine(round < wrong.length ? /the previous config stays active/ : /config loaded/, from);
       for (const route of ["/status", "/metrics", "/readyz", "/livez"]) told.push(await ask(route));
       for (const command of format === "text" ? ["validate", "discover", "explain"] : []) {
         const { stdout, stderr } = runCommand([command, "-o", "json", "-v=10", "--root", node.root]);
@@ -109,7 +109,7 @@ test.concurrent.each([
     expect(await plugin.ended()).toBe(1);
     const lines = plugin.lines.filter((line) => line.includes("boom"));
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toMatch(/ ERROR ending: .*reason=boom stack="/);
+    expect(lines[0]).toMatch(/ ERROR exiting on .*reason=boom stack="/);
     expect(find(plugin.log)).toEqual([]);
     expect(node.pluginSockets()).toEqual([]);
   } finally {

@@ -145,7 +145,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
     const log = plugin?.output() ?? "";
     writeConfig({ resourceName: "a b", selectors: [{ pfNames: ["pf0"] }] }, { resourceName: "far", selectors: "pf1" });
     const added = () => plugin?.output().slice(log.length) ?? "";
-    await waitFor("the config is refused", () => added().includes("the running config stays"));
+    await waitFor("the config is refused", () => added().includes("the previous config stays active"));
     expect(added()).toMatch(/ERROR.*config\.json.*resourceList\[0\]\.resourceName/);
     expect(added()).toMatch(/ERROR.*config\.json.*resourceList\[1\]\.selectors/);
     await waitForAllocatable({ "test.io/near": near, "test.io/far": far });

@@ -11,7 +11,17 @@ import {
   status,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { existsSync, type FSWatcher, lstatSync, mkdirSync, readdirSync, rmSync, watch, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  type FSWatcher,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
 import { createHash } from "node:crypto";
 import {
   type AllocateRequest,
@@ -224,7 +234,7 @@ export class KubeletDouble {
       this.#end(pod);
       this.#awaited.add(pod);
     }
-    for (const folder of this.#podFolders()) rmSync(folder, { recursive: true, force: true });
+    for (const folder of this.#podFolders()) removeCgroup(folder);
   }
 
   /** The kubelet's process ends: connections end, its own sockets go, its memory of plugins is lost. Pods run on. */
@@ -449,7 +459,7 @@ export class KubeletDouble {
     const others = this.#allocations.filter((each) => each.pod !== pod);
     this.#allocations.splice(0, this.#allocations.length, ...others);
     const cgroup = this.cgroupOf(pod);
-    if (cgroup !== null) rmSync(cgroup, { recursive: true, force: true });
+    if (cgroup !== null) removeCgroup(cgroup);
   }
 
   #makeCgroup(pod: string): void {
@@ -789,4 +799,12 @@ function answerOf<Answer>(call: (done: (error: ServiceError | null, answer: Answ
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   call((error, answer) => (error ? reject(error) : resolve(answer)));
   return promise;
+}
+
+/** Removes a cgroup and those below it as the kernel lets it be done, folder by folder: the files in it can't be removed. */
+function removeCgroup(folder: string): void {
+  if (!existsSync(folder)) return;
+  for (const each of readdirSync(folder, { withFileTypes: true }))
+    if (each.isDirectory()) removeCgroup(`${folder}/${each.name}`);
+  rmdirSync(folder);
 }

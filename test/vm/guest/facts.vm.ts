@@ -274,7 +274,8 @@ test("functions may come and go while they are read", async () => {
   enough.abort();
   await toggle;
   expect(looks.filter(({ status }) => status !== 0)).toEqual([]);
-  expect(looks.filter(({ stderr }) => stderr !== "")).toEqual([]);
+  // No plugin runs here, which each of them notes.
+  expect(looks.filter(({ stderr }) => !/^note: [^\n]*\n$/.test(stderr))).toEqual([]);
   expect(counts.size).toBeGreaterThan(1);
   await createVfs(pf1, 0);
 });

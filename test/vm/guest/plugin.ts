@@ -46,11 +46,11 @@ export interface Node {
   stop(): Promise<void>;
 }
 
-/** A kubelet double on an empty /var/lib/kubelet, and the plugin with this config. */
+/** A kubelet double on an empty /var/lib/kubelet, which makes cgroups for its pods, and the plugin with this config. */
 export async function startNode(mode: RegistrationMode, ...entries: readonly Entry[]): Promise<Node> {
   for (const folder of [kubeletRoot, deviceInfoFolder]) rmSync(folder, { recursive: true, force: true });
   writeConfig(...entries);
-  const kubelet = new KubeletDouble(kubeletRoot, mode);
+  const kubelet = new KubeletDouble(kubeletRoot, mode, "/sys/fs/cgroup");
   await kubelet.start();
   const node: Node = {
     kubelet,

@@ -39,10 +39,10 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
   test("lists are the VFs of sysfs with their NUMA nodes, and a PF that has VFs is in none", async () => {
     node = await startNode(mode, ...entries);
     const { kubelet } = node;
-    await kubelet.waitForAllocatable("test.io/far", 3);
-    await kubelet.waitForAllocatable("test.io/net", 2);
-    await kubelet.waitForAllocatable("test.io/dpdk", 1);
-    await kubelet.waitForAllocatable("test.io/uio", 1);
+    await kubelet.waitForAllocatable("test.io/far", 3, 60_000);
+    await kubelet.waitForAllocatable("test.io/net", 2, 60_000);
+    await kubelet.waitForAllocatable("test.io/dpdk", 1, 60_000);
+    await kubelet.waitForAllocatable("test.io/uio", 1, 60_000);
     expect(idsOf(kubelet, "test.io/dpdk")).toEqual(vfs0.slice(0, 1));
     expect(idsOf(kubelet, "test.io/uio")).toEqual(vfs0.slice(1, 2));
     expect(idsOf(kubelet, "test.io/net")).toEqual(vfs0.slice(2));
@@ -59,7 +59,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
     node = await startNode(mode, ...entries);
     const { kubelet } = node;
     for (const name of ["dpdk", "uio", "net"]) {
-      await kubelet.waitFor((seen) => seen.resource(`test.io/${name}`).allocatable > 0, `${name} is offered`);
+      await kubelet.waitFor((seen) => seen.resource(`test.io/${name}`).allocatable > 0, `${name} is offered`, 60_000);
     }
     const [vfioVf = "", uioVf = "", netVf = ""] = vfs0;
 
@@ -93,7 +93,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
 
   test("SIGTERM leaves no socket and exits with 0", async () => {
     node = await startNode(mode, ...entries);
-    await node.kubelet.waitForAllocatable("test.io/far", 3);
+    await node.kubelet.waitForAllocatable("test.io/far", 3, 60_000);
     expect(await node.plugin.stop()).toBe(0);
     const folder = `${kubeletRoot}/${mode === "watcher" ? "plugins_registry" : "device-plugins"}`;
     expect(readdirSync(folder).filter((name) => name !== "kubelet.sock" && name.endsWith(".sock"))).toEqual([]);

@@ -1,4 +1,4 @@
-// One look at the node: what sysfs, netlink and, when asked for, the NIC's firmware say, as devices.
+// One scan of the node: what sysfs, netlink and, when asked for, the NIC's firmware say, as devices.
 
 import { type DdpAnswers, type DdpProfiles, readDdpProfiles } from "./ddp.ts";
 import type { Device } from "./device.ts";

@@ -101,7 +101,7 @@ describe("with pods", () => {
       const moved = assignPools([B, A], [a, b], held, before);
       expect(placed(moved)).toEqual({ B: [a.id], A: [b.id] });
       expect(reason(moved)).toEqual([[b.id, "it is allocated to a pod, and this pool no longer selects it"]]);
-      // It stays so at the next look, and is Healthy when the config wants it here again.
+      // It stays so at the next scan, and is Healthy when the config wants it here again.
       const again = assignPools([B, A], [a, b], held, served(moved));
       expect(again[1]?.claims.get(b.id)?.standing).toBe("leaving");
       expect(assignPools([A, B], [a, b], held, served(again))[0]?.unhealthy.size).toBe(0);

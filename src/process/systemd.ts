@@ -62,7 +62,7 @@ export class ServiceNotices {
     this.#isReady("waiting for the kubelet");
   }
 
-  /** A look at the node is done, and this is served. */
+  /** A scan of the node is done, and this is served. */
   serving(offer: Offer): void {
     this.#isReady(statusLine(offer));
   }

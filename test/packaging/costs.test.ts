@@ -33,7 +33,7 @@ async function look(shape: Shape): Promise<Calls> {
 
 testWhere(
   strace,
-  "a look at the node costs as many system calls a device on a large node as on a small one, and few",
+  "a scan of the node costs as many system calls a device on a large node as on a small one, and few",
   async () => {
     const small = await look({ vfs: 64, pfs: 2, pools: 4 });
     const middle = await look({ vfs: 256, pfs: 2, pools: 4 });
@@ -46,7 +46,7 @@ testWhere(
   },
 );
 
-testWhere(strace, "a look at the node costs nothing more for more pools", async () => {
+testWhere(strace, "a scan of the node costs nothing more for more pools", async () => {
   const few = await look({ vfs: 256, pfs: 2, pools: 1 });
   const many = await look({ vfs: 256, pfs: 2, pools: 64 });
   expectAtMost("system calls of 63 more pools", sumOf(many) - sumOf(few), 30);

@@ -109,7 +109,7 @@ export class Plugin {
     return line;
   }
 
-  /** Waits until the first look at the node is done and every pool has its server. */
+  /** Waits until the first scan of the node is done and every pool has its server. */
   waitUntilReady(): Promise<string> {
     return this.waitForLine(/ INFO {2}ready /);
   }

@@ -193,7 +193,8 @@ test("a stop is quick and leaves no socket and no runtime folder", async () => {
   await sh("systemctl start sriovdp");
   const started = performance.now();
   await sh("systemctl stop sriovdp");
-  expect(performance.now() - started).toBeLessThan(5000);
+  // In the slow virtual machine; a stop that hangs takes the 15 s of TimeoutStopSec.
+  expect(performance.now() - started).toBeLessThan(10_000);
   expect([await property("ActiveState"), await property("Result"), await property("ExecMainStatus")]).toEqual([
     "inactive",
     "success",

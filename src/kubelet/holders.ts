@@ -1,11 +1,12 @@
 // Which devices are allocated to which pods? Reads the evidence and keeps what was decided from it, together with what this process
 // allocated since: pools/pod-allocations.ts decides.
 
-import { statSync } from "node:fs";
 import type { CachedAnswer } from "../allocation/cached-answer.ts";
+import { identityOf } from "../fs/socket-file.ts";
 import type { Held } from "../pools/assign.ts";
 import {
   type Allocations,
+  allocationKey,
   decideAllocations,
   longestWithoutEvidence,
   type OwnAllocation,
@@ -58,9 +59,9 @@ export class Holders {
 
   /** Answers in the checkpoint, as it was read last, of pods that show no life: the kubelet may start them again by these. */
   get cachedAnswers(): readonly CachedAnswer[] {
-    const alive = new Set([...this.#allocations.values()].map(({ resource, id }) => `${resource} ${id}`));
+    const alive = new Set([...this.#allocations.values()].map(allocationKey));
     return this.#records
-      .filter(({ resource, ids }) => !ids.some((id) => alive.has(`${resource} ${id}`)))
+      .filter(({ resource, ids }) => !ids.some((id) => alive.has(allocationKey({ resource, id }))))
       .map(cachedAnswerIn)
       .filter((answer) => answer !== null);
   }
@@ -159,7 +160,7 @@ export class Holders {
 
   /** Notes what the evidence tells of this process's allocations; those that are over, or beyond any use, are forgotten. */
   #settle(checkpoint: readonly { readonly resource: string; readonly id: string }[], now: number): void {
-    const recorded = new Set(checkpoint.map(({ resource, id }) => `${resource} ${id}`));
+    const recorded = new Set(checkpoint.map(allocationKey));
     for (const [id, own] of this.#own) {
       const decided = this.#allocations.get(id);
       const isOurs = decided?.resource === own.resource;
@@ -167,7 +168,7 @@ export class Holders {
       else
         this.#own.set(id, {
           ...own,
-          recorded: own.recorded || recorded.has(`${own.resource} ${id}`),
+          recorded: own.recorded || recorded.has(allocationKey({ resource: own.resource, id })),
           seenAlive: own.seenAlive || decided.evidence === "pod-resources" || decided.evidence === "pod cgroup",
         });
     }
@@ -175,8 +176,7 @@ export class Holders {
 
   /** Since when the kubelet's socket is the one that it is, as far as this process has seen. */
   #kubeletSince(now: number): number {
-    const socket = statSync(this.#paths.kubeletSocket, { throwIfNoEntry: false });
-    const identity = socket ? `${socket.dev} ${socket.ino} ${socket.ctimeMs}` : null;
+    const identity = identityOf(this.#paths.kubeletSocket);
     if (this.#kubelet === null || this.#kubelet.identity !== identity) this.#kubelet = { identity, since: now };
     return this.#kubelet.since;
   }

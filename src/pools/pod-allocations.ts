@@ -75,7 +75,7 @@ export const longestWithoutEvidence = 3_600_000;
  */
 export function decideAllocations(evidence: PodEvidence, before: Allocations): Map<string, AllocatedDevice> {
   const allocated = new Map<string, AllocatedDevice>();
-  const records = Map.groupBy(evidence.checkpoint ?? [], keyOf);
+  const records = Map.groupBy(evidence.checkpoint ?? [], allocationKey);
   const isAlive = (uid: string | null) => uid !== null && evidence.podCgroups?.has(uid) === true;
   const add = (device: PodDevice, by: AllocationEvidence, uid: string | null = null) => {
     if (allocated.has(device.id)) return;
@@ -88,26 +88,32 @@ export function decideAllocations(evidence: PodEvidence, before: Allocations): M
   };
 
   for (const device of evidence.podResources ?? [])
-    add(device, "pod-resources", uidIn(records.get(keyOf(device)), isAlive));
+    add(device, "pod-resources", uidIn(records.get(allocationKey(device)), isAlive));
   for (const device of evidence.checkpoint ?? []) if (isAlive(device.pod)) add(device, "pod cgroup", device.pod);
   for (const [id, own] of evidence.own) {
-    const recorded = records.get(keyOf({ id, resource: own.resource }));
+    const recorded = records.get(allocationKey({ id, resource: own.resource }));
     const device = recorded?.at(-1) ?? { resource: own.resource, id, pod: "", container: "" };
     if (counts(own, recorded !== undefined, evidence)) add(device, "allocated here", device.pod || null);
   }
   for (const earlier of before.values()) {
     if (isAlive(earlier.uid)) add(earlier, "pod cgroup", earlier.uid);
-    else if (mayStillBe(earlier, records.has(keyOf(earlier)), evidence)) add(earlier, "named before", earlier.uid);
+    else if (mayStillBe(earlier, records.has(allocationKey(earlier)), evidence))
+      add(earlier, "named before", earlier.uid);
   }
   for (const id of evidence.inUse.keys()) {
     const record = before.get(id) ?? evidence.checkpoint?.findLast((each) => each.id === id);
     if (record)
-      add(record, "in use", evidence.checkpoint?.findLast((each) => keyOf(each) === keyOf(record))?.pod ?? null);
+      add(
+        record,
+        "in use",
+        evidence.checkpoint?.findLast((each) => allocationKey(each) === allocationKey(record))?.pod ?? null,
+      );
   }
   return allocated;
 }
 
-const keyOf = ({ resource, id }: Pick<PodDevice, "resource" | "id">) => `${resource} ${id}`;
+/** What two records of one device under one resource have in common, as a key of maps and sets. */
+export const allocationKey = ({ resource, id }: Pick<PodDevice, "resource" | "id">): string => `${resource} ${id}`;
 
 /** The pod that a checkpoint's entries of one device name: one that lives before others, the newest of several. */
 const uidIn = (records: readonly PodDevice[] | undefined, isAlive: (uid: string) => boolean): string | null =>

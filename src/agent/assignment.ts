@@ -85,8 +85,9 @@ export class Assignment {
     const isDue = isRescan || performance.now() >= this.#dueAt;
     if (isNew || (isDue && (isWaiting || !holders.isKnown))) await this.#readEvidence(key, places);
     const held = new Map([...holders.held].filter(([id]) => present.has(id)));
-    const stale = this.#staleAnswers(specs, devices, held, served);
-    const pools = held.size === 0 && stale.size === 0 ? free : assignPools(specs, devices, held, served, stale);
+    const kept = held.size === 0 ? free : assignPools(specs, devices, held, served);
+    const stale = this.#staleAnswers(kept, held);
+    const pools = stale.size === 0 ? kept : assignPools(specs, devices, held, served, stale);
     this.#note(retentionsOf(devices, holders.allocations, pools, placed));
     if (stale.size > 0 || [...held].some(isAwaited)) this.#again(holders.recordedIn || recheckEvery);
     return pools;
@@ -122,17 +123,12 @@ export class Assignment {
   }
 
   /** Devices that the kubelet would hand out by an answer from before a reboot, and that are used by other nodes now. */
-  #staleAnswers(
-    specs: readonly PoolSpec[],
-    devices: readonly Device[],
-    held: ReadonlyMap<string, string>,
-    served: ReadonlyMap<string, Pool>,
-  ): Map<string, StaleAnswer> {
+  #staleAnswers(assigned: readonly Pool[], held: ReadonlyMap<string, string>): Map<string, StaleAnswer> {
     const isOver = ({ resource }: CachedAnswer) =>
       Date.now() - (this.#options.connectedSince(resource) ?? Date.now()) >= cachedAnswerLife;
     this.#cached = this.#cached?.filter((answer) => !isOver(answer)) ?? null;
     if (this.#cached === null || this.#cached.length === 0) return new Map();
-    const pools = new Map(assignPools(specs, devices, held, served).map((pool) => [pool.spec.resource, pool]));
+    const pools = new Map(assigned.map((pool) => [pool.spec.resource, pool]));
     return staleAnswers(this.#cached, (resource, id) => {
       const pool = pools.get(resource);
       const claim = pool?.claims.get(id);

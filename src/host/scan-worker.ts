@@ -27,20 +27,20 @@ self.addEventListener("message", ({ data }) => {
 async function scan({ number, root, asked, isWhole, progress }: ScanOrder): Promise<ScanReply> {
   const reached = new ScanProgress(progress);
   try {
-    const look = await scanNode(root, asked, isWhole ? null : last, {
+    const scanned = await scanNode(root, asked, isWhole ? null : last, {
       ddpAnswers,
       reached: (what) => reached.note(what),
     });
-    last = look;
-    const changed = look.devices.filter((device) => !Bun.deepEquals(sent.get(device.id), device));
+    last = scanned;
+    const changed = scanned.devices.filter((device) => !Bun.deepEquals(sent.get(device.id), device));
     const fresh = new Map(changed.map((device) => [device.id, device]));
-    sent = new Map(look.devices.map(({ id }) => [id, fresh.get(id) ?? (sent.get(id) as Device)]));
+    sent = new Map(scanned.devices.map(({ id }) => [id, fresh.get(id) ?? (sent.get(id) as Device)]));
     return {
       number,
       ids: [...sent.keys()],
       changed: encodeDevices(changed),
-      troubles: look.troubles,
-      hasDefaultRoute: look.kernel.defaultRouteExits.length > 0,
+      troubles: scanned.troubles,
+      hasDefaultRoute: scanned.kernel.defaultRouteExits.length > 0,
     };
   } catch (error) {
     return { number, error: messageOf(error) };

@@ -8,7 +8,7 @@ import { devicesOf, type Functions, readFunctions } from "./snapshot.ts";
 import type { ReadProblem } from "./read-problem.ts";
 import { readVhostNet, vhostNetTroubles } from "./userspace.ts";
 
-/** What a look found, and what the next one may use again. */
+/** What a scan found, and what the next one may use again. */
 export interface ScannedNode {
   readonly functions: Functions;
   readonly kernel: KernelFacts;
@@ -29,7 +29,7 @@ export interface OptionalFacts {
   readonly vhostNet: boolean;
 }
 
-/** What outlives a look, and who hears how far it is. */
+/** What outlives a scan, and who hears how far it is. */
 export interface ScanContext {
   /** What NICs' firmware answered before. */
   readonly ddpAnswers: DdpAnswers;
@@ -40,7 +40,7 @@ export interface ScanContext {
 const newContext = (): ScanContext => ({ ddpAnswers: new Map(), reached: () => {} });
 
 /**
- * Looks at the node below `root`. With an earlier look only links and routes are read again. Rejects when PCI functions, links or routes can't be
+ * Scans the node below `root`. With an earlier scan only links and routes are read again. Rejects when PCI functions, links or routes can't be
  * read at all.
  */
 export async function scanNode(
@@ -75,12 +75,12 @@ function questionsOn({ pci, own }: Functions, asked: OptionalFacts): DevlinkQues
     if (virtfns.size > 0) pfs.add(`pci/${address}`);
     if (physfn !== null) pfs.add(`pci/${physfn}`);
   }
-  const isFunction = (key: string) => pci.has(key.slice("pci/".length) as never);
+  const functionOf = (key: string) => pci.get(key.slice("pci/".length) as never);
   return {
-    eswitch: (key) => pfs.has(key) || (isFunction(key) && pci.get(key.slice("pci/".length) as never)?.physfn === null),
-    eswMultiport: (key) => pfs.has(key) && pci.get(key.slice("pci/".length) as never)?.driver === "mlx5_core",
+    eswitch: (key) => pfs.has(key) || functionOf(key)?.physfn === null,
+    eswMultiport: (key) => pfs.has(key) && functionOf(key)?.driver === "mlx5_core",
     linkDownOnClose: (address) => keepsLinkUnless.has(pci.get(address as never)?.driver ?? ""),
-    ddpProfile: (key) => asked.ddpProfiles && isFunction(key),
+    ddpProfile: (key) => asked.ddpProfiles && functionOf(key) !== undefined,
     enableRdma: (key) => {
       const facts = own.get(key.slice(key.indexOf("/") + 1));
       return asked.enableRdma && facts !== undefined && facts.rdmaNames.length === 0 && !facts.rdmaAway;

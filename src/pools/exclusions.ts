@@ -116,6 +116,9 @@ export function applyExclusions(
   };
 }
 
+/** What is remembered only of a default route, or only of VFs. */
+const nothingElse = { interfaceName: null, isAdvertised: false, vfs: 0, clearSince: null } as const;
+
 /** A function without a PF stays what it is when it is bound anew or rescanned; below a PF, the same name may be another function. */
 const identityOf = ({ id, pf, instance }: Device): string => (pf === null ? id : `${id} ${instance}`);
 
@@ -124,7 +127,7 @@ function routeExclusion({ host }: Device, before: Latched | undefined, moment: S
     // Once it was configured it stays so: while its address is renewed, the advertised route may be the only one.
     const isAdvertised = host.isRouteAdvertised === true && before?.isAdvertised !== false;
     const since = before?.since ?? moment.time;
-    return { rule: "default-route", since, interfaceName: host.defaultRoute, isAdvertised, vfs: 0, clearSince: null };
+    return { ...nothingElse, rule: "default-route", since, interfaceName: host.defaultRoute, isAdvertised };
   }
   if (!before || moment.isForgetting) return null;
   if (!before.isAdvertised) return before;
@@ -135,19 +138,11 @@ function routeExclusion({ host }: Device, before: Latched | undefined, moment: S
 
 function vfExclusion({ host: { vfs } }: Device, before: Latched | undefined, moment: ScanMoment): Latched | null {
   if (vfs === 0) return moment.isForgetting ? null : (before ?? null);
-  const since = before?.since ?? moment.time;
-  return { rule: "pf-with-vfs", since, interfaceName: null, isAdvertised: false, vfs, clearSince: null };
+  return { ...nothingElse, rule: "pf-with-vfs", since: before?.since ?? moment.time, vfs };
 }
 
 const bootExclusion = (before: Latched | undefined, { time }: ScanMoment): Latched =>
-  before ?? {
-    rule: "no-default-route-yet",
-    since: time,
-    interfaceName: null,
-    isAdvertised: false,
-    vfs: 0,
-    clearSince: null,
-  };
+  before ?? { ...nothingElse, rule: "no-default-route-yet", since: time };
 
 /** A network function that the host may use itself: it has an interface, and is below no PF. */
 const mayBecomeUplink = ({ bus, pf, interfaces }: Device): boolean =>

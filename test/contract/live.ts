@@ -4,7 +4,7 @@ import type { FullStatus } from "../../src/telemetry/status.ts";
 import type { RegistrationMode } from "../support/kubelet.ts";
 import { functionsChanged } from "../support/live.ts";
 import { buildNode, type NodePlan } from "../support/node.ts";
-import { host, type Plugin, TestNode } from "../support/plugin.ts";
+import { executable, host, type Plugin, TestNode } from "../support/plugin.ts";
 
 export const modes = [["watcher"], ["legacy"]] as const;
 
@@ -84,3 +84,14 @@ export function touches({ kubelet }: TestNode, resource: string) {
 
 /** What touches() gives of a resource that was registered once and has been told so many lists, each a new one. */
 export const onceRegistered = (lists: number) => ({ registrations: 1, streams: 1, lists, repeatedLists: 0 });
+
+/** Runs a command while the test's servers go on. */
+export async function command(node: TestNode, ...args: readonly string[]) {
+  const process = Bun.spawn([executable, ...args, "--root", node.root], { stdin: "ignore", stderr: "pipe", env: {} });
+  const [stdout, stderr, status] = await Promise.all([
+    new Response(process.stdout).text(),
+    new Response(process.stderr).text(),
+    process.exited,
+  ]);
+  return { status, stdout, stderr };
+}

@@ -6,9 +6,9 @@ import { connect } from "node:net";
 import { parse } from "yaml";
 import type { Status } from "../../src/telemetry/status.ts";
 import { setLink } from "../support/live.ts";
-import { executable, host, Plugin, TestNode } from "../support/plugin.ts";
+import { host, Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
-import { askPlugin, healthy, listed, lookAgain, modes, running, statusOf } from "./live.ts";
+import { askPlugin, command, healthy, listed, lookAgain, modes, running, statusOf } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -21,17 +21,6 @@ const start = (mode: "watcher" | "legacy" = "watcher", args: readonly string[] =
 
 const socketOf = (node: TestNode) => `${node.root}/run/sriovdp/status.sock`;
 const fallbackOf = (node: TestNode) => `${node.kubelet.registry}/.sriovdp-status.sock`;
-
-/** Runs a command while the test's other servers go on. */
-async function command(node: TestNode, ...args: readonly string[]) {
-  const process = Bun.spawn([executable, ...args, "--root", node.root], { stdin: "ignore", stderr: "pipe", env: {} });
-  const [stdout, stderr, status] = await Promise.all([
-    new Response(process.stdout).text(),
-    new Response(process.stderr).text(),
-    process.exited,
-  ]);
-  return { status, stdout, stderr };
-}
 
 /** Probes; gives the exit status and what was told on standard error. */
 async function probe(node: TestNode, what: "liveness" | "readiness", ...args: readonly string[]) {

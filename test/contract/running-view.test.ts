@@ -2,24 +2,12 @@
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { setDefaultRoutes } from "../support/live.ts";
-import { executable, type TestNode } from "../support/plugin.ts";
-import { listed, rescanned, running } from "./live.ts";
+import { command, listed, rescanned, running } from "./live.ts";
 
 setDefaultTimeout(30_000);
 
 const net = "intel.com/net";
 const config = { resourceList: [{ resourceName: "net", selectors: {}, additionalInfo: { "*": { token: "s3cret" } } }] };
-
-/** Runs a command while the test's servers go on. */
-async function command(node: TestNode, ...args: readonly string[]) {
-  const process = Bun.spawn([executable, ...args, "--root", node.root], { stdin: "ignore", stderr: "pipe", env: {} });
-  const [stdout, stderr, status] = await Promise.all([
-    new Response(process.stdout).text(),
-    new Response(process.stderr).text(),
-    process.exited,
-  ]);
-  return { stdout, stderr, status };
-}
 
 describe.concurrent("beside a running plugin", () => {
   test("an exclusion that outlasts its route is shown by explain and discover, as status has it", async () => {

@@ -43,13 +43,18 @@ test("the service manager hears of readiness, health, reloads, a refused config,
   expect(manager.lines().at(-1)).toBe("STATUS=ending");
 });
 
-test("a node whose kubelet has never run is ready as far as it goes, so that a kubelet ordered behind us is started", async () => {
-  await using node = new TestNode({ entries: host("iavf-vfs"), config });
-  using manager = new NotifySocket(`${node.root}/notify`);
+/** Starts the plugin on a node that has none of the kubelet's folders, and waits until it says so. */
+async function startWithoutKubelet(manager: NotifySocket, node: TestNode): Promise<void> {
   rmSync(node.kubelet.registry, { recursive: true, force: true });
   rmSync(node.kubelet.devicePlugins, { recursive: true, force: true });
   startUnder(manager, node, 60_000);
   await manager.waitFor(/^STATUS=waiting for the kubelet$/);
+}
+
+test("a node whose kubelet has never run is ready as far as it goes, so that a kubelet ordered behind us is started", async () => {
+  await using node = new TestNode({ entries: host("iavf-vfs"), config });
+  using manager = new NotifySocket(`${node.root}/notify`);
+  await startWithoutKubelet(manager, node);
   expect(manager.lines()[0]).toBe("READY=1");
   await node.kubelet.start();
   await manager.waitFor(/^STATUS=1 pool, 2 devices$/);
@@ -59,10 +64,7 @@ test("a node whose kubelet has never run is ready as far as it goes, so that a k
 test("a reload while the kubelet's folders are missing is answered, and takes the config up", async () => {
   await using node = new TestNode({ entries: host("iavf-vfs"), config });
   using manager = new NotifySocket(`${node.root}/notify`);
-  rmSync(node.kubelet.registry, { recursive: true, force: true });
-  rmSync(node.kubelet.devicePlugins, { recursive: true, force: true });
-  startUnder(manager, node, 60_000);
-  await manager.waitFor(/^STATUS=waiting for the kubelet$/);
+  await startWithoutKubelet(manager, node);
   node.configure({ resourceList: [more] });
   node.plugin.signal("SIGHUP");
   await manager.waitFor(/^READY=1$/, 2);

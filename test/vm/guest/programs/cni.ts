@@ -58,14 +58,21 @@ function add(): object {
 function del(): void {
   if (config.type === "loopback" || !existsSync(notes)) return;
   for (const { from, to } of JSON.parse(readFileSync(notes, "utf8")) as Moved[]) {
+    const name = freeName(from);
     if (inPod(to)) {
       ip("-n", netns, "link", "set", to, "down");
-      ip("-n", netns, "link", "set", to, "netns", "1", "name", from);
+      ip("-n", netns, "link", "set", to, "netns", "1", "name", name);
     } else if (existsSync(`/sys/class/net/${to}`)) {
-      ip("link", "set", to, "down", "name", from);
+      ip("link", "set", to, "down", "name", name);
     }
   }
   rmSync(notes);
+}
+
+/** The name on the host; another one where an interface that was made meanwhile has taken it. */
+function freeName(name: string): string {
+  const names = [name, ...Array.from({ length: 1000 }, (_, index) => `back${index}`)];
+  return names.find((each) => !existsSync(`/sys/class/net/${each}`)) ?? name;
 }
 
 const inPod = (netdev: string): boolean =>

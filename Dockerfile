@@ -1,5 +1,5 @@
 # The image: the executable built from this checkout, the few files of glibc that it needs, and nothing else (scripts/image/files.ts is
-# the list; scripts/image.ts makes the same image without a container engine).
+# the list; scripts/image/image.ts makes the same image without a container engine).
 #
 #   docker build --build-arg COMMIT=$(git rev-parse --short=12 HEAD) --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) \
 #     --build-arg VERSION=0.2.0-dev.$(git rev-parse --short=12 HEAD) -t sriovdp .
@@ -14,15 +14,15 @@ FROM ${DEBIAN} AS glibc
 FROM ${BUN} AS build
 WORKDIR /src
 COPY package.json package-lock.json ./
-COPY scripts/install.sh scripts/hooks.sh scripts/
-RUN sh scripts/install.sh
+COPY scripts/build/install-packages.sh scripts/build/
+RUN sh scripts/build/install-packages.sh
 COPY . .
 ARG COMMIT=unknown
 ARG SOURCE_DATE_EPOCH=0
-RUN SRIOVDP_COMMIT="${COMMIT}" bun scripts/build.ts
+RUN SRIOVDP_COMMIT="${COMMIT}" bun scripts/build/executable.ts
 ARG TARGETARCH
 RUN --mount=type=bind,from=glibc,target=/glibc \
-    SRIOVDP_COMMIT="${COMMIT}" bun scripts/image.ts ${TARGETARCH:+--arch="${TARGETARCH}"} --executable=dist/sriovdp --glibc-root=/glibc --folder=/image
+    SRIOVDP_COMMIT="${COMMIT}" bun scripts/image/image.ts ${TARGETARCH:+--arch="${TARGETARCH}"} --executable=dist/sriovdp --glibc-root=/glibc --folder=/image
 
 FROM scratch
 ARG COMMIT=unknown

@@ -8,7 +8,7 @@ import { addVf, removeFunction, setLink } from "../../test/support/live.ts";
 import { vfAddress } from "../../test/support/node.ts";
 import { executable, TestNode } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
-import { settings } from "../environment.ts";
+import { settings } from "../build/environment.ts";
 import { Caller } from "./caller.ts";
 import { callsOf, cpuByThread, cpuSince, memoryOf, sumOf } from "./process.ts";
 import { nameOf, nodeOf, pfAddress, pfName, type Shape } from "./shapes.ts";

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { readFacts } from "../../test/support/live.ts";
 import { TestNode } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
-import { settings } from "../environment.ts";
+import { settings } from "../build/environment.ts";
 import { allocate, type Figures, quantile, timed } from "./measure.ts";
 import { cpuByThread, cpuSince, memoryOf } from "./process.ts";
 import { nameOf, nodeOf, type Shape } from "./shapes.ts";

@@ -62,7 +62,7 @@ ${expr.trim()}
   );
   return `# Alerts
 
-<!-- Made by scripts/docs.ts from deployments/monitoring/alerts.yaml; change that and run "npm run docs". -->
+<!-- Made from deployments/monitoring/alerts.yaml; change that and run "npm run docs". -->
 
 A runbook for each alert of [deployments/monitoring/alerts.yaml](../deployments/monitoring/alerts.yaml); [metrics.md](metrics.md#alerts-and-dashboard) describes how to load
 them. In the summaries, INSTANCE is the address of the node's plugin and RESOURCE the name of a pool.
@@ -72,8 +72,7 @@ ${sections.join("\n\n")}
 }
 
 /** The alerts as the object that the Prometheus operator reads. */
-export const prometheusRule =
-  (): string => `# Made by scripts/docs.ts from monitoring/alerts.yaml; change that and run "npm run docs".
+export const prometheusRule = (): string => `# Made from monitoring/alerts.yaml; change that and run "npm run docs".
 # For clusters with the Prometheus operator; not part of the component, since elsewhere the kind is unknown.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule

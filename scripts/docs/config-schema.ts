@@ -122,7 +122,7 @@ const entry: Schema = {
 export const configSchema: Schema = {
   $schema: "http://json-schema.org/draft-07/schema#",
   title: "The config file of sriovdp",
-  description: "Made by scripts/docs.ts from the tables in src/",
+  description: "Made from the tables in src/",
   type: "object",
   ...keys({
     $schema: { description: "Where this schema is", type: ["string", "null"] },

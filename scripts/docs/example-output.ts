@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { runs } from "../../src/cli/commands.ts";
 import { parseCommandLine } from "../../src/cli/parse.ts";
 import { parse, unpack } from "../../test/support/tree.ts";
-import { exampleConfig, exampleHost } from "../example.ts";
+import { exampleConfig, exampleHost } from "./example.ts";
 
 /** Prints a command's output, as a terminal of so many columns would be given it. */
 export async function exampleOutput(args: readonly string[], columns: number | null): Promise<string> {

@@ -9,9 +9,9 @@ export const table = (header: readonly string[], rows: readonly (readonly string
 /** The page with what stands between its marks made anew; throws when it has no such marks. */
 export function withMade(page: string, made: Readonly<Record<string, string>>): string {
   return Object.entries(made).reduce((before, [name, text]) => {
-    const marks = new RegExp(`(<!-- ${name}: made by scripts/docs.ts -->\n)[^]*?(<!-- end of ${name} -->)`);
+    const marks = new RegExp(`(<!-- ${name}: made by npm run docs -->\n)[^]*?(<!-- end of ${name} -->)`);
     if (!marks.test(before))
-      throw new Error(`the page has no "<!-- ${name}: made by scripts/docs.ts -->" … "<!-- end of ${name} -->"`);
+      throw new Error(`the page has no "<!-- ${name}: made by npm run docs -->" … "<!-- end of ${name} -->"`);
     return before.replace(marks, (_, start: string, end: string) => `${start}\n${text}\n\n${end}`);
   }, page);
 }

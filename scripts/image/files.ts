@@ -1,7 +1,7 @@
 // What is in the image? One list, for the OCI archive and for the Dockerfile: the executable, the few files of glibc that it needs, a user
 // database of one user, and licences. No shell and no package tool.
 
-import { type Architecture, architectures } from "../architectures.ts";
+import { type Architecture, architectures } from "../build/architectures.ts";
 import type { Glibc } from "./glibc.ts";
 
 /** A file, folder (its path ends with a slash) or symbolic link of the image; owned by root. */

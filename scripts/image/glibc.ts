@@ -6,8 +6,8 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { unpackTar } from "modern-tar";
-import { type Architecture, architectures } from "../architectures.ts";
-import { downloadPackage, fieldsOf } from "../debian.ts";
+import { type Architecture, architectures } from "../build/architectures.ts";
+import { downloadPackage, fieldsOf } from "./debian.ts";
 
 /**
  * The package in the image. Debian's mirrors keep only the newest version of a suite: when they have moved on, the script says so and

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { developmentVersion, version } from "../checkout.ts";
+import { developmentVersion, version } from "../build/checkout.ts";
 import { nameOf, type Naming } from "./name.ts";
 
 const naming: Naming = {

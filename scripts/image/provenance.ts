@@ -2,7 +2,7 @@
 // project has no key. Whoever wants to be sure builds the commit and compares digests. The same inputs give the same bytes.
 // https://slsa.dev/spec/v1.0/provenance, https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
 
-import { bunVersion, type Package } from "../bundle/parts.ts";
+import { bunVersion, type Package } from "../release/bundled-packages.ts";
 
 /** What is stated. */
 export interface Made {
@@ -38,7 +38,7 @@ export function provenance({ name, digest, homepage, revision, version, packages
     predicate: {
       buildDefinition: {
         buildType: `${homepage}/docs/images.md#provenance`,
-        externalParameters: { script: "scripts/image.ts", version, source: homepage, revision },
+        externalParameters: { script: "scripts/image/image.ts", version, source: homepage, revision },
         resolvedDependencies: [
           { uri: homepage, digest: { gitCommit: revision } },
           ...packages.map((each) => ({

@@ -55,7 +55,7 @@ export interface ScanThread {
 export type StartScanThread = (replied: (reply: ScanReply) => void, failed: (reason: string) => void) => ScanThread;
 
 /**
- * Where the executable has the thread's program; scripts/build.ts sets it. In bytecode import.meta.url is the path of the source on the machine that
+ * Where the executable has the thread's program; scripts/build/executable.ts sets it. In bytecode import.meta.url is the path of the source on the machine that
  * built, which is nobody's to run.
  */
 declare const SRIOVDP_SCAN_WORKER: string | undefined;

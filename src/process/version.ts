@@ -1,4 +1,4 @@
-// Which build is this? Stamped in by scripts/build.ts.
+// Which build is this? Stamped in by scripts/build/executable.ts.
 
 declare const SRIOVDP_VERSION: string | undefined;
 declare const SRIOVDP_COMMIT: string | undefined;

@@ -3,7 +3,7 @@
 
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { settings } from "../../scripts/environment.ts";
+import { settings } from "../../scripts/build/environment.ts";
 import { type DaemonSet, objectsOf, only } from "../support/kubernetes.ts";
 import { parseCommandLine } from "../../src/cli/parse.ts";
 

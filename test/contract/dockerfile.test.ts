@@ -1,15 +1,15 @@
-// Does the Dockerfile make the image that scripts/image.ts makes? Its file list is the script's; what it says itself is compared here.
+// Does the Dockerfile make the image that scripts/image/image.ts makes? Its file list is the script's; what it says itself is compared here.
 
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { validate } from "dockerfile-utils";
-import { bundledPackages, licenseExpression } from "../../scripts/bundle/parts.ts";
-import { settings } from "../../scripts/environment.ts";
+import { bundledPackages, licenseExpression } from "../../scripts/release/bundled-packages.ts";
+import { settings } from "../../scripts/build/environment.ts";
 import { labelsOf } from "../../scripts/image/labels.ts";
 import manifest from "../../package.json" with { type: "json" };
 
 const text = readFileSync(`${import.meta.dir}/../../Dockerfile`, "utf8");
-const script = readFileSync(`${import.meta.dir}/../../scripts/image.ts`, "utf8");
+const script = readFileSync(`${import.meta.dir}/../../scripts/image/image.ts`, "utf8");
 const [, ...stages] = text.split(/^(?=FROM )/m);
 
 test("it has nothing that the linter objects to", () => {
@@ -17,11 +17,13 @@ test("it has nothing that the linter objects to", () => {
   expect(validate("FRM debian\n")).not.toEqual([]);
 });
 
-test("its last stage is empty but for the files that scripts/image.ts lays out", () => {
+test("its last stage is empty but for the files that scripts/image/image.ts lays out", () => {
   const [glibc, build, last] = stages;
   expect(stages).toHaveLength(3);
   expect(glibc?.trim()).toBe("FROM ${DEBIAN} AS glibc");
-  expect(build).toMatch(/bun scripts\/image\.ts .*--executable=dist\/sriovdp --glibc-root=\/glibc --folder=\/image$/m);
+  expect(build).toMatch(
+    /bun scripts\/image\/image\.ts .*--executable=dist\/sriovdp --glibc-root=\/glibc --folder=\/image$/m,
+  );
   expect(last).toStartWith("FROM scratch\n");
   expect(last?.match(/^(COPY|ADD|RUN|USER|WORKDIR|VOLUME|CMD) .*/gm)).toEqual(["COPY --from=build /image/ /"]);
 });
@@ -30,7 +32,7 @@ test("it sets the environment that the archive sets", () => {
   expect(text.match(/^ENV .*/gm)).toEqual([`ENV ${settings.join(" ")}`]);
 });
 
-test("it starts and labels the image as scripts/image.ts does", async () => {
+test("it starts and labels the image as scripts/image/image.ts does", async () => {
   expect(/^ENTRYPOINT (.*)$/m.exec(text)?.[1]).toBe(/entrypoint: (\[.*\]),$/m.exec(script)?.[1] ?? "");
   const labels = [...text.matchAll(/(org\.opencontainers\.image\.[\w.]+)="([^"]*)"/g)].map(([, name, value]) => [
     name,

@@ -5,13 +5,13 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { parseAllDocuments } from "yaml";
 import manifest from "../../package.json" with { type: "json" };
-import { abortsOn64KiBPages } from "../../scripts/architectures.ts";
+import { abortsOn64KiBPages } from "../../scripts/build/architectures.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../support/plugin.ts";
 
 const root = `${import.meta.dir}/../..`;
 const read = (path: string) => readFileSync(`${root}/${path}`, "utf8");
 
-test("a new Bun is tried on 64 KiB pages before it is taken: see scripts/architectures.ts", () => {
+test("a new Bun is tried on 64 KiB pages before it is taken: see scripts/build/architectures.ts", () => {
   expect(abortsOn64KiBPages).toBe(manifest.devDependencies.bun);
 });
 
@@ -52,7 +52,7 @@ test("the installer refuses such a kernel, but not for another system's folder",
     runWith(65_536, ["sh", "-c", 'cd "$1" && shift && exec sh ./install.sh "$@"', "sh", bundle, ...args]);
   const bundle = temporaryFolder();
   try {
-    writeFileSync(`${bundle}/install.sh`, read("scripts/bundle/install.sh"));
+    writeFileSync(`${bundle}/install.sh`, read("scripts/release/bundle/install.sh"));
     writeFileSync(`${bundle}/VERSION`, "0.1.0 arm64\n");
     expect(install("install", "--dry-run").said).toContain("this kernel has pages of 65536 bytes");
     expect(install("install", "--dry-run", "--root=/nowhere").said).not.toContain("pages of");

@@ -2,7 +2,7 @@
 
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { exampleConfig } from "../../scripts/example.ts";
+import { exampleConfig } from "../../scripts/docs/example.ts";
 import { host, removeTemporaryFolder, runCommand, temporaryFolder } from "../support/plugin.ts";
 import { unpack } from "../support/tree.ts";
 

@@ -1,5 +1,5 @@
 // What must hold whatever comes in? One property a source of input; run a while by fuzz.test.ts with fixed seeds, and for as
-// long as one likes by scripts/fuzz.ts. A property fails by throwing.
+// long as one likes by scripts/test/fuzz.ts. A property fails by throwing.
 
 import * as fc from "fast-check";
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

@@ -14,9 +14,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Architecture, architectures, packagingCache } from "../../scripts/architectures.ts";
-import { commandIn } from "../../scripts/command.ts";
-import { downloadPackage, missingForPackages } from "../../scripts/debian.ts";
+import { type Architecture, architectures, packagingCache } from "../../scripts/build/architectures.ts";
+import { commandIn } from "../../scripts/common/command.ts";
+import { downloadPackage, missingForPackages } from "../../scripts/image/debian.ts";
 import { count, parseJUnit } from "../vm/junit.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
 
@@ -54,10 +54,10 @@ function emulated(architecture: Architecture): string {
   if (existsSync(wrapper)) return wrapper;
   const parts = join(work, `${architecture}.parts`);
   const image = join(work, `${architecture}.image`);
-  run(process.execPath, "scripts/build.ts", "--arch", architecture, "--outfile", join(parts, "sriovdp"));
+  run(process.execPath, "scripts/build/executable.ts", "--arch", architecture, "--outfile", join(parts, "sriovdp"));
   run(
     process.execPath,
-    "scripts/image.ts",
+    "scripts/image/image.ts",
     "--arch",
     architecture,
     "--executable",

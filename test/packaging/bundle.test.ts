@@ -17,11 +17,11 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
-import { nativeArchitecture } from "../../scripts/architectures.ts";
-import { bundledPackages } from "../../scripts/bundle/parts.ts";
-import { version } from "../../scripts/checkout.ts";
-import { commandIn } from "../../scripts/command.ts";
-import { missingForPackages } from "../../scripts/debian.ts";
+import { nativeArchitecture } from "../../scripts/build/architectures.ts";
+import { bundledPackages } from "../../scripts/release/bundled-packages.ts";
+import { version } from "../../scripts/build/checkout.ts";
+import { commandIn } from "../../scripts/common/command.ts";
+import { missingForPackages } from "../../scripts/image/debian.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { readPage } from "../docs/pages.ts";
 import { missingPrograms, missingRoot, testWhere } from "./needs.ts";
@@ -40,7 +40,7 @@ const missingNamespace =
 
 beforeAll(() => {
   if (missing !== null) return;
-  run(process.execPath, "scripts/bundle.ts", "--any-glibc", "--folder", work);
+  run(process.execPath, "scripts/release/bundle.ts", "--any-glibc", "--folder", work);
   run("tar", "-xzf", `${bundle}.tar.gz`, "-C", work);
   const [image = ""] = readdirSync(join(bundle, "image"));
   tag = image.replace(/^sriovdp-(.*)\.tar$/, "$1");
@@ -122,7 +122,7 @@ describe("the bundle", () => {
   });
 
   testWhere(missing, "has the image that npm run image makes, byte for byte", () => {
-    run(process.execPath, "scripts/image.ts", "--out", join(work, "again.tar"));
+    run(process.execPath, "scripts/image/image.ts", "--out", join(work, "again.tar"));
     const sha256 = (path: string) => createHash("sha256").update(readFileSync(path)).digest("hex");
     expect(sha256(join(bundle, `image/sriovdp-${tag}.tar`))).toBe(sha256(join(work, "again.tar")));
     const inBundle = readFileSync(join(bundle, "share/doc/sriovdp/sbom.cdx.json"), "utf8");
@@ -205,7 +205,7 @@ describe("the bundle", () => {
   );
 
   test("its sample config offers nothing, without a word of complaint", () => {
-    const text = readFileSync(join(root, "scripts/bundle/config.json"), "utf8");
+    const text = readFileSync(join(root, "scripts/release/bundle/config.json"), "utf8");
     const loaded = loadConfig(text, { resourcePrefix: "intel.com", useCdi: false, socketNameLimit: 60 });
     expect([loaded.problems, loaded.specs]).toEqual([[], []]);
   });

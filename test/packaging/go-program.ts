@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { packagingCache } from "../../scripts/architectures.ts";
+import { packagingCache } from "../../scripts/build/architectures.ts";
 
 /** Further words for `go build`. */
 interface Build {

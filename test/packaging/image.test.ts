@@ -6,10 +6,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ParsedTarEntryWithData, unpackTar } from "modern-tar";
-import { architectures, nativeArchitecture } from "../../scripts/architectures.ts";
-import { commit, developmentVersion, sourceDate, version } from "../../scripts/checkout.ts";
-import { settings } from "../../scripts/environment.ts";
-import { missingForPackages } from "../../scripts/debian.ts";
+import { architectures, nativeArchitecture } from "../../scripts/build/architectures.ts";
+import { commit, developmentVersion, sourceDate, version } from "../../scripts/build/checkout.ts";
+import { settings } from "../../scripts/build/environment.ts";
+import { missingForPackages } from "../../scripts/image/debian.ts";
 import { executable } from "../support/plugin.ts";
 import { missingPrograms, missingRoot, testWhere } from "./needs.ts";
 
@@ -17,10 +17,10 @@ const root = join(import.meta.dir, "../..");
 const work = mkdtempSync(join(tmpdir(), "sriovdp-image-"));
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
-/** Runs scripts/image.ts for the executable under test. */
+/** Runs scripts/image/image.ts for the executable under test. */
 function makeImage(...args: string[]): { status: number; stdout: string; stderr: string } {
   const { exitCode, stdout, stderr } = Bun.spawnSync(
-    [process.execPath, "scripts/image.ts", "--executable", executable, ...args],
+    [process.execPath, "scripts/image/image.ts", "--executable", executable, ...args],
     { cwd: root, stdout: "pipe", stderr: "pipe" },
   );
   // Debian may have another glibc by now than the pinned one: that is said, and no fault of the image.
@@ -200,7 +200,7 @@ describe("for each architecture", () => {
     testWhere(missing, `the image of ${name} has the loader that its executable asks for, and its libraries`, () => {
       const built = join(work, name, "sriovdp");
       mkdirSync(join(work, name));
-      const build = [process.execPath, "scripts/build.ts", "--arch", name, "--outfile", built];
+      const build = [process.execPath, "scripts/build/executable.ts", "--arch", name, "--outfile", built];
       expect(Bun.spawnSync(build, { cwd: root, stdout: "ignore", stderr: "inherit" }).exitCode).toBe(0);
       const folder = join(work, `root-${name}`);
       const made = makeImage("--arch", name, "--executable", built, "--folder", folder);

@@ -6,9 +6,9 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { architectureNames, nativeArchitecture, packagingCache } from "../../scripts/architectures.ts";
-import { commandIn } from "../../scripts/command.ts";
-import { downloadPackage, missingForPackages } from "../../scripts/debian.ts";
+import { architectureNames, nativeArchitecture, packagingCache } from "../../scripts/build/architectures.ts";
+import { commandIn } from "../../scripts/common/command.ts";
+import { downloadPackage, missingForPackages } from "../../scripts/image/debian.ts";
 import { messageOf } from "../../src/text.ts";
 import { until } from "../support/until.ts";
 import manifest from "../../package.json" with { type: "json" };
@@ -59,7 +59,7 @@ function freePort(): number {
 
 beforeAll(async () => {
   if (missing !== null) return;
-  commandIn(root, process.execPath, "scripts/image.ts", "--tag", `localhost/sriovdp:${tag}`, "--out", archive);
+  commandIn(root, process.execPath, "scripts/image/image.ts", "--tag", `localhost/sriovdp:${tag}`, "--out", archive);
   address = `127.0.0.1:${freePort()}`;
   const config = {
     version: "0.1",

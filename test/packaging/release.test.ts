@@ -4,8 +4,8 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Architecture, architectureNames } from "../../scripts/architectures.ts";
-import { version } from "../../scripts/checkout.ts";
+import { type Architecture, architectureNames } from "../../scripts/build/architectures.ts";
+import { version } from "../../scripts/build/checkout.ts";
 import { edits, type Release, released } from "../../scripts/release/edits.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
 
@@ -69,7 +69,7 @@ describe("a release", () => {
   test("prepared as a dry run says what it would change, and changes nothing", () => {
     const before = texts();
     const { exitCode, stdout } = Bun.spawnSync(
-      [process.execPath, "scripts/release.ts", "prepare", "9.8.7", "--digest", `BUN=${digest}`, "--dry-run"],
+      [process.execPath, "scripts/release/release.ts", "prepare", "9.8.7", "--digest", `BUN=${digest}`, "--dry-run"],
       { cwd: root, stdout: "pipe", stderr: "inherit" },
     );
     expect([exitCode, stdout.toString()]).toEqual([0, expect.stringContaining("would change CHANGELOG.md\n")]);
@@ -79,7 +79,7 @@ describe("a release", () => {
 
   test("is not built from a checkout with changes", () => {
     const { exitCode, stderr } = Bun.spawnSync(
-      [process.execPath, "scripts/release.ts", "build", "--folder", join(work, "none")],
+      [process.execPath, "scripts/release/release.ts", "build", "--folder", join(work, "none")],
       {
         cwd: root,
         env: { ...process.env, SRIOVDP_COMMIT: "0123456789ab-dirty" },
@@ -97,7 +97,7 @@ describe("the same sources give the same bytes", () => {
   function executable(folder: string, architecture: Architecture): Buffer {
     const out = join(folder, "dist/reproduced", architecture, "sriovdp");
     const { success, stderr } = Bun.spawnSync(
-      [process.execPath, "scripts/build.ts", "--arch", architecture, "--outfile", out],
+      [process.execPath, "scripts/build/executable.ts", "--arch", architecture, "--outfile", out],
       {
         cwd: folder,
         env: { ...process.env, ...commit },

@@ -2,8 +2,14 @@
 
 import { describe, expect, test } from "bun:test";
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
-import { bundledPackages, licenseExpression, licensesIn, licenseText, urlOf } from "../../scripts/bundle/parts.ts";
-import { sbom, uuidOf } from "../../scripts/bundle/sbom.ts";
+import {
+  bundledPackages,
+  licenseExpression,
+  licensesIn,
+  licenseText,
+  urlOf,
+} from "../../scripts/release/bundled-packages.ts";
+import { sbom, uuidOf } from "../../scripts/release/sbom.ts";
 
 const packages = await bundledPackages();
 const subject = {

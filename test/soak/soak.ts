@@ -2,7 +2,7 @@
 // equal the truth within the settle time, and nothing may grow once it is warm.
 
 import { readdirSync, readFileSync } from "node:fs";
-import { settings } from "../../scripts/environment.ts";
+import { settings } from "../../scripts/build/environment.ts";
 import type { RegistrationMode } from "../support/kubelet.ts";
 import { buildNode } from "../support/node.ts";
 import { runCommand, TestNode } from "../support/plugin.ts";

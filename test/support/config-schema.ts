@@ -1,4 +1,4 @@
-// Is a config what its JSON Schema says? The schema is made from the loader's tables (scripts/docs.ts).
+// Is a config what its JSON Schema says? The schema is made from the loader's tables (scripts/docs/write-docs.ts).
 
 import { Ajv } from "ajv";
 import schema from "../../docs/config.schema.json" with { type: "json" };

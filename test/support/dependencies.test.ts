@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { findings } from "../../scripts/dependencies.ts";
+import { findings } from "../../scripts/check/dependencies.ts";
 
 const good = { integrity: "sha512-x", license: "MIT" };
 

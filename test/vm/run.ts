@@ -1,4 +1,4 @@
-// run.ts [NAME...]: boots the lab's guest and runs the guest tests (test/vm/guest/*.vm.ts) in it, all or those whose name
+// Boots the lab's guest and runs the guest tests (test/vm/guest/*.vm.ts) in it, all or those whose name
 // contains a NAME. The executable under test, dist/sriovdp, is also what runs them: with BUN_BE_BUN=1 it is bun itself.
 // Results: test-results/vm/, a folder a boot, and junit.xml over all of them.
 import {
@@ -16,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, extname, join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
+import { argumentsOf } from "../../scripts/common/arguments.ts";
 import { boot, type BootResult } from "./boot.ts";
 import { count, formatJUnit, parseJUnit, type TestResult } from "./junit.ts";
 import { parseProfile, planBoots, testNames, type Boot, type GuestTest } from "./profiles.ts";
@@ -163,7 +164,7 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<string | n
   if (tests.some(({ profile }) => profile.needs === "image")) {
     // Under the name that the DaemonSet has.
     const named = ["--tag", `localhost/sriovdp:${manifest.version}`];
-    const image = ["scripts/image.ts", "--executable", executable, ...named, "--out", join(payload, "image.tar")];
+    const image = ["scripts/image/image.ts", "--executable", executable, ...named, "--out", join(payload, "image.tar")];
     const made = Bun.spawnSync([process.execPath, ...image], { cwd: root, stdout: "inherit", stderr: "pipe" });
     if (!made.success) return `the container image can't be made: ${made.stderr.toString()}`;
   }
@@ -173,7 +174,7 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<string | n
     filter: (path) => !extname(path) || extname(path) === ".md",
   });
   cpSync(join(root, "deployments"), join(payload, "deployments"), { recursive: true });
-  cpSync(join(root, "scripts/bundle"), join(payload, "bundle"), { recursive: true });
+  cpSync(join(root, "scripts/release/bundle"), join(payload, "bundle"), { recursive: true });
   const programs = join(here, "guest/programs");
   const bundle = await Bun.build({
     entrypoints: [
@@ -217,7 +218,7 @@ function print({ file, name, outcome, seconds, message }: TestResult): void {
   if (outcome !== "passed" && message) console.log(message.replace(/^/gm, "        "));
 }
 
-main(process.argv.slice(2)).then(
+main(argumentsOf("npm run test:vm -- [NAME…]", { allowPositionals: true }).positionals).then(
   (status) => process.exit(status),
   (error) => {
     console.error(error instanceof Error ? error.message : error);

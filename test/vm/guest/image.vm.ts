@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import daemonSetText from "../../../deployments/base/daemonset.yaml" with { type: "text" };
-import { settings } from "../../../scripts/environment.ts";
+import { settings } from "../../../scripts/build/environment.ts";
 import { type DaemonSet, objectsOf, only } from "../../support/kubernetes.ts";
 import {
   type Checkpoint,

@@ -1,20 +1,23 @@
 // What is delivered, tested as it is delivered: the heavy checks that `npm test` leaves out (other architectures, bundles, images,
-// systemd's own verdict). Usage: bun scripts/test-packaging.ts [PART-OF-A-FILE-NAME…]; without arguments all of test/packaging/.
+// systemd's own verdict). Without arguments all of test/packaging/.
 // Results are left in test-results/packaging/ as JUnit; what a machine can't run is counted as skipped and named.
 
 import { mkdirSync, writeFileSync } from "node:fs";
-import { formatJUnit } from "../test/vm/junit.ts";
+import { formatJUnit } from "../../test/vm/junit.ts";
+import { argumentsOf } from "../common/arguments.ts";
 import { runTests } from "./run-tests.ts";
 import { summaryLine } from "./summary.ts";
 
-const results = `${import.meta.dir}/../test-results/packaging`;
+const results = `${import.meta.dir}/../../test-results/packaging`;
 const folder = "test/packaging/";
 
 /** A test here builds and unpacks a hundred megabytes several times over, perhaps under an emulator. */
 const timeout = 300_000;
 
+const { positionals: wanted } = argumentsOf("npm run test:packaging -- [PART-OF-A-FILE-NAME…]", {
+  allowPositionals: true,
+});
 mkdirSync(results, { recursive: true });
-const wanted = process.argv.slice(2);
 const found = await runTests(
   wanted.length === 0 ? [folder] : wanted.map((name) => `${folder}${name}`),
   `${results}/bun.xml`,

@@ -4,13 +4,13 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { dirname } from "node:path";
-import { executable } from "../test/support/plugin.ts";
-import { argumentsOf, misused, numberOf } from "./arguments.ts";
-import { type Figures, measure } from "./bench/measure.ts";
-import { pairedTable } from "./bench/paired.ts";
-import { nameOf, shapes } from "./bench/shapes.ts";
-import { comparison, growth, publishedTable, shapeTable } from "./bench/table.ts";
-import { commit } from "./checkout.ts";
+import { executable } from "../../test/support/plugin.ts";
+import { argumentsOf, misused, numberOf } from "../common/arguments.ts";
+import { type Figures, measure } from "./measure.ts";
+import { pairedTable } from "./paired.ts";
+import { nameOf, shapes } from "./shapes.ts";
+import { comparison, growth, publishedTable, shapeTable } from "./table.ts";
+import { commit } from "../build/checkout.ts";
 
 const { values } = argumentsOf(
   "npm run bench -- [--shapes 256/16,…] [--repeat N] [--idle SECONDS] [--out FILE] [--compare FILE] [--peer FILE]",
@@ -70,7 +70,7 @@ const figures = Object.fromEntries(
   }),
 );
 const run: Run = { date: new Date().toISOString(), commit: commit(), machine, figures };
-const out = values.out ?? `${import.meta.dir}/../test-results/bench/${run.date.replaceAll(/[:.]/g, "-")}.json`;
+const out = values.out ?? `${import.meta.dir}/../../test-results/bench/${run.date.replaceAll(/[:.]/g, "-")}.json`;
 mkdirSync(dirname(out), { recursive: true });
 writeFileSync(out, `${JSON.stringify(run, null, 2)}\n`);
 

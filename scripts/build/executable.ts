@@ -1,7 +1,7 @@
 // Builds dist/sriovdp: one self-contained executable, compiled to bytecode, version and commit stamped in.
 
 import { architectureNamed, architectures, bunOf, nativeArchitecture } from "./architectures.ts";
-import { argumentsOf } from "./arguments.ts";
+import { argumentsOf } from "../common/arguments.ts";
 import { commit, version } from "./checkout.ts";
 
 const { values } = argumentsOf("npm run build -- [--arch amd64|arm64] [--outfile FILE] [--executable-path BUN]", {
@@ -12,7 +12,7 @@ const { values } = argumentsOf("npm run build -- [--arch amd64|arm64] [--outfile
     "executable-path": { type: "string" },
   },
 });
-const root = `${import.meta.dir}/..`;
+const root = `${import.meta.dir}/../..`;
 
 const stamp = commit();
 const architecture = architectureNamed(values.arch ?? nativeArchitecture);

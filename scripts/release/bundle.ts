@@ -5,17 +5,17 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { unpackTar } from "modern-tar";
-import { architectureNamed, nativeArchitecture } from "./architectures.ts";
-import { argumentsOf } from "./arguments.ts";
-import { thirdPartyNotices } from "./bundle/notices.ts";
-import { bundledPackages } from "./bundle/parts.ts";
-import { sbom } from "./bundle/sbom.ts";
-import { sourceDate, version } from "./checkout.ts";
-import { gzip, tarOf } from "./image/archive.ts";
-import { type Entry, inOrder } from "./image/files.ts";
-import { glibcOfPackage } from "./image/glibc.ts";
+import { architectureNamed, nativeArchitecture } from "../build/architectures.ts";
+import { argumentsOf } from "../common/arguments.ts";
+import { thirdPartyNotices } from "./notices.ts";
+import { bundledPackages } from "./bundled-packages.ts";
+import { sbom } from "./sbom.ts";
+import { sourceDate, version } from "../build/checkout.ts";
+import { gzip, tarOf } from "../image/archive.ts";
+import { type Entry, inOrder } from "../image/files.ts";
+import { glibcOfPackage } from "../image/glibc.ts";
 
-const root = join(import.meta.dir, "..");
+const root = join(import.meta.dir, "../..");
 
 const { values } = argumentsOf(
   "npm run bundle -- [--arch amd64|arm64] [--folder DIR] [--image FILE] [--release] [--any-glibc]",
@@ -33,12 +33,12 @@ const { values } = argumentsOf(
   },
 );
 
-/** Runs another of our scripts; what it says goes to standard error. */
-function script(name: string, ...args: readonly string[]): void {
-  const { success } = Bun.spawnSync([process.execPath, join(import.meta.dir, name), ...args], {
+/** Runs another of our scripts by its path in scripts/; its output goes to standard error. */
+function script(path: string, ...args: readonly string[]): void {
+  const { success } = Bun.spawnSync([process.execPath, join(root, "scripts", path), ...args], {
     stdio: ["ignore", process.stderr.fd, process.stderr.fd],
   });
-  if (!success) throw new Error(`${name} ${args.join(" ")} failed`);
+  if (!success) throw new Error(`${path} ${args.join(" ")} failed`);
 }
 
 /** The files below a folder as paths of the bundle, by the path that they have there. */
@@ -59,7 +59,7 @@ async function main(): Promise<void> {
   const part = (file: string) => join(work, file);
   const read = (path: string) => new Uint8Array(readFileSync(path));
 
-  script("build.ts", "--arch", architecture, "--outfile", part("sriovdp"));
+  script("build/executable.ts", "--arch", architecture, "--outfile", part("sriovdp"));
   const packages = await bundledPackages();
   const executable = read(part("sriovdp"));
   const time = sourceDate();
@@ -70,7 +70,7 @@ async function main(): Promise<void> {
   const image = values.image ?? part("image.tar");
   if (values.image === undefined) {
     const options = [...(values["any-glibc"] ? [] : ["--locked"]), ...(values.release ? ["--release"] : [])];
-    script("image.ts", "--out", image, ...options);
+    script("image/image.ts", "--out", image, ...options);
   }
   const archive = read(image);
   const imageName = await nameIn(archive);

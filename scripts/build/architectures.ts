@@ -5,9 +5,9 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import lock from "../package-lock.json" with { type: "json" };
-import manifest from "../package.json" with { type: "json" };
-import { command } from "./command.ts";
+import lock from "../../package-lock.json" with { type: "json" };
+import manifest from "../../package.json" with { type: "json" };
+import { command } from "../common/command.ts";
 
 interface Target {
   /** Bun's package. */

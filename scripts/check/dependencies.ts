@@ -2,7 +2,7 @@
 // known to us. Prints what is not so, and fails.
 
 import { readFileSync } from "node:fs";
-import manifest from "../package.json" with { type: "json" };
+import manifest from "../../package.json" with { type: "json" };
 
 interface Locked {
   readonly version?: string;
@@ -40,7 +40,7 @@ export function findings(
 }
 
 if (import.meta.main) {
-  const lock = JSON.parse(readFileSync(`${import.meta.dir}/../package-lock.json`, "utf8")) as {
+  const lock = JSON.parse(readFileSync(`${import.meta.dir}/../../package-lock.json`, "utf8")) as {
     packages: Record<string, Locked>;
   };
   const found = findings({ ...manifest.dependencies, ...manifest.devDependencies }, lock.packages);

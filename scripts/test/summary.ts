@@ -1,7 +1,7 @@
-// One line over several JUnit reports. Usage: bun scripts/summary.ts FILE…; a missing file counts as a failed test.
+// One line over several JUnit reports. Usage: bun scripts/test/summary.ts FILE…; a missing file counts as a failed test.
 
 import { existsSync, readFileSync } from "node:fs";
-import { count, parseJUnit, type TestResult } from "../test/vm/junit.ts";
+import { count, parseJUnit, type TestResult } from "../../test/vm/junit.ts";
 
 /** "N passed, N failed", and the skipped where there are any. */
 export function summaryLine(results: readonly TestResult[]): string {

@@ -12,22 +12,22 @@ import {
   architectureNames,
   architectures,
   nativeArchitecture,
-} from "./architectures.ts";
-import { argumentsOf, misused } from "./arguments.ts";
-import { thirdPartyNotices } from "./bundle/notices.ts";
-import { bundledPackages, licenseExpression, type Package } from "./bundle/parts.ts";
-import { sbom } from "./bundle/sbom.ts";
-import { commit, developmentVersion, sourceDate, version } from "./checkout.ts";
-import { settings } from "./environment.ts";
-import { type Image, ociArchive } from "./image/archive.ts";
-import { type Entry, layersOf } from "./image/files.ts";
-import { type Glibc, glibcOfPackage, glibcOfRoot } from "./image/glibc.ts";
-import { labelsOf } from "./image/labels.ts";
-import { nameOf } from "./image/name.ts";
-import { provenance } from "./image/provenance.ts";
-import manifest from "../package.json" with { type: "json" };
+} from "../build/architectures.ts";
+import { argumentsOf, misused } from "../common/arguments.ts";
+import { thirdPartyNotices } from "../release/notices.ts";
+import { bundledPackages, licenseExpression, type Package } from "../release/bundled-packages.ts";
+import { sbom } from "../release/sbom.ts";
+import { commit, developmentVersion, sourceDate, version } from "../build/checkout.ts";
+import { settings } from "../build/environment.ts";
+import { type Image, ociArchive } from "./archive.ts";
+import { type Entry, layersOf } from "./files.ts";
+import { type Glibc, glibcOfPackage, glibcOfRoot } from "./glibc.ts";
+import { labelsOf } from "./labels.ts";
+import { nameOf } from "./name.ts";
+import { provenance } from "./provenance.ts";
+import manifest from "../../package.json" with { type: "json" };
 
-const root = `${import.meta.dir}/..`;
+const root = `${import.meta.dir}/../..`;
 
 const usage = `npm run image -- [--out FILE] [--tag NAME:TAG] [--release] [--locked]
        npm run image -- --arch amd64|arm64 [--executable FILE] [--out FILE | --folder DIR] [--tag NAME:TAG] [--glibc-root DIR] [--locked]`;
@@ -67,7 +67,7 @@ function executableOf(architecture: Architecture): Uint8Array {
   const folder = mkdtempSync(join(tmpdir(), "sriovdp-build-"));
   try {
     const file = join(folder, "sriovdp");
-    const build = [process.execPath, join(import.meta.dir, "build.ts"), "--arch", architecture, "--outfile", file];
+    const build = [process.execPath, `${root}/scripts/build/executable.ts`, "--arch", architecture, "--outfile", file];
     const { success } = Bun.spawnSync(build, { stdio: ["ignore", process.stderr.fd, process.stderr.fd] });
     if (!success) throw new Error(`the executable for ${architecture} can't be built`);
     return readFileSync(file);

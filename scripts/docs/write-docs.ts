@@ -5,19 +5,20 @@
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import * as v from "valibot";
-import { entryFields } from "../src/config/schema.ts";
-import { limits } from "../src/limits.ts";
-import { deviceTypes } from "../src/pools/device-types.ts";
-import { type Selector, type SelectorName, selectors } from "../src/pools/selectors.ts";
-import type { Discovered } from "../src/cli/commands/discover.ts";
+import { entryFields } from "../../src/config/schema.ts";
+import { limits } from "../../src/limits.ts";
+import { deviceTypes } from "../../src/pools/device-types.ts";
+import { type Selector, type SelectorName, selectors } from "../../src/pools/selectors.ts";
+import type { Discovered } from "../../src/cli/commands/discover.ts";
+import { argumentsOf } from "../common/arguments.ts";
 import { exampleConfig } from "./example.ts";
-import { alertsPage, chartCopy, prometheusRule } from "./docs/alerts.ts";
-import { configSchema } from "./docs/config-schema.ts";
-import { metricsPage } from "./docs/metrics-page.ts";
-import { exampleOutput } from "./docs/example-output.ts";
-import { overviewPicture } from "./docs/overview-picture.ts";
-import { readme } from "./docs/readme.ts";
-import { terminalPicture } from "./docs/terminal-picture.ts";
+import { alertsPage, chartCopy, prometheusRule } from "./alerts.ts";
+import { configSchema } from "./config-schema.ts";
+import { metricsPage } from "./metrics-page.ts";
+import { exampleOutput } from "./example-output.ts";
+import { overviewPicture } from "./overview-picture.ts";
+import { readme } from "./readme.ts";
+import { terminalPicture } from "./terminal-picture.ts";
 
 const fieldExamples: Readonly<Record<keyof typeof entryFields, string>> = {
   resourceName: '"sriov_net_A"',
@@ -63,7 +64,7 @@ ${selectorTable(type.selectors)}${type.requiredSelectors.length > 0 ? `\n\nMust 
 
 const text = `# The config file
 
-<!-- Made by scripts/docs.ts from the tables in src/; change those and run "npm run docs". -->
+<!-- Made from the tables in src/; change those and run "npm run docs". -->
 
 A JSON file, by default \`/etc/pcidp/config.json\`. Comments and trailing commas are allowed; keys are known without regard to
 case. \`sriovdp validate --config-file FILE\` lists all problems of a file; a running plugin takes a changed file up by
@@ -161,14 +162,18 @@ const made: Readonly<Record<string, (before: string) => string>> = {
   ...Object.fromEntries(Object.entries(pictures).map(([name, picture]) => [name, () => picture])),
 };
 
+const { values } = argumentsOf("npm run docs -- [--check]", {
+  options: { check: { type: "boolean", default: false } },
+});
+
 const stale = Object.entries(made).filter(([name, make]) => {
-  const path = `${import.meta.dir}/../${name}`;
+  const path = `${import.meta.dir}/../../${name}`;
   const before = existsSync(path) ? readFileSync(path, "utf8") : "";
   const now = make(before);
-  if (now !== before && !process.argv.includes("--check")) writeFileSync(path, now);
+  if (now !== before && !values.check) writeFileSync(path, now);
   return now !== before;
 });
-if (stale.length > 0 && process.argv.includes("--check")) {
+if (stale.length > 0 && values.check) {
   console.error(`stale: ${stale.map(([name]) => name).join(", ")}; run "npm run docs" and commit what changes`);
   process.exit(1);
 }

@@ -1,7 +1,7 @@
 // How is a script called? By options; a call that can't be understood ends with status 2 and what is wrong with it.
 
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import { messageOf } from "../src/text.ts";
+import { messageOf } from "../../src/text.ts";
 
 type Parsed<T extends ParseArgsConfig> = ReturnType<typeof parseArgs<T>>;
 

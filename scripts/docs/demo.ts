@@ -3,8 +3,9 @@
 // Needs no privileges and no SR-IOV hardware; nothing is left behind.
 
 import { readFileSync } from "node:fs";
-import { setLink } from "../test/support/live.ts";
-import { host, runCommand, TestNode } from "../test/support/plugin.ts";
+import { setLink } from "../../test/support/live.ts";
+import { host, runCommand, TestNode } from "../../test/support/plugin.ts";
+import { argumentsOf } from "../common/arguments.ts";
 import { exampleConfig as config, exampleHost } from "./example.ts";
 
 const dpdk = "intel.com/dpdk_vfs";
@@ -63,5 +64,6 @@ async function demo(): Promise<void> {
   if (status !== 0) throw new Error(`the plugin ended with ${status}\n${node.plugin.log}`);
 }
 
+argumentsOf("npm run demo", {});
 await demo();
 process.exit(0);

@@ -1,23 +1,29 @@
 // Every test that needs no virtual machine: the checks, the build, the unit tests, the contract tests on the executable.
-// Usage: bun scripts/test.ts [bun test's arguments]; results are left in test-results/ as JUnit.
+// Results are left in test-results/ as JUnit.
 
 import { mkdirSync, writeFileSync } from "node:fs";
-import { formatJUnit, type TestResult } from "../test/vm/junit.ts";
-import { checks, runQuietly } from "./check.ts";
+import { formatJUnit, type TestResult } from "../../test/vm/junit.ts";
+import { argumentsOf } from "../common/arguments.ts";
+import { checks, runQuietly } from "../check/check.ts";
 import { runTests } from "./run-tests.ts";
 import { summaryLine } from "./summary.ts";
 
-const root = `${import.meta.dir}/..`;
+argumentsOf("npm test -- [ARGUMENTS OF bun test]", { strict: false, allowPositionals: true });
+
+const root = `${import.meta.dir}/../..`;
 const results = `${root}/test-results`;
 const report = `${results}/junit.xml`;
 mkdirSync(results, { recursive: true });
 
-const steps = [...checks, { name: "the executable builds", command: [process.execPath, "scripts/build.ts"] }];
+const steps = [
+  ...checks,
+  { name: "the executable builds", command: [process.execPath, "scripts/build/executable.ts"] },
+];
 const found: TestResult[] = steps.map(({ name, command }) => {
   const started = performance.now();
   const outcome = runQuietly(command) ? "passed" : "failed";
   console.log(`${outcome === "passed" ? "ok    " : "FAILED"} ${name}`);
-  return { file: "scripts/check.ts", name, outcome, seconds: (performance.now() - started) / 1000 };
+  return { file: "scripts/check/check.ts", name, outcome, seconds: (performance.now() - started) / 1000 };
 });
 
 /** More processes than two cores need, since live tests mostly wait; what each prints is kept together. */
@@ -30,6 +36,7 @@ const groups =
         [
           "src/",
           "native/",
+          "scripts/",
           "test/support/",
           "test/docs/",
           "test/vm/",

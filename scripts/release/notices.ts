@@ -1,6 +1,6 @@
 // Whose work is in what we hand out, and on which terms? The file THIRD-PARTY-NOTICES.
 
-import { bunVersion, licensesIn, licenseText, linkedParts, type Package } from "./parts.ts";
+import { bunVersion, licensesIn, licenseText, linkedParts, type Package } from "./bundled-packages.ts";
 
 const rule = "=".repeat(100);
 const section = (title: string, ...paragraphs: readonly string[]) =>
@@ -24,7 +24,7 @@ modify these libraries and relink:`,
   ${linkedParts[0]?.version ?? "named in Bun's source"}, and its tinycc by oven-sh/tinycc.
   Bun's CONTRIBUTING and LICENSE documents say how a Bun with a changed library is built ("bun run build:local").
 - sriovdp's own part is source code: the tag v… or the commit that "sriovdp version" prints, of sriovdp's repository. With a Bun of
-  your own, "bun scripts/build.ts --executable-path YOUR-BUN" makes the executable of it.
+  your own, "bun scripts/build/executable.ts --executable-path YOUR-BUN" makes the executable of it.
 - Nothing in sriovdp's licence forbids to modify, or to reverse engineer in order to debug such modifications.`,
       `glibc ${glibc} (LGPL 2.1 or later) is in the container image as files of its own, which you may replace; it is Debian's, unchanged,
 and its source is Debian's source package of that version. Its copyright file is in the image: usr/share/doc/libc6/copyright.`,

@@ -13,8 +13,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Architecture } from "./architectures.ts";
-import { command, commandIn } from "./command.ts";
+import type { Architecture } from "../build/architectures.ts";
+import { command, commandIn } from "../common/command.ts";
 
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 

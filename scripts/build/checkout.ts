@@ -1,8 +1,8 @@
 // Of which version, commit and time is this checkout? What builds and images are stamped with.
 
-import manifest from "../package.json" with { type: "json" };
+import manifest from "../../package.json" with { type: "json" };
 
-const root = `${import.meta.dir}/..`;
+const root = `${import.meta.dir}/../..`;
 
 /** Asks git; "" where there is no checkout, or no git. */
 function git(...args: string[]): string {

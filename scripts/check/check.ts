@@ -1,5 +1,7 @@
 // Everything that a commit must pass without running the program: one row a check.
 
+import { argumentsOf } from "../common/arguments.ts";
+
 /** A check: its name, as a sentence, and the command that fails when it does not hold. */
 export interface Check {
   readonly name: string;
@@ -12,20 +14,23 @@ export const checks: readonly Check[] = [
   { name: "types are right", command: ["tsc", "-p", "tsconfig.json"] },
   {
     name: "lint and import rules hold",
-    command: ["oxlint", "-c", "scripts/oxlint.json", "--deny-warnings", ...sources],
+    command: ["oxlint", "-c", "scripts/check/oxlint.json", "--deny-warnings", ...sources],
   },
   {
     name: "the format is that of npm run format",
-    command: ["oxfmt", "-c", "scripts/oxfmt.json", "--check", ...sources],
+    command: ["oxfmt", "-c", "scripts/check/oxfmt.json", "--check", ...sources],
   },
-  { name: "the docs that are made from tables are what those give", command: ["bun", "scripts/docs.ts", "--check"] },
-  { name: "dependencies are exact, and their licences known", command: ["bun", "scripts/dependencies.ts"] },
-  { name: "generated code is what proto/ gives", command: ["sh", "scripts/generate.sh", "--check"] },
+  {
+    name: "the docs that are made from tables are what those give",
+    command: ["bun", "scripts/docs/write-docs.ts", "--check"],
+  },
+  { name: "dependencies are exact, and their licences known", command: ["bun", "scripts/check/dependencies.ts"] },
+  { name: "generated code is what proto/ gives", command: ["sh", "scripts/build/generate.sh", "--check"] },
 ];
 
 /** Runs a command of this project, its tools first on PATH; prints what it says only when it fails. */
 export function runQuietly(command: readonly string[]): boolean {
-  const root = `${import.meta.dir}/..`;
+  const root = `${import.meta.dir}/../..`;
   const { success, stdout, stderr } = Bun.spawnSync([...command], {
     cwd: root,
     env: { ...process.env, PATH: `${root}/node_modules/.bin:${process.env["PATH"] ?? ""}` },
@@ -37,6 +42,7 @@ export function runQuietly(command: readonly string[]): boolean {
 }
 
 if (import.meta.main) {
+  argumentsOf("npm run check", {});
   const failed = checks.filter(({ name, command }) => {
     const success = runQuietly(command);
     console.log(`${success ? "ok    " : "FAILED"} ${name}`);

@@ -3,16 +3,16 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { architectureNames } from "./architectures.ts";
-import { argumentsOf, misused } from "./arguments.ts";
-import { commit, version } from "./checkout.ts";
-import { edits, released } from "./release/edits.ts";
+import { architectureNames } from "../build/architectures.ts";
+import { argumentsOf, misused } from "../common/arguments.ts";
+import { commit, version } from "../build/checkout.ts";
+import { edits, released } from "./edits.ts";
 
-const root = join(import.meta.dir, "..");
+const root = join(import.meta.dir, "../..");
 
-const usage = `bun scripts/release.ts prepare VERSION [--digest NAME=sha256:…]… [--dry-run]
+const usage = `bun scripts/release/release.ts prepare VERSION [--digest NAME=sha256:…]… [--dry-run]
          the version in all files that name it, the changelog's section, digests of the Dockerfile's bases (DEBIAN, BUN)
-       bun scripts/release.ts build [--folder DIR] [--any-glibc]
+       bun scripts/release/release.ts build [--folder DIR] [--any-glibc]
          the image with SBOMs and provenance, bundles of all architectures and SHA256SUMS, from a checkout without changes`;
 const { values, positionals } = argumentsOf(usage, {
   allowPositionals: true,
@@ -25,7 +25,7 @@ const { values, positionals } = argumentsOf(usage, {
 });
 
 function prepare(next: string | undefined): void {
-  if (next === undefined) throw new Error("which version? bun scripts/release.ts prepare VERSION");
+  if (next === undefined) throw new Error("which version? bun scripts/release/release.ts prepare VERSION");
   const texts = Object.fromEntries(Object.keys(edits).map((file) => [file, readFileSync(join(root, file), "utf8")]));
   const digests = Object.fromEntries(
     values.digest.map((given) => [given.slice(0, given.indexOf("=")), given.slice(given.indexOf("=") + 1)]),
@@ -40,7 +40,9 @@ function prepare(next: string | undefined): void {
   }
   if (Object.keys(digests).length === 0)
     console.log("the Dockerfile's bases stay pinned by their tags: no --digest was given");
-  console.log(`next: look at the changes, commit them, tag the commit v${next}, then: bun scripts/release.ts build`);
+  console.log(
+    `next: look at the changes, commit them, tag the commit v${next}, then: bun scripts/release/release.ts build`,
+  );
 }
 
 function build(): void {
@@ -52,17 +54,17 @@ function build(): void {
   mkdirSync(folder, { recursive: true });
   const flags = values["any-glibc"] ? [] : ["--locked"];
   const image = `sriovdp-${version}-image.tar`;
-  const run = (script: string, ...args: readonly string[]): void => {
-    const { success } = Bun.spawnSync([process.execPath, join(import.meta.dir, script), ...args], {
+  const run = (path: string, ...args: readonly string[]): void => {
+    const { success } = Bun.spawnSync([process.execPath, join(root, "scripts", path), ...args], {
       stdio: ["ignore", "inherit", "inherit"],
     });
-    if (!success) throw new Error(`${script} ${args.join(" ")} failed`);
+    if (!success) throw new Error(`${path} ${args.join(" ")} failed`);
   };
-  run("image.ts", "--release", "--out", join(folder, image), ...flags);
+  run("image/image.ts", "--release", "--out", join(folder, image), ...flags);
   const bundles = architectureNames.map((architecture) => {
     const name = `sriovdp-${version}-${architecture}`;
     const anyGlibc = values["any-glibc"] ? ["--any-glibc"] : [];
-    run("bundle.ts", "--arch", architecture, "--folder", folder, "--image", join(folder, image), ...anyGlibc);
+    run("release/bundle.ts", "--arch", architecture, "--folder", folder, "--image", join(folder, image), ...anyGlibc);
     rmSync(join(folder, `${name}.parts`), { recursive: true });
     return `${name}.tar.gz`;
   });

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the exact packages of the lock file, unless they are there: with npm, or with Bun where there is no npm.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 stamp=node_modules/.installed
 if [ -e "$stamp" ] && cmp -s package-lock.json "$stamp"; then exit 0; fi
 if command -v npm >/dev/null 2>&1; then

@@ -2,9 +2,9 @@
 // is what somebody must read; an end without a report is a failed test.
 
 import { existsSync, readFileSync, rmSync } from "node:fs";
-import { parseJUnit, type TestResult } from "../test/vm/junit.ts";
+import { parseJUnit, type TestResult } from "../../test/vm/junit.ts";
 
-const root = `${import.meta.dir}/..`;
+const root = `${import.meta.dir}/../..`;
 
 /** Runs the tests whose file names contain one of `paths`, each at most `timeout` milliseconds; `report` is where Bun's own report goes. */
 export async function runTests(paths: readonly string[], report: string, timeout: number): Promise<TestResult[]> {

@@ -2,9 +2,9 @@
 // glibc. Made without any other tool; the same inputs give the same bytes.
 
 import { createHash } from "node:crypto";
-import type { Architecture } from "../architectures.ts";
-import { version } from "../checkout.ts";
-import { bunVersion, linkedParts, type Package } from "./parts.ts";
+import type { Architecture } from "../build/architectures.ts";
+import { version } from "../build/checkout.ts";
+import { bunVersion, linkedParts, type Package } from "./bundled-packages.ts";
 import manifest from "../../package.json" with { type: "json" };
 
 /** What the SBOM is about. */
@@ -79,7 +79,7 @@ export function sbom({ architecture, executable, packages, glibc, time }: Subjec
     metadata: {
       timestamp: time.toISOString(),
       lifecycles: [{ phase: "build" }],
-      tools: { components: [{ type: "application", name: "sriovdp scripts/bundle/sbom.ts", version }] },
+      tools: { components: [{ type: "application", name: "sriovdp scripts/release/sbom.ts", version }] },
       component: {
         "bom-ref": ours,
         type: "application",

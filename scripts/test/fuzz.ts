@@ -2,8 +2,8 @@
 // input is tried.
 
 import * as fc from "fast-check";
-import { type TargetName, targets } from "../test/fuzz/targets.ts";
-import { argumentsOf, misused, numberOf } from "./arguments.ts";
+import { type TargetName, targets } from "../../test/fuzz/targets.ts";
+import { argumentsOf, misused, numberOf } from "../common/arguments.ts";
 
 const { values } = argumentsOf("npm run fuzz -- [--minutes M] [--seed N] [--target NAME] [--path P]", {
   options: {

@@ -2,9 +2,9 @@
 // test-results/soak/figures.json, one test an invariant to test-results/soak/junit.xml. The same seed gives the same events.
 
 import { mkdirSync, writeFileSync } from "node:fs";
-import { invariants, type Invariant, soak } from "../test/soak/soak.ts";
-import { formatJUnit, type TestResult } from "../test/vm/junit.ts";
-import { argumentsOf, numberOf } from "./arguments.ts";
+import { invariants, type Invariant, soak } from "../../test/soak/soak.ts";
+import { formatJUnit, type TestResult } from "../../test/vm/junit.ts";
+import { argumentsOf, numberOf } from "../common/arguments.ts";
 import { summaryLine } from "./summary.ts";
 
 const { values } = argumentsOf("npm run soak -- [--minutes N] [--seed N]", {
@@ -14,7 +14,7 @@ const { values } = argumentsOf("npm run soak -- [--minutes N] [--seed N]", {
   },
 });
 const [minutes, seed] = [numberOf("minutes", values.minutes), numberOf("seed", values.seed)];
-const results = `${import.meta.dir}/../test-results/soak`;
+const results = `${import.meta.dir}/../../test-results/soak`;
 mkdirSync(results, { recursive: true });
 console.log(`soak: ${minutes} minutes, seed ${seed}; again with: npm run soak -- --minutes ${minutes} --seed ${seed}`);
 
@@ -29,7 +29,7 @@ const found = outcomes.flatMap(({ failures, figures }, index): TestResult[] =>
   (Object.keys(invariants) as Invariant[]).map((invariant) => {
     const message = failures.get(invariant)?.join("\n");
     return {
-      file: "scripts/soak.ts",
+      file: "scripts/test/soak.ts",
       name: `${nodes[index]?.mode}, seed ${seed + index}: ${invariants[invariant]}`,
       outcome: message === undefined ? "passed" : "failed",
       seconds: index === 0 && invariant === "lists" ? Number(figures["minutes"]) * 60 : 0,

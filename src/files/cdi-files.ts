@@ -1,7 +1,7 @@
 // Which CDI specs are on the node? One file a pool, written before the kubelet hears of its devices. No two files ever
 // name one device: readers refuse a device that two files of one kind name (pkg/cdi/cache.go).
 
-import { existsSync, lstatSync } from "node:fs";
+import { existsSync } from "node:fs";
 import * as v from "valibot";
 import { parse, stringify } from "yaml";
 import {
@@ -18,6 +18,7 @@ import type { DeviceNode } from "../allocation/contributions.ts";
 import { messageOf } from "../text.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "../fs/atomic.ts";
+import { revisionOf } from "../fs/identity.ts";
 import { namesIn } from "./device-info-files.ts";
 
 const isOurs = (name: string) => name.startsWith(cdiFilePrefix);
@@ -27,7 +28,7 @@ export class CdiSpecs {
   readonly folder: string;
   readonly #files = new Map<string, CdiFile>();
   /** Which file on the node was read or written last under each name. */
-  readonly #identities = new Map<string, string | null>();
+  readonly #revisions = new Map<string, string | null>();
 
   constructor(folder: string) {
     this.folder = folder;
@@ -120,11 +121,11 @@ export class CdiSpecs {
 
   #note(name: string, file: CdiFile): void {
     this.#files.set(name, file);
-    this.#identities.set(name, identityOf(`${this.folder}/${name}`));
+    this.#revisions.set(name, revisionOf(`${this.folder}/${name}`));
   }
 
   #isInPlace(name: string): boolean {
-    return identityOf(`${this.folder}/${name}`) === this.#identities.get(name);
+    return revisionOf(`${this.folder}/${name}`) === this.#revisions.get(name);
   }
 
   #write(name: string, file: CdiFile): boolean {
@@ -145,12 +146,6 @@ export class CdiSpecs {
     this.#note(name, file);
     return isNew;
   }
-}
-
-/** What tells a file from one that was put in its place: files are written by rename. */
-function identityOf(path: string): string | null {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  return found ? `${found.ino} ${found.mtimeMs}` : null;
 }
 
 /** Removes our specs from a folder in which they have no business, as /etc/cdi; gives the names of the removed. */

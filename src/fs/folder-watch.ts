@@ -2,8 +2,9 @@
 // dead after its folder was deleted and made again. Events that come together are told together: sixteen pools that bind their
 // sockets at once are one change of their folder.
 
-import { type FSWatcher, statSync, watch } from "node:fs";
+import { type FSWatcher, watch } from "node:fs";
 import { dirname } from "node:path";
+import { targetIdentityOf } from "./identity.ts";
 
 /** How many folders above the watched one are watched for its coming and going. */
 const ancestors = 2;
@@ -40,7 +41,7 @@ export class FolderWatch {
     let renewed = false;
     // From above to below: what is made meanwhile is seen by the watch above it.
     for (const [level, watched] of [...this.#chain.entries()].toReversed()) {
-      const identity = identityOf(watched.path);
+      const identity = targetIdentityOf(watched.path);
       if (identity === watched.identity) continue;
       watched.watcher?.close();
       watched.watcher = null;
@@ -83,15 +84,5 @@ export class FolderWatch {
     this.#names = new Set();
     if (this.rearm()) names.add(null);
     if (names.size > 0) this.#changed(names);
-  }
-}
-
-/** Tells folders apart also where a new one gets the inode number of one that was just deleted. */
-function identityOf(path: string): string | null {
-  try {
-    const { dev, ino, birthtimeNs } = statSync(path, { bigint: true });
-    return `${dev}/${ino}/${birthtimeNs}`;
-  } catch {
-    return null;
   }
 }

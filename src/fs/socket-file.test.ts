@@ -7,14 +7,14 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { until } from "../../test/support/until.ts";
 import { limits } from "../limits.ts";
-import { hiddenName, identityOf, isListening, reappear, removeAbandoned, removeIf } from "./socket-file.ts";
+import { identityOf } from "./identity.ts";
+import { hiddenName, isListening, reappear, removeAbandoned, removeIf } from "./socket-file.ts";
 
 let folder = "";
 const servers: Server[] = [];
@@ -32,49 +32,6 @@ const listen = (path: string) =>
     servers.push(server);
     server.once("error", reject).listen(path, resolve);
   });
-
-describe("a socket's identity", () => {
-  test("is its own after it was renamed into place", async () => {
-    await listen(`${folder}/.a`);
-    const identity = identityOf(`${folder}/.a`);
-    expect(identity).not.toBeNull();
-    renameSync(`${folder}/.a`, `${folder}/a.sock`);
-    expect(identityOf(`${folder}/a.sock`)).toBe(identity);
-    expect(identityOf(`${folder}/.a`)).toBeNull();
-  });
-
-  test("is not that of a link to it", async () => {
-    await listen(`${folder}/a.sock`);
-    symlinkSync("a.sock", `${folder}/link`);
-    expect(identityOf(`${folder}/link`)).not.toBe(identityOf(`${folder}/a.sock`));
-  });
-
-  test("is another's when both are there", async () => {
-    await listen(`${folder}/a.sock`);
-    await listen(`${folder}/b.sock`);
-    expect(identityOf(`${folder}/a.sock`)).not.toBe(identityOf(`${folder}/b.sock`));
-  });
-
-  test("is another's when ours was deleted while we hold it open", async () => {
-    await listen(`${folder}/a.sock`);
-    const ours = identityOf(`${folder}/a.sock`);
-    rmSync(`${folder}/a.sock`);
-    await listen(`${folder}/a.sock`);
-    expect(identityOf(`${folder}/a.sock`)).not.toBe(ours);
-  });
-
-  // File systems give the inode number of a deleted socket to the next one.
-  test("is another's when its process ended and a new one listens", async () => {
-    const seen = new Set<string | null>();
-    for (let round = 0; round < 20; round++) {
-      await listen(`${folder}/kubelet.sock`);
-      seen.add(identityOf(`${folder}/kubelet.sock`));
-      await new Promise((resolve) => servers.pop()?.close(resolve));
-      rmSync(`${folder}/kubelet.sock`, { force: true });
-    }
-    expect(seen.size).toBe(20);
-  });
-});
 
 describe("removing a socket", () => {
   test("removes ours", async () => {

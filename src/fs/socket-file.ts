@@ -3,19 +3,7 @@
 
 import { lstatSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-
-/**
- * An identity that survives a rename and tells a new socket from one that was just deleted, whose inode number it may
- * have been given: device, inode number, time of birth.
- */
-export function identityOf(path: string): string | null {
-  try {
-    const { dev, ino, birthtimeNs } = lstatSync(path, { bigint: true });
-    return `${dev}/${ino}/${birthtimeNs}`;
-  } catch {
-    return null;
-  }
-}
+import { identityOf } from "./identity.ts";
 
 /** A hidden name beside the socket's, of 9 characters: the kubelet's watcher skips names that start with ".". */
 export function hiddenName(folder: string): string {

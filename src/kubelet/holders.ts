@@ -2,7 +2,7 @@
 // allocated since: pools/pod-allocations.ts decides.
 
 import type { CachedAnswer } from "../allocation/cached-answer.ts";
-import { identityOf } from "../fs/socket-file.ts";
+import { identityOf } from "../fs/identity.ts";
 import type { Held } from "../pools/assign.ts";
 import {
   type Allocations,

@@ -24,7 +24,8 @@ import { ListStreams } from "./list-streams.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "./paths.ts";
 import { register } from "./register.ts";
 import type { Registration, RegistrationState } from "./registration.ts";
-import { dial, hiddenName, identityOf, isListening, reappear, removeIf } from "../fs/socket-file.ts";
+import { identityOf } from "../fs/identity.ts";
+import { dial, hiddenName, isListening, reappear, removeIf } from "../fs/socket-file.ts";
 import { within } from "./within.ts";
 
 /** What a plugin server tells of its life; each is one line of the operator's log. */

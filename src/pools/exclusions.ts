@@ -91,7 +91,7 @@ export function applyExclusions(
   const waits: number[] = [];
   const marked = devices.map((device) => {
     if (device.pciClass !== networkClass) return device;
-    const key = identityOf(device);
+    const key = memoryKey(device);
     const before = memory.devices.get(key) ?? [];
     const known = (rule: ExclusionRule) => before.find((each) => each.rule === rule);
     const now = [
@@ -102,7 +102,7 @@ export function applyExclusions(
     if (now.length === 0) return device;
     latched.set(key, now);
     for (const each of now) {
-      exclusions.push(exclusionOf(device.id, each));
+      exclusions.push(describeExclusion(device.id, each));
       if (each.clearSince !== null) waits.push(Math.max(0, each.clearSince + advertisedRouteGrace - moment.now));
       if (each.rule === "no-default-route-yet") waits.push(bootRemaining);
     }
@@ -120,7 +120,7 @@ export function applyExclusions(
 const nothingElse = { interfaceName: null, isAdvertised: false, vfs: 0, clearSince: null } as const;
 
 /** A function without a PF stays what it is when it is bound anew or rescanned; below a PF, the same name may be another function. */
-const identityOf = ({ id, pf, instance }: Device): string => (pf === null ? id : `${id} ${instance}`);
+const memoryKey = ({ id, pf, instance }: Device): string => (pf === null ? id : `${id} ${instance}`);
 
 function routeExclusion({ host }: Device, before: Latched | undefined, moment: ScanMoment): Latched | null {
   if (host.defaultRoute !== null) {
@@ -158,7 +158,7 @@ function hostOf(latched: readonly Latched[]): Device["host"] {
   };
 }
 
-function exclusionOf(device: string, { rule, since, interfaceName, isAdvertised, vfs }: Latched): Exclusion {
+function describeExclusion(device: string, { rule, since, interfaceName, isAdvertised, vfs }: Latched): Exclusion {
   const lasting = "reload (SIGHUP), restart, or removal of the device";
   switch (rule) {
     case "default-route":

@@ -22,13 +22,13 @@ export interface RecallContext {
 }
 
 /** What tells whether the function at an address is the same one: null where it can't be read, or has no driver. */
-interface Identity {
+interface FunctionIdentity {
   readonly instance: string | null;
   readonly driver: string | null;
 }
 
 /** A PF as it was recalled last. */
-export type RememberedPfs = Map<string, Identity & { readonly pf: ParentFunction }>;
+export type RememberedPfs = Map<string, FunctionIdentity & { readonly pf: ParentFunction }>;
 
 /** No memory of times: for what is looked at once. */
 const once: RecallContext = { now: 0, startedAfterBoot: null, linksOnly: false };
@@ -98,7 +98,7 @@ const namesKey = ({ interfaceName, laterNames }: ParentFunction): string => [int
 /** PFs with the names that they go by. VFs share their PF's record, and go on sharing it. */
 class Parents {
   readonly #context: RecallContext;
-  readonly #identities: ReadonlyMap<string, Identity>;
+  readonly #identities: ReadonlyMap<string, FunctionIdentity>;
   readonly #done = new Map<ParentFunction, ParentFunction>();
 
   constructor(devices: readonly Device[], context: RecallContext) {
@@ -131,7 +131,7 @@ class Parents {
     return isSame ? remembered.pf : null;
   }
 
-  #identity(address: string): Identity {
+  #identity(address: string): FunctionIdentity {
     return this.#identities.get(address) ?? { instance: null, driver: null };
   }
 

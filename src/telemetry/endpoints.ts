@@ -4,7 +4,8 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { AllocatedDevice } from "../pools/pod-allocations.ts";
-import { hiddenName, identityOf, isListening, removeIf } from "../fs/socket-file.ts";
+import { identityOf } from "../fs/identity.ts";
+import { hiddenName, isListening, removeIf } from "../fs/socket-file.ts";
 import { limits } from "../limits.ts";
 import { messageOf } from "../text.ts";
 import { exposition } from "./exposition.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { parse } from "yaml";
-import { identityOf } from "../../src/fs/socket-file.ts";
+import { identityOf } from "../../src/fs/identity.ts";
 import { addVf, removeFunction } from "../support/live.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { healthy, listed, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";

@@ -2,7 +2,7 @@ import { type sendUnaryData, Server, ServerCredentials, credentials, type Server
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { DevicePluginService } from "../../src/kubelet/api/deviceplugin.ts";
-import { identityOf } from "../../src/fs/socket-file.ts";
+import { identityOf } from "../../src/fs/identity.ts";
 import { RegistrationClient } from "../support/grpc.ts";
 import type { RegistrationMode } from "../support/kubelet.ts";
 import { removeFunction } from "../support/live.ts";

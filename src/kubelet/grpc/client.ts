@@ -1,7 +1,7 @@
 // Unary gRPC calls to the kubelet on a unix socket. Calls at the same time share a connection, which ends with the last of them.
 
 import { Client, credentials, Metadata, type MethodDefinition, type ServiceError } from "@grpc/grpc-js";
-import { identityOf } from "../../fs/socket-file.ts";
+import { identityOf } from "../../fs/identity.ts";
 import { status, StatusError } from "./status.ts";
 
 /** A call's limits. */

@@ -2,13 +2,14 @@
 // an order in which no two of them name one device, and with what pods hold.
 
 import { type CdiContext } from "../allocation/allocate.ts";
-import { cdiFileName, cdiFileNames, type CdiMode } from "../allocation/cdi.ts";
+import type { CdiMode } from "../allocation/cdi.ts";
 import { contribute, type DeviceNode, nodesOf } from "../allocation/contributions.ts";
 import { CdiSpecs, removeCdiSpecs } from "../files/cdi-files.ts";
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Holders } from "../kubelet/holders.ts";
 import type { Log } from "../process/log.ts";
 import { messageOf } from "../text.ts";
+import { cdiFileName, cdiFileNames } from "../pools/names.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 
 /** What CDI needs of the agent. */

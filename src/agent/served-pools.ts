@@ -15,6 +15,7 @@ import { PluginServer } from "../kubelet/plugin-server.ts";
 import { limits } from "../limits.ts";
 import { changeLogLines, type LogLine, startLogLines } from "../pools/change-log.ts";
 import { diff, type Effect, inSafeOrder } from "../pools/diff.ts";
+import { isSocketName, socketName } from "../pools/names.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 import type { Log } from "../process/log.ts";
 import type { Offer } from "../process/systemd.ts";
@@ -116,7 +117,7 @@ export class ServedPools {
   /** Takes up what an earlier process left: sockets of these prefixes that nobody listens on go, CDI specs are read. */
   async begin(mode: RegistrationMode, prefixes: readonly string[]): Promise<void> {
     this.#mode = mode;
-    const isOurs = (name: string) => name.endsWith(".sock") && prefixes.some((prefix) => name.startsWith(`${prefix}_`));
+    const isOurs = (name: string) => isSocketName(name, prefixes);
     await removeAbandoned(socketFolder(this.#options.paths, mode), isOurs).catch((error: unknown) =>
       this.#log.warn("could not remove sockets that a killed plugin left", { reason: messageOf(error) }),
     );
@@ -316,5 +317,3 @@ export class ServedPools {
 
 const devicesIn = ({ containerRequests }: AllocateRequest): number =>
   containerRequests.reduce((sum, { devicesIds }) => sum + devicesIds.length, 0);
-
-const socketName = ({ prefix, name }: PoolSpec): string => `${prefix}_${name}.sock`;

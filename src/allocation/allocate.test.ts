@@ -14,7 +14,7 @@ import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import type { Wanted } from "../pools/selectors.ts";
 import { allocate, refuseIds } from "./allocate.ts";
-import { stableJson, variableName } from "./environment.ts";
+import { stableJson } from "./environment.ts";
 
 const device = aDevice({ id: "0000:1a:03.4" });
 const other = aDevice({ id: "0000:1a:03.5" });
@@ -277,14 +277,6 @@ describe("the environment", () => {
         '"mount":"/dev/vfio/vfio","vfio-dev-mount":"/dev/vfio/206","vfio-mount":"/dev/vfio/vfio"}},' +
         '"0000:1a:03.5":{"generic":{"deviceID":"0000:1a:03.5"}}}',
     });
-  });
-
-  test.each([
-    ["intel.com/sriov_net_A", "PCIDEVICE_INTEL_COM_SRIOV_NET_A"],
-    ["nvidia.com/rail-1", "PCIDEVICE_NVIDIA_COM_RAIL-1"],
-    ["a-b.c.d/E", "PCIDEVICE_A-B_C_D_E"],
-  ])("of %s is called %s", (resource, name) => {
-    expect(variableName(resource)).toBe(name);
   });
 
   test.each([

@@ -1,8 +1,9 @@
 // What does the kubelet get as the answer to Allocate? A pure function of the pool, the request and fresh handles.
 
 import type { AllocationFacts } from "../host/allocation-facts.ts";
+import { cdiAnnotationKey, cdiDeviceName } from "../pools/names.ts";
 import type { Pool } from "../pools/pool.ts";
-import { cdiAnnotationKey, type CdiDevices, cdiDeviceName, type CdiMode } from "./cdi.ts";
+import type { CdiDevices, CdiMode } from "./cdi.ts";
 import { contribute, nodesOf } from "./contributions.ts";
 import { deviceInfoFile, type DeviceInfoFile } from "./device-info.ts";
 import { environment } from "./environment.ts";

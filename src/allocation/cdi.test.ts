@@ -3,28 +3,9 @@ import Ajv from "ajv";
 import * as fc from "fast-check";
 import definitions from "../../test/cdi-schema/defs.json";
 import schema from "../../test/cdi-schema/schema.json";
-import { aSpec } from "../../test/support/device.ts";
 import { deviceTypeNames } from "../pools/device-types.ts";
-import {
-  cdiAnnotationKey,
-  cdiDeviceName,
-  type CdiDevices,
-  cdiFileName,
-  cdiFileNames,
-  cdiKind,
-  cdiSpec,
-} from "./cdi.ts";
-
-test.each([
-  ["netDevice", "sriov-dp-intel.com-net-pci-a.yaml", "intel.com/net-pci=id"],
-  ["auxNetDevice", "sriov-dp-intel.com-net-sf-a.yaml", "intel.com/net-sf=id"],
-  ["accelerator", "sriov-dp-intel.com-net-accel-a.yaml", "intel.com/net-accel=id"],
-] as const)("a pool of %s is described in %s and names %s", (deviceType, file, name) => {
-  const spec = aSpec({ prefix: "intel.com", name: "a", deviceType });
-  expect(cdiFileName(spec)).toBe(file);
-  expect(cdiDeviceName(spec, "id")).toBe(name);
-  expect(cdiFileNames(spec.resource)).toContain(file);
-});
+import { cdiKind } from "../pools/names.ts";
+import { type CdiDevices, cdiSpec } from "./cdi.ts";
 
 const kind = "intel.com/net-pci";
 const aNode = (hostPath: string, containerPath = hostPath) => ({ hostPath, containerPath });
@@ -97,29 +78,5 @@ describe("the spec of a pool", () => {
     expect(isValid(spec)).toBe(true);
     expect(isValid({ ...spec, kind: undefined })).toBe(false);
     expect(isValid({ ...spec, devices: [{ name: "a" }] })).toBe(false);
-  });
-});
-
-describe("the key of a pool's annotation", () => {
-  const keyOf = (name: string, prefix = "intel.com") => cdiAnnotationKey(aSpec({ prefix, name }));
-
-  test("holds the pool's name, since the kubelet merges a container's annotations by key", () => {
-    expect(keyOf("sriov_net_A")).toBe("cdi.k8s.io/intel.com_net-pci_sriov_net_A");
-    expect(keyOf("sriov_net_B")).not.toBe(keyOf("sriov_net_A"));
-  });
-
-  // pkg/cdi/annotations.go AnnotationKey, and Kubernetes' qualified names.
-  test("is one that Kubernetes takes, and another one for another pool, however long names are", () => {
-    const prefixes = ["intel.com", `${"a".repeat(60)}.com`, `x.${"b".repeat(200)}.com`];
-    const names = [
-      "a",
-      "-".repeat(20).replace(/^.|.$/g, "a"),
-      "a".repeat(63),
-      `${"a".repeat(62)}b`,
-      `${"a".repeat(40)}_-_b`,
-    ];
-    const keys = prefixes.flatMap((prefix) => names.map((name) => keyOf(name, prefix)));
-    for (const key of keys) expect(key).toMatch(/^cdi\.k8s\.io\/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/);
-    expect(new Set(keys).size).toBe(keys.length);
   });
 });

@@ -1,52 +1,11 @@
-// How is a device named and described to the container runtime? A Container Device Interface spec a pool
+// How is a device described to the container runtime? A Container Device Interface spec a pool
 // (cncf-tags/container-device-interface SPEC.md): one CDI device a device that has device nodes.
 
-import { deviceTypes } from "../pools/device-types.ts";
-import type { PoolSpec } from "../pools/pool.ts";
 import type { DeviceNode } from "./contributions.ts";
 
-/** How the kubelet is told of a container's CDI devices: in a field of their own (KEP-4009), or by an annotation. */
+/** How the answer to Allocate names CDI devices: in a field of their own (KEP-4009), or by an annotation. */
 export const cdiModes = ["cdi-devices", "annotations"] as const;
 export type CdiMode = (typeof cdiModes)[number];
-
-type Named = Pick<PoolSpec, "prefix" | "name" | "deviceType">;
-
-/** The kind "<prefix>/<class>" of a pool's CDI devices. */
-export const cdiKind = ({ prefix, deviceType }: Omit<Named, "name">): string =>
-  `${prefix}/${deviceTypes[deviceType].cdiClass}`;
-
-/** Every file of ours starts so, in whichever pool. */
-export const cdiFilePrefix = "sriov-dp-";
-
-/** The spec file's name; a "/" can't stand in it. */
-export const cdiFileName = (spec: Named): string =>
-  `${cdiFilePrefix}${cdiKind(spec).replaceAll("/", "-")}-${spec.name}.yaml`;
-
-/** The names that the spec file of a resource can have: one a device type, for a pool that is configured no more. */
-export function cdiFileNames(resource: string): string[] {
-  const [prefix = "", name = ""] = resource.split("/");
-  return Object.keys(deviceTypes).map((deviceType) =>
-    cdiFileName({ prefix, name, deviceType: deviceType as PoolSpec["deviceType"] }),
-  );
-}
-
-/** The fully-qualified name of a CDI device. */
-export const cdiDeviceName = (spec: Named, id: string): string => `${cdiKind(spec)}=${id}`;
-
-/** How long the part of an annotation's key behind "cdi.k8s.io/" may be (pkg/cdi/annotations.go AnnotationKey). */
-const longestKey = 63;
-
-/**
- * The key of a pool's annotation.
- *
- * Unlike the upstream plugin's it holds the pool's name: the kubelet merges the annotations of all resources of a container
- * by key, and readers take every key that begins with "cdi.k8s.io/". A longer one is cut and ends in its hash.
- */
-export function cdiAnnotationKey(spec: Named): string {
-  const key = `${spec.prefix}_${deviceTypes[spec.deviceType].cdiClass}_${spec.name}`;
-  const hash = Bun.hash(key).toString(36);
-  return `cdi.k8s.io/${key.length <= longestKey ? key : `${key.slice(0, longestKey - 1 - hash.length)}_${hash}`}`;
-}
 
 /** The CDI devices of a file by their names, each with its nodes, of which it has at least one. */
 export type CdiDevices = ReadonlyMap<string, readonly DeviceNode[]>;

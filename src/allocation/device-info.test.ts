@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { aClaim, aCharDevice, aDevice, aSpec, aSubFunction, someHandles } from "../../test/support/device.ts";
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Wanted } from "../pools/selectors.ts";
-import { deviceInfoFile, deviceInfoId, deviceInfoName } from "./device-info.ts";
+import { deviceInfoFile } from "./device-info.ts";
 
 const spec = aSpec({ prefix: "openshift.io", name: "nic1" });
 const device = aDevice({ id: "0000:3b:02.1" });
@@ -56,24 +56,9 @@ test.each<[string, Wanted, Partial<AllocationFacts>, string]>([
 
 test("the file is called after the resource and the device", () => {
   expect(deviceInfoFile(aClaim(device), someHandles(), spec)?.name).toBe("openshift.io-nic1-0000:3b:02.1-device.json");
-  expect(deviceInfoName("a/b", "c/d")).toBe("a-b-c-d-device.json");
 });
 
 test.each(["accelerator", "auxNetDevice"] as const)("a pool of %s has no files", (deviceType) => {
   const claim = aClaim(aSubFunction());
   expect(deviceInfoFile(claim, someHandles(), { ...spec, deviceType })).toBeNull();
-});
-
-test.each([
-  ["intel.com-net-0000:3b:02.1-device.json", "0000:3b:02.1"],
-  ["intel.com-net-10000:3b:02.1-device.json", "10000:3b:02.1"],
-  ["intel.com-net-2-0000:3b:02.1-device.json", null],
-  ["intel.com-other-0000:3b:02.1-device.json", null],
-  ["intel.com-net-0000:3b:02.1-device.json.tmp", null],
-  [".intel.com-net-0000:3b:02.1-device.json", null],
-  ["intel.com-net--device.json", null],
-  ["intel.com-net-device.json", null],
-  ["", null],
-])("of a file %p the pool intel.com/net owns %p", (name, id) => {
-  expect(deviceInfoId("intel.com/net", name)).toBe(id);
 });

@@ -2,26 +2,13 @@
 
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import { deviceTypes } from "../pools/device-types.ts";
+import { deviceInfoName } from "../pools/names.ts";
 import type { Claim, PoolSpec } from "../pools/pool.ts";
 
 /** A file to be written: its name in the device-info folder, and its content. */
 export interface DeviceInfoFile {
   readonly name: string;
   readonly content: string;
-}
-
-const suffix = "-device.json";
-
-/** The file's name: resource and device id, "/" written as "-". */
-export const deviceInfoName = (resource: string, id: string): string =>
-  `${resource.replaceAll("/", "-")}-${id.replaceAll("/", "-")}${suffix}`;
-
-/** Tells whether a file name can be of one of the resource's devices, and of which. */
-export function deviceInfoId(resource: string, fileName: string): string | null {
-  const start = `${resource.replaceAll("/", "-")}-`;
-  if (!fileName.startsWith(start) || !fileName.endsWith(suffix)) return null;
-  const id = fileName.slice(start.length, -suffix.length);
-  return /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/.test(id) ? id : null;
 }
 
 /** The device-info file of a claim; null for device types that have none. Keys stand in the order of the spec. */

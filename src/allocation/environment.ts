@@ -1,23 +1,22 @@
 // Which environment variables does a container get? Exactly two a pool: the ids, and INFO about them as JSON.
 
+import { idsVariable, infoVariable } from "../pools/names.ts";
 import type { PoolSpec } from "../pools/pool.ts";
 import type { Contribution, ProviderName } from "./contributions.ts";
-
-/** The variable's name: upper case, "." and "/" become "_", nothing else changes ("-" stays). */
-export const variableName = (resource: string): string =>
-  `PCIDEVICE_${resource.toUpperCase().replaceAll(/[./]/g, "_")}`;
 
 /** The two variables of a pool, for ids in the order of the request. */
 export function environment(
   spec: PoolSpec,
   contributions: ReadonlyMap<string, ReadonlyMap<ProviderName, Contribution>>,
 ): Record<string, string> {
-  const name = variableName(spec.resource);
   const info: Record<string, Record<string, Readonly<Record<string, string>>>> = {};
   for (const [id, providers] of contributions) {
     info[id] = Object.fromEntries([...providers].map(([provider, given]) => [provider, given.info]));
   }
-  return { [name]: [...contributions.keys()].join(","), [`${name}_INFO`]: stableJson(info) };
+  return {
+    [idsVariable(spec.resource)]: [...contributions.keys()].join(","),
+    [infoVariable(spec.resource)]: stableJson(info),
+  };
 }
 
 type Json = string | { readonly [key: string]: Json };

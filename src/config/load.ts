@@ -6,6 +6,7 @@ import type { Node } from "jsonc-parser";
 import * as v from "valibot";
 import { type DeviceTypeName, deviceTypes } from "../pools/device-types.ts";
 import { limits } from "../limits.ts";
+import { cdiFileName, idsVariable, resourceName, socketName } from "../pools/names.ts";
 import type { PoolSpec } from "../pools/pool.ts";
 import { type Document, type Fields, fieldsOf, nodeAt, parseDocument, valueOf } from "./document.ts";
 import { deviceTypeHint, type Level, misplaced, nearMiss } from "./keys.ts";
@@ -148,7 +149,7 @@ class EntryReader {
     const ownPrefix = v.safeParse(entryFields.resourcePrefix, plain["resourcePrefix"]);
     if (!name.success || !ownPrefix.success) return;
     const prefix = ownPrefix.output ?? this.#options.resourcePrefix;
-    const resource = `${prefix}/${name.output}`;
+    const resource = resourceName({ prefix, name: name.output });
     if (this.#resources.size >= limits.pools.max) {
       this.problem(node, path, `too many entries: at most ${limits.pools.max} pools are served`, "skip");
     }
@@ -213,27 +214,27 @@ class EntryReader {
       return;
     }
     this.#resources.set(resource, path);
-    const socketName = `${prefix}_${name}.sock`;
+    const socket = socketName({ prefix, name });
     const limit = this.#options.socketNameLimit;
-    if (Buffer.byteLength(socketName) > limit) {
-      this.problem(node, path, `the socket's file name ${socketName} is too long: at most ${limit} bytes fit`, "skip");
+    if (Buffer.byteLength(socket) > limit) {
+      this.problem(node, path, `the socket's file name ${socket} is too long: at most ${limit} bytes fit`, "skip");
     }
     if (this.#options.useCdi && !/^[a-zA-Z]/.test(prefix)) {
       this.problem(node, path, `a CDI vendor must start with a letter, found resourcePrefix "${prefix}"`);
     }
     if (deviceType !== null) {
-      const specFile = `${prefix}-${deviceTypes[deviceType].cdiClass}-${name}`;
+      const specFile = cdiFileName({ prefix, name, deviceType });
       const namesake = this.#specFiles.get(specFile);
       if (this.#options.useCdi && namesake !== undefined) {
-        const message = `its CDI spec's file, sriov-dp-${specFile}.yaml, would also be ${namesake}'s; rename one`;
+        const message = `its CDI spec's file, ${specFile}, would also be ${namesake}'s; rename one`;
         this.problem(node, path, message);
       }
       this.#specFiles.set(specFile, resource);
     }
-    const variable = resource.toUpperCase().replaceAll(/[./]/g, "_");
+    const variable = idsVariable(resource);
     const twin = this.#variables.get(variable);
     if (twin !== undefined) {
-      this.problem(node, path, `its environment variable PCIDEVICE_${variable} is also ${twin}'s`, "warning");
+      this.problem(node, path, `its environment variable ${variable} is also ${twin}'s`, "warning");
     }
     this.#variables.set(variable, resource);
   }

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from "node:os";
 import { parse } from "yaml";
 import { aClaim, aDevice, aSpec } from "../../test/support/device.ts";
-import { cdiFileName } from "../allocation/cdi.ts";
+import { cdiFileName } from "../pools/names.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { CdiSpecs, removeCdiSpecs } from "./cdi-files.ts";
 

@@ -4,24 +4,14 @@
 import { existsSync } from "node:fs";
 import * as v from "valibot";
 import { parse, stringify } from "yaml";
-import {
-  type CdiDevices,
-  type CdiFile,
-  cdiDeviceName,
-  cdiFileName,
-  cdiFilePrefix,
-  cdiKind,
-  cdiSpec,
-  withoutDevices,
-} from "../allocation/cdi.ts";
+import { type CdiDevices, type CdiFile, cdiSpec, withoutDevices } from "../allocation/cdi.ts";
 import type { DeviceNode } from "../allocation/contributions.ts";
 import { messageOf } from "../text.ts";
+import { cdiDeviceName, cdiFileName, cdiKind, isCdiFileName } from "../pools/names.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "../fs/atomic.ts";
 import { revisionOf } from "../fs/identity.ts";
 import { namesIn } from "./device-info-files.ts";
-
-const isOurs = (name: string) => name.startsWith(cdiFilePrefix);
 
 /** The specs of our pools in one folder. */
 export class CdiSpecs {
@@ -36,9 +26,9 @@ export class CdiSpecs {
 
   /** Takes up the specs that an earlier process left; gives the names of those that can't be read, which are removed. */
   load(): string[] {
-    if (existsSync(this.folder)) removeAbandoned(this.folder, isOurs);
+    if (existsSync(this.folder)) removeAbandoned(this.folder, isCdiFileName);
     return namesIn(this.folder)
-      .filter(isOurs)
+      .filter(isCdiFileName)
       .filter((name) => {
         const file = read(`${this.folder}/${name}`);
         if (file) this.#note(name, file);
@@ -150,7 +140,7 @@ export class CdiSpecs {
 
 /** Removes our specs from a folder in which they have no business, as /etc/cdi; gives the names of the removed. */
 export const removeCdiSpecs = (folder: string): string[] =>
-  namesIn(folder).filter((name) => isOurs(name) && removeFile(`${folder}/${name}`));
+  namesIn(folder).filter((name) => isCdiFileName(name) && removeFile(`${folder}/${name}`));
 
 /** What we, or the upstream plugin, write into a spec. */
 const specSchema = v.object({

@@ -1,7 +1,8 @@
 // Which device-info files are on the node? Written at Allocate, pruned when nothing uses them any more.
 
 import { existsSync, readdirSync } from "node:fs";
-import { type DeviceInfoFile, deviceInfoId } from "../allocation/device-info.ts";
+import type { DeviceInfoFile } from "../allocation/device-info.ts";
+import { deviceInfoId } from "../pools/names.ts";
 import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "../fs/atomic.ts";
 
 /** Writes the files, readable by all and writable by none, into a folder that is made or mended when it must be. */

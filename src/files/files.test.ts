@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { aSpec } from "../../test/support/device.ts";
-import { cdiFileName } from "../allocation/cdi.ts";
+import { cdiFileName } from "../pools/names.ts";
 import { ensureFolder, removeAbandoned, writeAtomic } from "../fs/atomic.ts";
 import { CdiSpecs } from "./cdi-files.ts";
 import { namesIn, pruneDeviceInfo, writeDeviceInfo } from "./device-info-files.ts";

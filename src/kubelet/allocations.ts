@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import type { CachedAnswer } from "../allocation/cached-answer.ts";
 import { limits } from "../limits.ts";
+import { cdiAnnotationPrefix } from "../pools/names.ts";
 import type { PodDevice } from "../pools/pod-allocations.ts";
 import { readText } from "../fs/read-text.ts";
 import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
@@ -102,7 +103,7 @@ export function cachedAnswerIn({ resource, ids, pod, answer }: CheckpointRecord)
   try {
     const { devices, cdiDevices, annotations } = ContainerAllocateResponse.decode(Buffer.from(answer, "base64"));
     const namesCdiDevices =
-      cdiDevices.length > 0 || Object.keys(annotations).some((key) => key.startsWith("cdi.k8s.io/"));
+      cdiDevices.length > 0 || Object.keys(annotations).some((key) => key.startsWith(cdiAnnotationPrefix));
     return { resource, ids, pod, nodes: devices.map(({ hostPath }) => hostPath), namesCdiDevices };
   } catch {
     return null;

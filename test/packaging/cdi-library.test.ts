@@ -3,7 +3,7 @@
 import { afterAll, describe, expect } from "bun:test";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { cdiAnnotationKey, cdiDeviceName } from "../../src/allocation/cdi.ts";
+import { cdiAnnotationKey, cdiDeviceName } from "../../src/pools/names.ts";
 import type { DeviceNode } from "../../src/allocation/contributions.ts";
 import { CdiSpecs } from "../../src/files/cdi-files.ts";
 import { aSpec } from "../support/device.ts";

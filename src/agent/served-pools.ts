@@ -210,11 +210,11 @@ export class ServedPools {
         countAllocate(journal, counts, devicesIn(request), () => this.#allocate(resource, request)),
       isPreferring: () => (this.#served.get(resource)?.pool.spec.preferredAllocation ?? null) !== null,
       prefer: (request) => handlePreferred(this.#poolOf(resource), request),
-      events: this.#log,
+      log: this.#log,
     });
     this.#served.set(resource, { server, counts, pool, listed });
     this.#write(startLogLines(pool));
-    void server.start();
+    server.start();
   }
 
   async #stop(resource: string): Promise<void> {

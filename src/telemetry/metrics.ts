@@ -1,6 +1,7 @@
 // What is counted and measured? One row a metric; the scrape, docs/metrics.md, the dashboard's and the alerts' tests follow
 // the table. Labels are pools' names and fixed words: never devices, so that a node's series are bounded by its config.
 
+import { registrationStates } from "../kubelet/registration.ts";
 import { exclusionRules } from "../pools/exclusions.ts";
 import { commit, version } from "../process/version.ts";
 import type { Histogram, Journal } from "./journal.ts";
@@ -57,18 +58,10 @@ function inSeconds({ bounds, counts, sum }: Histogram): Sample[] {
   return [...buckets, { suffix: "_sum", value: seconds(sum) }, { suffix: "_count", value: count }];
 }
 
-/** How a pool may stand with the kubelet, as the label "state" tells it. */
-export const poolStates = [
-  "not_offered",
-  "waiting",
-  "announced",
-  "listening",
-  "refused",
-  "failed",
-  "standing_by",
-] as const;
+/** The states of a pool's registration, as the label "state" has them. */
+export const poolStates = ["not_offered", ...registrationStates] as const;
 
-const stateOf = ({ registration }: PoolStatus) => registration?.state.replace(" ", "_") ?? "not_offered";
+const stateOf = ({ registration }: PoolStatus): (typeof poolStates)[number] => registration?.state ?? "not_offered";
 
 /** How many devices of this health the kubelet has been told of. */
 const listedIn = ({ devices }: PoolStatus, wanted: DeviceStatus["health"]) =>

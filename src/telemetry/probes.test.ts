@@ -35,7 +35,7 @@ test.each([
 test.each<[Parameters<typeof pool>[0], whileThere: boolean, whileAway: boolean]>([
   [null, true, true],
   ["listening", true, true],
-  ["standing by", true, true],
+  ["standby", true, true],
   ["announced", false, true],
   ["waiting", false, true],
   ["refused", false, true],

@@ -49,7 +49,7 @@ function hindrance({ resource, registration }: PoolStatus, kubeletIsThere: boole
   const told = registration.reason === null ? "" : `: ${registration.reason}`;
   switch (registration.state) {
     case "listening":
-    case "standing by":
+    case "standby":
       return null;
     case "failed":
       return `pool ${resource} has no socket${told}`;

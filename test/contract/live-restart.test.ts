@@ -116,7 +116,7 @@ describe.concurrent.each(modes)("two plugins at once (%s)", (mode) => {
       JSON.stringify({ resourceList: [{ resourceName: "net", selectors: { pfNames: ["ens1f0#0-1"] } }] }),
     );
     const young = node.startPlugin("-v=5", `--config-file=${other}`);
-    await old.waitForLine(/another instance serves the pool; standing by/);
+    await old.waitForLine(/another instance serves the pool; on standby/);
     // It ends its stream then, which ends the pool for a legacy kubelet that had heard of the new one before; it hears of it anew.
     if (mode === "legacy")
       await node.kubelet.waitFor((kubelet) => kubelet.count("stream ended", net) > 0, "the old one's end");
@@ -184,7 +184,7 @@ test("a kubelet that turns to the new one of two plugins a second later has devi
   const { plugin: old, kubelet } = node;
   kubelet.reconcileDelay = 1000;
   node.startPlugin("-v=5");
-  await old.waitForLine(/another instance serves the pool; standing by/);
+  await old.waitForLine(/another instance serves the pool; on standby/);
   expect(kubelet.allocatable).toEqual({ [net]: 4 });
   expect((await kubelet.allocate(net, 1)).envs["PCIDEVICE_INTEL_COM_NET"]).toBe("0000:3b:01.0");
   await kubelet.waitFor(() => kubelet.resource(net).streams === 2, "the new one's stream");

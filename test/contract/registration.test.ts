@@ -269,7 +269,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     expect((await node.kubelet.allocate(resource, 1)).envs["PCIDEVICE_INTEL_COM_NET"]).toBe("0000:3b:01.0");
   });
 
-  test("whose ListAndWatch comes to a plugin that stands by is sent away, and is not left without the pool", async () => {
+  test("whose ListAndWatch comes to a plugin on standby is sent away, and is not left without the pool", async () => {
     await using node = aNode(mode);
     node.kubelet.holdsStreams = true;
     await node.start([]);
@@ -280,7 +280,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
       (kubelet) => kubelet.count("GetDevicePluginOptions") === 2,
       "the new one's registration",
     );
-    await old.waitForLine(/standing by/);
+    await old.waitForLine(/on standby/);
     node.kubelet.holdsStreams = false;
     await node.kubelet.waitForAllocatable(resource, 4);
     const before = node.kubelet.count("stream ended");

@@ -105,7 +105,6 @@ export class Agent {
         useCdi: cdi !== null,
         socketNameLimit: socketNameLimit(this.#paths),
         linkHealth,
-        isServed: (resource) => this.#pools.has(resource),
       },
       this.journal,
       log,
@@ -130,13 +129,12 @@ export class Agent {
     );
     this.#assignment = new Assignment(
       {
+        root,
         holders: this.#holders,
         again: (after) => {
           if (this.#assigning) clearTimeout(this.#assigning);
           this.#assigning = setTimeout(() => this.#changes.mark("links", true), after);
         },
-        nodesOf: (claim, spec) => this.#pools.nodesOf(claim, spec),
-        connectedSince: (resource) => this.#pools.connectedSince(resource),
       },
       log,
     );
@@ -224,7 +222,7 @@ export class Agent {
     this.#config.forget();
     this.#node.forgetExclusions();
     if (!this.#isLooping) {
-      this.#config.load();
+      this.#config.load(this.#pools);
       return Promise.resolve();
     }
     this.#reload = Promise.withResolvers();
@@ -288,7 +286,7 @@ export class Agent {
   /** A pass that fails is logged and tried again; what was running goes on. */
   async #safePass(stale: ReadonlySet<Stale>): Promise<boolean> {
     try {
-      const configChanged = stale.has("config") && this.#config.load();
+      const configChanged = stale.has("config") && this.#config.load(this.#pools);
       if (configChanged || stale.has("functions") || stale.has("links") || stale.has("late scan"))
         await countScan(this.journal, () => this.#pass(stale, configChanged));
       else this.#listener.serving(this.#offer);
@@ -308,7 +306,7 @@ export class Agent {
     if (this.#isClosed) return;
     this.#node.take(scan);
     const { devices } = this.#node;
-    const pools = await this.#assignment.assign(this.#config.specs, devices, this.#pools.pools, isRescan);
+    const pools = await this.#assignment.assign(this.#config.specs, devices, this.#pools, isRescan);
     if (this.#isClosed) return;
     this.#node.scheduleScans(pools);
     const effects = await this.#pools.apply(pools, isRescan, () => this.#isClosed);

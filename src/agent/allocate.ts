@@ -1,9 +1,10 @@
-// What does the kubelet hear when it asks about a pool's devices? Answers from the pool as it is served now, and from what
-// the node says of the devices asked for at this moment; they never wait for the loop.
+// What is the answer to Allocate and GetPreferredAllocation? It comes from the pool as it is served now, and from what the node has of the
+// requested devices at this moment; it never waits for the loop.
 
-import { allocate, type CdiContext, refuseIds } from "../allocation/allocate.ts";
+import { allocate, type CdiContext, type PreparedDevice, prepareDevices, refuseIds } from "../allocation/allocate.ts";
 import { preferredDevices, refusePreferred } from "../allocation/preferred.ts";
 import type { Cdi } from "./cdi-specs.ts";
+import { readClaimFacts } from "./claim-facts.ts";
 import type { DeviceInfo } from "./device-info-retention.ts";
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type {
@@ -14,12 +15,12 @@ import type {
 } from "../kubelet/api/deviceplugin.ts";
 import { status, StatusError } from "../kubelet/grpc/status.ts";
 import { messageOf } from "../text.ts";
-import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import type { Pool, PoolSpec } from "../pools/pool.ts";
 
 /** What an answer to Allocate needs and leaves on the node. */
 export interface AllocateContext {
-  /** Reads by which nodes a device is used now. */
-  readonly allocationFactsOf: (claim: Claim, spec: PoolSpec) => AllocationFacts;
+  /** Goes before every path of the node. */
+  readonly root: string;
   readonly deviceInfo: DeviceInfo;
   /** null: devices are handed out by their nodes. */
   readonly cdi: Cdi | null;
@@ -29,22 +30,23 @@ export interface AllocateContext {
  * Answers Allocate; the device-info files, and the CDI spec, are on the node before. Throws StatusError: INVALID_ARGUMENT
  * for ids that are not the pool's, empty or repeated, INTERNAL when a file can't be written.
  */
-export function handleAllocate(pool: Pool, request: AllocateRequest, means: AllocateContext): AllocateResponse {
-  const asked = request.containerRequests.map(({ devicesIds }) => devicesIds);
+export function handleAllocate(pool: Pool, request: AllocateRequest, context: AllocateContext): AllocateResponse {
+  const requested = request.containerRequests.map(({ devicesIds }) => devicesIds);
   // Each container's ids, and all together: two containers can't have the same device.
-  const refusal = [...asked, ...(asked.length > 1 ? [asked.flat()] : [])]
+  const refusal = [...requested, ...(requested.length > 1 ? [requested.flat()] : [])]
     .map((ids) => refuseIds(pool, ids))
     .find((each) => each !== null);
   if (refusal) throw new StatusError(status.INVALID_ARGUMENT, refusal);
-  const handles = new Map<string, AllocationFacts>();
-  for (const id of asked.flat()) {
+  const facts = new Map<string, AllocationFacts>();
+  for (const id of requested.flat()) {
     const claim = pool.claims.get(id);
-    if (claim) handles.set(id, means.allocationFactsOf(claim, pool.spec));
+    if (claim) facts.set(id, readClaimFacts(context.root, claim, pool.spec));
   }
-  const cdi = means.cdi && prepareCdi(means.cdi, pool, handles);
-  const answers = asked.map((ids) => allocate(pool, ids, handles, cdi));
+  const prepared = prepareDevices(pool, facts);
+  const cdi = context.cdi && prepareCdi(context.cdi, pool.spec, prepared);
+  const answers = requested.map((ids) => allocate(pool.spec, ids, prepared, cdi));
   try {
-    for (const { files } of answers) means.deviceInfo.write(files);
+    for (const { files } of answers) context.deviceInfo.write(files);
   } catch (error) {
     throw new StatusError(
       status.INTERNAL,
@@ -54,9 +56,9 @@ export function handleAllocate(pool: Pool, request: AllocateRequest, means: Allo
   return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
 }
 
-function prepareCdi(cdi: Cdi, pool: Pool, handles: ReadonlyMap<string, AllocationFacts>): CdiContext {
+function prepareCdi(cdi: Cdi, spec: PoolSpec, prepared: ReadonlyMap<string, PreparedDevice>): CdiContext {
   try {
-    return cdi.prepareForAllocate(pool, handles);
+    return cdi.prepareForAllocate(spec, prepared);
   } catch (error) {
     throw new StatusError(
       status.INTERNAL,
@@ -75,14 +77,14 @@ export function handlePreferred(
 ): PreferredAllocationResponse {
   const { resource, preferredAllocation } = pool.spec;
   if (preferredAllocation === null) return { containerResponses: [] };
-  const asked = containerRequests.map(({ availableDeviceIDs, mustIncludeDeviceIDs, allocationSize }) => ({
+  const requests = containerRequests.map(({ availableDeviceIDs, mustIncludeDeviceIDs, allocationSize }) => ({
     available: availableDeviceIDs,
     mustInclude: mustIncludeDeviceIDs,
     size: allocationSize,
   }));
-  const refusal = asked.map((each) => refusePreferred(resource, each)).find((each) => each !== null);
+  const refusal = requests.map((each) => refusePreferred(resource, each)).find((each) => each !== null);
   if (refusal) throw new StatusError(status.INVALID_ARGUMENT, refusal);
   return {
-    containerResponses: asked.map((each) => ({ deviceIDs: preferredDevices(pool, preferredAllocation, each) })),
+    containerResponses: requests.map((each) => ({ deviceIDs: preferredDevices(pool, preferredAllocation, each) })),
   };
 }

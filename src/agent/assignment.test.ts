@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { aDevice, aSpec } from "../../test/support/device.ts";
-import { Assignment } from "./assignment.ts";
+import { Assignment, type ServedState } from "./assignment.ts";
 import type { Device } from "../host/device.ts";
 import { ContainerAllocateResponse } from "../kubelet/api/deviceplugin.ts";
 import { Holders } from "../kubelet/holders.ts";
@@ -30,7 +30,6 @@ const A = aSpec({ name: "A", selectors: [{ drivers: ["vfio-pci"] }] });
 const B = aSpec({ name: "B" });
 
 let pods: Set<string>;
-let nodes: Map<string, string[]>;
 let connectedSince: number | null;
 let reads: number;
 let again: number[];
@@ -38,7 +37,6 @@ let assignment: Assignment;
 let served: ReadonlyMap<string, Pool>;
 beforeEach(() => {
   pods = new Set();
-  nodes = new Map();
   connectedSince = null;
   reads = 0;
   again = [];
@@ -49,10 +47,9 @@ beforeEach(() => {
   };
   assignment = new Assignment(
     {
+      root,
       holders: new Holders(paths, { podCgroups, inUse: () => new Map() }),
       again: (after) => again.push(after),
-      nodesOf: ({ device }) => nodes.get(device.id) ?? [],
-      connectedSince: () => connectedSince,
     },
     log,
   );
@@ -76,9 +73,22 @@ const record = (ids: readonly string[], resource: string, hostPath?: string) => 
 const checkpoint = (...entries: readonly object[]) =>
   writeFileSync(paths.checkpoint, JSON.stringify({ Data: { PodDeviceEntries: entries } }));
 
+const state = (): ServedState => ({
+  pools: served,
+  connectedSince: new Map(connectedSince === null ? [] : [[A.resource, connectedSince]]),
+});
+
+/** A function that vfio-pci drives is in this IOMMU group from now on. */
+function setGroup({ id }: Device, group: number): void {
+  const folder = `${root}/sys/bus/pci/devices/${id}`;
+  mkdirSync(folder, { recursive: true });
+  rmSync(`${folder}/iommu_group`, { force: true });
+  symlinkSync(`../../../../kernel/iommu_groups/${group}`, `${folder}/iommu_group`);
+}
+
 /** Assigns, and serves what comes of it; gives the devices of each pool, those that are Unhealthy marked by "!". */
 async function assigned(devices: readonly Device[], isRescan = true, specs = [A, B]) {
-  const pools = await assignment.assign(specs, devices, served, isRescan);
+  const pools = await assignment.assign(specs, devices, state(), isRescan);
   served = new Map(pools.map((pool) => [pool.spec.resource, pool]));
   return Object.fromEntries(
     pools.map(({ spec, claims, unhealthy }) => [
@@ -139,7 +149,7 @@ describe("a device of a cached answer with other nodes is Unhealthy", () => {
   const five = 5 * 60_000;
   const start = async () => {
     checkpoint(record([a.id], A.resource, "/dev/vfio/2"));
-    nodes.set(a.id, ["/dev/vfio/3"]);
+    setGroup(a, 3);
     expect(await assigned([a, b])).toEqual({ A: [`${a.id}!`], B: [b.id] });
   };
 
@@ -152,7 +162,7 @@ describe("a device of a cached answer with other nodes is Unhealthy", () => {
 
   test("until its nodes are those again", async () => {
     await start();
-    nodes.set(a.id, ["/dev/vfio/2"]);
+    setGroup(a, 2);
     expect(await assigned([a, b])).toMatchObject({ A: [a.id] });
   });
 
@@ -168,7 +178,7 @@ describe("a device of a cached answer with other nodes is Unhealthy", () => {
     checkpoint();
     await assigned([a, b]);
     checkpoint(record([a.id], A.resource, "/dev/vfio/2"));
-    nodes.set(a.id, ["/dev/vfio/3"]);
+    setGroup(a, 3);
     expect(await assigned([a])).toMatchObject({ A: [a.id] });
   });
 });

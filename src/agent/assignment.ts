@@ -7,8 +7,9 @@ import type { Holders } from "../kubelet/holders.ts";
 import type { Log } from "../process/log.ts";
 import { messageOf } from "../text.ts";
 import { assignPools, placements } from "../pools/assign.ts";
-import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { type Retention, retentionsOf } from "../pools/retention.ts";
+import { readClaimNodes } from "./claim-facts.ts";
 
 /** How often the evidence is read again while a device waits for a pod's end, in milliseconds. */
 const recheckEvery = 10_000;
@@ -18,13 +19,19 @@ const cachedAnswerLife = 5 * 60_000;
 
 /** What the assignment needs of the agent. */
 export interface AssignmentOptions {
+  /** Goes before every path of the node. */
+  readonly root: string;
   readonly holders: Holders;
   /** Asks for another assignment after so many milliseconds; the functions need not be read anew for it. */
   readonly again: (after: number) => void;
-  /** The device nodes that Allocate would give for the claim now; throws when they can't be read. */
-  readonly nodesOf: (claim: Claim, spec: PoolSpec) => readonly string[];
-  /** Since when the kubelet has had the resource's list, in milliseconds since 1970; null while it does not. */
-  readonly connectedSince: (resource: string) => number | null;
+}
+
+/** What the kubelet is offered while pools are assigned. */
+export interface ServedState {
+  /** The pools, by resource. */
+  readonly pools: ReadonlyMap<string, Pool>;
+  /** Since when the kubelet has had a resource's list, in milliseconds since 1970; a resource whose list it does not have is missing. */
+  readonly connectedSince: ReadonlyMap<string, number>;
 }
 
 /** The assignment of devices to pools over the life of the process. */
@@ -61,7 +68,7 @@ export class Assignment {
   async assign(
     specs: readonly PoolSpec[],
     devices: readonly Device[],
-    served: ReadonlyMap<string, Pool>,
+    { pools: served, connectedSince }: ServedState,
     isRescan: boolean,
   ): Promise<Pool[]> {
     const { holders } = this.#options;
@@ -86,7 +93,7 @@ export class Assignment {
     if (isNew || (isDue && (isWaiting || !holders.isKnown))) await this.#readEvidence(key, places);
     const held = new Map([...holders.held].filter(([id]) => present.has(id)));
     const kept = held.size === 0 ? free : assignPools(specs, devices, held, served);
-    const stale = this.#staleAnswers(kept, held);
+    const stale = this.#staleAnswers(kept, held, connectedSince);
     const pools = stale.size === 0 ? kept : assignPools(specs, devices, held, served, stale);
     this.#note(retentionsOf(devices, holders.allocations, pools, placed));
     if (stale.size > 0 || [...held].some(isAwaited)) this.#again(holders.recordedIn || recheckEvery);
@@ -123,9 +130,13 @@ export class Assignment {
   }
 
   /** Devices that the kubelet would hand out by an answer from before a reboot, and that are used by other nodes now. */
-  #staleAnswers(assigned: readonly Pool[], held: ReadonlyMap<string, string>): Map<string, StaleAnswer> {
+  #staleAnswers(
+    assigned: readonly Pool[],
+    held: ReadonlyMap<string, string>,
+    connectedSince: ReadonlyMap<string, number>,
+  ): Map<string, StaleAnswer> {
     const isOver = ({ resource }: CachedAnswer) =>
-      Date.now() - (this.#options.connectedSince(resource) ?? Date.now()) >= cachedAnswerLife;
+      Date.now() - (connectedSince.get(resource) ?? Date.now()) >= cachedAnswerLife;
     this.#cached = this.#cached?.filter((answer) => !isOver(answer)) ?? null;
     if (this.#cached === null || this.#cached.length === 0) return new Map();
     const pools = new Map(assigned.map((pool) => [pool.spec.resource, pool]));
@@ -134,7 +145,7 @@ export class Assignment {
       const claim = pool?.claims.get(id);
       if (!pool || !claim || held.has(id)) return null;
       try {
-        return this.#options.nodesOf(claim, pool.spec);
+        return readClaimNodes(this.#options.root, claim, pool.spec).map(({ hostPath }) => hostPath);
       } catch (error) {
         this.#log.debug("a device's nodes can't be read", { device: id, reason: messageOf(error) });
         return null;

@@ -1,16 +1,16 @@
 // What is done for containers that get their devices by CDI? The specs on the node are kept in step with the pools: in
 // an order in which no two of them name one device, and with what pods hold.
 
-import { type CdiContext } from "../allocation/allocate.ts";
+import type { CdiContext, PreparedDevice } from "../allocation/allocate.ts";
 import type { CdiMode } from "../allocation/cdi.ts";
-import { contribute, type DeviceNode, nodesOf } from "../allocation/contributions.ts";
+import { type DeviceNode, nodesOf } from "../allocation/contributions.ts";
 import { CdiSpecs, removeCdiSpecs } from "../files/cdi-files.ts";
-import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Holders } from "../kubelet/holders.ts";
 import type { Log } from "../process/log.ts";
 import { messageOf } from "../text.ts";
+import { readClaimNodes } from "./claim-facts.ts";
 import { cdiFileName, cdiFileNames } from "../pools/names.ts";
-import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import type { Pool, PoolSpec } from "../pools/pool.ts";
 
 /** What CDI needs of the agent. */
 export interface CdiOptions {
@@ -18,8 +18,6 @@ export interface CdiOptions {
   readonly root: string;
   readonly mode: CdiMode;
   readonly holders: Holders;
-  /** Reads by which nodes a device is used now. */
-  readonly allocationFactsOf: (claim: Claim, spec: PoolSpec) => AllocationFacts;
 }
 
 /** A failure that was reported: of one reason only the first and gravest is. */
@@ -67,7 +65,7 @@ export class Cdi {
     const nodes = new Map<string, readonly DeviceNode[]>();
     for (const [id, claim] of claims) {
       this.#quietly(id, "a device's nodes can't be read", { device: id }, () =>
-        nodes.set(id, nodesOf([contribute({ claim, handles: this.#options.allocationFactsOf(claim, spec), spec })])),
+        nodes.set(id, readClaimNodes(this.#options.root, claim, spec)),
       );
     }
     try {
@@ -95,16 +93,12 @@ export class Cdi {
   }
 
   /**
-   * What an answer to Allocate goes by. The spec is brought up to date before: a node's number may be another one since
-   * the last pass. Throws when it can't be written.
+   * Brings the spec up to date for these devices, since a node's number may differ from that at the last scan; gives what the answer to
+   * Allocate is made of. Throws when the spec can't be written.
    */
-  prepareForAllocate({ spec, claims }: Pool, allocationFactsOf: ReadonlyMap<string, AllocationFacts>): CdiContext {
-    const nodes = new Map<string, readonly DeviceNode[]>();
-    for (const [id, handles] of allocationFactsOf) {
-      const claim = claims.get(id);
-      if (claim) nodes.set(id, nodesOf([contribute({ claim, handles, spec })]));
-    }
-    if (!this.#specs.says(spec, nodes) && this.#specs.describe(spec, nodes)) this.#tell(cdiFileName(spec));
+  prepareForAllocate(spec: PoolSpec, prepared: ReadonlyMap<string, PreparedDevice>): CdiContext {
+    const nodes = new Map([...prepared].map(([id, { contributions }]) => [id, nodesOf([contributions])]));
+    if (!this.#specs.says(spec, nodes) && this.#specs.describe(spec, nodes)) this.#logUpdate(cdiFileName(spec));
     return { mode: this.#options.mode, devices: this.#specs.devicesOf(spec) };
   }
 
@@ -119,11 +113,11 @@ export class Cdi {
   #change(change: () => readonly string[]): boolean {
     const { folder } = this.#specs;
     return this.#quietly(folder, "could not bring CDI specs up to date", { folder }, () => {
-      for (const file of change()) this.#tell(file);
+      for (const file of change()) this.#logUpdate(file);
     });
   }
 
-  #tell(file: string): void {
+  #logUpdate(file: string): void {
     this.#log.info("brought a CDI spec up to date", { file });
   }
 

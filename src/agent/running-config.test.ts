@@ -29,7 +29,6 @@ beforeEach(() => {
       useCdi: false,
       socketNameLimit: 73,
       linkHealth: true,
-      isServed: (resource) => served.has(resource),
     },
     journal,
     log,
@@ -54,20 +53,20 @@ describe("while the plugin runs", () => {
   });
 
   test("a file that did not change is not another config", () => {
-    expect(config.load()).toBeFalse();
+    expect(config.load(served)).toBeFalse();
     expect(journal.config).toMatchObject({ generation: 1, failures: 0 });
   });
 
   test("a changed file is, once", () => {
     write(file(entry("a"), entry("b")));
-    expect(config.load()).toBeTrue();
-    expect(config.load()).toBeFalse();
+    expect(config.load(served)).toBeTrue();
+    expect(config.load(served)).toBeFalse();
     expect(names()).toEqual(["a", "b"]);
   });
 
   test("a reload reads it again though it did not change", () => {
     config.forget();
-    expect(config.load()).toBeTrue();
+    expect(config.load(served)).toBeTrue();
     expect(journal.config.generation).toBe(2);
   });
 
@@ -76,7 +75,7 @@ describe("while the plugin runs", () => {
     ["empty", "null"],
   ])("a file that is %s leaves the config as it is", (_, text) => {
     write(text);
-    expect(config.load()).toBeFalse();
+    expect(config.load(served)).toBeFalse();
     expect(names()).toEqual(["a"]);
     expect(journal.config).toMatchObject({ failures: 1, last: { success: false } });
   });
@@ -84,18 +83,18 @@ describe("while the plugin runs", () => {
   test("an entry that is skipped rejects the file if its pool is served, and is left out otherwise", () => {
     write(file(entry("a", 7), entry("b")));
     served.add("intel.com/a");
-    expect(config.load()).toBeFalse();
+    expect(config.load(served)).toBeFalse();
     served.clear();
     config.forget();
-    expect(config.load()).toBeTrue();
+    expect(config.load(served)).toBeTrue();
     expect(names()).toEqual(["b"]);
   });
 
   test("a file that can't be read is loaded as soon as it can, also when it says what it said", () => {
     rmSync(`${folder}/config.json`);
-    expect(config.load()).toBeFalse();
+    expect(config.load(served)).toBeFalse();
     write(file(entry("a")));
-    expect(config.load()).toBeTrue();
+    expect(config.load(served)).toBeTrue();
     expect(names()).toEqual(["a"]);
   });
 });

@@ -23,8 +23,6 @@ export class ConfigError extends Error {
 export interface RunningConfigOptions extends LoadOptions {
   readonly file: string;
   readonly linkHealth: boolean;
-  /** Whether a pool of this resource is served: an entry of one that is skipped rejects the file. */
-  readonly isServed: (resource: string) => boolean;
 }
 
 /** The config of the running plugin. */
@@ -60,14 +58,17 @@ export class RunningConfig {
     this.#activate(loaded.specs, loaded.problems);
   }
 
-  /** Loads the file if it changed; returns whether there is another config now. A rejected file leaves the config as it is. */
-  load(): boolean {
-    const { file, isServed } = this.#options;
+  /**
+   * Loads the file if it changed; returns whether there is another config now. A rejected file leaves the config as it is, and so does one
+   * that skips the entry of a resource that is served.
+   */
+  load(served: { has(resource: string): boolean }): boolean {
+    const { file } = this.#options;
     const loaded = readConfigFile(file, this.#options);
     if (loaded.text !== null && loaded.text === this.#text) return false;
     // null of a file that could not be read: what is there next is loaded, also when it is what it was before.
     this.#text = loaded.text;
-    if (loaded.specs && !loaded.skipped.some(isServed)) {
+    if (loaded.specs && !loaded.skipped.some((resource) => served.has(resource))) {
       this.#activate(loaded.specs, loaded.problems);
       return true;
     }

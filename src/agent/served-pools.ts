@@ -3,9 +3,7 @@
 
 import { existsSync } from "node:fs";
 import type { CdiMode } from "../allocation/cdi.ts";
-import { contribute, nodesOf } from "../allocation/contributions.ts";
 import { removeAbandoned } from "../fs/socket-file.ts";
-import { type AllocationFacts, readAllocationFacts } from "../host/allocation-facts.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "../kubelet/api/deviceplugin.ts";
 import { deviceList, truncateToBytes } from "../kubelet/device-list.ts";
 import { status, StatusError } from "../kubelet/grpc/status.ts";
@@ -16,7 +14,7 @@ import { limits } from "../limits.ts";
 import { changeLogLines, type LogLine, startLogLines } from "../pools/change-log.ts";
 import { diff, type Effect, inSafeOrder } from "../pools/diff.ts";
 import { isSocketName, socketName } from "../pools/names.ts";
-import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import type { Pool, PoolSpec } from "../pools/pool.ts";
 import type { Log } from "../process/log.ts";
 import type { Offer } from "../process/systemd.ts";
 import { countAllocate, countChanges, type Journal, newPoolCounts, type PoolCounts } from "../telemetry/journal.ts";
@@ -70,8 +68,7 @@ export class ServedPools {
     this.#options = options;
     this.#log = log;
     this.#deviceInfo = new DeviceInfo(root, holders, log);
-    const allocationFactsOf = (claim: Claim, spec: PoolSpec) => this.#factsOf(claim, spec);
-    const cdi = new Cdi({ root, mode: mode ?? "cdi-devices", holders, allocationFactsOf }, log);
+    const cdi = new Cdi({ root, mode: mode ?? "cdi-devices", holders }, log);
     this.#cdi = mode === null ? null : cdi;
     this.#leftCdi = mode === null ? cdi : null;
   }
@@ -102,16 +99,11 @@ export class ServedPools {
     return { spec, served: served ? { ...served, registration: served.server.registration } : null };
   }
 
-  /** Since when the kubelet has had the resource's list, in milliseconds since 1970; null while it does not. */
-  connectedSince(resource: string): number | null {
-    const registration = this.#served.get(resource)?.server.registration;
-    return registration?.state === "listening" ? registration.since : null;
-  }
-
-  /** The device nodes that Allocate would give for a claim now; throws when they can't be read. */
-  nodesOf(claim: Claim, spec: PoolSpec): readonly string[] {
-    const handles = this.#factsOf(claim, spec);
-    return nodesOf([contribute({ claim, handles, spec })]).map(({ hostPath }) => hostPath);
+  /** Since when the kubelet has had each resource's list, in milliseconds since 1970; resources whose list it does not have are missing. */
+  get connectedSince(): ReadonlyMap<string, number> {
+    const registrations = [...this.#served].map(([resource, { server }]) => ({ resource, ...server.registration }));
+    const connected = registrations.filter(({ state }) => state === "listening");
+    return new Map(connected.map(({ resource, since }) => [resource, since]));
   }
 
   /** Takes up what an earlier process left: sockets of these prefixes that nobody listens on go, CDI specs are read. */
@@ -255,7 +247,7 @@ export class ServedPools {
   /** Answers Allocate, and remembers who is about to hold what. */
   #allocate(resource: string, request: AllocateRequest): AllocateResponse {
     const answer = handleAllocate(this.#poolOf(resource), request, {
-      allocationFactsOf: (claim, spec) => this.#factsOf(claim, spec),
+      root: this.#options.root,
       deviceInfo: this.#deviceInfo,
       cdi: this.#cdi,
     });
@@ -271,14 +263,6 @@ export class ServedPools {
     const pool = this.#served.get(resource)?.pool;
     if (!pool) throw new StatusError(status.UNAVAILABLE, `pool ${resource} is no longer served`);
     return pool;
-  }
-
-  #factsOf({ device, wanted }: Claim, spec: PoolSpec): AllocationFacts {
-    return readAllocationFacts(this.#options.root, device, {
-      rdma: wanted.isRdma === true,
-      vhostNet: wanted.needVhostNet === true,
-      iommufd: spec.iommufd,
-    });
   }
 
   /** Puts back specs that somebody removed or replaced, unless another instance serves their pools by now. */

@@ -7,13 +7,13 @@ import {
   aSpec,
   aSubFunction,
   pciAddress,
-  someHandles,
+  someFacts,
 } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import type { Wanted } from "../pools/selectors.ts";
-import { allocate, refuseIds } from "./allocate.ts";
+import { allocate as allocatePrepared, type CdiContext, prepareDevices, refuseIds } from "./allocate.ts";
 import { stableJson } from "./environment.ts";
 
 const device = aDevice({ id: "0000:1a:03.4" });
@@ -26,16 +26,23 @@ const poolOf = (spec: PoolSpec, wanted: Wanted, ...devices: Device[]): Pool => (
   unhealthy: new Map(),
 });
 
+const allocate = (
+  pool: Pool,
+  ids: readonly string[],
+  facts: ReadonlyMap<string, AllocationFacts>,
+  cdi: CdiContext | null,
+) => allocatePrepared(pool.spec, ids, prepareDevices(pool, facts), cdi);
+
 interface Case {
   readonly wanted?: Wanted;
   readonly spec?: Partial<PoolSpec>;
   readonly device?: Device;
-  readonly handles?: Partial<AllocationFacts>;
+  readonly facts?: Partial<AllocationFacts>;
 }
 
-function given({ wanted = {}, spec = {}, device: one = device, handles = {} }: Case) {
+function given({ wanted = {}, spec = {}, device: one = device, facts = {} }: Case) {
   const pool = poolOf(aSpec({ prefix: "intel.com", name: "net", ...spec }), wanted, one);
-  const { answer } = allocate(pool, [one.id], new Map([[one.id, someHandles(handles)]]), null);
+  const { answer } = allocate(pool, [one.id], new Map([[one.id, someFacts(facts)]]), null);
   const info = JSON.parse(answer.envs["PCIDEVICE_INTEL_COM_NET_INFO"] ?? "null") as Record<string, object>;
   const { generic, ...providers } = info[one.id] as Record<string, object>;
   expect(generic).toEqual({ deviceID: one.id });
@@ -75,16 +82,16 @@ const vfioKeys = {
 describe("what a container is given", () => {
   test.each<[string, Case, string[], Record<string, object>]>([
     ["a device with a netdev", {}, [], {}],
-    ["a VFIO device", { handles: { vfio: vfio("206") } }, ["/dev/vfio/vfio", "/dev/vfio/206"], { vfio: vfioKeys }],
+    ["a VFIO device", { facts: { vfio: vfio("206") } }, ["/dev/vfio/vfio", "/dev/vfio/206"], { vfio: vfioKeys }],
     [
       "a VFIO device in no-IOMMU mode",
-      { handles: { vfio: vfio("206", true) } },
+      { facts: { vfio: vfio("206", true) } },
       ["/dev/vfio/vfio", "/dev/vfio/noiommu-206 as /dev/vfio/206"],
       { vfio: vfioKeys },
     ],
     [
       "a VFIO device without a group",
-      { handles: { vfio: vfio(null) } },
+      { facts: { vfio: vfio(null) } },
       ["/dev/vfio/vfio"],
       { vfio: { mount: "/dev/vfio/vfio", "vfio-mount": "/dev/vfio/vfio" } },
     ],
@@ -92,26 +99,26 @@ describe("what a container is given", () => {
       "a VFIO device with its own node, where the pool asks for it",
       {
         spec: { iommufd: true },
-        handles: { iommufd: true, vfio: { ...vfio("206"), cdev: aCharDevice("/dev/vfio/devices/vfio3") } },
+        facts: { iommufd: true, vfio: { ...vfio("206"), cdev: aCharDevice("/dev/vfio/devices/vfio3") } },
       },
       ["/dev/vfio/vfio", "/dev/vfio/206", "/dev/iommu", "/dev/vfio/devices/vfio3"],
       { vfio: vfioKeys, iommufd: { mount: "/dev/iommu", "dev-mount": "/dev/vfio/devices/vfio3" } },
     ],
     [
       "a VFIO device with its own node, where the pool does not ask for it",
-      { handles: { iommufd: true, vfio: { ...vfio("206"), cdev: aCharDevice("/dev/vfio/devices/vfio3") } } },
+      { facts: { iommufd: true, vfio: { ...vfio("206"), cdev: aCharDevice("/dev/vfio/devices/vfio3") } } },
       ["/dev/vfio/vfio", "/dev/vfio/206"],
       { vfio: vfioKeys },
     ],
     [
       "a UIO device at its first Allocate",
-      { handles: { uio: aCharDevice("/dev/uio7") } },
+      { facts: { uio: aCharDevice("/dev/uio7") } },
       ["/dev/uio7"],
       { uio: { mount: "/dev/uio7" } },
     ],
     [
       "an RDMA device with two RDMA devices, of which the last counts per key",
-      { wanted: { isRdma: true }, device: capable, handles: { rdma } },
+      { wanted: { isRdma: true }, device: capable, facts: { rdma } },
       [
         "/dev/infiniband/issm2",
         "/dev/infiniband/umad2",
@@ -135,20 +142,20 @@ describe("what a container is given", () => {
       [],
       { rdma: {} },
     ],
-    ["an RDMA device of a pool that does not ask for RDMA", { device: capable, handles: { rdma } }, [], {}],
-    ["a device that is not RDMA capable", { wanted: { isRdma: true }, handles: { rdma } }, [], {}],
+    ["an RDMA device of a pool that does not ask for RDMA", { device: capable, facts: { rdma } }, [], {}],
+    ["a device that is not RDMA capable", { wanted: { isRdma: true }, facts: { rdma } }, [], {}],
     [
       "a vhost vDPA device at its first Allocate",
       {
         wanted: { vdpaType: "vhost" },
-        handles: { vdpa: { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } },
+        facts: { vdpa: { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } },
       },
       ["/dev/vhost-vdpa-0"],
       { vdpa: { mount: "/dev/vhost-vdpa-0" } },
     ],
     [
       "a virtio vDPA device",
-      { wanted: { vdpaType: "virtio" }, handles: { vdpa: { name: "vdpa0", type: "virtio", node: null } } },
+      { wanted: { vdpaType: "virtio" }, facts: { vdpa: { name: "vdpa0", type: "virtio", node: null } } },
       [],
       { vdpa: {} },
     ],
@@ -156,19 +163,19 @@ describe("what a container is given", () => {
       "a vDPA device of a pool that does not ask for vDPA",
       {
         wanted: { vdpaType: "" },
-        handles: { vdpa: { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } },
+        facts: { vdpa: { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } },
       },
       [],
       {},
     ],
     [
       "vhost-net where the node has it",
-      { wanted: { needVhostNet: true }, handles: { vhostNet: true } },
+      { wanted: { needVhostNet: true }, facts: { vhostNet: true } },
       ["/dev/vhost-net", "/dev/net/tun"],
       { vhost: { "net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun" } },
     ],
     ["vhost-net where the node has it not", { wanted: { needVhostNet: true } }, [], {}],
-    ["vhost-net where the pool does not ask for it", { handles: { vhostNet: true } }, [], {}],
+    ["vhost-net where the pool does not ask for it", { facts: { vhostNet: true } }, [], {}],
     [
       "additionalInfo, the device's own over what all have",
       { spec: { additionalInfo: { "*": { a: "1", b: "2" }, [device.id]: { b: "3" }, [other.id]: { c: "4" } } } },
@@ -199,11 +206,11 @@ describe("what a container is given", () => {
 
   test("nodes stand in the order of the request, then of the providers, each once", () => {
     const pool = poolOf(aSpec(), { needVhostNet: true, isRdma: true }, other, { ...capable, id: device.id });
-    const handles = new Map([
-      [device.id, someHandles({ vfio: vfio("2"), vhostNet: true, rdma })],
-      [other.id, someHandles({ vfio: vfio("1"), vhostNet: true })],
+    const facts = new Map([
+      [device.id, someFacts({ vfio: vfio("2"), vhostNet: true, rdma })],
+      [other.id, someFacts({ vfio: vfio("1"), vhostNet: true })],
     ]);
-    const { answer } = allocate(pool, [device.id, other.id], handles, null);
+    const { answer } = allocate(pool, [device.id, other.id], facts, null);
     expect(answer.devices.map(({ hostPath }) => hostPath)).toEqual([
       "/dev/vfio/vfio",
       "/dev/vfio/2",
@@ -232,24 +239,24 @@ describe("what a container is given", () => {
     ],
   ] as const)("by CDI (%s) devices are named to the runtime, those without nodes are not", (mode, named) => {
     const pool = poolOf(aSpec({ prefix: "intel.com", name: "net" }), {}, device, other);
-    const handles = new Map([
-      [device.id, someHandles({ vfio: vfio("206") })],
-      [other.id, someHandles()],
+    const facts = new Map([
+      [device.id, someFacts({ vfio: vfio("206") })],
+      [other.id, someFacts()],
     ]);
     const ids = [other.id, device.id];
     const nodes = [{ hostPath: "/dev/vfio/206", containerPath: "/dev/vfio/206" }];
-    const { answer } = allocate(pool, ids, handles, { mode, devices: new Map([[device.id, nodes]]) });
+    const { answer } = allocate(pool, ids, facts, { mode, devices: new Map([[device.id, nodes]]) });
     expect({ cdiDevices: answer.cdiDevices, annotations: answer.annotations }).toEqual(named as never);
     expect(answer.devices).toEqual([]);
-    expect(answer.envs).toEqual(allocate(pool, ids, handles, null).answer.envs);
+    expect(answer.envs).toEqual(allocate(pool, ids, facts, null).answer.envs);
   });
 
   test("an annotation lists all devices, and is not there when none has a node", () => {
     const pool = poolOf(aSpec({ prefix: "intel.com", name: "net" }), {}, device, other);
-    const handles = new Map([device, other].map(({ id }) => [id, someHandles()]));
+    const facts = new Map([device, other].map(({ id }) => [id, someFacts()]));
     const annotationsOf = (...described: string[]) => {
       const devices = new Map(described.map((id) => [id, [{ hostPath: "/dev/uio0", containerPath: "/dev/uio0" }]]));
-      return allocate(pool, [other.id, device.id], handles, { mode: "annotations", devices }).answer.annotations;
+      return allocate(pool, [other.id, device.id], facts, { mode: "annotations", devices }).answer.annotations;
     };
     expect(Object.values(annotationsOf(device.id, other.id))).toEqual([
       "intel.com/net-pci=0000:1a:03.5,intel.com/net-pci=0000:1a:03.4",
@@ -257,8 +264,8 @@ describe("what a container is given", () => {
     expect(annotationsOf()).toEqual({});
   });
 
-  test("an id that was not looked up is an error of the program, never a device without nodes", () => {
-    expect(() => allocate(poolOf(aSpec(), {}, device), [device.id], new Map(), null)).toThrow("was not looked up");
+  test("an id that was not read is an error of the program, never a device without nodes", () => {
+    expect(() => allocate(poolOf(aSpec(), {}, device), [device.id], new Map(), null)).toThrow("was not read");
   });
 });
 
@@ -266,11 +273,11 @@ describe("the environment", () => {
   test("is, byte for byte, what programs parse in the wild", () => {
     const spec = aSpec({ prefix: "openshift.io", name: "dpdk-nic_1" });
     const pool = poolOf(spec, {}, device, other);
-    const handles = new Map([
-      [other.id, someHandles()],
-      [device.id, someHandles({ vfio: vfio("206") })],
+    const facts = new Map([
+      [other.id, someFacts()],
+      [device.id, someFacts({ vfio: vfio("206") })],
     ]);
-    expect(allocate(pool, [other.id, device.id], handles, null).answer.envs).toEqual({
+    expect(allocate(pool, [other.id, device.id], facts, null).answer.envs).toEqual({
       "PCIDEVICE_OPENSHIFT_IO_DPDK-NIC_1": "0000:1a:03.5,0000:1a:03.4",
       "PCIDEVICE_OPENSHIFT_IO_DPDK-NIC_1_INFO":
         '{"0000:1a:03.4":{"generic":{"deviceID":"0000:1a:03.4"},"vfio":{"dev-mount":"/dev/vfio/206",' +
@@ -318,12 +325,12 @@ describe("ids are refused", () => {
 
 test("device-info files come with the answer, in the order of the request", () => {
   const pool = poolOf(aSpec({ prefix: "intel.com", name: "net" }), {}, device, other);
-  const handles = new Map([device, other].map(({ id }) => [id, someHandles()]));
-  const { files } = allocate(pool, [other.id, device.id], handles, null);
+  const facts = new Map([device, other].map(({ id }) => [id, someFacts()]));
+  const { files } = allocate(pool, [other.id, device.id], facts, null);
   expect(files.map(({ name }) => name)).toEqual([
     "intel.com-net-0000:1a:03.5-device.json",
     "intel.com-net-0000:1a:03.4-device.json",
   ]);
   const accelerators = poolOf(aSpec({ deviceType: "accelerator" }), {}, aPf({ id: device.id }));
-  expect(allocate(accelerators, [device.id], handles, null).files).toEqual([]);
+  expect(allocate(accelerators, [device.id], facts, null).files).toEqual([]);
 });

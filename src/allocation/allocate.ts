@@ -1,10 +1,11 @@
-// What does the kubelet get as the answer to Allocate? A pure function of the pool, the request and fresh handles.
+// What does the kubelet get as the answer to Allocate? A pure function of the pool, the request, and what was read of the requested
+// devices just now.
 
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import { cdiAnnotationKey, cdiDeviceName } from "../pools/names.ts";
-import type { Pool } from "../pools/pool.ts";
+import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 import type { CdiDevices, CdiMode } from "./cdi.ts";
-import { contribute, nodesOf } from "./contributions.ts";
+import { contribute, type Contributions, nodesOf } from "./contributions.ts";
 import { deviceInfoFile, type DeviceInfoFile } from "./device-info.ts";
 import { environment } from "./environment.ts";
 
@@ -17,7 +18,7 @@ export interface ContainerAnswer {
   readonly cdiDevices: { name: string }[];
 }
 
-/** A device id of a request as an error tells it: quoted, and cut after 80 characters. */
+/** A device id of a request as an error shows it: quoted, and cut after 80 characters. */
 export const shownId = (id: string): string => JSON.stringify(id.length > 80 ? `${id.slice(0, 80)}…` : id);
 
 /** Why ids can't be allocated from a pool, as a sentence; null when they can. */
@@ -33,29 +34,46 @@ export function refuseIds(pool: Pool, ids: readonly string[]): string | null {
   return null;
 }
 
-/** What an answer by CDI goes by: how it is given, and what the pool's spec says. */
+/** What an answer by CDI is made of: how devices are named in it, and what the pool's spec says. */
 export interface CdiContext {
   readonly mode: CdiMode;
   readonly devices: CdiDevices;
 }
 
-/** Answers for one container; by device nodes when `cdi` is null. All ids must be in the pool and have handles. */
+/** A device that is about to be handed out: what was read of it, and what that gives to a container. Made once a request. */
+export interface PreparedDevice {
+  readonly claim: Claim;
+  readonly facts: AllocationFacts;
+  readonly contributions: Contributions;
+}
+
+/** Prepares the pool's devices of which facts were read, by id. */
+export function prepareDevices(
+  { spec, claims }: Pool,
+  factsById: ReadonlyMap<string, AllocationFacts>,
+): Map<string, PreparedDevice> {
+  const prepared = new Map<string, PreparedDevice>();
+  for (const [id, facts] of factsById) {
+    const claim = claims.get(id);
+    if (claim) prepared.set(id, { claim, facts, contributions: contribute({ claim, facts, spec }) });
+  }
+  return prepared;
+}
+
+/** Answers for one container; by device nodes when `cdi` is null. All ids must have been prepared. */
 export function allocate(
-  pool: Pool,
+  spec: PoolSpec,
   ids: readonly string[],
-  allocationFactsOf: ReadonlyMap<string, AllocationFacts>,
+  prepared: ReadonlyMap<string, PreparedDevice>,
   cdi: CdiContext | null,
 ): { readonly answer: ContainerAnswer; readonly files: readonly DeviceInfoFile[] } {
-  const { spec, claims } = pool;
-  const contributions = new Map<string, ReturnType<typeof contribute>>();
+  const contributions = new Map<string, Contributions>();
   const files: DeviceInfoFile[] = [];
   for (const id of ids) {
-    const claim = claims.get(id);
-    const handles = allocationFactsOf.get(id);
-    if (!claim || !handles)
-      throw new Error(`device ${id} of ${spec.resource} was not looked up before it was allocated`);
-    contributions.set(id, contribute({ claim, handles, spec }));
-    const file = deviceInfoFile(claim, handles, spec);
+    const device = prepared.get(id);
+    if (!device) throw new Error(`device ${id} of ${spec.resource} was not read before it was allocated`);
+    contributions.set(id, device.contributions);
+    const file = deviceInfoFile(device.claim, device.facts, spec);
     if (file) files.push(file);
   }
   const names = ids.filter((id) => cdi?.devices.has(id)).map((id) => cdiDeviceName(spec, id));

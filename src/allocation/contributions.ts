@@ -20,16 +20,16 @@ export interface Contribution {
 /** A claim together with the nodes that its device has now. */
 export interface ContributionInput {
   readonly claim: Claim;
-  readonly handles: AllocationFacts;
+  readonly facts: AllocationFacts;
   readonly spec: PoolSpec;
 }
 
-type Contributor = (given: ContributionInput) => Contribution | null;
+type Contributor = (input: ContributionInput) => Contribution | null;
 
 const node = (hostPath: string, containerPath = hostPath): DeviceNode => ({ hostPath, containerPath });
 
 /** VFIO's container node, and the group's under its plain number also in no-IOMMU mode (drivers/vfio/group.c). */
-function vfio({ handles: { vfio: handle } }: ContributionInput): Contribution | null {
+function vfio({ facts: { vfio: handle } }: ContributionInput): Contribution | null {
   if (!handle) return null;
   const info: Record<string, string> = { mount: "/dev/vfio/vfio", "vfio-mount": "/dev/vfio/vfio" };
   const nodes = [node("/dev/vfio/vfio")];
@@ -43,9 +43,9 @@ function vfio({ handles: { vfio: handle } }: ContributionInput): Contribution | 
 }
 
 /** The function's own VFIO node and /dev/iommu, in addition to the group, where the kernel has both. */
-function iommufd({ handles, spec }: ContributionInput): Contribution | null {
-  const cdev = handles.vfio?.cdev;
-  if (!spec.iommufd || !handles.iommufd || !cdev?.present) return null;
+function iommufd({ facts, spec }: ContributionInput): Contribution | null {
+  const cdev = facts.vfio?.cdev;
+  if (!spec.iommufd || !facts.iommufd || !cdev?.present) return null;
   return {
     nodes: [node("/dev/iommu"), node(cdev.path)],
     info: { mount: "/dev/iommu", "dev-mount": cdev.path },
@@ -53,7 +53,7 @@ function iommufd({ handles, spec }: ContributionInput): Contribution | null {
 }
 
 // Unlike the upstream plugin, for every UIO driver: a uio_pci_generic device without its node is of no use.
-const uio: Contributor = ({ handles: { uio: handle } }) =>
+const uio: Contributor = ({ facts: { uio: handle } }) =>
   handle && { nodes: [node(handle.path)], info: { mount: handle.path } };
 
 function extra({ claim: { device }, spec: { additionalInfo } }: ContributionInput): Contribution | null {
@@ -64,23 +64,23 @@ function extra({ claim: { device }, spec: { additionalInfo } }: ContributionInpu
 }
 
 /** RDMA character devices; of several RDMA devices the last one wins per key, as the upstream plugin. */
-function rdma({ claim: { device, wanted }, handles }: ContributionInput): Contribution | null {
+function rdma({ claim: { device, wanted }, facts }: ContributionInput): Contribution | null {
   if (wanted.isRdma !== true || !device.rdma) return null;
   const info: Record<string, string> = {};
-  for (const { kind, path } of handles.rdma.nodes) info[kind] = path;
-  const [firstName] = handles.rdma.names;
+  for (const { kind, path } of facts.rdma.nodes) info[kind] = path;
+  const [firstName] = facts.rdma.names;
   if (firstName !== undefined) info["rdma_dev"] = firstName;
-  return { nodes: handles.rdma.nodes.map(({ path }) => node(path)), info };
+  return { nodes: facts.rdma.nodes.map(({ path }) => node(path)), info };
 }
 
-function vdpa({ claim: { wanted }, handles: { vdpa: handle } }: ContributionInput): Contribution | null {
+function vdpa({ claim: { wanted }, facts: { vdpa: handle } }: ContributionInput): Contribution | null {
   if (!wanted.vdpaType || !handle) return null;
   const path = handle.node?.path;
   return path === undefined ? { nodes: [], info: {} } : { nodes: [node(path)], info: { mount: path } };
 }
 
-function vhost({ claim: { wanted }, handles }: ContributionInput): Contribution | null {
-  if (wanted.needVhostNet !== true || !handles.vhostNet) return null;
+function vhost({ claim: { wanted }, facts }: ContributionInput): Contribution | null {
+  if (wanted.needVhostNet !== true || !facts.vhostNet) return null;
   return {
     nodes: [node("/dev/vhost-net"), node("/dev/net/tun")],
     info: { "net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun" },
@@ -102,18 +102,21 @@ export const contributors = {
 
 export type ProviderName = keyof typeof contributors;
 
-/** What all providers give for a claim, by provider; those that don't apply are missing. */
-export function contribute(given: ContributionInput): Map<ProviderName, Contribution> {
+/** What providers give for one claim; those that do not apply are missing. */
+export type Contributions = ReadonlyMap<ProviderName, Contribution>;
+
+/** What all providers give for a claim. */
+export function contribute(input: ContributionInput): Contributions {
   const all = new Map<ProviderName, Contribution>();
   for (const [name, contributor] of Object.entries(contributors) as [ProviderName, Contributor][]) {
-    const contribution = contributor(given);
+    const contribution = contributor(input);
     if (contribution) all.set(name, contribution);
   }
   return all;
 }
 
 /** The device nodes of several claims, in their order, each host path once. */
-export function nodesOf(contributions: Iterable<ReadonlyMap<ProviderName, Contribution>>): DeviceNode[] {
+export function nodesOf(contributions: Iterable<Contributions>): DeviceNode[] {
   const byHostPath = new Map<string, DeviceNode>();
   for (const contribution of contributions) {
     for (const { nodes } of contribution.values()) {

@@ -1,13 +1,13 @@
 import { expect, test } from "bun:test";
-import { aClaim, aCharDevice, aDevice, aSpec, aSubFunction, someHandles } from "../../test/support/device.ts";
+import { aClaim, aCharDevice, aDevice, aSpec, aSubFunction, someFacts } from "../../test/support/device.ts";
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Wanted } from "../pools/selectors.ts";
 import { deviceInfoFile } from "./device-info.ts";
 
 const spec = aSpec({ prefix: "openshift.io", name: "nic1" });
 const device = aDevice({ id: "0000:3b:02.1" });
-const content = (wanted: Wanted, handles: Partial<AllocationFacts>) =>
-  deviceInfoFile(aClaim(device, wanted), someHandles(handles), spec)?.content;
+const content = (wanted: Wanted, facts: Partial<AllocationFacts>) =>
+  deviceInfoFile(aClaim(device, wanted), someFacts(facts), spec)?.content;
 
 const vhost = { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } as const;
 const rdma = { names: ["mlx5_2", "mlx5_3"], nodes: [] };
@@ -50,15 +50,15 @@ test.each<[string, Wanted, Partial<AllocationFacts>, string]>([
     { vdpa: vhost },
     '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1"}}',
   ],
-])("the file of %s is, byte for byte, what multus reads", (_, wanted, handles, json) => {
-  expect(content(wanted, handles)).toBe(json);
+])("the file of %s is, byte for byte, what multus reads", (_, wanted, facts, json) => {
+  expect(content(wanted, facts)).toBe(json);
 });
 
 test("the file is called after the resource and the device", () => {
-  expect(deviceInfoFile(aClaim(device), someHandles(), spec)?.name).toBe("openshift.io-nic1-0000:3b:02.1-device.json");
+  expect(deviceInfoFile(aClaim(device), someFacts(), spec)?.name).toBe("openshift.io-nic1-0000:3b:02.1-device.json");
 });
 
 test.each(["accelerator", "auxNetDevice"] as const)("a pool of %s has no files", (deviceType) => {
   const claim = aClaim(aSubFunction());
-  expect(deviceInfoFile(claim, someHandles(), { ...spec, deviceType })).toBeNull();
+  expect(deviceInfoFile(claim, someFacts(), { ...spec, deviceType })).toBeNull();
 });

@@ -2,13 +2,10 @@
 
 import { idsVariable, infoVariable } from "../pools/names.ts";
 import type { PoolSpec } from "../pools/pool.ts";
-import type { Contribution, ProviderName } from "./contributions.ts";
+import type { Contributions } from "./contributions.ts";
 
 /** The two variables of a pool, for ids in the order of the request. */
-export function environment(
-  spec: PoolSpec,
-  contributions: ReadonlyMap<string, ReadonlyMap<ProviderName, Contribution>>,
-): Record<string, string> {
+export function environment(spec: PoolSpec, contributions: ReadonlyMap<string, Contributions>): Record<string, string> {
   const info: Record<string, Record<string, Readonly<Record<string, string>>>> = {};
   for (const [id, providers] of contributions) {
     info[id] = Object.fromEntries([...providers].map(([provider, given]) => [provider, given.info]));

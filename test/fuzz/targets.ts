@@ -19,7 +19,7 @@ import { readRdmaDevices, readRdmaNamespaceMode } from "../../native/netlink/rdm
 import { readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkError, NetlinkSocket, type Transport } from "../../native/netlink/socket.ts";
 import { readVdpaDevices } from "../../native/netlink/vdpa.ts";
-import { allocate } from "../../src/allocation/allocate.ts";
+import { allocate, prepareDevices } from "../../src/allocation/allocate.ts";
 import { stableJson } from "../../src/allocation/environment.ts";
 import { parseCommandLine } from "../../src/cli/parse.ts";
 import { loadConfig } from "../../src/config/load.ts";
@@ -370,9 +370,9 @@ const sysfs = fc.asyncProperty(
       const specs = deviceTypeNames.map((deviceType) => aSpec({ deviceType, name: deviceType, selectors: [{}] }));
       for (const pool of assignPools(specs, devices)) {
         for (const { device } of pool.claims.values()) {
-          const asked = { rdma: true, vhostNet: true, iommufd: true };
-          const handles = quietly(() => readAllocationFacts(root, device, asked));
-          if (handles) allocate(pool, [device.id], new Map([[device.id, handles]]), null);
+          const wanted = { rdma: true, vhostNet: true, iommufd: true };
+          const facts = quietly(() => readAllocationFacts(root, device, wanted));
+          if (facts) allocate(pool.spec, [device.id], prepareDevices(pool, new Map([[device.id, facts]])), null);
         }
       }
       // Neighbours: a device of which nothing that it depends on was touched is what it was.

@@ -142,7 +142,7 @@ export function aSpec(overrides: Partial<PoolSpec> = {}): PoolSpec {
 }
 
 /** What a device without any device node gives to a container. */
-export const someHandles = (overrides: Partial<AllocationFacts> = {}): AllocationFacts => ({
+export const someFacts = (overrides: Partial<AllocationFacts> = {}): AllocationFacts => ({
   vfio: null,
   uio: null,
   vdpa: null,

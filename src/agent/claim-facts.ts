@@ -1,0 +1,17 @@
+// By which nodes is a claimed device handed out right now? Read for the claim's own selectors and its pool's options.
+
+import { contribute, type DeviceNode, nodesOf } from "../allocation/contributions.ts";
+import { type AllocationFacts, readAllocationFacts } from "../host/allocation-facts.ts";
+import type { Claim, PoolSpec } from "../pools/pool.ts";
+
+/** Reads all that a container may be given of a claim's device; throws when its function has left. `root` goes before every path of the node. */
+export const readClaimFacts = (root: string, { device, wanted }: Claim, { iommufd }: PoolSpec): AllocationFacts =>
+  readAllocationFacts(root, device, {
+    rdma: wanted.isRdma === true,
+    vhostNet: wanted.needVhostNet === true,
+    iommufd,
+  });
+
+/** Reads the device nodes that Allocate would give for a claim now; throws when its function has left. */
+export const readClaimNodes = (root: string, claim: Claim, spec: PoolSpec): DeviceNode[] =>
+  nodesOf([contribute({ claim, facts: readClaimFacts(root, claim, spec), spec })]);

@@ -4,7 +4,6 @@ import type { CdiMode } from "../allocation/cdi.ts";
 import { isListening } from "../fs/socket-file.ts";
 import { readPodCgroups } from "../host/pod-cgroups.ts";
 import type { OptionalFacts } from "../host/scan.ts";
-import { type NodeScan, NodeScanner } from "../host/scanner.ts";
 import { readUseSigns } from "../host/use-signs.ts";
 import { Holders } from "../kubelet/holders.ts";
 import { type KubeletPaths, kubeletPaths, type RegistrationMode, socketNameLimit } from "../kubelet/paths.ts";
@@ -22,14 +21,17 @@ import { scanStatus, type Status, statusOf } from "../telemetry/status.ts";
 import { messageOf } from "../text.ts";
 import { Assignment } from "./assignment.ts";
 import { ChangeQueue, type Stale } from "./change-queue.ts";
+import { NodeScans } from "./node-scans.ts";
 import { NodeState } from "./node-state.ts";
+import { PodEvidence } from "./pod-evidence.ts";
 import { RunningConfig } from "./running-config.ts";
+import { ScheduledScans } from "./scheduled-scans.ts";
 import { ServedPools } from "./served-pools.ts";
 import { kubeletFolders, registrationMode, watchAll } from "./watches.ts";
 
 /** What the command line decides for the whole life of the process. */
 export interface AgentOptions {
-  /** What stands before every path of the node; "" for the node itself. */
+  /** Goes before every path of the node; "" for the node itself. */
   readonly root: string;
   readonly configFile: string;
   readonly resourcePrefix: string;
@@ -37,17 +39,14 @@ export interface AgentOptions {
   readonly cdi: CdiMode | null;
   readonly kubeletRoot: string;
   readonly linkHealth: boolean;
-  /** Milliseconds between rescans that nothing asked for. */
+  /** Milliseconds between full rescans without an event. */
   readonly resync: number;
 }
 
-/** After how long an allocation's pod is looked for, in milliseconds: once it was seen alive, its end is seen too. */
-const podSightings = [1000, 3000, 10_000] as const;
+/** How long after a failed scan the next one begins, in milliseconds. */
+const retryDelay = 5000;
 
-/** After how long a pass that failed is tried again, in milliseconds. */
-const retryPass = 5000;
-
-/** What somebody outside hears of the agent's course. */
+/** Is called as the agent proceeds. */
 export interface Listener {
   /** The config is taken into use: the plugin will run. */
   readonly starting: () => void;
@@ -55,7 +54,7 @@ export interface Listener {
   readonly waiting: () => void;
   /** A scan of the node is done, and this is what the kubelet is offered. */
   readonly serving: (offer: Offer) => void;
-  /** Something happened that will be looked at. */
+  /** Something happened that a scan or a check will follow. */
   readonly activity: () => void;
 }
 
@@ -69,25 +68,19 @@ export class Agent {
   readonly journal: Journal = newJournal();
   readonly #changes: ChangeQueue;
   readonly #config: RunningConfig;
-  readonly #scanner: NodeScanner;
+  readonly #scans: NodeScans;
+  readonly #scheduled: ScheduledScans;
   readonly #node: NodeState;
-  readonly #holders: Holders;
+  readonly #evidence: PodEvidence;
   readonly #pools: ServedPools;
   readonly #assignment: Assignment;
   readonly #ended = new AbortController();
   #watches: { close(): void } | null = null;
   #mode: RegistrationMode | null = null;
-  /** What was doubtful about the config at the last settled scan. */
+  /** The config warnings of the last settled scan. */
   #warnings: ReadonlySet<string> = new Set();
-  #wasStalled = false;
-  #retry: Timer | null = null;
-  /** The next assignment that nothing else asks for. */
-  #assigning: Timer | null = null;
   /** A reload that was requested and has not begun. */
   #reload: PromiseWithResolvers<void> | null = null;
-  #allocations: Promise<readonly AllocatedDevice[]> | null = null;
-  /** The next time at which pods of allocations are looked for. */
-  #sighting: { readonly attempt: number; readonly timer: Timer } | null = null;
   #isLooping = false;
   #isReady = false;
 
@@ -99,43 +92,32 @@ export class Agent {
     this.#paths = kubeletPaths(kubeletRoot);
     this.#changes = new ChangeQueue(() => listener.activity());
     this.#config = new RunningConfig(
-      {
-        file,
-        resourcePrefix,
-        useCdi: cdi !== null,
-        socketNameLimit: socketNameLimit(this.#paths),
-        linkHealth,
-      },
+      { file, resourcePrefix, useCdi: cdi !== null, socketNameLimit: socketNameLimit(this.#paths), linkHealth },
       this.journal,
       log,
     );
-    this.#scanner = new NodeScanner(root, () => this.#changes.mark("late scan", true));
-    this.#node = new NodeState(root, (stale) => this.#changes.mark(stale, true), log);
-    this.#holders = new Holders(this.#paths, {
+    this.#scans = new NodeScans(root, () => this.#changes.mark("late scan", true), log);
+    this.#scheduled = new ScheduledScans((stale) => this.#changes.mark(stale, true));
+    this.#node = new NodeState(root, this.#scheduled, log);
+    const holders = new Holders(this.#paths, {
       podCgroups: () => readPodCgroups(root),
       inUse: (ids) => readUseSigns(root, ids),
     });
+    this.#evidence = new PodEvidence(holders);
     this.#pools = new ServedPools(
       {
         root,
         paths: this.#paths,
         cdi,
-        holders: this.#holders,
+        holders,
         journal: this.journal,
-        retry: () => this.#rescanIn(retryPass),
-        allocated: () => this.#lookForPods(0),
+        retry: () => this.#retryScan(),
+        allocated: () => this.#evidence.allocated(),
       },
       log,
     );
     this.#assignment = new Assignment(
-      {
-        root,
-        holders: this.#holders,
-        again: (after) => {
-          if (this.#assigning) clearTimeout(this.#assigning);
-          this.#assigning = setTimeout(() => this.#changes.mark("links", true), after);
-        },
-      },
+      { root, holders, again: (after) => this.#scheduled.set("evidence", "links", after) },
       log,
     );
   }
@@ -147,7 +129,7 @@ export class Agent {
   /** Loads the config, then runs until closed. Throws ConfigError for a rejected file. */
   async run(): Promise<void> {
     const started = performance.now();
-    this.#scanner.prepare();
+    this.#scans.prepare();
     this.#config.loadFirst();
     this.#listener.starting();
     this.#watch();
@@ -155,9 +137,9 @@ export class Agent {
     if (this.#isClosed || this.#mode === null) return;
     const prefixes = [this.#options.resourcePrefix, ...this.#config.specs.map(({ prefix }) => prefix)];
     await this.#pools.begin(this.#mode, prefixes);
-    while (!this.#isClosed && !(await this.#safePass(new Set(["functions", "links"])))) await Bun.sleep(retryPass);
+    while (!this.#isClosed && !(await this.#safeScan(new Set(["functions", "links"])))) await Bun.sleep(retryDelay);
     if (this.#isClosed) return;
-    // Pools without a device are not served, and an earlier life may have left files of theirs.
+    // Pools without a device are not served, and an earlier process may have left files of theirs.
     this.#pools.tidyUnserved(this.#config.specs);
     this.#isReady = true;
     const { pools, devices } = this.#pools.offer;
@@ -165,12 +147,12 @@ export class Agent {
     await this.#loop();
   }
 
-  /** What is seen of the plugin from outside, as it is now. */
+  /** The plugin's status now. */
   status(): Status {
     return statusOf(
       { file: this.#options.configFile, mode: this.#mode, ready: this.#isReady },
       this.journal,
-      this.#scanner.stalled,
+      this.#scans.stalled,
       this.#node.exclusions,
       this.#config.specs.map((spec) => this.#pools.offered(spec)),
       this.#assignment.retentions,
@@ -180,27 +162,20 @@ export class Agent {
   /** The node and all configured pools as they are served; throws before the first scan. */
   node(): NodeView {
     if (!this.#node.scan) throw new Error("the initial node scan is not complete");
-    const served = this.#pools.pools;
-    const empty = { claims: new Map(), unhealthy: new Map() };
-    const pools = this.#config.specs.map((spec) => served.get(spec.resource) ?? { spec, ...empty });
-    return nodeViewOf(this.#node.devices, pools);
+    return nodeViewOf(this.#node.devices, this.#pools.poolsOf(this.#config.specs));
   }
 
   /** What pods hold, by fresh evidence; concurrent callers share one answer. Rejects when there is no evidence. */
   allocations(): Promise<readonly AllocatedDevice[]> {
-    this.#allocations ??= this.#holders
-      .read()
-      .then(() => [...this.#holders.allocations.values()])
-      .finally(() => (this.#allocations = null));
-    return this.#allocations;
+    return this.#evidence.read();
   }
 
-  /** It is quiet: memory that is not needed now is given back. */
+  /** Gives back memory that an idle plugin does not need. */
   rest(): void {
-    this.#scanner.rest();
+    this.#scans.rest();
   }
 
-  /** Whether the loop makes progress; a watchdog goes by it. */
+  /** Whether the loop makes progress, for the watchdog. */
   liveness(): Verdict {
     return livenessOf({ scans: scanStatus(this.journal, null) });
   }
@@ -235,10 +210,10 @@ export class Agent {
   async close(): Promise<void> {
     this.#ended.abort();
     this.#changes.close();
-    this.#scanner.close();
-    this.#node.close();
+    this.#scans.close();
+    this.#scheduled.close();
+    this.#evidence.close();
     this.#watches?.close();
-    for (const timer of [this.#retry, this.#assigning, this.#sighting?.timer]) if (timer) clearTimeout(timer);
     await this.#pools.close(this.#config.specs);
   }
 
@@ -247,34 +222,17 @@ export class Agent {
     for (let stale = await this.#changes.next(); stale; stale = await this.#changes.next()) {
       const reload = stale.has("config") ? this.#reload : null;
       if (reload) this.#reload = null;
-      await this.#safePass(stale);
+      await this.#safeScan(stale);
       reload?.resolve();
     }
   }
 
   #watch(): void {
     const { root, configFile, resync } = this.#options;
-    const changes = this.#changes;
-    this.#watches = watchAll(
-      { root, configFile, paths: this.#paths, resync },
-      {
-        functions: () => changes.mark("functions"),
-        links: () => changes.mark("links"),
-        config: () => changes.mark("config"),
-        sockets: () => {
-          this.#listener.activity();
-          this.#pools.checkSockets();
-        },
-        lost: (reason) => {
-          this.#log.debug("kernel events were lost; rescanning", { reason });
-          changes.mark("functions");
-        },
-        resync: () => {
-          changes.mark("functions", true);
-          changes.mark("config", true);
-        },
-      },
-    );
+    this.#watches = watchAll({ root, configFile, paths: this.#paths, resync }, this.#changes, this.#log, () => {
+      this.#listener.activity();
+      this.#pools.checkSockets();
+    });
   }
 
   #waitForKubelet(): Promise<RegistrationMode | null> {
@@ -283,27 +241,28 @@ export class Agent {
     return kubeletFolders(this.#paths, this.#ended.signal);
   }
 
-  /** A pass that fails is logged and tried again; what was running goes on. */
-  async #safePass(stale: ReadonlySet<Stale>): Promise<boolean> {
+  /** Scans and applies what came of it; a failure is logged and retried, and what is served goes on. */
+  async #safeScan(stale: ReadonlySet<Stale>): Promise<boolean> {
     try {
       const configChanged = stale.has("config") && this.#config.load(this.#pools);
       if (configChanged || stale.has("functions") || stale.has("links") || stale.has("late scan"))
-        await countScan(this.journal, () => this.#pass(stale, configChanged));
+        await countScan(this.journal, () => this.#scan(stale, configChanged));
       else this.#listener.serving(this.#offer);
       return true;
     } catch (error) {
       if (this.#isClosed) return false;
       this.#log.error("node scan failed; retrying", { reason: messageOf(error) });
-      this.#rescanIn(retryPass);
+      this.#retryScan();
       return false;
     }
   }
 
-  async #pass(stale: ReadonlySet<Stale>, configChanged: boolean): Promise<void> {
+  async #scan(stale: ReadonlySet<Stale>, configChanged: boolean): Promise<void> {
     const started = performance.now();
     const isRescan = stale.has("functions");
-    const scan = await this.#scanNode(stale, configChanged);
+    const { scan, isFresh } = await this.#scans.scan(this.#optionalFacts, stale, isRescan || configChanged);
     if (this.#isClosed) return;
+    if (!isFresh) this.#retryScan();
     this.#node.take(scan);
     const { devices } = this.#node;
     const pools = await this.#assignment.assign(this.#config.specs, devices, this.#pools, isRescan);
@@ -317,51 +276,17 @@ export class Agent {
     this.#log.debug("scanned the node", { stale: [...stale], devices: devices.length, effects, ms });
   }
 
-  /** Scans what is stale. Where drivers do not answer in time, the last scan is what there is; throws when there is none. */
-  async #scanNode(stale: ReadonlySet<Stale>, configChanged: boolean): Promise<NodeScan> {
-    const isWhole = stale.has("functions") || configChanged;
-    const isLateAlone = !isWhole && !stale.has("links");
-    const fresh = isLateAlone ? null : await this.#scanner.scan(this.#optionalFacts, isWhole);
-    const scan = fresh ?? this.#scanner.latest;
-    const { stalled } = this.#scanner;
-    if (stalled && !this.#wasStalled) {
-      const { reading } = stalled;
-      this.#log.error("node scan stalled: a driver does not answer; device lists stay as they are", { reading });
-    }
-    if (!stalled && this.#wasStalled) this.#log.info("node scans return again");
-    this.#wasStalled = stalled !== null;
-    if (!fresh && !isLateAlone) this.#rescanIn(retryPass);
-    if (!scan) throw new Error(`a driver does not answer while ${stalled?.reading ?? "the node"} is read`);
-    return scan;
-  }
-
-  /** What a scan is to read beyond what all do. */
+  /** What a scan is to read beyond what every scan reads. */
   get #optionalFacts(): OptionalFacts {
     return { ...optionalFactsOf(this.#config.specs), infiniband: infinibandOwners(this.#pools.pools.values()) };
   }
 
-  /** Asks for a rescan some time from now, unless one is asked for already. */
-  #rescanIn(after: number): void {
-    this.#retry ??= setTimeout(() => {
-      this.#retry = null;
-      this.#changes.mark("functions", true);
-    }, after);
+  /** Schedules a rescan, unless one is scheduled already. */
+  #retryScan(): void {
+    this.#scheduled.add("retry", "functions", retryDelay);
   }
 
-  /** Reads the evidence some moments after Allocate: the pod gets its cgroup once it is admitted. */
-  #lookForPods(attempt: number): void {
-    const delay = podSightings[attempt];
-    if (this.#isClosed || delay === undefined || (attempt === 0 && this.#sighting?.attempt === 0)) return;
-    if (this.#sighting) clearTimeout(this.#sighting.timer);
-    const timer = setTimeout(() => {
-      this.#sighting = null;
-      const next = () => this.#holders.awaitsPods && !this.#sighting && this.#lookForPods(attempt + 1);
-      this.allocations().then(next, next);
-    }, delay);
-    this.#sighting = { attempt, timer };
-  }
-
-  /** Logs what is doubtful about the config on this node and was not at the last settled scan. */
+  /** Logs the config warnings of this node that the last settled scan did not have. */
   #warn(pools: readonly Pool[]): void {
     const { lines, known } = warningsOf(this.#warnings, pools, this.#node.devices);
     this.#warnings = known;

@@ -7,6 +7,7 @@ import type { Device } from "../host/device.ts";
 import type { NodeScan } from "../host/scanner.ts";
 import { createLog } from "../process/log.ts";
 import { NodeState } from "./node-state.ts";
+import { ScheduledScans } from "./scheduled-scans.ts";
 
 let root: string;
 let log: ReturnType<typeof createLog>;
@@ -20,10 +21,12 @@ afterAll(async () => {
 });
 
 let rescans: string[];
+let scheduled: ScheduledScans;
 let node: NodeState;
 beforeEach(() => {
   rescans = [];
-  node = new NodeState(root, (stale) => rescans.push(stale), log);
+  scheduled = new ScheduledScans((stale) => rescans.push(stale));
+  node = new NodeState(root, scheduled, log);
 });
 
 const scanOf = (devices: readonly Device[], more: Partial<NodeScan> = {}): NodeScan => ({
@@ -74,11 +77,11 @@ test("a scan that was taken already changes nothing", () => {
 test("a node that has just booted is scanned again when its exclusions end by time", async () => {
   mkdirSync(`${root}/proc`);
   writeFileSync(`${root}/proc/uptime`, "299.95 1.00\n");
-  const young = new NodeState(root, (stale) => rescans.push(stale), log);
+  const young = new NodeState(root, scheduled, log);
   young.take(scanOf([former], { hasDefaultRoute: false }));
   expect(young.exclusions.map(({ rule }) => rule)).toEqual(["no-default-route-yet"]);
   await until("a rescan is asked for", () => rescans.length > 0);
   expect(rescans).toEqual(["links"]);
-  young.close();
+  scheduled.close();
   rmSync(`${root}/proc`, { recursive: true });
 });

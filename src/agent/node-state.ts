@@ -8,7 +8,7 @@ import { nextLinkScan } from "../pools/health.ts";
 import type { Pool } from "../pools/pool.ts";
 import { nextNameScan, recallAll, type RememberedPfs } from "../pools/recall.ts";
 import type { Log } from "../process/log.ts";
-import type { Stale } from "./change-queue.ts";
+import type { ScheduledScans } from "./scheduled-scans.ts";
 
 /** For so many milliseconds after a boot carriers may be late. */
 const bootTime = 180_000;
@@ -16,7 +16,7 @@ const bootTime = 180_000;
 /** The node over the life of the process. */
 export class NodeState {
   readonly #root: string;
-  readonly #rescan: (stale: Stale) => void;
+  readonly #scheduled: ScheduledScans;
   readonly #log: Log;
   #scan: NodeScan | null = null;
   #devices: readonly Device[] = [];
@@ -28,12 +28,11 @@ export class NodeState {
   #problems: ReadonlySet<string> = new Set();
   /** The time of the start, when the node had booted shortly before. */
   readonly #startedAfterBoot: number | null;
-  readonly #timers = new Map<string, Timer>();
 
-  /** `root` stands before every path of the node; `rescan` is called when a scan is due though nothing changed. */
-  constructor(root: string, rescan: (stale: Stale) => void, log: Log) {
+  /** `root` goes before every path of the node; scans that no event asks for are put into `scheduled`. */
+  constructor(root: string, scheduled: ScheduledScans, log: Log) {
     this.#root = root;
-    this.#rescan = rescan;
+    this.#scheduled = scheduled;
     this.#log = log;
     const uptime = readUptime(root);
     this.#startedAfterBoot = uptime !== null && uptime < bootTime ? performance.now() : null;
@@ -81,26 +80,13 @@ export class NodeState {
     this.#exclusions = exclusions;
     for (const { device, reason, until } of began) this.#log.info("device excluded", { device, reason, until });
     for (const { device, reason } of ended) this.#log.info("device no longer excluded", { device, reason });
-    this.#at("exclusions", "links", recheckIn === null ? null : recheckIn + 1);
+    this.#scheduled.set("exclusions", "links", recheckIn === null ? null : recheckIn + 1);
   }
 
-  /** Asks for the scans that no event will ask for: of InfiniBand ports, of carriers that are late, of names that have stayed. */
+  /** Schedules the scans that no event will ask for: of InfiniBand ports, of carriers that are late, of names that have stayed. */
   scheduleScans(pools: readonly Pool[]): void {
     const now = performance.now();
-    this.#at("ports", "links", nextLinkScan(pools, now));
-    this.#at("names", "functions", nextNameScan(this.#devices, now));
-  }
-
-  close(): void {
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-  }
-
-  /** Asks for a scan in so many milliseconds, in place of what was asked for the same reason before; null for none. */
-  #at(reason: string, stale: Stale, delay: number | null): void {
-    clearTimeout(this.#timers.get(reason));
-    this.#timers.delete(reason);
-    if (delay === null) return;
-    const timer = setTimeout(() => this.#rescan(stale), Math.ceil(delay));
-    this.#timers.set(reason, timer.unref());
+    this.#scheduled.set("ports", "links", nextLinkScan(pools, now));
+    this.#scheduled.set("names", "functions", nextNameScan(this.#devices, now));
   }
 }

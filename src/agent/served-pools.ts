@@ -78,6 +78,12 @@ export class ServedPools {
     return new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
   }
 
+  /** The pools of these specs as they are served; one that is not has nothing. */
+  poolsOf(specs: readonly PoolSpec[]): Pool[] {
+    const nothing = { claims: new Map(), unhealthy: new Map() };
+    return specs.map((spec) => this.#served.get(spec.resource)?.pool ?? { spec, ...nothing });
+  }
+
   has(resource: string): boolean {
     return this.#served.has(resource);
   }

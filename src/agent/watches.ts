@@ -1,14 +1,16 @@
-// What tells that something may have changed? Kernel events, the config's and the kubelet's folders, and a resync in case one of them was lost.
+// What shows that something may have changed? Kernel events, the config's and the kubelet's folders, and a resync in case an event was lost.
 
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Changed, FolderWatch } from "../fs/folder-watch.ts";
 import { watchNode } from "../host/events.ts";
 import type { KubeletPaths, RegistrationMode } from "../kubelet/paths.ts";
+import type { Log } from "../process/log.ts";
+import type { ChangeQueue } from "./change-queue.ts";
 
 /** What is watched. */
 export interface Watched {
-  /** What stands before every path of the node. */
+  /** Goes before every path of the node. */
   readonly root: string;
   readonly configFile: string;
   readonly paths: KubeletPaths;
@@ -16,35 +18,38 @@ export interface Watched {
   readonly resync: number;
 }
 
-/** Who hears of changes. */
-export interface WatchListener {
-  readonly functions: () => void;
-  readonly links: () => void;
-  readonly config: () => void;
-  /** A socket in one of the kubelet's folders came or went. */
-  readonly sockets: () => void;
-  /** Kernel events were lost. */
-  readonly lost: (reason: string) => void;
-  /** It is time for a full rescan. */
-  readonly resync: () => void;
-}
-
-/** Watches until closed. Throws SystemError when the kernel's events can't be subscribed to. */
-export function watchAll({ root, configFile, paths, resync }: Watched, on: WatchListener): { close(): void } {
-  const node = watchNode(root, on);
+/**
+ * Watches until closed, and marks what changes. `socketsChanged` is called when a socket in one of the kubelet's folders may have come or
+ * gone. Throws SystemError when the kernel's events can't be subscribed to.
+ */
+export function watchAll(
+  { root, configFile, paths, resync }: Watched,
+  changes: ChangeQueue,
+  log: Log,
+  socketsChanged: () => void,
+): { close(): void } {
+  const node = watchNode(root, {
+    functions: () => changes.mark("functions"),
+    links: () => changes.mark("links"),
+    lost: (reason) => {
+      log.debug("kernel events were lost; rescanning", { reason });
+      changes.mark("functions");
+    },
+  });
   // Any name: a ConfigMap's file does not change itself, its folder's "..data" link does.
-  const config = new FolderWatch(dirname(configFile), on.config);
+  const config = new FolderWatch(dirname(configFile), () => changes.mark("config"));
   // Hidden names are ours while we bind: what fails would be tried again by its own traces, without end.
-  const changed = (names: Changed) => {
-    if ([...names].some((name) => name?.startsWith(".") !== true)) on.sockets();
+  const folderChanged = (names: Changed) => {
+    if ([...names].some((name) => name?.startsWith(".") !== true)) socketsChanged();
   };
-  const registry = new FolderWatch(paths.registry, changed);
-  const devicePlugins = new FolderWatch(paths.devicePlugins, changed);
+  const registry = new FolderWatch(paths.registry, folderChanged);
+  const devicePlugins = new FolderWatch(paths.devicePlugins, folderChanged);
   const folders = [config, registry, devicePlugins];
   const timer = setInterval(() => {
     for (const watch of folders) watch.rearm();
-    on.sockets();
-    on.resync();
+    socketsChanged();
+    changes.mark("functions", true);
+    changes.mark("config", true);
   }, resync);
   return {
     close() {

@@ -35,7 +35,7 @@ export function openEthtool(interfaceName: string): { readonly command: EthtoolC
       // struct ifreq: name[16], then a pointer to the command's structure, which the parameter keeps alive.
       const request = writer(IFREQ_SIZE)
         .raw(0, name)
-        .u64(DATA_POINTER, BigInt(libc.addressOf(structure)));
+        .u64(DATA_POINTER, BigInt(libc.pointerTo(structure)));
       libc.ioctl(fd, SIOCETHTOOL, request.bytes);
     },
     close: () => libc.close(fd),

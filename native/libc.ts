@@ -97,7 +97,7 @@ function orThrow(syscall: string, result: number, subject: string | null = null)
 }
 
 /** The address of a buffer's first byte, to be put in a structure; valid as long as the caller keeps the buffer. */
-export const addressOf = (bytes: Uint8Array): number => ptr(bytes);
+export const pointerTo = (bytes: Uint8Array): number => ptr(bytes);
 
 /** socket(2): a new descriptor. */
 export const socket = (domain: number, type: number, protocol: number): number =>

@@ -14,8 +14,8 @@ import { messageOf } from "./text.ts";
 import { IdleMemory } from "./process/idle-memory.ts";
 import { managerOf, ServiceNotices } from "./process/systemd.ts";
 import { Endpoints } from "./telemetry/endpoints.ts";
-import { addressOf } from "./telemetry/addresses.ts";
-import { commit, version } from "./process/version.ts";
+import { parseAddress } from "./telemetry/addresses.ts";
+import { commit, version } from "./process/build-info.ts";
 
 async function main(): Promise<number> {
   const [, , first, interfaceName = "", product = ""] = process.argv;
@@ -72,7 +72,12 @@ async function run(line: CommandLine): Promise<number> {
     {
       // Not before: a start that fails must not take the socket from an instance that runs.
       starting: () =>
-        (endpoints = new Endpoints(asked, paths.statusSockets, addressOf(line.options["metrics-address"] ?? ""), log)),
+        (endpoints = new Endpoints(
+          asked,
+          paths.statusSockets,
+          parseAddress(line.options["metrics-address"] ?? ""),
+          log,
+        )),
       waiting: () => notices.waiting(),
       serving: (offer) => notices.serving(offer),
       activity: () => rest.noteActivity(),

@@ -162,7 +162,7 @@ function attributeEntries(bytes: Uint8Array, start: number, order: ByteOrder): r
 }
 
 /** The kernel's verdict: errno is positive, 0 an acknowledgement; message and offset come from the extended acknowledgement. */
-export interface Verdict {
+export interface KernelAnswer {
   readonly errno: number;
   readonly message: string | null;
   /** The byte of the request that the kernel objects to. */
@@ -170,7 +170,7 @@ export interface Verdict {
 }
 
 /** The verdict in an ERROR or DONE message. Throws NetlinkFormatError. */
-export function decodeError(answer: Message, order: ByteOrder = hostOrder): Verdict {
+export function decodeError(answer: Message, order: ByteOrder = hostOrder): KernelAnswer {
   const { type, flags, payload } = answer;
   // A DONE without an errno is older than the habit of putting one there.
   if (type === NLMSG_DONE && payload.length < 4) return { errno: 0, message: null, offset: null };

@@ -3,7 +3,7 @@
 
 import { toJsonSchema } from "@valibot/to-json-schema";
 import * as v from "valibot";
-import { entryFields, meaninglessKeys } from "../../src/config/schema.ts";
+import { entryFields, meaninglessKeys } from "../../src/config/config-schema.ts";
 import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../../src/pools/device-types.ts";
 import { type Selector, type SelectorName, selectorNames, selectors } from "../../src/pools/selectors.ts";
 

@@ -2,7 +2,7 @@
 
 import * as v from "valibot";
 import { type CommandRow, commands } from "../../src/cli/options.ts";
-import { entryFields } from "../../src/config/schema.ts";
+import { entryFields } from "../../src/config/config-schema.ts";
 import { type Selector, selectorNames, selectors } from "../../src/pools/selectors.ts";
 import { table, withMade } from "./marked.ts";
 

@@ -5,7 +5,7 @@
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import * as v from "valibot";
-import { entryFields } from "../../src/config/schema.ts";
+import { entryFields } from "../../src/config/config-schema.ts";
 import { limits } from "../../src/limits.ts";
 import { deviceTypes } from "../../src/pools/device-types.ts";
 import { type Selector, type SelectorName, selectors } from "../../src/pools/selectors.ts";

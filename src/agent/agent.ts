@@ -5,25 +5,25 @@ import { isListening } from "../fs/socket-file.ts";
 import { readPodCgroups } from "../host/pod-cgroups.ts";
 import type { OptionalFacts } from "../host/scan.ts";
 import { readUseSigns } from "../host/use-signs.ts";
-import { Holders } from "../kubelet/holders.ts";
-import { type KubeletPaths, kubeletPaths, type RegistrationMode, socketNameLimit } from "../kubelet/paths.ts";
+import { PodAllocations } from "../kubelet/pod-allocations.ts";
+import { type KubeletPaths, kubeletPaths, type RegistrationMode, socketNameLimit } from "../kubelet/kubelet-paths.ts";
 import { warningsOf } from "../pools/change-log.ts";
 import { infinibandOwners } from "../pools/health.ts";
 import { optionalFactsOf } from "../pools/optional-facts.ts";
-import type { AllocatedDevice } from "../pools/pod-allocations.ts";
+import type { AllocatedDevice } from "../pools/decide-allocations.ts";
 import type { Pool } from "../pools/pool.ts";
 import type { Log } from "../process/log.ts";
 import type { Offer } from "../process/systemd.ts";
 import { countScan, type Journal, newJournal } from "../telemetry/journal.ts";
 import { type NodeView, nodeViewOf } from "../telemetry/node-view.ts";
-import { livenessOf, readinessOf, type Verdict } from "../telemetry/probes.ts";
-import { scanStatus, type Status, statusOf } from "../telemetry/status.ts";
+import { livenessOf, readinessOf, type ProbeResult } from "../telemetry/probes.ts";
+import { scanStatus, type Status, statusOf } from "../telemetry/plugin-status.ts";
 import { messageOf } from "../text.ts";
 import { Assignment } from "./assignment.ts";
 import { ChangeQueue, type Stale } from "./change-queue.ts";
 import { NodeScans } from "./node-scans.ts";
 import { NodeState } from "./node-state.ts";
-import { PodEvidence } from "./pod-evidence.ts";
+import { EvidenceReads } from "./evidence-reads.ts";
 import { RunningConfig } from "./running-config.ts";
 import { ScheduledScans } from "./scheduled-scans.ts";
 import { ServedPools } from "./served-pools.ts";
@@ -71,7 +71,7 @@ export class Agent {
   readonly #scans: NodeScans;
   readonly #scheduled: ScheduledScans;
   readonly #node: NodeState;
-  readonly #evidence: PodEvidence;
+  readonly #evidence: EvidenceReads;
   readonly #pools: ServedPools;
   readonly #assignment: Assignment;
   readonly #ended = new AbortController();
@@ -99,17 +99,17 @@ export class Agent {
     this.#scans = new NodeScans(root, () => this.#changes.mark("late scan", true), log);
     this.#scheduled = new ScheduledScans((stale) => this.#changes.mark(stale, true));
     this.#node = new NodeState(root, this.#scheduled, log);
-    const holders = new Holders(this.#paths, {
+    const podAllocations = new PodAllocations(this.#paths, {
       podCgroups: () => readPodCgroups(root),
       inUse: (ids) => readUseSigns(root, ids),
     });
-    this.#evidence = new PodEvidence(holders);
+    this.#evidence = new EvidenceReads(podAllocations);
     this.#pools = new ServedPools(
       {
         root,
         paths: this.#paths,
         cdi,
-        holders,
+        podAllocations,
         journal: this.journal,
         retry: () => this.#retryScan(),
         allocated: () => this.#evidence.allocated(),
@@ -117,7 +117,7 @@ export class Agent {
       log,
     );
     this.#assignment = new Assignment(
-      { root, holders, again: (after) => this.#scheduled.set("evidence", "links", after) },
+      { root, podAllocations, again: (after) => this.#scheduled.set("evidence", "links", after) },
       log,
     );
   }
@@ -176,12 +176,12 @@ export class Agent {
   }
 
   /** Whether the loop makes progress, for the watchdog. */
-  liveness(): Verdict {
+  liveness(): ProbeResult {
     return livenessOf({ scans: scanStatus(this.journal, null) });
   }
 
   /** Whether every pool is registered, or waits for a kubelet that is away. */
-  async readiness(): Promise<Verdict> {
+  async readiness(): Promise<ProbeResult> {
     const status = this.status();
     const all = readinessOf(status, true);
     return all.ok ? all : readinessOf(status, await isListening(this.#paths.kubeletSocket));

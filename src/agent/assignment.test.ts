@@ -5,8 +5,8 @@ import { aDevice, aSpec } from "../../test/support/device.ts";
 import { Assignment, type ServedState } from "./assignment.ts";
 import type { Device } from "../host/device.ts";
 import { ContainerAllocateResponse } from "../kubelet/api/deviceplugin.ts";
-import { Holders } from "../kubelet/holders.ts";
-import { kubeletPaths, type KubeletPaths } from "../kubelet/paths.ts";
+import { PodAllocations } from "../kubelet/pod-allocations.ts";
+import { kubeletPaths, type KubeletPaths } from "../kubelet/kubelet-paths.ts";
 import { createLog } from "../process/log.ts";
 import type { Pool } from "../pools/pool.ts";
 
@@ -48,7 +48,7 @@ beforeEach(() => {
   assignment = new Assignment(
     {
       root,
-      holders: new Holders(paths, { podCgroups, inUse: () => new Map() }),
+      podAllocations: new PodAllocations(paths, { podCgroups, inUse: () => new Map() }),
       again: (after) => again.push(after),
     },
     log,

@@ -3,7 +3,7 @@
 
 import { type CachedAnswer, type StaleAnswer, staleAnswers } from "../allocation/cached-answer.ts";
 import type { Device } from "../host/device.ts";
-import type { Holders } from "../kubelet/holders.ts";
+import type { PodAllocations } from "../kubelet/pod-allocations.ts";
 import type { Log } from "../process/log.ts";
 import { messageOf } from "../text.ts";
 import { assignPools, placements } from "../pools/assign.ts";
@@ -21,7 +21,7 @@ const cachedAnswerLife = 5 * 60_000;
 export interface AssignmentOptions {
   /** Goes before every path of the node. */
   readonly root: string;
-  readonly holders: Holders;
+  readonly podAllocations: PodAllocations;
   /** Asks for another assignment after so many milliseconds; the functions need not be read anew for it. */
   readonly again: (after: number) => void;
 }
@@ -71,7 +71,7 @@ export class Assignment {
     { pools: served, connectedSince }: ServedState,
     isRescan: boolean,
   ): Promise<Pool[]> {
-    const { holders } = this.#options;
+    const { podAllocations } = this.#options;
     const free = assignPools(specs, devices, new Map(), served);
     const placed = placements(free);
     const places = new Map(
@@ -88,15 +88,15 @@ export class Assignment {
     const key = JSON.stringify([[...placed], [...places]]);
     const isNew = this.#read === null || (isMoved && key !== this.#read);
     const isCached = ({ resource, ids }: CachedAnswer) => ids.some((id) => placed.get(id) === resource);
-    const isWaiting = isMoved || [...holders.held].some(isAwaited) || this.#cached?.some(isCached) === true;
+    const isWaiting = isMoved || [...podAllocations.held].some(isAwaited) || this.#cached?.some(isCached) === true;
     const isDue = isRescan || performance.now() >= this.#dueAt;
-    if (isNew || (isDue && (isWaiting || !holders.isKnown))) await this.#readEvidence(key, places);
-    const held = new Map([...holders.held].filter(([id]) => present.has(id)));
+    if (isNew || (isDue && (isWaiting || !podAllocations.isKnown))) await this.#readEvidence(key, places);
+    const held = new Map([...podAllocations.held].filter(([id]) => present.has(id)));
     const kept = held.size === 0 ? free : assignPools(specs, devices, held, served);
     const stale = this.#staleAnswers(kept, held, connectedSince);
     const pools = stale.size === 0 ? kept : assignPools(specs, devices, held, served, stale);
-    this.#note(retentionsOf(devices, holders.allocations, pools, placed));
-    if (stale.size > 0 || [...held].some(isAwaited)) this.#again(holders.recordedIn || recheckEvery);
+    this.#note(retentionsOf(devices, podAllocations.allocations, pools, placed));
+    if (stale.size > 0 || [...held].some(isAwaited)) this.#again(podAllocations.recordedIn || recheckEvery);
     return pools;
   }
 
@@ -108,13 +108,13 @@ export class Assignment {
   }
 
   async #readEvidence(key: string, places: ReadonlyMap<string, string>): Promise<void> {
-    const { holders } = this.#options;
+    const { podAllocations } = this.#options;
     this.#read = key;
     this.#dueAt = Infinity;
     try {
-      await holders.read();
+      await podAllocations.read();
       this.#failure = null;
-      const answers = holders.cachedAnswers;
+      const answers = podAllocations.cachedAnswers;
       const isSame = (a: CachedAnswer) => (b: CachedAnswer) => a.resource === b.resource && a.pod === b.pod;
       this.#cached = (this.#cached ?? answers).filter((answer) => answers.some(isSame(answer)));
     } catch (error) {
@@ -124,7 +124,7 @@ export class Assignment {
         { reason },
       );
       this.#failure = reason;
-      holders.assume(new Map([...places, ...holders.held]));
+      podAllocations.assume(new Map([...places, ...podAllocations.held]));
       this.#again(recheckEvery);
     }
   }

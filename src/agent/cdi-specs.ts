@@ -4,8 +4,8 @@
 import type { CdiContext, PreparedDevice } from "../allocation/allocate.ts";
 import type { CdiMode } from "../allocation/cdi.ts";
 import { type DeviceNode, nodesOf } from "../allocation/contributions.ts";
-import { CdiSpecs, removeCdiSpecs } from "../files/cdi-files.ts";
-import type { Holders } from "../kubelet/holders.ts";
+import { CdiFiles, removeCdiSpecs } from "../files/cdi-files.ts";
+import type { PodAllocations } from "../kubelet/pod-allocations.ts";
 import type { Log } from "../process/log.ts";
 import { messageOf } from "../text.ts";
 import { readClaimNodes } from "./claim-facts.ts";
@@ -17,7 +17,7 @@ export interface CdiOptions {
   /** What stands before every path of the node. */
   readonly root: string;
   readonly mode: CdiMode;
-  readonly holders: Holders;
+  readonly podAllocations: PodAllocations;
 }
 
 /** A failure that was reported: of one reason only the first and gravest is. */
@@ -27,17 +27,17 @@ interface Failure {
 }
 
 /** The CDI specs of all pools. */
-export class Cdi {
+export class CdiSpecs {
   readonly #options: CdiOptions;
   readonly #log: Log;
-  readonly #specs: CdiSpecs;
+  readonly #specs: CdiFiles;
   /** What failed when it was tried last, and why: retries are not reported as long as nothing is new. */
   readonly #failures = new Map<string, Failure>();
 
   constructor(options: CdiOptions, log: Log) {
     this.#options = options;
     this.#log = log;
-    this.#specs = new CdiSpecs(`${options.root}/var/run/cdi`);
+    this.#specs = new CdiFiles(`${options.root}/var/run/cdi`);
   }
 
   /** Takes up what an earlier process left: the first pass decides what stays of it. */
@@ -83,7 +83,7 @@ export class Cdi {
   /** After the pools changed: what no pool has any more goes, unless a pod holds it. False when it can't. */
   prune(pools: readonly Pool[]): boolean {
     const isHeld = (file: string, id: string) =>
-      this.#options.holders.mayHoldAs(id, (resource) => cdiFileNames(resource).includes(file));
+      this.#options.podAllocations.mayHoldAs(id, (resource) => cdiFileNames(resource).includes(file));
     return this.#change(() => this.#specs.prune(pools, isHeld));
   }
 
@@ -104,7 +104,7 @@ export class Cdi {
 
   /** Leaves no spec of a pool of which no pod holds a device. */
   leave(spec: PoolSpec): void {
-    if (this.#options.holders.mayHoldAny(spec.resource)) return;
+    if (this.#options.podAllocations.mayHoldAny(spec.resource)) return;
     const fields = { resource: spec.resource };
     this.#quietly(cdiFileName(spec), "could not remove the pool's CDI spec", fields, () => this.#specs.remove(spec));
   }

@@ -3,7 +3,7 @@
 
 import type { DeviceInfoFile } from "../allocation/device-info.ts";
 import { pruneDeviceInfo, writeDeviceInfo } from "../files/device-info-files.ts";
-import type { Holders } from "../kubelet/holders.ts";
+import type { PodAllocations } from "../kubelet/pod-allocations.ts";
 import type { Log } from "../process/log.ts";
 import { messageOf } from "../text.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
@@ -11,15 +11,15 @@ import type { Pool, PoolSpec } from "../pools/pool.ts";
 /** The device-info files of all pools. */
 export class DeviceInfo {
   readonly #folder: string;
-  readonly #holders: Holders;
+  readonly #podAllocations: PodAllocations;
   readonly #log: Log;
   /** Pools that left the config while pods held devices of them, with just these. */
   readonly #retired = new Map<string, Pool>();
 
   /** `root` stands before every path of the node. */
-  constructor(root: string, holders: Holders, log: Log) {
+  constructor(root: string, podAllocations: PodAllocations, log: Log) {
     this.#folder = `${root}/var/run/k8s.cni.cncf.io/devinfo/dp`;
-    this.#holders = holders;
+    this.#podAllocations = podAllocations;
     this.#log = log;
   }
 
@@ -31,7 +31,7 @@ export class DeviceInfo {
   /** Removes the resource's files, but not those of devices that pods hold or are about to. */
   prune(resource: string): void {
     try {
-      pruneDeviceInfo(this.#folder, resource, (id) => this.#holders.mayHold(resource, id));
+      pruneDeviceInfo(this.#folder, resource, (id) => this.#podAllocations.mayHold(resource, id));
     } catch (error) {
       this.#log.warn("could not remove stale device-info files", { resource, reason: messageOf(error) });
     }
@@ -52,7 +52,7 @@ export class DeviceInfo {
   /** Leaves of each retired pool only the files of what pods hold by now. */
   revise(): void {
     for (const [resource, pool] of this.#retired) {
-      const claims = new Map([...pool.claims].filter(([id]) => this.#holders.mayHold(resource, id)));
+      const claims = new Map([...pool.claims].filter(([id]) => this.#podAllocations.mayHold(resource, id)));
       if (claims.size > 0 && claims.size === pool.claims.size) continue;
       this.prune(resource);
       if (claims.size === 0) this.#retired.delete(resource);

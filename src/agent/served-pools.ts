@@ -3,12 +3,12 @@
 
 import { existsSync } from "node:fs";
 import type { CdiMode } from "../allocation/cdi.ts";
-import { removeAbandoned } from "../fs/socket-file.ts";
+import { removeAbandonedSockets } from "../fs/socket-file.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "../kubelet/api/deviceplugin.ts";
 import { deviceList, truncateToBytes } from "../kubelet/device-list.ts";
-import { status, StatusError } from "../kubelet/grpc/status.ts";
-import type { Holders } from "../kubelet/holders.ts";
-import { type KubeletPaths, type RegistrationMode, socketFolder } from "../kubelet/paths.ts";
+import { status, StatusError } from "../kubelet/grpc/status-error.ts";
+import type { PodAllocations } from "../kubelet/pod-allocations.ts";
+import { type KubeletPaths, type RegistrationMode, socketFolder } from "../kubelet/kubelet-paths.ts";
 import { PluginServer } from "../kubelet/plugin-server.ts";
 import { limits } from "../limits.ts";
 import { changeLogLines, type LogLine, startLogLines } from "../pools/change-log.ts";
@@ -18,10 +18,10 @@ import type { Pool, PoolSpec } from "../pools/pool.ts";
 import type { Log } from "../process/log.ts";
 import type { Offer } from "../process/systemd.ts";
 import { countAllocate, countChanges, type Journal, newPoolCounts, type PoolCounts } from "../telemetry/journal.ts";
-import type { Offered } from "../telemetry/status.ts";
+import type { Offered } from "../telemetry/plugin-status.ts";
 import { messageOf } from "../text.ts";
-import { handleAllocate, handlePreferred } from "./allocate.ts";
-import { Cdi } from "./cdi-specs.ts";
+import { handleAllocate, handlePreferred } from "./allocation-calls.ts";
+import { CdiSpecs } from "./cdi-specs.ts";
 import { DeviceInfo } from "./device-info-retention.ts";
 
 /** How long the kubelet may take to say what pods hold when the plugin ends, in milliseconds. */
@@ -34,7 +34,7 @@ export interface ServedPoolsOptions {
   readonly paths: KubeletPaths;
   /** How devices are handed out by CDI; null: by their nodes. */
   readonly cdi: CdiMode | null;
-  readonly holders: Holders;
+  readonly podAllocations: PodAllocations;
   readonly journal: Journal;
   /** Something failed that is to be tried again. */
   readonly retry: () => void;
@@ -56,19 +56,19 @@ export class ServedPools {
   readonly #options: ServedPoolsOptions;
   readonly #log: Log;
   readonly #deviceInfo: DeviceInfo;
-  readonly #cdi: Cdi | null;
+  readonly #cdi: CdiSpecs | null;
   /** CDI specs of an earlier process, while CDI is off; null while it is on. */
-  readonly #leftCdi: Cdi | null;
+  readonly #leftCdi: CdiSpecs | null;
   readonly #served = new Map<string, Served>();
   readonly #oversized = new Set<string>();
   #mode: RegistrationMode = "legacy";
 
   constructor(options: ServedPoolsOptions, log: Log) {
-    const { root, holders, cdi: mode } = options;
+    const { root, podAllocations, cdi: mode } = options;
     this.#options = options;
     this.#log = log;
-    this.#deviceInfo = new DeviceInfo(root, holders, log);
-    const cdi = new Cdi({ root, mode: mode ?? "cdi-devices", holders }, log);
+    this.#deviceInfo = new DeviceInfo(root, podAllocations, log);
+    const cdi = new CdiSpecs({ root, mode: mode ?? "cdi-devices", podAllocations }, log);
     this.#cdi = mode === null ? null : cdi;
     this.#leftCdi = mode === null ? cdi : null;
   }
@@ -116,7 +116,7 @@ export class ServedPools {
   async begin(mode: RegistrationMode, prefixes: readonly string[]): Promise<void> {
     this.#mode = mode;
     const isOurs = (name: string) => isSocketName(name, prefixes);
-    await removeAbandoned(socketFolder(this.#options.paths, mode), isOurs).catch((error: unknown) =>
+    await removeAbandonedSockets(socketFolder(this.#options.paths, mode), isOurs).catch((error: unknown) =>
       this.#log.warn("could not remove sockets that a killed plugin left", { reason: messageOf(error) }),
     );
     (this.#cdi ?? this.#leftCdi)?.load();
@@ -239,7 +239,7 @@ export class ServedPools {
     const { resource } = pool.spec;
     const all = deviceList(pool);
     const list = truncateToBytes(all, limits.listBytes.max, (id) =>
-      this.#options.holders.holds(resource, id) ? 0 : listed.has(id) ? 1 : 2,
+      this.#options.podAllocations.holds(resource, id) ? 0 : listed.has(id) ? 1 : 2,
     );
     if (list.length === all.length) this.#oversized.delete(resource);
     else if (!this.#oversized.has(resource)) {
@@ -258,7 +258,7 @@ export class ServedPools {
       cdi: this.#cdi,
     });
     for (const { devicesIds } of request.containerRequests) {
-      this.#options.holders.allocated(resource, devicesIds);
+      this.#options.podAllocations.allocated(resource, devicesIds);
       this.#log.info("allocated", { resource, devices: devicesIds });
     }
     this.#options.allocated();
@@ -282,11 +282,11 @@ export class ServedPools {
    * CNIs called, while the plugin is away. So do the files of pools that another instance serves by now.
    */
   async #tidy(specs: readonly PoolSpec[]): Promise<void> {
-    const { paths, holders } = this.#options;
+    const { paths, podAllocations } = this.#options;
     // Without the kubelet's folder there is no checkpoint either, which would be taken for one of nothing.
     if (!existsSync(paths.devicePlugins)) return;
-    if (holders.recordedIn > 0) await Bun.sleep(holders.recordedIn);
-    await holders
+    if (podAllocations.recordedIn > 0) await Bun.sleep(podAllocations.recordedIn);
+    await podAllocations
       .read(lastQuestion)
       .catch((error: unknown) => this.#log.warn("cannot find out what pods hold", { reason: messageOf(error) }));
     this.#leftCdi?.prune([]);

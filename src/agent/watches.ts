@@ -3,8 +3,8 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Changed, FolderWatch } from "../fs/folder-watch.ts";
-import { watchNode } from "../host/events.ts";
-import type { KubeletPaths, RegistrationMode } from "../kubelet/paths.ts";
+import { watchNode } from "../host/node-events.ts";
+import type { KubeletPaths, RegistrationMode } from "../kubelet/kubelet-paths.ts";
 import type { Log } from "../process/log.ts";
 import type { ChangeQueue } from "./change-queue.ts";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { aDevice, aParent, aPf, aSpec, pciAddress } from "../../test/support/device.ts";
 import { assignPools } from "../pools/assign.ts";
-import { explain, explainPool } from "../pools/explain.ts";
+import { explain, explainPool } from "../pools/explanation.ts";
 import { deviceText, poolText } from "./explain-text.ts";
 
 const style = { colour: false, columns: null, all: false };

@@ -3,7 +3,7 @@
 import { counted, oneLine } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import { notableLinkRule } from "../pools/health.ts";
-import type { PoolStory, Refusal, Trial, Verdict } from "../pools/explain.ts";
+import type { PoolStory, Refusal, Trial, PoolVerdict } from "../pools/explanation.ts";
 import { runLabel, deviceLabel, compact, firstFew, follows, runIdRange, runsOf } from "./describe.ts";
 import { type Cell, paint, type Style, table } from "./table.ts";
 
@@ -16,7 +16,7 @@ export interface ExplanationStyle extends Style {
 const indented = (text: string, by: number): string => text.replaceAll(/^(?=.)/gm, " ".repeat(by));
 
 /** Why a device is where it is. */
-export function deviceText(device: Device, verdicts: readonly Verdict[], style: Style): string {
+export function deviceText(device: Device, verdicts: readonly PoolVerdict[], style: Style): string {
   const owner = verdicts.find(({ outcome }) => outcome === "taken");
   const state = owner?.reasons[0] ?? "Healthy";
   const place = owner
@@ -36,7 +36,7 @@ export function deviceText(device: Device, verdicts: readonly Verdict[], style: 
   );
 }
 
-function verdictText({ resource, outcome, reasons, selector, takenBy, trials }: Verdict, style: Style): string {
+function verdictText({ resource, outcome, reasons, selector, takenBy, trials }: PoolVerdict, style: Style): string {
   const wants = trials.some(({ passes }) => passes);
   const trialTable = indented(trialsText(trials, style), 2);
   if (outcome === "taken") {

@@ -9,7 +9,7 @@ import { attribute, type Entry, unpack } from "../../test/support/tree.ts";
 import { brokenLink } from "../pools/health.ts";
 import type { Device } from "../host/device.ts";
 import { scanNode } from "../host/scan.ts";
-import { readPortState } from "../host/rdma.ts";
+import { readPortState } from "../host/rdma-devices.ts";
 
 const folders: string[] = [];
 afterAll(() => folders.forEach(removeTemporaryFolder));

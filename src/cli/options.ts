@@ -3,7 +3,7 @@
 
 import { cdiModes } from "../allocation/cdi.ts";
 import { verbosities } from "../process/verbosity.ts";
-import { addressOf } from "../telemetry/addresses.ts";
+import { parseAddress } from "../telemetry/addresses.ts";
 
 /** One option. */
 export interface Option {
@@ -93,7 +93,7 @@ export const options = {
     default: null,
     value: "HOST:PORT",
     help: "Also serve metrics and probes there; off by default",
-    expected: (text) => (addressOf(text) === null ? "HOST:PORT or [IPV6]:PORT" : null),
+    expected: (text) => (parseAddress(text) === null ? "HOST:PORT or [IPV6]:PORT" : null),
   },
   "pod-device-metrics": {
     kind: "flag",

@@ -3,7 +3,7 @@
 
 import { formatProblem } from "../config/problem.ts";
 import { oneLine } from "../text.ts";
-import type { DeviceStatus, ExcludedStatus, FullStatus, PoolStatus } from "../telemetry/status.ts";
+import type { DeviceStatus, ExcludedStatus, FullStatus, PoolStatus } from "../telemetry/plugin-status.ts";
 import { type Cell, type Style, table, type Tone } from "./table.ts";
 
 /** The status as text: the plugin, its pools, their devices. */
@@ -20,11 +20,11 @@ export function statusReport(status: FullStatus, style: Style): string {
     ...(status.heldFailure === null ? [] : [`cannot find out what pods hold: ${status.heldFailure}`]),
     `scans: ${status.scans.count} (${status.scans.failures} failed); ${lastScan(status)}`,
   ];
-  const holders = new Map(
+  const podAllocations = new Map(
     (status.held ?? []).map(({ resource, id, pod, container }) => [`${resource} ${id}`, `${pod} (${container})`]),
   );
   const listed = pools.flatMap(({ resource, devices }) =>
-    devices.map((device) => deviceRow(resource, device, holders.get(`${resource} ${device.id}`) ?? "-")),
+    devices.map((device) => deviceRow(resource, device, podAllocations.get(`${resource} ${device.id}`) ?? "-")),
   );
   return [
     `${lines.map(oneLine).join("\n")}\n`,

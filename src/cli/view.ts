@@ -6,7 +6,7 @@ import { formatProblem } from "../config/problem.ts";
 import { oneLine } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import { scanNode } from "../host/scan.ts";
-import { kubeletPaths, socketNameLimit } from "../kubelet/paths.ts";
+import { kubeletPaths, socketNameLimit } from "../kubelet/kubelet-paths.ts";
 import { optionalFactsOf } from "../pools/optional-facts.ts";
 import { assignPools } from "../pools/assign.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";

@@ -4,7 +4,7 @@
 import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../pools/device-types.ts";
 import { type SelectorName, selectorNames } from "../pools/selectors.ts";
 import { didYouMean } from "./problem.ts";
-import { entryKeys, fileKeys } from "./schema.ts";
+import { entryKeys, fileKeys } from "./config-schema.ts";
 
 /** Where a key can be: at the top of the file, in an entry of resourceList, in a selector object. */
 export type Level = "file" | "entry" | "selector";
@@ -42,7 +42,7 @@ export function misplaced(key: string, at: Level): string | null {
 }
 
 /** The key that was probably meant, of this place or of one below it, as the end of a sentence; null when none is near. */
-export function nearMiss(key: string, at: Level): string | null {
+export function nearKeyHint(key: string, at: Level): string | null {
   const here = didYouMean(key, keysOf[at]);
   if (here !== null) return `did you mean "${here}"?`;
   const below = at === "entry" ? "selector" : at === "file" ? "entry" : null;

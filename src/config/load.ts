@@ -9,10 +9,17 @@ import { limits } from "../limits.ts";
 import { cdiFileName, idsVariable, resourceName, socketName } from "../pools/names.ts";
 import type { PoolSpec } from "../pools/pool.ts";
 import { type Document, type Fields, fieldsOf, nodeAt, parseDocument, valueOf } from "./document.ts";
-import { deviceTypeHint, type Level, misplaced, nearMiss } from "./keys.ts";
+import { deviceTypeHint, type Level, misplaced, nearKeyHint } from "./keys.ts";
 import type { Problem } from "./problem.ts";
-import { entryFields, entryKeys, entrySchema, fileKeys, meaninglessKeys, resourcePrefixSchema } from "./schema.ts";
-import { readSelectors } from "./selectors.ts";
+import {
+  entryFields,
+  entryKeys,
+  entrySchema,
+  fileKeys,
+  meaninglessKeys,
+  resourcePrefixSchema,
+} from "./config-schema.ts";
+import { readSelectors } from "./selector-objects.ts";
 
 /** What the command line says about all entries. */
 export interface LoadOptions {
@@ -108,7 +115,7 @@ class EntryReader {
     for (const { key, node } of fields.unknown) {
       if (meaninglessKeys.has(key.toLowerCase())) continue;
       const elsewhere = misplaced(key, level);
-      const hint = elsewhere ?? nearMiss(key, level);
+      const hint = elsewhere ?? nearKeyHint(key, level);
       const effect = elsewhere === null ? "unknown key, ignored" : "ignored here";
       this.problem(
         node,

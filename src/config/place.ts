@@ -4,7 +4,7 @@ import type { Node } from "jsonc-parser";
 import { selectorNames } from "../pools/selectors.ts";
 import { fieldsOf, parseDocument } from "./document.ts";
 import type { Problem } from "./problem.ts";
-import { entryKeys, fileKeys } from "./schema.ts";
+import { entryKeys, fileKeys } from "./config-schema.ts";
 
 /** A place in resourceList: an entry, one of its selector objects, and a value of a selector in that. */
 export interface Place {

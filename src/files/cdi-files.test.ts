@@ -6,7 +6,7 @@ import { parse } from "yaml";
 import { aClaim, aDevice, aSpec } from "../../test/support/device.ts";
 import { cdiFileName } from "../pools/names.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
-import { CdiSpecs, removeCdiSpecs } from "./cdi-files.ts";
+import { CdiFiles, removeCdiSpecs } from "./cdi-files.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -42,7 +42,7 @@ const named = () =>
 
 describe("a spec", () => {
   test("is written once, as YAML that says what was meant, readable by all", () => {
-    const specs = new CdiSpecs(`${folder}/made`);
+    const specs = new CdiFiles(`${folder}/made`);
     expect(specs.describe(net, nodesOf("0000:3b:02.1", "0000:3b:02.2"))).toBe(true);
     const written = read(`made/${file}`);
     expect(parse(written)).toMatchObject({ cdiVersion: "0.5.0", kind: "intel.com/net-pci" });
@@ -55,12 +55,12 @@ describe("a spec", () => {
 
   // "0000:03:02.1" is 182.1 in base 60 (YAML 1.1, 10.2.1.4); the upstream plugin's writer quotes it.
   test("spells PCI addresses that YAML 1.1 takes for numbers as texts", () => {
-    new CdiSpecs(folder).describe(net, nodesOf("0000:03:02.1"));
+    new CdiFiles(folder).describe(net, nodesOf("0000:03:02.1"));
     expect(parse(read(file), { version: "1.1" })).toMatchObject({ devices: [{ name: "0000:03:02.1" }] });
   });
 
   test("says what changes of some devices, goes on with the others, and is no file when nothing is left", () => {
-    const specs = new CdiSpecs(folder);
+    const specs = new CdiFiles(folder);
     specs.describe(net, nodesOf("a", "b"));
     specs.describe(
       net,
@@ -84,7 +84,7 @@ describe("a spec", () => {
   });
 
   test("that stands as it should needs no writing; one that somebody removed or replaced, or that says other nodes, does", () => {
-    const specs = new CdiSpecs(folder);
+    const specs = new CdiFiles(folder);
     expect(specs.says(net, new Map([["a", []]]))).toBe(true);
     specs.describe(net, nodesOf("a", "b"));
     expect(specs.says(net, nodesOf("a"))).toBe(true);
@@ -95,14 +95,14 @@ describe("a spec", () => {
     expect(specs.restore([other, net])).toEqual([file]);
     expect(specs.restore([other, net])).toEqual([]);
     expect(named()).toEqual({ net: "a b" });
-    new CdiSpecs(folder).describe(net, nodesOf("a"));
+    new CdiFiles(folder).describe(net, nodesOf("a"));
     expect(specs.says(net, nodesOf("b"))).toBe(false);
     expect(specs.restore([other, net])).toEqual([file]);
     expect(named()).toEqual({ net: "a b" });
   });
 
   test("stays as it was when it can't be written", () => {
-    const specs = new CdiSpecs(folder);
+    const specs = new CdiFiles(folder);
     specs.describe(net, nodesOf("a"));
     rmSync(folder, { recursive: true });
     writeFileSync(folder, "");
@@ -113,7 +113,7 @@ describe("a spec", () => {
 
 describe("specs of an earlier process", () => {
   test("are taken up as they are, those of the upstream plugin too; what can't be read is removed, other programs' stay", () => {
-    const before = new CdiSpecs(folder);
+    const before = new CdiFiles(folder);
     before.describe(net, nodesOf("0000:3b:02.1"));
     // As the upstream plugin writes them.
     writeFileSync(
@@ -123,7 +123,7 @@ describe("specs of an earlier process", () => {
     );
     for (const name of ["sriov-dp-odd.yaml", "vendor.yaml"]) writeFileSync(`${folder}/${name}`, "devices: 7");
     const identity = inode(file);
-    const specs = new CdiSpecs(folder);
+    const specs = new CdiFiles(folder);
     expect(specs.load()).toEqual(["sriov-dp-odd.yaml"]);
     expect([specs.devicesOf(net), specs.devicesOf(other)]).toEqual([nodesOf("0000:3b:02.1"), nodesOf("0000:03:02.1")]);
     expect(specs.describe(net, nodesOf("0000:3b:02.1"))).toBe(false);
@@ -141,7 +141,7 @@ describe("specs of an earlier process", () => {
 
 describe("devices that change their pool", () => {
   test("are taken out of the one spec before the other one names them", () => {
-    const specs = new CdiSpecs(folder);
+    const specs = new CdiFiles(folder);
     specs.describe(net, nodesOf("a", "b"));
     specs.describe(other, nodesOf("c", "d"));
     const pools = [poolOf(net, "a", "c"), poolOf(other, "b", "d")];
@@ -151,13 +151,13 @@ describe("devices that change their pool", () => {
   });
 
   test("may stand in the specs of two kinds", () => {
-    const specs = new CdiSpecs(folder);
+    const specs = new CdiFiles(folder);
     specs.describe(net, nodesOf("a"));
     expect(specs.withdraw([poolOf(aSpec({ prefix: "other.com", name: "net" }), "a")])).toEqual([]);
   });
 
   test("go when no pool has them any more, unless a pod holds them", () => {
-    const specs = new CdiSpecs(folder);
+    const specs = new CdiFiles(folder);
     specs.describe(net, nodesOf("a", "b", "c"));
     specs.describe(other, nodesOf("d"));
     specs.prune([poolOf(net, "a")], (name, id) => name === file && id === "c");
@@ -179,12 +179,12 @@ describe("devices that change their pool", () => {
     };
     fc.assert(
       fc.property(fc.array(layout, { minLength: 1, maxLength: 4 }), fc.boolean(), (layouts, restarts) => {
-        let written = new CdiSpecs(folder);
+        let written = new CdiFiles(folder);
         written.load();
         for (const homes of layouts) {
           const pools = poolsOf(homes);
           if (restarts) {
-            written = new CdiSpecs(folder);
+            written = new CdiFiles(folder);
             written.load();
           }
           written.withdraw(pools);

@@ -9,12 +9,12 @@ import type { DeviceNode } from "../allocation/contributions.ts";
 import { messageOf } from "../text.ts";
 import { cdiDeviceName, cdiFileName, cdiKind, isCdiFileName } from "../pools/names.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
-import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "../fs/atomic.ts";
+import { contentOf, ensureFolder, removeTemporaryFiles, removeFile, writeAtomic } from "../fs/atomic.ts";
 import { revisionOf } from "../fs/identity.ts";
 import { namesIn } from "./device-info-files.ts";
 
 /** The specs of our pools in one folder. */
-export class CdiSpecs {
+export class CdiFiles {
   readonly folder: string;
   readonly #files = new Map<string, CdiFile>();
   /** Which file on the node was read or written last under each name. */
@@ -26,7 +26,7 @@ export class CdiSpecs {
 
   /** Takes up the specs that an earlier process left; gives the names of those that can't be read, which are removed. */
   load(): string[] {
-    if (existsSync(this.folder)) removeAbandoned(this.folder, isCdiFileName);
+    if (existsSync(this.folder)) removeTemporaryFiles(this.folder, isCdiFileName);
     return namesIn(this.folder)
       .filter(isCdiFileName)
       .filter((name) => {

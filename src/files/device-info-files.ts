@@ -3,7 +3,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import type { DeviceInfoFile } from "../allocation/device-info.ts";
 import { deviceInfoId } from "../pools/names.ts";
-import { contentOf, ensureFolder, removeAbandoned, removeFile, writeAtomic } from "../fs/atomic.ts";
+import { contentOf, ensureFolder, removeTemporaryFiles, removeFile, writeAtomic } from "../fs/atomic.ts";
 
 /** Writes the files, readable by all and writable by none, into a folder that is made or mended when it must be. */
 export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]): void {
@@ -30,7 +30,7 @@ export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]
  */
 export function pruneDeviceInfo(folder: string, resource: string, keep: (id: string) => boolean): string[] {
   const removed: string[] = [];
-  if (existsSync(folder)) removeAbandoned(folder, (name) => deviceInfoId(resource, name) !== null);
+  if (existsSync(folder)) removeTemporaryFiles(folder, (name) => deviceInfoId(resource, name) !== null);
   for (const name of namesIn(folder)) {
     const id = deviceInfoId(resource, name);
     if (id === null || keep(id)) continue;

@@ -46,7 +46,7 @@ export function writeAtomic(path: string, content: string, mode: number): void {
 const abandonedAfter = 60_000;
 
 /** Removes temporary files of `writeAtomic` that a killed process left for files whose names `ours` knows. */
-export function removeAbandoned(folder: string, ours: (name: string) => boolean): void {
+export function removeTemporaryFiles(folder: string, ours: (name: string) => boolean): void {
   for (const entry of readdirSync(folder)) {
     const name = /^\.(.+)\.\d+\.\d+\.tmp$/.exec(entry)?.[1];
     if (name === undefined || !ours(name)) continue;

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { until } from "../../test/support/until.ts";
 import { limits } from "../limits.ts";
 import { identityOf } from "./identity.ts";
-import { hiddenName, isListening, reappear, removeAbandoned, removeIf } from "./socket-file.ts";
+import { hiddenName, isListening, reappear, removeAbandonedSockets, removeIf } from "./socket-file.ts";
 
 let folder = "";
 const servers: Server[] = [];
@@ -121,7 +121,7 @@ test("what a killed plugin left under a hidden name, or one of its own, is remov
   await listen(`${folder}/.0ddba115`);
   writeFileSync(`${folder}/.0000file`, "");
   writeFileSync(`${folder}/.00000bad`, "");
-  await removeAbandoned(folder, (name) => name.startsWith("a.b_"));
+  await removeAbandonedSockets(folder, (name) => name.startsWith("a.b_"));
   const left = readdirSync(folder).filter((name) => name !== "gone");
   const kept = [
     ".00000bad",

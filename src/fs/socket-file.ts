@@ -17,7 +17,7 @@ const isSocket = (path: string): boolean => lstatSync(path, { throwIfNoEntry: fa
  * Removes sockets that nobody listens on, under hidden names and those that `ours` knows: who made them was killed. A kubelet
  * would dial them for ever.
  */
-export async function removeAbandoned(folder: string, ours: (name: string) => boolean): Promise<void> {
+export async function removeAbandonedSockets(folder: string, ours: (name: string) => boolean): Promise<void> {
   for (const name of readdirSync(folder)) {
     const path = `${folder}/${name}`;
     const identity = isSocket(path) && (/^\.[0-9a-f]{8}$/.test(name) || ours(name)) ? identityOf(path) : null;

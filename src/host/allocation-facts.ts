@@ -3,7 +3,7 @@
 
 import { listDirectory } from "../../native/files.ts";
 import type { Device, Vdpa, Vfio, CharDevice } from "./device.ts";
-import { readHiddenRdmaNames, type RdmaNode, readRdmaNames, readRdmaNodes } from "./rdma.ts";
+import { readHiddenRdmaNames, type RdmaNode, readRdmaNames, readRdmaNodes } from "./rdma-devices.ts";
 import { readIommufd, readUio, readVdpa, readVfio, readVhostNet } from "./userspace.ts";
 
 /** Everything that a container may be given of a device. */

@@ -7,7 +7,7 @@ import type { InfinibandState, ParentFunction, PciAddress, Port, PortIdentity, S
 import type { DevlinkFacts, KernelFacts } from "./kernel.ts";
 import { isEthernetPort, isUplink, type LinksByDevice, linkStateOf, type PfLinks, pfLinksOf } from "./network.ts";
 import type { PciFunction } from "./pci.ts";
-import { type RdmaPort, readPortState, readSystemImageGuid } from "./rdma.ts";
+import { type RdmaPort, readPortState, readSystemImageGuid } from "./rdma-devices.ts";
 import type { Functions } from "./snapshot.ts";
 import { orUnknown } from "./read-problem.ts";
 import type { Folder } from "./userspace.ts";

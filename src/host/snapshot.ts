@@ -9,7 +9,7 @@ import type { Link } from "../../native/netlink/route.ts";
 import { LinksByDevice, linkStateOf, linkTypeOf, pfLinksOf } from "./network.ts";
 import { type PciFunction, readPciFunctions } from "./pci.ts";
 import { type InfinibandStates, type Interfaces, Ports } from "./ports.ts";
-import { type RdmaPort, readInfinibandPorts, readPKey, readRdmaNames } from "./rdma.ts";
+import { type RdmaPort, readInfinibandPorts, readPKey, readRdmaNames } from "./rdma-devices.ts";
 import { tryRead, type ReadProblem } from "./read-problem.ts";
 import { type Folder, readUio, readVdpa, readVfio } from "./userspace.ts";
 

@@ -12,7 +12,7 @@ import {
   recordsIn,
 } from "./allocations.ts";
 import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
-import { kubeletPaths } from "./paths.ts";
+import { kubeletPaths } from "./kubelet-paths.ts";
 
 const entryOf = (resource: string, ids: unknown) => ({
   PodUID: "1a2b",

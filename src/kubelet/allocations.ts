@@ -5,12 +5,12 @@ import { existsSync } from "node:fs";
 import type { CachedAnswer } from "../allocation/cached-answer.ts";
 import { limits } from "../limits.ts";
 import { cdiAnnotationPrefix } from "../pools/names.ts";
-import type { PodDevice } from "../pools/pod-allocations.ts";
+import type { PodDevice } from "../pools/decide-allocations.ts";
 import { readText } from "../fs/read-text.ts";
 import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
 import { type ListPodResourcesResponse, PodResourcesListerService } from "./api/podresources.ts";
 import { call } from "./grpc/client.ts";
-import type { KubeletPaths } from "./paths.ts";
+import type { KubeletPaths } from "./kubelet-paths.ts";
 
 /** How long the kubelet may take to answer, in milliseconds. */
 const limit = 3000;

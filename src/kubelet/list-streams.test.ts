@@ -5,7 +5,7 @@ import { until } from "../../test/support/until.ts";
 import { limits } from "../limits.ts";
 import { DevicePluginService, type ListAndWatchResponse } from "./api/deviceplugin.ts";
 import { type AnswerStream, GrpcServer } from "./grpc/server.ts";
-import { status } from "./grpc/status.ts";
+import { status } from "./grpc/status-error.ts";
 import { ListStreams } from "./list-streams.ts";
 
 let folder = "";

@@ -8,7 +8,7 @@ import type { Device, ListAndWatchResponse } from "./api/deviceplugin.ts";
 import { sameList } from "./device-list.ts";
 import type { AnswerStream } from "./grpc/server.ts";
 import { within } from "./within.ts";
-import { status, StatusError } from "./grpc/status.ts";
+import { status, StatusError } from "./grpc/status-error.ts";
 
 type ListStream = AnswerStream<ListAndWatchResponse>;
 

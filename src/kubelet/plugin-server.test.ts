@@ -4,7 +4,7 @@ import { KubeletDouble } from "../../test/support/kubelet.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
 import type { Device } from "./api/deviceplugin.ts";
-import { kubeletPaths, socketFolder } from "./paths.ts";
+import { kubeletPaths, socketFolder } from "./kubelet-paths.ts";
 import { PluginServer } from "./plugin-server.ts";
 import type { RegistrationState } from "./registration.ts";
 

@@ -11,9 +11,9 @@ import type {
   PreferredAllocationResponse,
 } from "./api/deviceplugin.ts";
 import type { GrpcServer } from "./grpc/server.ts";
-import { status, StatusError } from "./grpc/status.ts";
+import { status, StatusError } from "./grpc/status-error.ts";
 import { ListStreams } from "./list-streams.ts";
-import { socketFolder } from "./paths.ts";
+import { socketFolder } from "./kubelet-paths.ts";
 import { newPoolService } from "./pool-service.ts";
 import { PoolSocket } from "./pool-socket.ts";
 import { Registrar, type RegistrarOptions } from "./registrar.ts";

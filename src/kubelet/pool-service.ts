@@ -13,7 +13,7 @@ import {
 import { RegistrationService, type RegistrationStatus } from "./api/pluginregistration.ts";
 import type { Connection } from "./grpc/connections.ts";
 import { type AnswerStream, GrpcServer } from "./grpc/server.ts";
-import type { RegistrationMode } from "./paths.ts";
+import type { RegistrationMode } from "./kubelet-paths.ts";
 
 /** What answers the calls of a pool. */
 export interface PoolCalls {

@@ -7,10 +7,10 @@ import { messageOf } from "../text.ts";
 import type { DevicePluginOptions } from "./api/deviceplugin.ts";
 import { AttemptTimer, marking } from "./attempt-timer.ts";
 import type { GrpcServer } from "./grpc/server.ts";
-import { codeOf, status } from "./grpc/status.ts";
+import { codeOf, status } from "./grpc/status-error.ts";
 import { absenceOf, type KubeletAbsence } from "./kubelet-absence.ts";
 import type { ListStreams } from "./list-streams.ts";
-import type { KubeletPaths, RegistrationMode } from "./paths.ts";
+import type { KubeletPaths, RegistrationMode } from "./kubelet-paths.ts";
 import type { PoolSocket } from "./pool-socket.ts";
 import { register } from "./register.ts";
 import {

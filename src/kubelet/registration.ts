@@ -2,7 +2,7 @@
 // what to do and to wait for. The plugin server reads the facts and acts.
 
 import type { SocketPlace } from "./pool-socket.ts";
-import type { RegistrationMode } from "./paths.ts";
+import type { RegistrationMode } from "./kubelet-paths.ts";
 
 /**
  * "waiting": the kubelet is missing, or has disconnected. "announced": the kubelet can know of the socket, and has no ListAndWatch

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { aDevice, aLink, aParent, aPf, aSpec, aSubFunction } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { optionalFactsOf } from "./optional-facts.ts";
-import { explain } from "./explain.ts";
+import { explain } from "./explanation.ts";
 import { assignPools } from "./assign.ts";
 import type { Pool } from "./pool.ts";
 import type { Wanted } from "./selectors.ts";

@@ -37,7 +37,7 @@ const once: RecallContext = { now: 0, startedAfterBoot: null, linksOnly: false }
  * Carries over what was seen before and can't be seen now, as long as the function is there with the same driver: a
  * device bound to another driver is another device.
  *
- * Not so RDMA devices: those in another namespace leave an empty folder that says so (see host/rdma.ts), and those that
+ * Not so RDMA devices: those in another namespace leave an empty folder that says so (see host/rdma-devices.ts), and those that
  * were removed are gone.
  *
  * A function that left and came back is another one, whatever its id. What excludes a device is remembered by exclusions.ts.

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { aDevice, aSpec } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { assignPools, placements } from "./assign.ts";
-import type { AllocatedDevice } from "./pod-allocations.ts";
+import type { AllocatedDevice } from "./decide-allocations.ts";
 import type { PoolSpec } from "./pool.ts";
 import { retentionsOf } from "./retention.ts";
 

@@ -2,7 +2,7 @@
 
 import type { Device } from "../host/device.ts";
 import { deviceTypes, exclusionOf } from "./device-types.ts";
-import type { Allocations } from "./pod-allocations.ts";
+import type { Allocations } from "./decide-allocations.ts";
 import type { Pool } from "./pool.ts";
 
 /** A device that its pod keeps where it is. */

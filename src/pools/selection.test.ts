@@ -93,10 +93,10 @@ describe("whatever is configured, and whatever is on the node,", () => {
           const first = isOffered(device)
             ? specs.find(({ selectors }) => selectors.some((wanted) => matches(device, wanted)))
             : undefined;
-          const holders = pools.filter(({ claims }) => claims.has(device.id));
-          expect(holders.map(({ spec }) => spec.resource)).toEqual(first ? [first.resource] : []);
+          const podAllocations = pools.filter(({ claims }) => claims.has(device.id));
+          expect(podAllocations.map(({ spec }) => spec.resource)).toEqual(first ? [first.resource] : []);
           const wanted = first?.selectors.find((each) => matches(device, each));
-          if (wanted) expect(holders[0]?.claims.get(device.id)?.wanted).toBe(wanted);
+          if (wanted) expect(podAllocations[0]?.claims.get(device.id)?.wanted).toBe(wanted);
         }
       }),
       run,
@@ -145,13 +145,13 @@ describe("whatever is configured, and whatever is on the node,", () => {
       .tuple(configs, nodes)
       .chain(([specs, devices]) => fc.tuple(fc.constant(specs), fc.constant(devices), held(specs, devices)));
     fc.assert(
-      fc.property(cases, ([specs, devices, holders]) => {
-        const pools = assignPools(specs, devices, holders);
+      fc.property(cases, ([specs, devices, podAllocations]) => {
+        const pools = assignPools(specs, devices, podAllocations);
         const all = pools.flatMap(({ claims }) => [...claims.keys()]);
         expect(new Set(all).size).toBe(all.length);
         const placed = placements(pools);
         for (const { id } of devices) {
-          const holder = holders.get(id);
+          const holder = podAllocations.get(id);
           if (holder === undefined) continue;
           const isConfigured = specs.some(({ resource }) => resource === holder);
           expect(placed.get(id)).toBe(isConfigured ? holder : undefined);

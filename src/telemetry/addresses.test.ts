@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { addressOf } from "./addresses.ts";
+import { parseAddress } from "./addresses.ts";
 
 test.each([
   ["127.0.0.1:9808", { host: "127.0.0.1", port: 9808 }],
@@ -25,5 +25,5 @@ test.each([
     "a b:1",
   ].map((text) => [text, null] as const),
 ])("%j is the address %j", (text, address) => {
-  expect(addressOf(text)).toEqual(address);
+  expect(parseAddress(text)).toEqual(address);
 });

@@ -1,6 +1,6 @@
 // Where can the running plugin be asked? At a unix socket, by plugin and clients tried in the same order, and at an address.
 
-import { kubeletPaths } from "../kubelet/paths.ts";
+import { kubeletPaths } from "../kubelet/kubelet-paths.ts";
 
 /**
  * The places of the status socket. The second is for containers whose root file system is read-only and which have
@@ -18,7 +18,7 @@ export interface Address {
 }
 
 /** Reads "HOST:PORT", "[IPV6]:PORT" or ":PORT"; null for anything else. */
-export function addressOf(text: string): Address | null {
+export function parseAddress(text: string): Address | null {
   const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+(?:%\w+)?)\]|([\w.-]*)):(\d{1,5})$/.exec(text) ?? [];
   const port = Number(digits);
   return port >= 1 && port <= 65_535 ? { host: bracketed ?? plain ?? "", port } : null;

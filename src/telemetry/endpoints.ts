@@ -3,7 +3,7 @@
 
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import type { AllocatedDevice } from "../pools/pod-allocations.ts";
+import type { AllocatedDevice } from "../pools/decide-allocations.ts";
 import { identityOf } from "../fs/identity.ts";
 import { hiddenName, isListening, removeIf } from "../fs/socket-file.ts";
 import { limits } from "../limits.ts";
@@ -12,9 +12,9 @@ import { exposition } from "./exposition.ts";
 import type { Journal } from "./journal.ts";
 import type { Address } from "./addresses.ts";
 import type { NodeView } from "./node-view.ts";
-import { processFacts } from "./process.ts";
-import { fullStatus, type Status } from "./status.ts";
-import type { Verdict } from "./probes.ts";
+import { processFacts } from "./process-facts.ts";
+import { fullStatus, type Status } from "./plugin-status.ts";
+import type { ProbeResult } from "./probes.ts";
 
 /** What can be asked. */
 export interface StatusSource {
@@ -22,8 +22,8 @@ export interface StatusSource {
   readonly status: () => Status;
   readonly node: () => NodeView;
   readonly allocations: () => Promise<readonly AllocatedDevice[]>;
-  readonly liveness: () => Verdict;
-  readonly readiness: () => Promise<Verdict>;
+  readonly liveness: () => ProbeResult;
+  readonly readiness: () => Promise<ProbeResult>;
   /** Whether a scrape has a series for each allocated device. */
   readonly podDevices: boolean;
 }
@@ -200,7 +200,7 @@ function serve(
   return { close: () => void server.stop(true) };
 }
 
-const verdictAnswer = ({ ok, reasons }: Verdict) => plain(ok ? 200 : 503, ok ? "ok" : reasons.join("\n"));
+const verdictAnswer = ({ ok, reasons }: ProbeResult) => plain(ok ? 200 : 503, ok ? "ok" : reasons.join("\n"));
 
 /** Binds under a hidden name, never open to others, and renames into place. */
 function listen(path: string, answer: (request: Request) => Promise<Response>) {

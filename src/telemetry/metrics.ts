@@ -3,10 +3,10 @@
 
 import { registrationStates } from "../kubelet/registration.ts";
 import { exclusionRules } from "../pools/exclusions.ts";
-import { commit, version } from "../process/version.ts";
+import { commit, version } from "../process/build-info.ts";
 import type { Histogram, Journal } from "./journal.ts";
-import type { ProcessFacts } from "./process.ts";
-import type { DeviceStatus, FullStatus, PoolStatus } from "./status.ts";
+import type { ProcessFacts } from "./process-facts.ts";
+import type { DeviceStatus, FullStatus, PoolStatus } from "./plugin-status.ts";
 
 /** All that a scrape is made of. */
 export interface Seen {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { ScanStatus, PoolStatus } from "./status.ts";
+import type { ScanStatus, PoolStatus } from "./plugin-status.ts";
 import { livenessOf, scanLimit, readinessOf } from "./probes.ts";
 
 const scans: ScanStatus = {

@@ -1,9 +1,9 @@
 // Is the plugin alive, and does it serve? Pure: the agent tells what is, these say what follows.
 
-import type { PoolStatus, Status } from "./status.ts";
+import type { PoolStatus, Status } from "./plugin-status.ts";
 
 /** The answer to a probe: "ok", or every reason why not. */
-export interface Verdict {
+export interface ProbeResult {
   readonly ok: boolean;
   readonly reasons: readonly string[];
 }
@@ -14,10 +14,10 @@ export interface Verdict {
  */
 export const scanLimit = 120_000;
 
-const verdict = (reasons: readonly string[]): Verdict => ({ ok: reasons.length === 0, reasons });
+const verdict = (reasons: readonly string[]): ProbeResult => ({ ok: reasons.length === 0, reasons });
 
 /** Whether the loop makes progress; that anybody answers at all shows that the event loop is not blocked. */
-export function livenessOf({ scans: { runningMs } }: Pick<Status, "scans">): Verdict {
+export function livenessOf({ scans: { runningMs } }: Pick<Status, "scans">): ProbeResult {
   return verdict(
     runningMs !== null && runningMs > scanLimit
       ? [`a node scan has been running for ${Math.round(runningMs / 1000)} s`]
@@ -32,7 +32,7 @@ export function livenessOf({ scans: { runningMs } }: Pick<Status, "scans">): Ver
 export function readinessOf(
   { ready, scans, pools }: Pick<Status, "ready" | "scans" | "pools">,
   kubeletIsThere: boolean,
-): Verdict {
+): ProbeResult {
   return verdict([
     ...(ready ? [] : ["the initial node scan is not complete"]),
     ...(scans.failure === null ? [] : [`the last node scan failed: ${scans.failure}`]),

@@ -5,7 +5,7 @@ import { parse as parseJsonc } from "jsonc-parser";
 import { parseAllDocuments } from "yaml";
 import schema from "../../docs/config.schema.json" with { type: "json" };
 import { loadConfig } from "../../src/config/load.ts";
-import { entryFields } from "../../src/config/schema.ts";
+import { entryFields } from "../../src/config/config-schema.ts";
 import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../../src/pools/device-types.ts";
 import { type SelectorName, selectorNames, selectors } from "../../src/pools/selectors.ts";
 import { configSchemaErrors } from "../support/config-schema.ts";

@@ -1,6 +1,6 @@
 // How does a test follow a plugin that runs on a changing node?
 
-import type { FullStatus } from "../../src/telemetry/status.ts";
+import type { FullStatus } from "../../src/telemetry/plugin-status.ts";
 import type { RegistrationMode } from "../support/kubelet.ts";
 import { functionsChanged } from "../support/live.ts";
 import { buildNode, type NodePlan } from "../support/node.ts";

@@ -4,7 +4,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { parse } from "yaml";
-import type { Status } from "../../src/telemetry/status.ts";
+import type { Status } from "../../src/telemetry/plugin-status.ts";
 import { setLink } from "../support/live.ts";
 import { host, Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";

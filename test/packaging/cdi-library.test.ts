@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { cdiAnnotationKey, cdiDeviceName } from "../../src/pools/names.ts";
 import type { DeviceNode } from "../../src/allocation/contributions.ts";
-import { CdiSpecs } from "../../src/files/cdi-files.ts";
+import { CdiFiles } from "../../src/files/cdi-files.ts";
 import { aSpec } from "../support/device.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
 
@@ -59,7 +59,7 @@ describe("the CDI library", () => {
       { spec: aSpec({ name: "nodes-of-none" }), devices: { "0000:3b:02.7": [] } },
     ];
     const folder = newFolder();
-    const specs = new CdiSpecs(folder);
+    const specs = new CdiFiles(folder);
     for (const { spec, devices } of pools) specs.describe(spec, new Map(Object.entries(devices)));
     const names = pools
       .flatMap(({ spec, devices }) => Object.entries(devices).map(([id, nodes]) => ({ spec, id, nodes })))
@@ -89,7 +89,7 @@ describe("the CDI library", () => {
   testWhere(missingPrograms("go"), "refuses what we take care of: a device in two specs, and one without edits", () => {
     const folder = newFolder();
     const nodes = new Map([["0000:3b:02.1", [node("/dev/vfio/2")]]]);
-    for (const name of ["a", "b"]) new CdiSpecs(folder).describe(aSpec({ name }), nodes);
+    for (const name of ["a", "b"]) new CdiFiles(folder).describe(aSpec({ name }), nodes);
     writeFileSync(
       `${folder}/empty.yaml`,
       "cdiVersion: 0.5.0\nkind: intel.com/empty\ndevices: [{ name: a, containerEdits: {} }]\n",

@@ -2,8 +2,8 @@
 
 import { release } from "node:os";
 import { oneLine } from "../../text.ts";
-import { captureNode } from "../../host/capture.ts";
-import { commit, version } from "../../process/version.ts";
+import { captureNode } from "../../host/node-capture.ts";
+import { commit, version } from "../../process/build-info.ts";
 import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { pathsOf } from "../paths.ts";

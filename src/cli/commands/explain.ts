@@ -3,7 +3,7 @@
 import { oneLine } from "../../text.ts";
 import type { Device } from "../../host/device.ts";
 import { notableLinkRule } from "../../pools/health.ts";
-import { explain, explainPool, type PoolStory, type Verdict } from "../../pools/explain.ts";
+import { explain, explainPool, type PoolStory, type PoolVerdict } from "../../pools/explanation.ts";
 import { type Selector, type SelectorName, selectors } from "../../pools/selectors.ts";
 import { deviceText, poolText } from "../explain-text.ts";
 import { kindOf } from "../describe.ts";
@@ -58,7 +58,7 @@ function unknown(word: string, { devices, pools }: View, configFile: string): st
 }
 
 /** A device's verdicts as -o json prints them. */
-const deviceData = ({ device, verdicts }: { readonly device: Device; readonly verdicts: readonly Verdict[] }) => ({
+const deviceData = ({ device, verdicts }: { readonly device: Device; readonly verdicts: readonly PoolVerdict[] }) => ({
   device: device.id,
   kind: kindOf(device),
   pool: verdicts.find(({ outcome }) => outcome === "taken")?.resource ?? null,

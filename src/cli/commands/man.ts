@@ -1,7 +1,7 @@
 // `man`: what does the manual say? The tables of the command line and of the files, as roff (man(7)).
 
 import { limits } from "../../limits.ts";
-import { version } from "../../process/version.ts";
+import { version } from "../../process/build-info.ts";
 import { optionHelp, signals, statuses } from "./help.ts";
 import { type CommandRow, commands, type Option, options } from "../options.ts";
 import { exitStatus, type Output } from "../output.ts";

@@ -1,6 +1,6 @@
 // `status`: what does the running plugin say of itself?
 
-import type { FullStatus } from "../../telemetry/status.ts";
+import type { FullStatus } from "../../telemetry/plugin-status.ts";
 import { exitStatus, type Output, print } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { answered, answerLimits } from "../plugin-socket.ts";

@@ -1,6 +1,6 @@
 // `version`: which program is this?
 
-import { commit, version } from "../../process/version.ts";
+import { commit, version } from "../../process/build-info.ts";
 import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 

@@ -7,7 +7,7 @@ import { until } from "../../../test/support/until.ts";
 import { DevicePluginService } from "../api/deviceplugin.ts";
 import { type ListPodResourcesResponse, PodResourcesListerService } from "../api/podresources.ts";
 import { call, type CallOptions } from "./client.ts";
-import { status } from "./status.ts";
+import { status } from "./status-error.ts";
 
 let folder = "";
 const socket = () => `${folder}/s`;

@@ -2,7 +2,7 @@
 
 import { Client, credentials, Metadata, type MethodDefinition, type ServiceError } from "@grpc/grpc-js";
 import { identityOf } from "../../fs/identity.ts";
-import { status, StatusError } from "./status.ts";
+import { status, StatusError } from "./status-error.ts";
 
 /** A call's limits. */
 export interface CallOptions {

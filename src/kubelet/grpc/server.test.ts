@@ -20,7 +20,7 @@ import { removeTemporaryFolder, temporaryFolder } from "../../../test/support/pl
 import { until } from "../../../test/support/until.ts";
 import { AllocateRequest, DevicePluginService, type ListAndWatchResponse } from "../api/deviceplugin.ts";
 import { type AnswerStream, GrpcServer } from "./server.ts";
-import { status, StatusError } from "./status.ts";
+import { status, StatusError } from "./status-error.ts";
 
 let folder = "";
 let server: GrpcServer;

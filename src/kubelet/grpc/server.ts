@@ -14,7 +14,7 @@ import {
 import { createServer, type Server as Listener } from "node:net";
 import { messageOf } from "../../text.ts";
 import { type Connection, Connections } from "./connections.ts";
-import { status, StatusError, statusObjectOf } from "./status.ts";
+import { status, StatusError, statusObjectOf } from "./status-error.ts";
 
 // grpc-js would write lines of its own to standard error, some with what a peer sent.
 setLogVerbosity(logVerbosity.NONE);

@@ -1,28 +1,28 @@
 // When is the evidence of what pods hold read beside the scans? When somebody wants to see it, and after Allocate until each pod was seen.
 
-import type { Holders } from "../kubelet/holders.ts";
-import type { AllocatedDevice } from "../pools/pod-allocations.ts";
+import type { PodAllocations } from "../kubelet/pod-allocations.ts";
+import type { AllocatedDevice } from "../pools/decide-allocations.ts";
 
 /** How long after an allocation its pod is searched for, in milliseconds: of a pod that was seen alive the end is seen too. */
 const sightings = [1000, 3000, 10_000] as const;
 
 /** Reads of the evidence. */
-export class PodEvidence {
-  readonly #holders: Holders;
+export class EvidenceReads {
+  readonly #podAllocations: PodAllocations;
   #reading: Promise<readonly AllocatedDevice[]> | null = null;
   /** The next read after an allocation. */
   #next: { readonly attempt: number; readonly timer: Timer } | null = null;
   #isClosed = false;
 
-  constructor(holders: Holders) {
-    this.#holders = holders;
+  constructor(podAllocations: PodAllocations) {
+    this.#podAllocations = podAllocations;
   }
 
   /** What pods hold, by fresh evidence; concurrent callers share one answer. Rejects when there is no evidence. */
   read(): Promise<readonly AllocatedDevice[]> {
-    this.#reading ??= this.#holders
+    this.#reading ??= this.#podAllocations
       .read()
-      .then(() => [...this.#holders.allocations.values()])
+      .then(() => [...this.#podAllocations.allocations.values()])
       .finally(() => (this.#reading = null));
     return this.#reading;
   }
@@ -43,7 +43,7 @@ export class PodEvidence {
     if (this.#next) clearTimeout(this.#next.timer);
     const timer = setTimeout(() => {
       this.#next = null;
-      const next = () => this.#holders.awaitsPods && !this.#next && this.#readLater(attempt + 1);
+      const next = () => this.#podAllocations.awaitsPods && !this.#next && this.#readLater(attempt + 1);
       this.read().then(next, next);
     }, delay);
     this.#next = { attempt, timer };

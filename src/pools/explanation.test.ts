@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { aDevice, aLink, aParent, aPf, aSpec } from "../../test/support/device.ts";
 import type { Device } from "../host/device.ts";
 import { assignPools } from "./assign.ts";
-import { explain, explainPool } from "./explain.ts";
+import { explain, explainPool } from "./explanation.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
 
 const told = (device: Device, ...specs: PoolSpec[]) => explain(device, assignPools(specs, [device]));

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { accelerator, buildNode, type NodePlan } from "../../test/support/node.ts";
 import { attribute, type Entry, file, kernelFacts, link, parse, unpack } from "../../test/support/tree.ts";
 import type { Link } from "../../native/netlink/route.ts";
-import { captureNode } from "./capture.ts";
+import { captureNode } from "./node-capture.ts";
 import type { Device } from "./device.ts";
 import { readAllocationFacts } from "./allocation-facts.ts";
 import { scanNode } from "./scan.ts";

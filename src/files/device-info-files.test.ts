@@ -17,8 +17,8 @@ import {
 import { tmpdir } from "node:os";
 import { aSpec } from "../../test/support/device.ts";
 import { cdiFileName } from "../pools/names.ts";
-import { ensureFolder, removeAbandoned, writeAtomic } from "../fs/atomic.ts";
-import { CdiSpecs } from "./cdi-files.ts";
+import { ensureFolder, removeTemporaryFiles, writeAtomic } from "../fs/atomic.ts";
+import { CdiFiles } from "./cdi-files.ts";
 import { namesIn, pruneDeviceInfo, writeDeviceInfo } from "./device-info-files.ts";
 
 let folder = "";
@@ -36,7 +36,7 @@ test("temporary files that a killed process left are removed when they are old, 
     writeFileSync(`${folder}/${name}`, "");
     if (name !== ".ours.13.1.tmp") utimesSync(`${folder}/${name}`, 0, 0);
   }
-  removeAbandoned(folder, (name) => name === "ours");
+  removeTemporaryFiles(folder, (name) => name === "ours");
   expect(readdirSync(folder).toSorted()).toEqual(names.slice(1).toSorted());
 });
 
@@ -132,11 +132,11 @@ describe("what somebody planted under the name of a file of ours", () => {
   const node = { hostPath: "/dev/vfio/2", containerPath: "/dev/vfio/2" };
   const info = { name: "intel.com-net-0000:3b:02.1-device.json", content: "{}" };
   const write = {
-    [file]: () => new CdiSpecs(`${folder}/d`).describe(spec, new Map([["0000:3b:02.1", [node]]])),
+    [file]: () => new CdiFiles(`${folder}/d`).describe(spec, new Map([["0000:3b:02.1", [node]]])),
     [info.name]: () => writeDeviceInfo(`${folder}/d`, [info]),
   };
   const remove = {
-    [file]: () => new CdiSpecs(`${folder}/d`).load(),
+    [file]: () => new CdiFiles(`${folder}/d`).load(),
     [info.name]: () => pruneDeviceInfo(`${folder}/d`, "intel.com/net", () => false),
   };
   beforeEach(() => mkdirSync(`${folder}/d`));
@@ -184,7 +184,7 @@ describe("what somebody planted under the name of a file of ours", () => {
     writeFileSync(secret(), "kept");
     symlinkSync(secret(), `${folder}/d/.a.1.2.tmp`);
     lutimesSync(`${folder}/d/.a.1.2.tmp`, 0, 0);
-    removeAbandoned(`${folder}/d`, (name) => name === "a");
+    removeTemporaryFiles(`${folder}/d`, (name) => name === "a");
     expect(readdirSync(`${folder}/d`)).toEqual([]);
     expect(readFileSync(secret(), "utf8")).toBe("kept");
   });

@@ -8,7 +8,7 @@ import {
   recordDelay,
   type OwnAllocation,
   type PodEvidence,
-} from "./pod-allocations.ts";
+} from "./decide-allocations.ts";
 
 const now = 10_000_000;
 const record = (id: string, pod: string, resource = "x/a") => ({ resource, id, pod, container: "main" });

@@ -1,5 +1,5 @@
 // Which devices are allocated to which pods? Reads the evidence and keeps what was decided from it, together with what this process
-// allocated since: pools/pod-allocations.ts decides.
+// allocated since: pools/decide-allocations.ts decides.
 
 import type { CachedAnswer } from "../allocation/cached-answer.ts";
 import { identityOf } from "../fs/identity.ts";
@@ -11,9 +11,9 @@ import {
   longestWithoutEvidence,
   type OwnAllocation,
   recordDelay,
-} from "../pools/pod-allocations.ts";
+} from "../pools/decide-allocations.ts";
 import { cachedAnswerIn, type CheckpointRecord, devicesIn, readCheckpoint, readPodResources } from "./allocations.ts";
-import type { KubeletPaths } from "./paths.ts";
+import type { KubeletPaths } from "./kubelet-paths.ts";
 
 /** What the node shows of pods, beside the kubelet. */
 export interface PodSigns {
@@ -24,7 +24,7 @@ export interface PodSigns {
 }
 
 /** What pods hold. */
-export class Holders {
+export class PodAllocations {
   readonly #paths: KubeletPaths;
   readonly #signs: PodSigns;
   readonly #own = new Map<string, OwnAllocation>();

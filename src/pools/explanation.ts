@@ -23,7 +23,7 @@ export interface Trial {
 }
 
 /** What one pool says of one device. */
-export interface Verdict {
+export interface PoolVerdict {
   readonly resource: string;
   readonly outcome: "taken" | "refused";
   /** A sentence each, in the order in which they were found. */
@@ -37,12 +37,12 @@ export interface Verdict {
 }
 
 /** Explains, pool by pool in the order of the file, why the device is or isn't in it. */
-export function explain(device: Device, pools: readonly Pool[]): Verdict[] {
+export function explain(device: Device, pools: readonly Pool[]): PoolVerdict[] {
   const owner = pools.find((pool) => pool.claims.has(device.id));
   return pools.map((pool) => verdictOf(device, pool, owner));
 }
 
-function verdictOf(device: Device, pool: Pool, owner: Pool | undefined): Verdict {
+function verdictOf(device: Device, pool: Pool, owner: Pool | undefined): PoolVerdict {
   const { spec, unhealthy, claims } = pool;
   const type = deviceTypes[spec.deviceType];
   const isOfType = type.isOfType(device);
@@ -131,7 +131,7 @@ export function explainPool(pool: Pool, pools: readonly Pool[], devices: readonl
   const owners = new Map(pools.flatMap((each) => [...each.claims.keys()].map((id) => [id, each] as const)));
   const verdicts = candidates.map((device) => ({ device, verdict: verdictOf(device, pool, owners.get(device.id)) }));
   const lost = verdicts.filter(({ verdict }) => verdict.outcome === "refused");
-  const isWanted = ({ trials }: Verdict) => trials.some(({ passes }) => passes);
+  const isWanted = ({ trials }: PoolVerdict) => trials.some(({ passes }) => passes);
   return {
     spec: pool.spec,
     devices: verdicts
@@ -150,7 +150,7 @@ export function explainPool(pool: Pool, pools: readonly Pool[], devices: readonl
 }
 
 /** Sums up: devices that fail the same selectors of the same objects, or are barred alike, are told together. */
-function refusalsOf(lost: readonly { readonly device: Device; readonly verdict: Verdict }[]): Refusal[] {
+function refusalsOf(lost: readonly { readonly device: Device; readonly verdict: PoolVerdict }[]): Refusal[] {
   const groups = Map.groupBy(lost, ({ device, verdict }) => {
     const bars = barsOf(device);
     const failed = verdict.trials.map(({ tests }) =>

@@ -3,7 +3,7 @@
 
 import { allocate, type CdiContext, type PreparedDevice, prepareDevices, refuseIds } from "../allocation/allocate.ts";
 import { preferredDevices, refusePreferred } from "../allocation/preferred.ts";
-import type { Cdi } from "./cdi-specs.ts";
+import type { CdiSpecs } from "./cdi-specs.ts";
 import { readClaimFacts } from "./claim-facts.ts";
 import type { DeviceInfo } from "./device-info-retention.ts";
 import type { AllocationFacts } from "../host/allocation-facts.ts";
@@ -13,7 +13,7 @@ import type {
   PreferredAllocationRequest,
   PreferredAllocationResponse,
 } from "../kubelet/api/deviceplugin.ts";
-import { status, StatusError } from "../kubelet/grpc/status.ts";
+import { status, StatusError } from "../kubelet/grpc/status-error.ts";
 import { messageOf } from "../text.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 
@@ -23,7 +23,7 @@ export interface AllocateContext {
   readonly root: string;
   readonly deviceInfo: DeviceInfo;
   /** null: devices are handed out by their nodes. */
-  readonly cdi: Cdi | null;
+  readonly cdi: CdiSpecs | null;
 }
 
 /**
@@ -56,7 +56,7 @@ export function handleAllocate(pool: Pool, request: AllocateRequest, context: Al
   return { containerResponses: answers.map(({ answer }) => ({ ...answer, mounts: [] })) };
 }
 
-function prepareCdi(cdi: Cdi, spec: PoolSpec, prepared: ReadonlyMap<string, PreparedDevice>): CdiContext {
+function prepareCdi(cdi: CdiSpecs, spec: PoolSpec, prepared: ReadonlyMap<string, PreparedDevice>): CdiContext {
   try {
     return cdi.prepareForAllocate(spec, prepared);
   } catch (error) {

@@ -3,13 +3,13 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, 
 import { parse } from "yaml";
 import { aClaim, aDevice, aSpec } from "../../test/support/device.ts";
 import { removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
-import { Holders } from "../kubelet/holders.ts";
-import { kubeletPaths } from "../kubelet/paths.ts";
-import { status, StatusError } from "../kubelet/grpc/status.ts";
+import { PodAllocations } from "../kubelet/pod-allocations.ts";
+import { kubeletPaths } from "../kubelet/kubelet-paths.ts";
+import { status, StatusError } from "../kubelet/grpc/status-error.ts";
 import type { Pool } from "../pools/pool.ts";
 import { createLog } from "../process/log.ts";
-import { type AllocateContext, handleAllocate } from "./allocate.ts";
-import { Cdi } from "./cdi-specs.ts";
+import { type AllocateContext, handleAllocate } from "./allocation-calls.ts";
+import { CdiSpecs } from "./cdi-specs.ts";
 import { DeviceInfo } from "./device-info-retention.ts";
 
 let logs = "";
@@ -35,12 +35,15 @@ const pool: Pool = {
 };
 
 let root = "";
-let holders: Holders;
+let podAllocations: PodAllocations;
 beforeEach(() => {
   root = temporaryFolder();
   setGroup(a.id, 7);
   setGroup(b.id, 8);
-  holders = new Holders(kubeletPaths(`${root}/var/lib/kubelet`), { podCgroups: () => null, inUse: () => new Map() });
+  podAllocations = new PodAllocations(kubeletPaths(`${root}/var/lib/kubelet`), {
+    podCgroups: () => null,
+    inUse: () => new Map(),
+  });
 });
 afterEach(() => removeTemporaryFolder(root));
 
@@ -52,12 +55,13 @@ function setGroup(id: string, group: number): void {
   symlinkSync(`../../../../kernel/iommu_groups/${group}`, `${folder}/iommu_group`);
 }
 
-const contextOf = (cdi: Cdi | null = null): AllocateContext => ({
+const contextOf = (cdi: CdiSpecs | null = null): AllocateContext => ({
   root,
-  deviceInfo: new DeviceInfo(root, holders, log),
+  deviceInfo: new DeviceInfo(root, podAllocations, log),
   cdi,
 });
-const cdiOf = (mode: "cdi-devices" | "annotations" = "cdi-devices") => new Cdi({ root, mode, holders }, log);
+const cdiOf = (mode: "cdi-devices" | "annotations" = "cdi-devices") =>
+  new CdiSpecs({ root, mode, podAllocations }, log);
 const requestOf = (...containers: string[][]) => ({
   containerRequests: containers.map((devicesIds) => ({ devicesIds })),
 });

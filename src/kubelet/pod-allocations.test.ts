@@ -2,15 +2,15 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
-import { Holders } from "./holders.ts";
-import { kubeletPaths, type KubeletPaths } from "./paths.ts";
+import { PodAllocations } from "./pod-allocations.ts";
+import { kubeletPaths, type KubeletPaths } from "./kubelet-paths.ts";
 
 let root = "";
 let paths: KubeletPaths;
-let holders: Holders;
+let podAllocations: PodAllocations;
 
 beforeAll(() => {
-  root = mkdtempSync(`${tmpdir()}/holders-`);
+  root = mkdtempSync(`${tmpdir()}/podAllocations-`);
   paths = kubeletPaths(root);
   mkdirSync(paths.devicePlugins);
 });
@@ -21,7 +21,7 @@ let used: Map<string, string>;
 beforeEach(() => {
   pods = new Set();
   used = new Map();
-  holders = new Holders(paths, {
+  podAllocations = new PodAllocations(paths, {
     podCgroups: () => pods,
     inUse: (ids) => new Map([...ids].flatMap((id) => (used.has(id) ? [[id, used.get(id) ?? ""] as const] : []))),
   });
@@ -37,23 +37,23 @@ const entry = (ids: readonly string[], resource = "a/b") => ({
 });
 
 test("before the kubelet told anything, a pod may hold every device", () => {
-  expect(holders.mayHold("a/b", "x")).toBe(true);
-  expect(holders.mayHoldAny("a/b")).toBe(true);
+  expect(podAllocations.mayHold("a/b", "x")).toBe(true);
+  expect(podAllocations.mayHoldAny("a/b")).toBe(true);
 });
 
 test("what the checkpoint records for a living pod is held, and nothing else", async () => {
   checkpoint([entry(["x"])]);
   pods = new Set(["uid"]);
-  await holders.read();
-  expect([...holders.held]).toEqual([["x", "a/b"]]);
-  expect(holders.allocations.get("x")).toMatchObject({ pod: "uid", container: "main", evidence: "pod cgroup" });
-  expect(holders.mayHold("a/b", "x")).toBe(true);
-  expect(holders.mayHold("a/c", "x")).toBe(false);
-  expect(holders.mayHoldAny("a/c")).toBe(false);
+  await podAllocations.read();
+  expect([...podAllocations.held]).toEqual([["x", "a/b"]]);
+  expect(podAllocations.allocations.get("x")).toMatchObject({ pod: "uid", container: "main", evidence: "pod cgroup" });
+  expect(podAllocations.mayHold("a/b", "x")).toBe(true);
+  expect(podAllocations.mayHold("a/c", "x")).toBe(false);
+  expect(podAllocations.mayHoldAny("a/c")).toBe(false);
   pods = new Set();
-  await holders.read();
-  expect([...holders.held]).toEqual([]);
-  expect(holders.mayHoldAny("a/b")).toBe(false);
+  await podAllocations.read();
+  expect([...podAllocations.held]).toEqual([]);
+  expect(podAllocations.mayHoldAny("a/b")).toBe(false);
 });
 
 test("where no cgroups are visible signs of use are looked for in what the checkpoint records", async () => {
@@ -63,59 +63,59 @@ test("where no cgroups are visible signs of use are looked for in what the check
     ["x", "its VFIO device is open"],
     ["z", "its VFIO device is open"],
   ]);
-  await holders.read();
-  expect([...holders.held]).toEqual([["x", "a/b"]]);
+  await podAllocations.read();
+  expect([...podAllocations.held]).toEqual([["x", "a/b"]]);
 });
 
 test("what was allocated just now is held at once, and though the kubelet does not record it yet", async () => {
   checkpoint([]);
-  await holders.read();
-  holders.allocated("a/c", ["x"]);
-  expect(holders.awaitsPods).toBe(true);
-  expect(holders.holds("a/c", "x")).toBe(true);
-  expect(holders.mayHoldAny("a/c")).toBe(true);
-  await holders.read();
-  expect([...holders.held]).toEqual([["x", "a/c"]]);
+  await podAllocations.read();
+  podAllocations.allocated("a/c", ["x"]);
+  expect(podAllocations.awaitsPods).toBe(true);
+  expect(podAllocations.holds("a/c", "x")).toBe(true);
+  expect(podAllocations.mayHoldAny("a/c")).toBe(true);
+  await podAllocations.read();
+  expect([...podAllocations.held]).toEqual([["x", "a/c"]]);
 });
 
 test("what was allocated is free when its pod ends, however short it lived, though the checkpoint records it", async () => {
-  holders.allocated("a/b", ["x"]);
+  podAllocations.allocated("a/b", ["x"]);
   checkpoint([entry(["x"])]);
   pods = new Set(["uid"]);
-  await holders.read();
-  expect(holders.awaitsPods).toBe(false);
+  await podAllocations.read();
+  expect(podAllocations.awaitsPods).toBe(false);
   pods = new Set();
-  await holders.read();
-  expect([...holders.held]).toEqual([]);
-  expect(holders.mayHoldAny("a/b")).toBe(false);
+  await podAllocations.read();
+  expect([...podAllocations.held]).toEqual([]);
+  expect(podAllocations.mayHoldAny("a/b")).toBe(false);
 });
 
 test("what the kubelet recorded of once is free as soon as it takes it back", async () => {
-  holders.allocated("a/b", ["x"]);
+  podAllocations.allocated("a/b", ["x"]);
   checkpoint([entry(["x"])]);
-  await holders.read();
-  expect([...holders.held.keys()]).toEqual(["x"]);
+  await podAllocations.read();
+  expect([...podAllocations.held.keys()]).toEqual(["x"]);
   checkpoint([]);
-  await holders.read();
-  expect([...holders.held]).toEqual([]);
+  await podAllocations.read();
+  expect([...podAllocations.held]).toEqual([]);
 });
 
 test("while there is no evidence a guess counts and nothing is known to be free", async () => {
   checkpoint([]);
-  await holders.read();
-  expect(holders.mayHoldAny("a/b")).toBe(false);
-  holders.assume(new Map([["x", "a/b"]]));
-  expect(holders.mayHold("a/c", "y")).toBe(true);
-  expect([...holders.held]).toEqual([["x", "a/b"]]);
+  await podAllocations.read();
+  expect(podAllocations.mayHoldAny("a/b")).toBe(false);
+  podAllocations.assume(new Map([["x", "a/b"]]));
+  expect(podAllocations.mayHold("a/c", "y")).toBe(true);
+  expect([...podAllocations.held]).toEqual([["x", "a/b"]]);
 });
 
 test("a checkpoint that can't be read leaves what was known", async () => {
   checkpoint([entry(["x"])]);
   pods = new Set(["uid"]);
-  await holders.read();
+  await podAllocations.read();
   writeFileSync(paths.checkpoint, "no JSON");
-  expect(holders.read()).rejects.toThrow("not JSON");
-  expect([...holders.held]).toEqual([["x", "a/b"]]);
+  expect(podAllocations.read()).rejects.toThrow("not JSON");
+  expect([...podAllocations.held]).toEqual([["x", "a/b"]]);
 });
 
 test("cached answers are those of pods that show no life", async () => {
@@ -129,9 +129,11 @@ test("cached answers are those of pods that show no life", async () => {
     }).finish(),
   ).toString("base64");
   checkpoint([{ ...entry(["x"]), AllocResp: answer }]);
-  await holders.read();
-  expect(holders.cachedAnswers).toMatchObject([{ resource: "a/b", ids: ["x"], pod: "uid", nodes: ["/dev/vfio/12"] }]);
+  await podAllocations.read();
+  expect(podAllocations.cachedAnswers).toMatchObject([
+    { resource: "a/b", ids: ["x"], pod: "uid", nodes: ["/dev/vfio/12"] },
+  ]);
   pods = new Set(["uid"]);
-  await holders.read();
-  expect(holders.cachedAnswers).toEqual([]);
+  await podAllocations.read();
+  expect(podAllocations.cachedAnswers).toEqual([]);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { kubeletPaths, socketFolder } from "./paths.ts";
+import { kubeletPaths, socketFolder } from "./kubelet-paths.ts";
 
 test("the kubelet's paths follow from its root directory", () => {
   const paths = kubeletPaths("/var/lib/kubelet");

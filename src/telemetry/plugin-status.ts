@@ -3,15 +3,15 @@
 
 import type { Problem } from "../config/problem.ts";
 import type { Registration } from "../kubelet/registration.ts";
-import type { RegistrationMode } from "../kubelet/paths.ts";
+import type { RegistrationMode } from "../kubelet/kubelet-paths.ts";
 import type { StalledScan } from "../host/scanner.ts";
 import { messageOf } from "../text.ts";
 import type { DeviceTypeName } from "../pools/device-types.ts";
 import type { Exclusion } from "../pools/exclusions.ts";
-import type { AllocatedDevice } from "../pools/pod-allocations.ts";
+import type { AllocatedDevice } from "../pools/decide-allocations.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 import type { Retention } from "../pools/retention.ts";
-import { commit, version } from "../process/version.ts";
+import { commit, version } from "../process/build-info.ts";
 import { type Journal, newPoolCounts, type PoolCounts } from "./journal.ts";
 
 /** The plugin at one moment. Times of day are RFC 3339 in UTC. */

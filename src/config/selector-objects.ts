@@ -13,9 +13,9 @@ import {
   type Wanted,
 } from "../pools/selectors.ts";
 import { type Fields, fieldsOf, valueOf } from "./document.ts";
-import { misplaced, nearMiss, ofOtherTypes } from "./keys.ts";
+import { misplaced, nearKeyHint, ofOtherTypes } from "./keys.ts";
 import type { Problem } from "./problem.ts";
-import { meaninglessKeys } from "./schema.ts";
+import { meaninglessKeys } from "./config-schema.ts";
 
 /** Who collects the problems. */
 export interface Reporter {
@@ -134,7 +134,7 @@ function reportStrayKeys(
   };
   for (const { key, node } of fields.unknown) {
     if (meaninglessKeys.has(key.toLowerCase())) continue;
-    const near = nearMiss(key, "selector");
+    const near = nearKeyHint(key, "selector");
     const elsewhere = misplaced(key, "selector");
     if (near !== null) to.problem(node, `${path}.${key}`, `unknown selector; ${near}`);
     else report(key, node, elsewhere === null ? "no selector has this name" : `it ${elsewhere}`);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { codeOf, status, StatusError, statusObjectOf } from "./status.ts";
+import { codeOf, status, StatusError, statusObjectOf } from "./status-error.ts";
 
 test("a thrown value without a status is INTERNAL", () => {
   expect(codeOf(new StatusError(status.UNAVAILABLE, "gone"))).toBe(status.UNAVAILABLE);

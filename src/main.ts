@@ -1,5 +1,6 @@
 // The program: flags → command, or config → agent → signal → close. The only place that ends the process.
 
+import { logFolder } from "./host/node-paths.ts";
 import { Agent } from "./agent/agent.ts";
 import { ConfigError } from "./agent/running-config.ts";
 import { runs } from "./cli/commands.ts";
@@ -40,7 +41,7 @@ async function main(): Promise<number> {
 
 function logOf({ options }: CommandLine, root: string): ReturnType<typeof createLog> {
   const named = options["log-dir"];
-  const folder = named === null ? options.log_dir : named.startsWith("/") ? named : `${root}/var/log/${named}`;
+  const folder = named === null ? options.log_dir : named.startsWith("/") ? named : logFolder(root, named);
   return createLog({
     format: options["log-format"],
     verbosity: options["log-level"],

@@ -1,6 +1,7 @@
 // What is done for containers that get their devices by CDI? The specs on the node are kept in step with the pools: in
 // an order in which no two of them name one device, and with what pods hold.
 
+import { cdiFolder, staticCdiFolder } from "../host/node-paths.ts";
 import type { CdiContext, PreparedDevice } from "../allocation/allocate.ts";
 import type { CdiMode } from "../allocation/cdi.ts";
 import { type DeviceNode, nodesOf } from "../allocation/contributions.ts";
@@ -37,7 +38,7 @@ export class CdiSpecs {
   constructor(options: CdiOptions, log: Log) {
     this.#options = options;
     this.#log = log;
-    this.#specs = new CdiFiles(`${options.root}/var/run/cdi`);
+    this.#specs = new CdiFiles(cdiFolder(options.root));
   }
 
   /** Takes up what an earlier process left: the first pass decides what stays of it. */
@@ -47,7 +48,7 @@ export class CdiSpecs {
         const files = stale();
         if (files.length > 0) this.#log.info("removed stale CDI specs", { folder, files });
       });
-    const fixed = `${this.#options.root}/etc/cdi`;
+    const fixed = staticCdiFolder(this.#options.root);
     remove(fixed, () => removeCdiSpecs(fixed));
     remove(this.#specs.folder, () => this.#specs.load());
   }

@@ -1,6 +1,7 @@
 // What do multus and CNIs find about the devices that pods were given? The device-info files on the node, kept for as long
 // as a pod holds the device, also of pools that left the config.
 
+import { deviceInfoFolder } from "../host/node-paths.ts";
 import type { DeviceInfoFile } from "../allocation/device-info.ts";
 import { pruneDeviceInfo, writeDeviceInfo } from "../files/device-info-files.ts";
 import type { PodAllocations } from "../kubelet/pod-allocations.ts";
@@ -18,7 +19,7 @@ export class DeviceInfo {
 
   /** `root` stands before every path of the node. */
   constructor(root: string, podAllocations: PodAllocations, log: Log) {
-    this.#folder = `${root}/var/run/k8s.cni.cncf.io/devinfo/dp`;
+    this.#folder = deviceInfoFolder(root);
     this.#podAllocations = podAllocations;
     this.#log = log;
   }

@@ -1,6 +1,8 @@
 // Would a pod get the devices that it is given? After a reboot the kubelet starts a pod with the answer to Allocate that it cached
 // before (pkg/kubelet/cm/devicemanager/manager.go, devicesToAllocate): its node numbers may be another device's by now.
 
+import { commonNodes } from "../host/node-paths.ts";
+
 /** An answer that the kubelet has in its checkpoint for one container and one resource. */
 export interface CachedAnswer {
   readonly resource: string;
@@ -21,16 +23,9 @@ export interface StaleAnswer {
   readonly reason: string;
 }
 
-/** Nodes that belong to no device: they mean the same after every boot, or are missing until a module is loaded. */
-const shared: ReadonlySet<string> = new Set([
-  "/dev/vfio/vfio",
-  "/dev/iommu",
-  "/dev/vhost-net",
-  "/dev/net/tun",
-  "/dev/infiniband/rdma_cm",
-]);
+const common: ReadonlySet<string> = new Set(Object.values(commonNodes));
 
-const own = (nodes: readonly string[]) => nodes.filter((path) => !shared.has(path));
+const own = (nodes: readonly string[]) => nodes.filter((path) => !common.has(path));
 
 /**
  * The devices whose cached answer names other nodes than Allocate would give now, by id. `nodesOf` gives the nodes of a device as

@@ -1,6 +1,7 @@
 // What does a claim give to a container? One row a provider: device nodes, and keys for the INFO variable.
 // Keys are those of the upstream plugin's code, which programs parse, and those of its documentation beside them.
 
+import { commonNodes, deviceNode } from "../host/node-paths.ts";
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Claim, PoolSpec } from "../pools/pool.ts";
 
@@ -31,10 +32,10 @@ const node = (hostPath: string, containerPath = hostPath): DeviceNode => ({ host
 /** VFIO's container node, and the group's under its plain number also in no-IOMMU mode (drivers/vfio/group.c). */
 function vfio({ facts: { vfio: handle } }: ContributionInput): Contribution | null {
   if (!handle) return null;
-  const info: Record<string, string> = { mount: "/dev/vfio/vfio", "vfio-mount": "/dev/vfio/vfio" };
-  const nodes = [node("/dev/vfio/vfio")];
+  const info: Record<string, string> = { mount: commonNodes.vfio, "vfio-mount": commonNodes.vfio };
+  const nodes = [node(commonNodes.vfio)];
   if (handle.group !== null && handle.node) {
-    const inContainer = `/dev/vfio/${handle.group}`;
+    const inContainer = deviceNode(`vfio/${handle.group}`);
     info["dev-mount"] = inContainer;
     info["vfio-dev-mount"] = inContainer;
     nodes.push(node(handle.node.path, inContainer));
@@ -47,8 +48,8 @@ function iommufd({ facts, spec }: ContributionInput): Contribution | null {
   const cdev = facts.vfio?.cdev;
   if (!spec.iommufd || !facts.iommufd || !cdev?.present) return null;
   return {
-    nodes: [node("/dev/iommu"), node(cdev.path)],
-    info: { mount: "/dev/iommu", "dev-mount": cdev.path },
+    nodes: [node(commonNodes.iommu), node(cdev.path)],
+    info: { mount: commonNodes.iommu, "dev-mount": cdev.path },
   };
 }
 
@@ -82,8 +83,8 @@ function vdpa({ claim: { wanted }, facts: { vdpa: handle } }: ContributionInput)
 function vhost({ claim: { wanted }, facts }: ContributionInput): Contribution | null {
   if (wanted.needVhostNet !== true || !facts.vhostNet) return null;
   return {
-    nodes: [node("/dev/vhost-net"), node("/dev/net/tun")],
-    info: { "net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun" },
+    nodes: [node(commonNodes.vhostNet), node(commonNodes.tun)],
+    info: { "net-mount": commonNodes.vhostNet, "tun-mount": commonNodes.tun },
   };
 }
 

@@ -1,6 +1,7 @@
 // By which nodes is one device used right now? Read again at every Allocate, for the requested devices only: numbers
 // of VFIO, UIO and RDMA nodes change when a device is bound anew or comes back from a pod.
 
+import { busDevice } from "./node-paths.ts";
 import { listDirectory } from "../../native/files.ts";
 import type { Device, Vdpa, Vfio, CharDevice } from "./device.ts";
 import { readHiddenRdmaNames, type RdmaNode, readRdmaNames, readRdmaNodes } from "./rdma-devices.ts";
@@ -25,7 +26,7 @@ export interface AllocationFactsWanted {
 
 /** Reads the handles of a device below `root`; throws when its function has left. */
 export function readAllocationFacts(root: string, device: Device, asked: AllocationFactsWanted): AllocationFacts {
-  const folder = `${root}/sys/bus/${device.bus}/devices/${device.id}`;
+  const folder = busDevice(root, device.bus, device.id);
   const names = listDirectory(folder);
   if (!names) throw new Error(`device ${device.id} has left the node (${folder} is gone)`);
   const here = { folder, entries: new Set(names) };

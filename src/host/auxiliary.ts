@@ -1,5 +1,6 @@
 // Which auxiliary devices hang below PCI functions, sub-functions above all? (Documentation/driver-api/auxiliary_bus.rst)
 
+import { busDevices } from "./node-paths.ts";
 import { listDirectory, listInodes, readAttribute, readLink } from "../../native/files.ts";
 import type { PciAddress } from "./device.ts";
 import { isPciAddress } from "./pci.ts";
@@ -21,7 +22,7 @@ export interface AuxiliaryDevice {
 
 /** Reads the auxiliary devices that hang below a PCI function, sorted by name. */
 export function readAuxiliaryDevices(root: string, troubles: ReadProblem[]): AuxiliaryDevice[] {
-  const devices = `${root}/sys/bus/auxiliary/devices`;
+  const devices = busDevices(root, "auxiliary");
   const inodes = tryRead(troubles, devices, devices, () => listInodes(devices)) ?? new Map<string, bigint>();
   return [...inodes].flatMap(([name, inode]) => {
     const read = () => readDevice(`${devices}/${name}`, name, String(inode));

@@ -1,6 +1,7 @@
 // What does the kernel say over netlink? One record a pass, read in a constant number of dumps.
 // For a recorded tree (any root other than the node itself) the same record stands in <root>/netlink.json.
 
+import { classPath } from "./node-paths.ts";
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { basename } from "node:path";
 import { readPrivateFlag } from "../../native/ethtool.ts";
@@ -122,7 +123,7 @@ function readRecorded(root: string): KernelFacts {
 
 /** A recorded link with what older recordings have in sysfs alone. */
 function completed(root: string, link: Link): Link {
-  const read = (name: string) => orUnknown(() => readAttribute(`${root}/sys/class/net/${link.name}/${name}`));
+  const read = (name: string) => orUnknown(() => readAttribute(classPath(root, `net/${link.name}/${name}`)));
   const ups = link.carrierUps === undefined ? read("carrier_up_count") : null;
   const portId = link.portId === undefined ? read("phys_port_id") : null;
   return {
@@ -186,7 +187,7 @@ function nameOf(link: string): string | null {
 function withParents(root: string, links: readonly Link[]): readonly Link[] {
   if (links.some(({ parentDevice }) => parentDevice !== null)) return links;
   return links.map((link) => {
-    const device = `${root}/sys/class/net/${link.name}/device`;
+    const device = classPath(root, `net/${link.name}/device`);
     const parentDevice = nameOf(device);
     if (parentDevice === null) return link;
     return Object.assign({}, link, { parentDevice, parentBus: readLinkName(`${device}/subsystem`) });

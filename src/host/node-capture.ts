@@ -1,6 +1,7 @@
 // What of this node do the readers look at? Written down as a tree that gives the same devices again, so that a bug
 // report becomes a test. Serial numbers, MAC addresses and GUIDs are replaced, each always by the same.
 
+import { busDevices, classPath } from "./node-paths.ts";
 import { posix } from "node:path";
 import { exists, listDirectory, readAttribute, readLink } from "../../native/files.ts";
 import type { Link } from "../../native/netlink/route.ts";
@@ -20,7 +21,7 @@ export async function captureNode(root: string): Promise<Capture> {
   const look = await scanNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
   const { functions, kernel, ddpProfiles } = look;
   const troubles = [...look.troubles];
-  const unreadable = (listDirectory(`${root}/sys/bus/pci/devices`) ?? []).filter((name) =>
+  const unreadable = (listDirectory(busDevices(root, "pci")) ?? []).filter((name) =>
     troubles.some(({ key }) => key.endsWith(name)),
   );
   const device = (bus: string) => (name: string) => captureDevice(root, `sys/bus/${bus}/devices/${name}`, troubles);
@@ -104,8 +105,8 @@ function captureNodes(root: string): Entry[] {
         .filter((name) => names.test(name))
         .map((name) => entryOf(`${path}/${name}`)),
     );
-  const cdevs = (listDirectory(`${root}/sys/class/vfio-dev`) ?? [])
-    .filter((name) => exists(`${root}/sys/class/vfio-dev/${name}/dev`))
+  const cdevs = (listDirectory(classPath(root, "vfio-dev")) ?? [])
+    .filter((name) => exists(classPath(root, `vfio-dev/${name}/dev`)))
     .map((name) => folder(`sys/class/vfio-dev/${name}/dev`));
   return [...found(nodeFolders, device), ...found(classFolders, folder), ...cdevs];
 }

@@ -1,6 +1,7 @@
 // Which PCI functions does the node have, and what are they? Reads sysfs only; network controllers and processing
 // accelerators are looked at, everything else is passed over (Documentation/ABI/testing/sysfs-bus-pci).
 
+import { busDevices, busFolder, sysfs } from "./node-paths.ts";
 import { exists, listDirectory, listInodes, readAttribute, readLink, readLinkName } from "../../native/files.ts";
 import type { PciAddress } from "./device.ts";
 import { tryRead, type ReadProblem } from "./read-problem.ts";
@@ -50,13 +51,13 @@ export function* readPciFunctions(
 ): Generator<PciFunction> {
   const parents = new Map<string, PciFunction>();
   const shared = new Shared();
-  const devices = `${root}/sys/bus/pci/devices`;
+  const devices = busDevices(root, "pci");
   const inodes = listInodes(devices);
-  const isKernelWithoutPci = () => exists(`${root}/sys/bus`) && !exists(`${root}/sys/bus/pci`);
+  const isKernelWithoutPci = () => exists(`${sysfs(root)}/bus`) && !exists(busFolder(root, "pci"));
   // Below another root than the node's own there may be no sysfs at all.
-  const isWithoutSysfs = () => root !== "" && !exists(`${root}/sys`);
+  const isWithoutSysfs = () => root !== "" && !exists(sysfs(root));
   if (inodes === null && !isKernelWithoutPci() && !isWithoutSysfs()) {
-    throw new Error(`${devices} can't be listed: no such directory; is sysfs mounted at ${root}/sys?`);
+    throw new Error(`${devices} can't be listed: no such directory; is sysfs mounted at ${sysfs(root)}?`);
   }
   for (const [name, inode] of inodes ?? []) {
     if (!isPciAddress(name)) {

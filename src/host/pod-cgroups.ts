@@ -1,10 +1,8 @@
 // Which pods are running? The kubelet makes a pod's cgroup after admission and removes it when the pod has ended
 // (pkg/kubelet/cm/pod_container_manager_linux.go), so its folder below "kubepods" is the evidence.
 
+import { cgroupMounts } from "./node-paths.ts";
 import { readdirSync } from "node:fs";
-
-/** Where the host's cgroups are visible, below the root: our manifest's mount first, since a container's own /sys/fs/cgroup may show only its own subtree. */
-const mountPoints = ["/host/sys/fs/cgroup", "/sys/fs/cgroup"] as const;
 
 /** Directories that a search may list, and how deep it goes: a kubelet in a container in a user's slice is six levels deep. */
 const bounds = { folders: 8192, depth: 8 } as const;
@@ -28,8 +26,8 @@ const podName = /^(?:.+-pod([^-]+)\.slice|pod(.+?)(?:\.slice)?)$/;
  * Only directories are listed, which no driver answers. `root` stands before every path of the node.
  */
 export function readPodCgroups(root: string): ReadonlySet<string> | null {
-  for (const mountPoint of mountPoints) {
-    const roots = podRootsBelow(`${root}${mountPoint}`);
+  for (const mount of cgroupMounts(root)) {
+    const roots = podRootsBelow(mount);
     const pods = roots.map(podsBelow);
     // Pods that can't be listed have not ended.
     if (roots.length > 0 && pods.every((uids) => uids !== null)) return new Set(pods.flat());

@@ -1,6 +1,7 @@
 // Which RDMA devices does a function have, and by which character devices are they used? From sysfs alone: the device
 // folders of the function hold them all (drivers/infiniband/core/device.c, uverbs_main.c, user_mad.c).
 
+import { commonNodes, deviceNode } from "./node-paths.ts";
 import { listDirectory, readAttribute } from "../../native/files.ts";
 import type { InfinibandState } from "./device.ts";
 import { orUnknown } from "./read-problem.ts";
@@ -55,9 +56,9 @@ export function readRdmaNodes(root: string, { folder, entries }: Folder, names: 
       const node = (listings.get(subsystem) ?? []).find(
         (entry) => entry.startsWith(kind) && readAttribute(`${folder}/${subsystem}/${entry}/ibdev`) === name,
       );
-      if (node !== undefined) nodes.push({ kind, path: `/dev/infiniband/${node}` });
+      if (node !== undefined) nodes.push({ kind, path: deviceNode(`infiniband/${node}`) });
     }
-    const shared = `/dev/infiniband/rdma_cm`;
+    const shared = commonNodes.rdmaCm;
     if (charDevice(root, shared, "misc/rdma_cm").present) nodes.push({ kind: "rdma_cm", path: shared });
   }
   return nodes;

@@ -1,5 +1,6 @@
 // What does the node have now? One pass over the node gives all devices with all their facts.
 
+import { busDevice } from "./node-paths.ts";
 import { readAuxiliaryDevices, type AuxiliaryDevice } from "./auxiliary.ts";
 import { listDirectory } from "../../native/files.ts";
 import { hostRoutes } from "./default-route.ts";
@@ -212,6 +213,6 @@ export function devicesOf(
  */
 function vdpaLinks(root: string, links: LinksByDevice, name: string | undefined): readonly Link[] {
   if (name === undefined) return [];
-  const below = tryRead([], name, name, () => listDirectory(`${root}/sys/bus/vdpa/devices/${name}`)) ?? [];
+  const below = tryRead([], name, name, () => listDirectory(busDevice(root, "vdpa", name))) ?? [];
   return below.flatMap((entry) => (/^virtio\d+$/.test(entry) ? links.of("virtio", entry, new Set()) : []));
 }

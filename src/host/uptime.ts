@@ -1,5 +1,6 @@
 // How long ago did the node boot?
 
+import { uptimePath } from "./node-paths.ts";
 import { uptime } from "node:os";
 import { readAttribute } from "../../native/files.ts";
 import { isRecorded } from "./kernel.ts";
@@ -10,6 +11,6 @@ import { isRecorded } from "./kernel.ts";
  */
 export function readUptime(root: string): number | null {
   if (!isRecorded(root)) return uptime() * 1000;
-  const seconds = /^(\d+(?:\.\d+)?) /.exec(readAttribute(`${root}/proc/uptime`) ?? "")?.[1];
+  const seconds = /^(\d+(?:\.\d+)?) /.exec(readAttribute(uptimePath(root)) ?? "")?.[1];
   return seconds === undefined ? null : Number(seconds) * 1000;
 }

@@ -1,5 +1,6 @@
 // Is a device in use by somebody other than the host? Signs of it in sysfs, for where pods' cgroups are not visible.
 
+import { busDevice } from "./node-paths.ts";
 import { listDirectory, readAttribute, readLinkName } from "../../native/files.ts";
 import { readRdmaContexts } from "../../native/netlink/rdma.ts";
 
@@ -22,9 +23,7 @@ export function readUseSigns(
   const signs = new Map<string, string>();
   for (const id of ids) {
     if (!/^[\w:.-]+$/.test(id) || /^\.+$/.test(id)) continue;
-    const sign =
-      signOf(`${root}/sys/bus/pci/devices/${id}`, contexts) ??
-      signOf(`${root}/sys/bus/auxiliary/devices/${id}`, contexts);
+    const sign = signOf(busDevice(root, "pci", id), contexts) ?? signOf(busDevice(root, "auxiliary", id), contexts);
     if (sign !== null) signs.set(id, sign);
   }
   return signs;

@@ -1,5 +1,6 @@
 // By which character device does a program open the function? VFIO (group, no-IOMMU, cdev), UIO and vhost-vdpa nodes.
 
+import { busDevice, classPath, commonNodes, deviceNode } from "./node-paths.ts";
 import { exists, listDirectory, readAttribute, readLinkName } from "../../native/files.ts";
 import type { CharDevice, PciAddress, Vdpa, Vfio } from "./device.ts";
 import type { ReadProblem } from "./read-problem.ts";
@@ -16,9 +17,9 @@ export interface Folder {
  * sysfs comes first: it is the host's in every container, while a container's /dev is its own. The one of a privileged container has
  * copies of the nodes that there were at its start, none that were made since, and those that went; an unprivileged one has none.
  */
-export function charDevice(root: string, path: string, classPath: string): CharDevice {
-  const classFolder = `${root}/sys/class/${classPath.slice(0, classPath.indexOf("/"))}`;
-  return { path, present: exists(`${root}/sys/class/${classPath}`) || (!exists(classFolder) && exists(root + path)) };
+export function charDevice(root: string, path: string, entry: string): CharDevice {
+  const classFolder = classPath(root, entry.slice(0, entry.indexOf("/")));
+  return { path, present: exists(classPath(root, entry)) || (!exists(classFolder) && exists(root + path)) };
 }
 
 /** Numbers in names count as numbers: vfio9 before vfio10. */
@@ -40,35 +41,35 @@ export function readVfio(root: string, { folder, entries }: Folder, driver: stri
   return {
     group,
     noIommu,
-    node: node === null ? null : charDevice(root, `/dev/vfio/${node}`, `vfio/${node}`),
+    node: node === null ? null : charDevice(root, deviceNode(`vfio/${node}`), `vfio/${node}`),
     cdev:
       cdev !== null && exists(`${folder}/vfio-dev/${cdev}/dev`)
-        ? charDevice(root, `/dev/vfio/devices/${cdev}`, `vfio-dev/${cdev}/dev`)
+        ? charDevice(root, deviceNode(`vfio/devices/${cdev}`), `vfio-dev/${cdev}/dev`)
         : null,
   };
 }
 
 /** Reads the IOMMU group of a PCI function, whatever drives it; null when it has none. */
 export const readIommuGroup = (root: string, pci: PciAddress): string | null =>
-  readLinkName(`${root}/sys/bus/pci/devices/${pci}/iommu_group`);
+  readLinkName(`${busDevice(root, "pci", pci)}/iommu_group`);
 
 /** Reads the UIO node of a function; null when it has none (drivers/uio/uio.c). */
 export function readUio(root: string, { folder, entries }: Folder): CharDevice | null {
   const name = entries.has("uio") ? first(listDirectory(`${folder}/uio`)) : null;
-  return name === null ? null : charDevice(root, `/dev/${name}`, `uio/${name}`);
+  return name === null ? null : charDevice(root, deviceNode(name), `uio/${name}`);
 }
 
 /**
  * Reads what a vDPA device is bound to (drivers/vdpa/vdpa.c): vhost_vdpa makes a node, virtio_vdpa a virtio device.
  */
 export function readVdpa(root: string, name: string): Vdpa {
-  const folder = `${root}/sys/bus/vdpa/devices/${name}`;
+  const folder = busDevice(root, "vdpa", name);
   const driver = readLinkName(`${folder}/driver`);
   if (driver === "virtio_vdpa") return { name, type: "virtio", node: null };
   if (driver !== "vhost_vdpa") return { name, type: null, node: null };
   // The char device's only trace in sysfs is this folder: it has neither bus nor class (drivers/vhost/vdpa.c vhost_vdpa_probe).
   const node = (listDirectory(folder) ?? []).find((entry) => entry.startsWith("vhost-vdpa-"));
-  return { name, type: "vhost", node: node === undefined ? null : { path: `/dev/${node}`, present: true } };
+  return { name, type: "vhost", node: node === undefined ? null : { path: deviceNode(node), present: true } };
 }
 
 /** The nodes that `needVhostNet` asks for, and what is known of each: null where neither sysfs nor /dev can tell. */
@@ -83,13 +84,13 @@ export type VhostNet = readonly { readonly path: string; readonly present: boole
  * config-linux.md, "Default Devices").
  */
 export function readVhostNet(root: string): VhostNet {
-  const seesDev = ["kmsg", "vfio/vfio", "vhost-net", "net/tun"].some((name) => exists(`${root}/dev/${name}`));
+  const seesDev = ["kmsg", "vfio/vfio", "vhost-net", "net/tun"].some((name) => exists(root + deviceNode(name)));
   return [
-    ["/dev/vhost-net", "vhost-net"],
-    ["/dev/net/tun", "tun"],
+    [commonNodes.vhostNet, "vhost-net"],
+    [commonNodes.tun, "tun"],
   ].map(([path = "", name = ""]) => ({
     path,
-    present: exists(`${root}/sys/class/misc/${name}`) || exists(root + path) || (seesDev ? false : null),
+    present: exists(classPath(root, `misc/${name}`)) || exists(root + path) || (seesDev ? false : null),
   }));
 }
 
@@ -121,4 +122,4 @@ export function vhostNetTroubles(nodes: VhostNet): ReadProblem[] {
 }
 
 /** Tells whether the node offers /dev/iommu (drivers/iommu/iommufd). */
-export const readIommufd = (root: string): boolean => charDevice(root, "/dev/iommu", "misc/iommu").present;
+export const readIommufd = (root: string): boolean => charDevice(root, commonNodes.iommu, "misc/iommu").present;

@@ -1,5 +1,6 @@
 // Where can the running plugin be asked? At a unix socket, by plugin and clients tried in the same order, and at an address.
 
+import { statusSocketPath } from "../host/node-paths.ts";
 import { kubeletPaths } from "../kubelet/kubelet-paths.ts";
 
 /**
@@ -7,7 +8,7 @@ import { kubeletPaths } from "../kubelet/kubelet-paths.ts";
  * nothing mounted but the kubelet's folders: the kubelet scans over names there that begin with a dot.
  */
 export const statusSockets = (root: string, kubeletRoot: string): string[] => [
-  `${root}/run/sriovdp/status.sock`,
+  statusSocketPath(root),
   `${kubeletPaths(kubeletRoot).registry}/.sriovdp-status.sock`,
 ];
 

@@ -24,7 +24,7 @@ interface Target {
 
 /**
  * The Bun that was found to abort on arm64 kernels with 64 KiB pages (oven-sh/bun 6241, 17627: its JavaScript engine is built
- * for pages of at most 16 KiB). An upgrade tries the new one there; where it runs, README.md, docs/cluster.md, docs/systemd.md,
+ * for pages of at most 16 KiB). An upgrade tries the new one there; where it runs, README.md, docs/deploy/cluster.md, docs/deploy/systemd.md,
  * the unit's ExecCondition, the DaemonSet's affinity and install.sh's check have one thing less to say.
  */
 export const abortsOn64KiBPages = "1.4.5";

@@ -1,5 +1,5 @@
 // In which environment is the executable delivered? Settings of Bun that can only be made from outside, by the image and the unit;
-// docs/performance.md has what each gives. Without them everything works, with more CPU.
+// docs/reference/performance.md has what each gives. Without them everything works, with more CPU.
 
 export const environment = {
   // No code is hot enough for JavaScriptCore's last compiler to pay: its thread competes with the call that waits.

@@ -1,4 +1,4 @@
-// What else is made of deployments/monitoring/alerts.yaml? The runbook page, a table for docs/metrics.md, the PrometheusRule object, and
+// What else is made of deployments/monitoring/alerts.yaml? The runbook page, a table for docs/reference/metrics.md, the PrometheusRule object, and
 // the copies of alerts and dashboard that the Helm chart has, since a chart holds no files from outside its folder.
 
 import { readFileSync } from "node:fs";
@@ -29,7 +29,7 @@ const inPage = (text: string): string =>
     .replaceAll(/{{ *\$labels\.(\w+) *}}/g, (_, label: string) => label.toUpperCase())
     .replaceAll(/{{ *printf [^}]*}}/g, "N");
 
-/** The alerts in brief, each linked to its section of docs/alerts.md. */
+/** The alerts in brief, each linked to its section of docs/reference/alerts.md. */
 export const alertTable = (): string =>
   table(
     ["alert", "severity", "after", "what it means"],
@@ -41,7 +41,7 @@ export const alertTable = (): string =>
     ]),
   );
 
-/** docs/alerts.md: a section for each alert, to which its runbook_url leads. */
+/** docs/reference/alerts.md: a section for each alert, to which its runbook_url leads. */
 export function alertsPage(): string {
   const sections = rules().map(
     ({ alert, expr, labels, annotations, ...rule }) => `## ${alert}
@@ -64,7 +64,7 @@ ${expr.trim()}
 
 <!-- Made from deployments/monitoring/alerts.yaml; change that and run "npm run docs". -->
 
-A runbook for each alert of [deployments/monitoring/alerts.yaml](../deployments/monitoring/alerts.yaml); [metrics.md](metrics.md#alerts-and-dashboard) describes how to load
+A runbook for each alert of [deployments/monitoring/alerts.yaml](../../deployments/monitoring/alerts.yaml); [metrics.md](metrics.md#alerts-and-dashboard) describes how to load
 them. In the summaries, INSTANCE is the address of the node's plugin and RESOURCE the name of a pool.
 
 ${sections.join("\n\n")}

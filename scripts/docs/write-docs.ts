@@ -1,5 +1,5 @@
-// Writes what the docs say from the tables that the program itself uses: docs/config.md, the config's JSON Schema, the
-// tables of docs/metrics.md and of the README, and pictures of what the commands print.
+// Writes what the docs say from the tables that the program itself uses: docs/reference/config.md, the config's JSON Schema, the
+// tables of docs/reference/metrics.md and of the README, and pictures of what the commands print.
 // Also what the manifests have of deployments/monitoring: the PrometheusRule, the Helm chart's copies.
 // With --check: fails when a file is stale.
 
@@ -151,14 +151,14 @@ const pictures = {
 
 /** What each file is to hold, from what it holds. */
 const made: Readonly<Record<string, (before: string) => string>> = {
-  "docs/config.md": () => text,
-  "docs/metrics.md": metricsPage,
-  "docs/alerts.md": alertsPage,
+  "docs/reference/config.md": () => text,
+  "docs/reference/metrics.md": metricsPage,
+  "docs/reference/alerts.md": alertsPage,
   "deployments/components/metrics/prometheusrule.yaml": prometheusRule,
   "deployments/helm/sriovdp/files/alerts.yaml": () => chartCopy("alerts.yaml"),
   "deployments/helm/sriovdp/files/dashboard.json": () => chartCopy("dashboard.json"),
   "README.md": readme,
-  "docs/config.schema.json": () => `${JSON.stringify(configSchema, null, 2)}\n`,
+  "docs/reference/config.schema.json": () => `${JSON.stringify(configSchema, null, 2)}\n`,
   ...Object.fromEntries(Object.entries(pictures).map(([name, picture]) => [name, () => picture])),
 };
 

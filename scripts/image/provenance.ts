@@ -37,7 +37,7 @@ export function provenance({ name, digest, homepage, revision, version, packages
     predicateType: "https://slsa.dev/provenance/v1",
     predicate: {
       buildDefinition: {
-        buildType: `${homepage}/docs/images.md#provenance`,
+        buildType: `${homepage}/docs/deploy/images.md#provenance`,
         externalParameters: { script: "scripts/image/image.ts", version, source: homepage, revision },
         resolvedDependencies: [
           { uri: homepage, digest: { gitCommit: revision } },
@@ -51,7 +51,7 @@ export function provenance({ name, digest, homepage, revision, version, packages
           })),
         ],
       },
-      runDetails: { builder: { id: `${homepage}/docs/images.md#provenance` } },
+      runDetails: { builder: { id: `${homepage}/docs/deploy/images.md#provenance` } },
     },
   };
   return `${JSON.stringify(statement, null, 2)}\n`;

@@ -64,14 +64,14 @@ export const edits: Readonly<Record<string, Edit>> = {
       `\nappVersion: ${previous}\n`,
       `\nappVersion: ${version}\n`,
     ),
-  "docs/helm.md": (text, { version, previous }) =>
+  "docs/deploy/helm.md": (text, { version, previous }) =>
     replaced(
       replaced(text, `sriovdp-${previous}.tgz`, `sriovdp-${version}.tgz`),
       `--version ${previous}`,
       `--version ${version}`,
     ),
-  "docs/gitops.md": (text, { version, previous }) => replaced(text, `v${previous}`, `v${version}`),
-  "docs/moving-over.md": imageTag,
+  "docs/deploy/gitops.md": (text, { version, previous }) => replaced(text, `v${previous}`, `v${version}`),
+  "docs/deploy/migrating.md": imageTag,
   Dockerfile: dockerfile,
 };
 

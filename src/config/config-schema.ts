@@ -6,7 +6,7 @@ import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../pools/devi
 import { preferences } from "../pools/pool.ts";
 import { type Selector, type SelectorName, selectors } from "../pools/selectors.ts";
 
-/** Keys of the top level; by "$schema" an editor knows docs/config.schema.json. */
+/** Keys of the top level; by "$schema" an editor knows docs/reference/config.schema.json. */
 export const fileKeys = ["resourceList", "$schema"] as const;
 
 /** Keys that the operator's older and newer releases write beside the known ones and that mean nothing. */

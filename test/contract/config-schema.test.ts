@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { parse as parseJsonc } from "jsonc-parser";
 import { parseAllDocuments } from "yaml";
-import schema from "../../docs/config.schema.json" with { type: "json" };
+import schema from "../../docs/reference/config.schema.json" with { type: "json" };
 import { loadConfig } from "../../src/config/load.ts";
 import { entryFields } from "../../src/config/config-schema.ts";
 import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../../src/pools/device-types.ts";
@@ -43,7 +43,7 @@ test("configs are found in the fixtures, the docs and the manifests", () => {
   const where = new Set(configs.map(([path]) => path));
   for (const path of [
     "test/contract/config/documented.json",
-    "docs/config.md",
+    "docs/reference/config.md",
     "README.md",
     "deployments/components/sample-config/configmap.yaml",
   ])

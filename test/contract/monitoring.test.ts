@@ -12,7 +12,7 @@ import { scrape } from "./scrape.ts";
 const resource = "intel.com/net";
 const repository = `${import.meta.dir}/../..`;
 /** The headings of the page that alerts name as their runbook. */
-const headings = readFileSync(`${repository}/docs/alerts.md`, "utf8").match(/(?<=^## ).*$/gm) ?? [];
+const headings = readFileSync(`${repository}/docs/reference/alerts.md`, "utf8").match(/(?<=^## ).*$/gm) ?? [];
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
 
 /** The names of metrics in an expression; "up" is Prometheus' own. */
@@ -42,7 +42,7 @@ test.each(alerts().map((alert) => [alert.alert, alert] as const))(
     for (const text of Object.values(texts)) expect(text.trim()).toEndWith(".");
     // absent() has no instance: there is none.
     if (!expr.startsWith("absent(")) expect(annotations["summary"]).toMatch(/\$labels\.instance/);
-    expect(runbook).toBe(`${manifest.homepage}/docs/alerts.md#${name.toLowerCase()}`);
+    expect(runbook).toBe(`${manifest.homepage}/docs/reference/alerts.md#${name.toLowerCase()}`);
     expect(headings).toContain(name);
     expect(alertTests()).toContain(`alertname="${name}"`);
   },

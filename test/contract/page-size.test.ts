@@ -88,7 +88,7 @@ test("the DaemonSet stays off the nodes that the rule in the docs labels", () =>
       },
     },
   });
-  expect(read("docs/cluster.md")).toContain('feature.node.kubernetes.io/arm64-64k-pages: "true"');
-  expect(read("docs/cluster.md")).toContain("ARM64_64K_PAGES");
+  expect(read("docs/deploy/cluster.md")).toContain('feature.node.kubernetes.io/arm64-64k-pages: "true"');
+  expect(read("docs/deploy/cluster.md")).toContain("ARM64_64K_PAGES");
   expect(read("README.md")).toContain("64 KiB pages");
 });

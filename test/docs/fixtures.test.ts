@@ -1,7 +1,7 @@
 // Do the commands of the pages print what the pages say, on recorded nodes that the virtual machine can't be?
 
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { executable, host, removeTemporaryFolder, runCommand, temporaryFolder, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
 import { printsAsSaid } from "./lab.ts";
@@ -12,7 +12,7 @@ setDefaultTimeout(30_000);
 
 const folder = `${import.meta.dir}/../../docs`;
 
-for (const name of readdirSync(folder).filter((each) => each.endsWith(".md"))) {
+for (const name of [...new Bun.Glob("**/*.md").scanSync(folder)].toSorted()) {
   const blocks = readPage(readFileSync(`${folder}/${name}`, "utf8")).blocks.filter(({ says }) => says.fixture);
   for (const [fixture = "", some] of Map.groupBy(blocks, ({ says }) => says.fixture))
     describe(`docs/${name} on ${fixture}`, () => tryBlocks(name, fixture, some));

@@ -1,4 +1,4 @@
-// Has docs/output.md every field of the JSON that the commands print, and no other?
+// Has docs/reference/output.md every field of the JSON that the commands print, and no other?
 
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { unpack } from "../support/tree.ts";
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
 
-const page = readFileSync(`${import.meta.dir}/../../docs/output.md`, "utf8");
+const page = readFileSync(`${import.meta.dir}/../../docs/reference/output.md`, "utf8");
 
 /** The fields in the first column of the table of a section. */
 const documented = (section: string): string[] => {

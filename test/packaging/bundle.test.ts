@@ -113,8 +113,8 @@ describe("the bundle", () => {
       "manifests/base/daemonset.yaml",
       "share/doc/sriovdp/LICENSE",
       "share/doc/sriovdp/CHANGELOG.md",
-      "share/doc/sriovdp/docs/air-gap.md",
-      "share/doc/sriovdp/docs/config.schema.json",
+      "share/doc/sriovdp/docs/deploy/air-gap.md",
+      "share/doc/sriovdp/docs/reference/config.schema.json",
       "share/man/man8/sriovdp.8",
       "share/bash-completion/completions/sriovdp",
     ])
@@ -265,7 +265,7 @@ describe("install.sh, without a network", () => {
 
   testWhere(missingNamespace, "refuses a bundle of which a byte is another one, or a file is missing", () => {
     const damaged = older();
-    const document = join(damaged, "share/doc/sriovdp/docs/operation.md");
+    const document = join(damaged, "share/doc/sriovdp/docs/reference/operation.md");
     const content = readFileSync(document, "utf8");
     const into = system();
     for (const damage of [() => writeFileSync(document, `${content} `), () => rmSync(document)]) {

@@ -336,8 +336,8 @@ describe("the chart itself", () => {
     }
   });
 
-  testWhere(null, "has each of its values in docs/helm.md", () => {
-    const page = readFileSync(join(deployments, "../docs/helm.md"), "utf8");
+  testWhere(null, "has each of its values in docs/deploy/helm.md", () => {
+    const page = readFileSync(join(deployments, "../docs/deploy/helm.md"), "utf8");
     const values = parse(readFileSync(join(chart, "values.yaml"), "utf8")) as Values;
     expect(Object.keys(values).filter((name) => !page.includes(`\`${name}`))).toEqual([]);
   });

@@ -117,9 +117,9 @@ describe("what kustomize builds", () => {
 
 testWhere(
   missing,
-  "an overlay of your own, as docs/cluster.md tells, has your image, pools and nodes, and runs",
+  "an overlay of your own, as docs/deploy/cluster.md tells, has your image, pools and nodes, and runs",
   async () => {
-    const page = readFileSync(join(deployments, "../docs/cluster.md"), "utf8");
+    const page = readFileSync(join(deployments, "../docs/deploy/cluster.md"), "utf8");
     const [, text] = /^```yaml\n(.*?kind: Kustomization.*?)^```$/ms.exec(page) ?? [];
     const copy = join(work, "deployments");
     cpSync(deployments, copy, { recursive: true });

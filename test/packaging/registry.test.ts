@@ -1,5 +1,5 @@
 // Does a registry take the image, with everything that is attached to it? A registry on loopback (Debian's docker-registry), and the tools that
-// docs/images.md names: ORAS, and skopeo's library.
+// docs/deploy/images.md names: ORAS, and skopeo's library.
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { createHash } from "node:crypto";

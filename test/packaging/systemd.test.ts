@@ -1,4 +1,4 @@
-// Is the unit as closed as docs/systemd.md says? systemd's own verdict on the file; that the plugin works under it is
+// Is the unit as closed as docs/deploy/systemd.md says? systemd's own verdict on the file; that the plugin works under it is
 // tested in the virtual machine (test/vm/guest/systemd.vm.ts).
 
 import { expect } from "bun:test";
@@ -22,7 +22,7 @@ testWhere(missing, "the unit's exposure is 2.0 or less, and each one left is exp
   expect(Number(rating)).toBeLessThanOrEqual(2);
   const left = [...verdict.matchAll(/^✗ (\w+=)/gm)].map(([, setting = ""]) => setting);
   expect(left.length).toBeGreaterThan(3);
-  const docs = readFileSync(join(root, "docs/systemd.md"), "utf8");
+  const docs = readFileSync(join(root, "docs/deploy/systemd.md"), "utf8");
   for (const setting of left) expect(docs).toContain(`\n| \`${setting}\` |`);
   expect(docs).toContain(`rates the unit ${rating} `);
 });

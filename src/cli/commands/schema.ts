@@ -1,6 +1,6 @@
 // `schema`: by what can an editor, or CI, check a config file?
 
-import schema from "../../../docs/config.schema.json" with { type: "json" };
+import schema from "../../../docs/reference/config.schema.json" with { type: "json" };
 import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 

@@ -1,7 +1,7 @@
 // Do the commands of docs/ run, and print what the pages say? In their order, a page after the other, as a person would
 // who has a shell on the node, or in a pod.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { interfaceNames, type MachineName, machineNames, printsAsSaid, toLab } from "../../docs/lab.ts";
 import { type Block, readPage } from "../../docs/pages.ts";
@@ -32,9 +32,7 @@ let node: { readonly kubelet: KubeletDouble; readonly plugin: Program } | null =
 
 /** Makes tests of all blocks that are for this machine; those that no machine can run are skipped, with their reason. */
 export function tryPages(machine: MachineName): void {
-  for (const name of readdirSync(folder)
-    .filter((each) => each.endsWith(".md"))
-    .sort()) {
+  for (const name of [...new Bun.Glob("**/*.md").scanSync(folder)].toSorted()) {
     const { blocks } = readPage(readFileSync(`${folder}/${name}`, "utf8"));
     const ours = blocks.filter(
       ({ language, says }) => (language === "sh" || says.file !== undefined) && says.fixture === undefined,

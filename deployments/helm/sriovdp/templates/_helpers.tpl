@@ -51,7 +51,7 @@
 
 {{/*
 The affinity: the user's, and in each of its required terms the rule that keeps the pods off arm64 kernels with 64 KiB pages, where the
-executable can't start (docs/cluster.md). Terms are alternatives, so every one needs it.
+executable can't start (docs/deploy/cluster.md). Terms are alternatives, so every one needs it.
 */}}
 {{- define "sriovdp.affinity" -}}
 {{- $rule := dict "key" "feature.node.kubernetes.io/arm64-64k-pages" "operator" "NotIn" "values" (list "true") -}}

@@ -87,7 +87,7 @@ ${fieldRows()}
 
 The resource's full name is \`PREFIX/NAME\`, and must be unique. Values of \`additionalInfo\` go to the container's INFO
 variable, those below \`"*"\` for every device, those below a device id on top of them; they are never logged.
-What \`preferredAllocation\` does stands in [operation.md](operation.md#which-free-device-a-pod-gets).
+What \`preferredAllocation\` does stands in [allocation.md](allocation.md#which-free-device-a-pod-gets).
 
 ## Selectors
 

@@ -265,7 +265,7 @@ describe("install.sh, without a network", () => {
 
   testWhere(missingNamespace, "refuses a bundle of which a byte is another one, or a file is missing", () => {
     const damaged = older();
-    const document = join(damaged, "share/doc/sriovdp/docs/reference/operation.md");
+    const document = join(damaged, "share/doc/sriovdp/docs/reference/health-and-exclusions.md");
     const content = readFileSync(document, "utf8");
     const into = system();
     for (const damage of [() => writeFileSync(document, `${content} `), () => rmSync(document)]) {
@@ -273,7 +273,7 @@ describe("install.sh, without a network", () => {
       const { status, said } = install(damaged, "--root", into, "install");
       expect([status, said]).toEqual([
         1,
-        expect.stringMatching(/operation\.md[^]*the bundle is damaged or incomplete/),
+        expect.stringMatching(/health-and-exclusions\.md[^]*the bundle is damaged or incomplete/),
       ]);
     }
     writeFileSync(document, content);

@@ -10,7 +10,7 @@ export interface Vf {
   linkState: "auto" | "enable" | "disable";
 }
 
-/** What decides about the VFs of a PF, in the words of docs/reference/operation.md. */
+/** What decides about the VFs of a PF, in the words of docs/reference/health-and-exclusions.md. */
 export type Fabric = "link, unless set down" | "link" | "port" | "bond";
 
 /** A PF as the soak made it. */

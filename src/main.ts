@@ -11,6 +11,7 @@ import { pathsOf } from "./cli/paths.ts";
 import { formatProblem } from "./config/problem.ts";
 import { ddpAnswer, ddpCommand } from "./host/ddp.ts";
 import { createLog } from "./process/log.ts";
+import type { LogReport } from "./process/log-messages.ts";
 import { messageOf } from "./text.ts";
 import { IdleMemory } from "./process/idle-memory.ts";
 import { managerOf, ServiceNotices } from "./process/systemd.ts";
@@ -107,7 +108,7 @@ async function run(line: CommandLine): Promise<number> {
       process.on("unhandledRejection", reject);
     });
     const signal = await Promise.race([ended, failed]);
-    log.info("ending", { signal });
+    log.info("exiting", { signal });
     return exitStatus.ok;
   } catch (error) {
     if (!(error instanceof ConfigError)) {
@@ -117,7 +118,7 @@ async function run(line: CommandLine): Promise<number> {
       });
       return exitStatus.failure;
     }
-    const tell = line.options["log-format"] === "json" ? (text: string) => log.error(text) : printed;
+    const tell = line.options["log-format"] === "json" ? (text: LogReport) => log.error(text) : printed;
     for (const problem of error.problems) tell(formatProblem(paths.configFile, problem));
     tell(`sriovdp: ${error.message}; nothing was started`);
     return exitStatus.operatorMistake;

@@ -194,6 +194,6 @@ async function load(node: TestNode, resource: string, resources: readonly string
 
 /** Waits until the plugin has given memory back, after line `from` of its log; a busy machine keeps it from seeing that it is idle. */
 async function rested({ plugin }: TestNode, from: number): Promise<void> {
-  const told = () => plugin.lines.slice(from).some((line) => line.includes("gave memory back"));
+  const told = () => plugin.lines.slice(from).some((line) => line.includes("memory released"));
   await until("the plugin gives memory back", told, patience);
 }

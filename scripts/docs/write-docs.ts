@@ -14,6 +14,7 @@ import { argumentsOf } from "../common/arguments.ts";
 import { exampleConfig } from "./example.ts";
 import { alertsPage, chartCopy, prometheusRule } from "./alerts.ts";
 import { configSchema } from "./config-schema.ts";
+import { logsPage } from "./logs-page.ts";
 import { metricsPage } from "./metrics-page.ts";
 import { exampleOutput } from "./example-output.ts";
 import { overviewPicture } from "./overview-picture.ts";
@@ -154,6 +155,7 @@ const made: Readonly<Record<string, (before: string) => string>> = {
   "docs/reference/config.md": () => text,
   "docs/reference/metrics.md": metricsPage,
   "docs/reference/alerts.md": alertsPage,
+  "docs/reference/logs.md": logsPage,
   "deployments/components/metrics/prometheusrule.yaml": prometheusRule,
   "deployments/helm/sriovdp/files/alerts.yaml": () => chartCopy("alerts.yaml"),
   "deployments/helm/sriovdp/files/dashboard.json": () => chartCopy("dashboard.json"),

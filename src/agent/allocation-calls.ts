@@ -62,7 +62,7 @@ function prepareCdi(cdi: CdiSpecs, spec: PoolSpec, prepared: ReadonlyMap<string,
   } catch (error) {
     throw new StatusError(
       status.INTERNAL,
-      `the pool's CDI spec can't be written, so the container would get other device nodes: ${messageOf(error)}`,
+      `cannot write the pool's CDI spec, so the container would get other device nodes: ${messageOf(error)}`,
     );
   }
 }

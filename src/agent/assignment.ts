@@ -120,7 +120,7 @@ export class Assignment {
     } catch (error) {
       const reason = messageOf(error);
       this.#log[reason === this.#failure ? "debug" : "warn"](
-        "cannot find out what pods hold; served devices stay where they are; retrying",
+        "cannot read allocations; devices stay in their pools; retrying",
         { reason },
       );
       this.#failure = reason;
@@ -147,7 +147,7 @@ export class Assignment {
       try {
         return readClaimNodes(this.#options.root, claim, pool.spec).map(({ hostPath }) => hostPath);
       } catch (error) {
-        this.#log.debug("a device's nodes can't be read", { device: id, reason: messageOf(error) });
+        this.#log.debug("cannot read a device's nodes", { device: id, reason: messageOf(error) });
         return null;
       }
     });

@@ -8,6 +8,7 @@ import { type DeviceNode, nodesOf } from "../allocation/contributions.ts";
 import { CdiFiles, removeCdiSpecs } from "../files/cdi-files.ts";
 import type { PodAllocations } from "../kubelet/pod-allocations.ts";
 import type { Log } from "../process/log.ts";
+import type { LogMessage } from "../process/log-messages.ts";
 import { messageOf } from "../text.ts";
 import { readClaimNodes } from "./claim-facts.ts";
 import { cdiFileName, cdiFileNames } from "../pools/names.ts";
@@ -44,7 +45,7 @@ export class CdiSpecs {
   /** Takes up what an earlier process left: the first pass decides what stays of it. */
   load(): void {
     const remove = (folder: string, stale: () => string[]) =>
-      this.#quietly(folder, "could not remove stale CDI specs", { folder }, () => {
+      this.#quietly(folder, "cannot remove stale CDI specs", { folder }, () => {
         const files = stale();
         if (files.length > 0) this.#log.info("removed stale CDI specs", { folder, files });
       });
@@ -65,7 +66,7 @@ export class CdiSpecs {
   describe({ spec, claims }: Pool): boolean {
     const nodes = new Map<string, readonly DeviceNode[]>();
     for (const [id, claim] of claims) {
-      this.#quietly(id, "a device's nodes can't be read", { device: id }, () =>
+      this.#quietly(id, "cannot read a device's nodes", { device: id }, () =>
         nodes.set(id, readClaimNodes(this.#options.root, claim, spec)),
       );
     }
@@ -75,7 +76,7 @@ export class CdiSpecs {
       this.#failures.delete(spec.resource);
       return true;
     } catch (error) {
-      const message = "the pool's CDI spec can't be written; its devices are not offered; retrying";
+      const message = "cannot write the pool's CDI spec; its devices are not offered; retrying";
       this.#failed(spec.resource, "error", message, { resource: spec.resource, folder: this.#specs.folder }, error);
       return false;
     }
@@ -107,23 +108,23 @@ export class CdiSpecs {
   leave(spec: PoolSpec): void {
     if (this.#options.podAllocations.mayHoldAny(spec.resource)) return;
     const fields = { resource: spec.resource };
-    this.#quietly(cdiFileName(spec), "could not remove the pool's CDI spec", fields, () => this.#specs.remove(spec));
+    this.#quietly(cdiFileName(spec), "cannot remove the pool's CDI spec", fields, () => this.#specs.remove(spec));
   }
 
   /** Tells whether it could be done. */
   #change(change: () => readonly string[]): boolean {
     const { folder } = this.#specs;
-    return this.#quietly(folder, "could not bring CDI specs up to date", { folder }, () => {
+    return this.#quietly(folder, "cannot update CDI specs", { folder }, () => {
       for (const file of change()) this.#logUpdate(file);
     });
   }
 
   #logUpdate(file: string): void {
-    this.#log.info("brought a CDI spec up to date", { file });
+    this.#log.info("updated a CDI spec", { file });
   }
 
   /** Tries something with `what`; a failure is reported, and gives false. */
-  #quietly(what: string, message: string, fields: Record<string, unknown>, action: () => unknown): boolean {
+  #quietly(what: string, message: LogMessage, fields: Record<string, unknown>, action: () => unknown): boolean {
     try {
       action();
       this.#failures.delete(what);
@@ -138,7 +139,7 @@ export class CdiSpecs {
   #failed(
     what: string,
     level: Failure["level"],
-    message: string,
+    message: LogMessage,
     fields: Record<string, unknown>,
     error: unknown,
   ): void {

@@ -34,7 +34,7 @@ export class DeviceInfo {
     try {
       pruneDeviceInfo(this.#folder, resource, (id) => this.#podAllocations.mayHold(resource, id));
     } catch (error) {
-      this.#log.warn("could not remove stale device-info files", { resource, reason: messageOf(error) });
+      this.#log.warn("cannot remove stale device-info files", { resource, reason: messageOf(error) });
     }
   }
 

@@ -59,7 +59,7 @@ export class NodeScans {
       const { reading } = stalled;
       this.#log.error("node scan stalled: a driver does not answer; device lists stay as they are", { reading });
     }
-    if (!stalled && this.#wasStalled) this.#log.info("node scans return again");
+    if (!stalled && this.#wasStalled) this.#log.info("node scans complete again");
     this.#wasStalled = stalled !== null;
   }
 }

@@ -117,7 +117,7 @@ export class ServedPools {
     this.#mode = mode;
     const isOurs = (name: string) => isSocketName(name, prefixes);
     await removeAbandonedSockets(socketFolder(this.#options.paths, mode), isOurs).catch((error: unknown) =>
-      this.#log.warn("could not remove sockets that a killed plugin left", { reason: messageOf(error) }),
+      this.#log.warn("cannot remove sockets of a plugin that was killed", { reason: messageOf(error) }),
     );
     (this.#cdi ?? this.#leftCdi)?.load();
   }
@@ -167,7 +167,7 @@ export class ServedPools {
       await this.#apply(effect);
     } catch (error) {
       const resource = effect.kind === "stop" ? effect.resource : effect.pool.spec.resource;
-      this.#log.error("cannot change a pool; retrying", { resource, reason: messageOf(error) });
+      this.#log.error("cannot update the pool; retrying", { resource, reason: messageOf(error) });
       this.#options.retry();
     }
   }
@@ -288,7 +288,7 @@ export class ServedPools {
     if (podAllocations.recordedIn > 0) await Bun.sleep(podAllocations.recordedIn);
     await podAllocations
       .read(lastQuestion)
-      .catch((error: unknown) => this.#log.warn("cannot find out what pods hold", { reason: messageOf(error) }));
+      .catch((error: unknown) => this.#log.warn("cannot read allocations", { reason: messageOf(error) }));
     this.#leftCdi?.prune([]);
     for (const { pool, server } of this.#served.values()) if (server.inPlace) this.#forgetFiles(pool.spec);
     this.tidyUnserved([...specs, ...this.#deviceInfo.retired]);

@@ -17,7 +17,7 @@ export function statusReport(status: FullStatus, style: Style): string {
     `config ${config.file}, generation ${config.generation}${reload === null ? "" : `, last read ${reload.at}`}`,
     ...(refused ? ["config rejected; the previous config stays active"] : []),
     ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
-    ...(status.heldFailure === null ? [] : [`cannot find out what pods hold: ${status.heldFailure}`]),
+    ...(status.heldFailure === null ? [] : [`cannot read allocations: ${status.heldFailure}`]),
     `scans: ${status.scans.count} (${status.scans.failures} failed); ${lastScan(status)}`,
   ];
   const podAllocations = new Map(

@@ -18,10 +18,13 @@ export interface Problem {
   readonly column: number;
 }
 
+/** A printed problem. */
+export type ProblemLine = `${string}: ${"error" | "warning"}: ${string}`;
+
 /** Prints a problem on one line: "FILE:LINE:COLUMN: warning: PATH: MESSAGE". */
-export function formatProblem(file: string, { severity, path, message, line, column }: Problem): string {
+export function formatProblem(file: string, { severity, path, message, line, column }: Problem): ProblemLine {
   const kind = severity === "skip" ? "error: entry skipped" : severity;
-  return oneLine(`${file}:${line}:${column}: ${kind}: ${path === "" ? "" : `${path}: `}${message}`);
+  return oneLine(`${file}:${line}:${column}: ${kind}: ${path === "" ? "" : `${path}: `}${message}`) as ProblemLine;
 }
 
 /** The known word that was probably meant: the nearest within two edits (one for short words); null when none is near. */

@@ -39,7 +39,8 @@ export async function readDdpProfiles(
     if (!known.has(key)) {
       const answer = await ask(link.name, pf.address, pf.product);
       if (answer === null) {
-        const message = `the DDP profile of ${pf.address} can't be read: neither its firmware nor ddptool answered`;
+        const message =
+          `the DDP profile of ${pf.address} is skipped: neither its firmware nor ddptool answered` as const;
         troubles.push({ key: `ddp ${pf.address}`, message });
         return;
       }

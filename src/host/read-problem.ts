@@ -5,7 +5,7 @@ import { messageOf } from "../text.ts";
 /** One thing that was skipped: `key` tells repeats apart, `message` is a whole sentence. */
 export interface ReadProblem {
   readonly key: string;
-  readonly message: string;
+  readonly message: `${string} is skipped: ${string}` | `needVhostNet: ${string}`;
 }
 
 /** Runs a reader; when it throws, notes the trouble and gives null. */

@@ -83,7 +83,7 @@ export class PluginServer {
     // A kubelet that is about to open its stream is checked when it has.
     if (!this.#streams.hasKubeletStream) return;
     this.#answeredPreferring = null;
-    this.#options.log.info("registering the pool anew: its options changed", { resource: this.#options.resource });
+    this.#options.log.info("re-registering the pool: its options changed", { resource: this.#options.resource });
     void this.#registrar.registerAnew("its options changed");
   }
 

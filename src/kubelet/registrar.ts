@@ -3,6 +3,7 @@
 import type { Socket } from "node:net";
 import { identityOf } from "../fs/identity.ts";
 import { dial } from "../fs/socket-file.ts";
+import type { LogAt } from "../process/log-messages.ts";
 import { messageOf } from "../text.ts";
 import type { DevicePluginOptions } from "./api/deviceplugin.ts";
 import { AttemptTimer, marking } from "./attempt-timer.ts";
@@ -26,11 +27,7 @@ import {
 import { within } from "./within.ts";
 
 /** Where the events of a pool are logged. */
-export interface PoolLog {
-  info(message: string, fields?: Record<string, unknown>): void;
-  warn(message: string, fields?: Record<string, unknown>): void;
-  debug(message: string, fields?: Record<string, unknown>): void;
-}
+export type PoolLog = LogAt<"info" | "warn" | "debug">;
 
 /** The pool to register, and its kubelet. */
 export interface RegistrarOptions {

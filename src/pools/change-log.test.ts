@@ -22,7 +22,7 @@ test("a pool that did not change is not talked about", () => {
 
 test("devices that came and left are named", () => {
   const [line] = changeLogLines(poolOf(["a", "b"]), poolOf(["b", "c"]));
-  expect(line).toMatchObject({ level: "info", fields: { came: ["c"], left: ["a"], devices: 2 } });
+  expect(line).toMatchObject({ level: "info", fields: { added: ["c"], removed: ["a"], devices: 2 } });
 });
 
 test("devices that became Unhealthy are told once a reason, and those that recovered", () => {

@@ -1,24 +1,25 @@
-// What does the operator hear of a change to a pool? Lines for the log, from what the pool was and what it is.
+// What does the log say of a change to a pool? Lines for the log, from what the pool was and what it is.
 
 import type { Device } from "../host/device.ts";
 import { type ConfigWarning, warningsOnNode } from "./config-warnings.ts";
+import type { LogMessage } from "../process/log-messages.ts";
 import type { Pool } from "./pool.ts";
 
 /** One line: a constant message, and what it is about. */
 export interface LogLine {
   readonly level: "info" | "warn";
-  readonly message: string;
+  readonly message: LogMessage;
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** What changed in a pool that is served: devices that came and left, and those that are Unhealthy or Healthy again. */
+/** What changed in a pool that is served: devices added and removed, and those that are Unhealthy or Healthy again. */
 export function changeLogLines(before: Pool, now: Pool): LogLine[] {
   const { resource } = now.spec;
   const lines: LogLine[] = [];
-  const came = [...now.claims.keys()].filter((id) => !before.claims.has(id));
-  const left = [...before.claims.keys()].filter((id) => !now.claims.has(id));
-  if (came.length > 0 || left.length > 0) {
-    const fields = { resource, came, left, devices: now.claims.size };
+  const added = [...now.claims.keys()].filter((id) => !before.claims.has(id));
+  const removed = [...before.claims.keys()].filter((id) => !now.claims.has(id));
+  if (added.length > 0 || removed.length > 0) {
+    const fields = { resource, added, removed, devices: now.claims.size };
     lines.push({ level: "info", message: "the pool's devices changed", fields });
   }
   const fresh = [...now.unhealthy].filter(([id, reason]) => before.unhealthy.get(id) !== reason);

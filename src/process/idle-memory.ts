@@ -76,7 +76,7 @@ export class IdleMemory {
     this.#timer = this.#after(shrinking, () => {
       releaseExecutable();
       this.#rested = process.memoryUsage.rss();
-      this.#log.debug("gave memory back", { from: mebibytes(before), to: mebibytes(this.#rested) });
+      this.#log.debug("memory released", { from: mebibytes(before), to: mebibytes(this.#rested) });
       this.#cpu = cpuTime();
       this.#timer = this.#after(this.#wait, () => this.#look());
     });

@@ -1,8 +1,13 @@
 import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { createLog, formatJson, formatLine, type Log } from "./log.ts";
+import type { Level } from "./log-messages.ts";
+import { createLog, formatJson, formatLine, type LogOptions } from "./log.ts";
 import { debugVerbosity, verbosities } from "./verbosity.ts";
+
+/** A log that takes any message. */
+const anyLog = (options: LogOptions) =>
+  createLog(options) as unknown as Readonly<Record<Level, (message: string) => void>>;
 
 const date = new Date("2026-11-24T10:41:15.123Z");
 const line = (message: string, fields?: Record<string, unknown>) =>
@@ -65,7 +70,7 @@ test("a value that JSON can't write does not end the program", () => {
 });
 
 /** Loggers live as long as the process, as in the program: Bun ends a process whose open log file is collected. */
-const loggers: Log[] = [];
+const loggers: ReturnType<typeof anyLog>[] = [];
 
 let folder = "";
 beforeEach(() => {
@@ -100,7 +105,7 @@ test.each<[number | string, number, readonly string[]]>([
   ["error", verbosities.error, ["fault"]],
 ])("with -v=%s these lines are written", (_, verbosity, written) => {
   const text = stderrOf(() => {
-    const log = createLog({ format: "text", verbosity, folder: null, stderr: "all" });
+    const log = anyLog({ format: "text", verbosity, folder: null, stderr: "all" });
     log.debug("detail");
     log.info("story");
     log.warn("doubt");
@@ -145,7 +150,7 @@ describe("a line of JSON", () => {
 
 test("the same line twice is written twice", () => {
   const text = stderrOf(() => {
-    const log = createLog({ format: "text", verbosity: 0, folder: null, stderr: "all" });
+    const log = anyLog({ format: "text", verbosity: 0, folder: null, stderr: "all" });
     for (let time = 0; time < 20; time++) log.warn("again");
   });
   expect(text.match(/again/g)).toHaveLength(20);
@@ -158,13 +163,13 @@ test("lines that a reader of standard error does not take are dropped beyond a b
     return false;
   });
   try {
-    const log = createLog({ format: "text", verbosity: 0, folder: null, stderr: "all" });
+    const log = anyLog({ format: "text", verbosity: 0, folder: null, stderr: "all" });
     for (let line = 0; line < 5000; line++) log.warn(`line ${line}`);
     expect(lines).toHaveLength(4096);
     for (let taken = 0; taken < 4096; taken++) process.stderr.emit("drain");
     log.warn("read");
     expect(lines.slice(4096)).toEqual([
-      expect.stringMatching(/ WARN {2}nobody read standard error; lines were dropped lines=904\n$/),
+      expect.stringMatching(/ WARN {2}standard error was not read; lines dropped lines=904\n$/),
       expect.stringContaining("read"),
     ]);
     process.stderr.emit("drain");
@@ -179,7 +184,7 @@ test.each([
   ["errors", ["wrong"]],
 ] as const)("with a folder, %s goes to standard error too", async (stderr, shown) => {
   const text = stderrOf(() => {
-    const log = createLog({ format: "text", verbosity: 0, folder, stderr });
+    const log = anyLog({ format: "text", verbosity: 0, folder, stderr });
     loggers.push(log);
     log.info("told");
     log.error("wrong");

@@ -1,9 +1,10 @@
 // What does the operator read? One line an event: a constant message, then its fields. Values of additionalInfo are
 // never logged at any level.
 
-import { type ConsolaInstance, createConsola, LogLevels, type LogObject } from "consola/core";
+import { createConsola, LogLevels, type LogObject } from "consola/core";
 import { createStream } from "rotating-file-stream";
 import { oneLine } from "../text.ts";
+import type { Level, LogAt, LogFields, LogMessage } from "./log-messages.ts";
 import { levelOf } from "./verbosity.ts";
 
 /** How much is logged, and where to. */
@@ -23,12 +24,12 @@ interface Sink {
 }
 
 /** The program's one logger. */
-export type Log = ConsolaInstance;
+export type Log = LogAt<Level | "fatal">;
 
 /** Makes the logger. Lines look like "2026-11-24T10:41:15.123Z INFO  pool is served resource=intel.com/a devices=8". */
 export function createLog(options: LogOptions): Log & { readonly finish: () => Promise<void> } {
   const format = options.format === "json" ? formatJson : formatLine;
-  const notice = (message: string, fields: object) =>
+  const notice = <M extends LogMessage>(message: M, fields: LogFields<M>) =>
     format({ date: new Date(), type: "warn", args: [message, fields] });
   writer ??= stderrWriter();
   const { write: toStderr, takeDropped } = writer;
@@ -36,7 +37,7 @@ export function createLog(options: LogOptions): Log & { readonly finish: () => P
   const toStderrIf = (line: string, severe: boolean) => {
     if (!all && !severe) return;
     const lines = takeDropped();
-    if (lines > 0) toStderr(notice("nobody read standard error; lines were dropped", { lines }));
+    if (lines > 0) toStderr(notice("standard error was not read; lines dropped", { lines }));
     toStderr(line);
   };
   const sinks: Sink[] = [{ write: toStderrIf }];
@@ -45,7 +46,7 @@ export function createLog(options: LogOptions): Log & { readonly finish: () => P
     const failed = ({ message: reason }: Error) => {
       // What the folder does not take is not lost.
       all = true;
-      toStderr(notice("the log folder can't be written to; all lines go to standard error", { folder, reason }));
+      toStderr(notice("cannot write to the log folder; logging to standard error", { folder, reason }));
     };
     sinks.push(fileSink(folder, failed));
   }

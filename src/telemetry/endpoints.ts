@@ -7,6 +7,7 @@ import type { AllocatedDevice } from "../pools/decide-allocations.ts";
 import { identityOf } from "../fs/identity.ts";
 import { hiddenName, isListening, removeIf } from "../fs/socket-file.ts";
 import { limits } from "../limits.ts";
+import type { LogAt } from "../process/log-messages.ts";
 import { messageOf } from "../text.ts";
 import { exposition } from "./exposition.ts";
 import type { Journal } from "./journal.ts";
@@ -28,12 +29,6 @@ export interface StatusSource {
   readonly podDevices: boolean;
 }
 
-interface Told {
-  warn(message: string, fields: Record<string, unknown>): void;
-  error(message: string, fields: Record<string, unknown>): void;
-  info(message: string, fields: Record<string, unknown>): void;
-}
-
 /**
  * How often it is looked whether the socket is where clients find it, in milliseconds; more often while another instance has
  * its own there, so that no probe of this one fails often enough to end it when the other one goes.
@@ -45,7 +40,7 @@ export class Endpoints {
   readonly #asked: StatusSource;
   readonly #places: readonly string[];
   readonly #address: Address | null;
-  readonly #log: Told;
+  readonly #log: LogAt<"info" | "warn" | "error">;
   #timer: Timer | null = null;
   #local: { readonly server: Closing; readonly path: string; readonly identity: string } | null = null;
   #remote: Closing | null = null;
@@ -55,7 +50,12 @@ export class Endpoints {
   #closed = false;
 
   /** Opens the first of the places that a socket can be made at, and the address, if any. */
-  constructor(asked: StatusSource, places: readonly string[], address: Address | null, log: Told) {
+  constructor(
+    asked: StatusSource,
+    places: readonly string[],
+    address: Address | null,
+    log: LogAt<"info" | "warn" | "error">,
+  ) {
     this.#asked = asked;
     this.#places = places;
     this.#log = log;
@@ -131,14 +131,14 @@ export class Endpoints {
     for (const hostname of host === "" ? ["::", "0.0.0.0"] : [host]) {
       try {
         this.#remote = serve({ hostname, port }, (request) => this.#answer(request, false));
-        if (this.#addressWasTaken) this.#log.info("metrics are served at the address", { host, port });
+        if (this.#addressWasTaken) this.#log.info("serving metrics", { host, port });
         return;
       } catch (error) {
         reasons.push(`${(error as NodeJS.ErrnoException).code ?? ""} ${messageOf(error)}`.trim());
       }
     }
     if (!this.#addressWasTaken)
-      this.#log.error("metrics are not served at the address; retrying", {
+      this.#log.error("cannot serve metrics; retrying", {
         host,
         port,
         reason: reasons.join("; "),

@@ -60,7 +60,7 @@ describe.concurrent("while a driver does not answer", () => {
     await node.kubelet.restart();
     await node.listed(net);
     answers();
-    await node.plugin.waitForLine(/node scans return again/);
+    await node.plugin.waitForLine(/node scans complete again/);
     await until("the plugin is ready", async () => (await readyz(node)).ok, { found: () => node.plugin.log });
     expect(await (await askPlugin(node, "/metrics")).text()).toMatch(/^sriovdp_scan_stalled 0$/m);
     expect(listed(node, net)).toEqual(before);

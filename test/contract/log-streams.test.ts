@@ -67,9 +67,7 @@ test.skipIf(!isAlone)(
     const full = 'mount -t tmpfs -o size=64k tmpfs "$0" && { cat /dev/zero >"$0/filler" 2>/dev/null; exec "$@"; }';
     const plugin = node.startPluginUnder(["unshare", "-m", ...shell(full), folder], "-v=5", `--log_dir=${folder}`);
     await offered(node);
-    await plugin.waitForLine(
-      / WARN .*the log folder can't be written to; all lines go to standard error .*(ENOSPC|no space)/i,
-    );
+    await plugin.waitForLine(/ WARN .*cannot write to the log folder; logging to standard error .*(ENOSPC|no space)/i);
     const from = plugin.lines.length;
     setLink(node.root, "ens1f0", "down");
     await plugin.waitForLine(/ WARN .*devices are Unhealthy/, from);

@@ -188,12 +188,12 @@ describe.concurrent("an address for metrics", () => {
     const { port } = taken.address() as { port: number };
     try {
       await using node = await start(`--metrics-address=127.0.0.1:${port}`);
-      await node.plugin.waitForLine(/ ERROR metrics are not served at the address.*EADDRINUSE/);
+      await node.plugin.waitForLine(/ ERROR cannot serve metrics.*EADDRINUSE/);
       expect(await node.kubelet.allocate(net, 1)).toBeObject();
       expect(await scrape(node)).not.toEqual([]);
       await new Promise((resolve) => taken.close(resolve));
       node.plugin.signal("SIGHUP");
-      await node.plugin.waitForLine(/ INFO {2}metrics are served at the address/);
+      await node.plugin.waitForLine(/ INFO {2}serving metrics/);
       expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200);
     } finally {
       taken.close();

@@ -70,7 +70,7 @@ describe.concurrent.each(modes)("in %s mode", (mode) => {
       await node.plugin.waitForLine(/ scanned the node stale=\S*config/, from);
       await node.kubelet.waitForAllocatable(net, 8);
       await node.kubelet.waitFor(() => optionsOf(node, net) === isOffered, "the options of now are known");
-      expect(node.plugin.lines.slice(from).some((line) => line.includes("registering the pool anew"))).toBe(isAnew);
+      expect(node.plugin.lines.slice(from).some((line) => line.includes("re-registering the pool"))).toBe(isAnew);
     }
     expect(touches(node, other)).toEqual(before);
   });

@@ -11,7 +11,7 @@ test("a plugin that is left alone gives back what its start took, and is quick a
   const net = "intel.com/net";
   const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
   await using node = await running({ node: "iavf-vfs", config, resources: [net] });
-  const given = () => /gave memory back from=(\d+)MiB to=(\d+)MiB/.exec(node.plugin.log);
+  const given = () => /memory released from=(\d+)MiB to=(\d+)MiB/.exec(node.plugin.log);
   await until("memory is given back", () => given() !== null, { within: 60_000 });
   const [, from, to] = given() ?? [];
   expect(Number(to)).toBeLessThan(Number(from) - 16);

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname } from "node:path";
 import { KubeletDouble, type RegistrationMode } from "./kubelet.ts";
+import { undocumented } from "./log-lines.ts";
 import { type Entry, parse, unpack } from "./tree.ts";
 import { until } from "./until.ts";
 
@@ -251,6 +252,8 @@ export class TestNode {
     await Promise.all(this.#plugins.map((plugin) => plugin.ended()));
     this.kubelet.stop();
     removeTemporaryFolder(this.root);
+    const problems = this.#plugins.flatMap((plugin) => plugin.lines.map(undocumented)).filter((each) => each !== null);
+    if (problems.length > 0) throw new Error(`lines that docs/reference/logs.md lacks:\n${problems.join("\n")}`);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

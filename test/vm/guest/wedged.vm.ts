@@ -47,7 +47,7 @@ test("a driver that does not answer delays neither Allocate nor probes, and list
   await createVfs(pf1, 0);
   const vfs = await createVfs(pf1, 3);
   labsim("unwedge");
-  await says("node scans return again");
+  await says("node scans complete again");
   await kubelet.waitForAllocatable("test.io/far", 3, 60_000);
   expect(idsOf(kubelet, "test.io/far")).toEqual(vfs);
   expect((await attempt(`${executable} probe readiness`)).status).toBe(0);

@@ -32,7 +32,7 @@ const inPage = (text: string): string =>
 /** The alerts in brief, each linked to its section of docs/reference/alerts.md. */
 export const alertTable = (): string =>
   table(
-    ["alert", "severity", "after", "what it means"],
+    ["alert", "severity", "after", "meaning"],
     rules().map(({ alert, labels, annotations, ...rule }) => [
       `[${alert}](alerts.md#${alert.toLowerCase()})`,
       labels.severity,
@@ -65,7 +65,7 @@ ${expr.trim()}
 <!-- Made from deployments/monitoring/alerts.yaml; change that and run "npm run docs". -->
 
 A runbook for each alert of [deployments/monitoring/alerts.yaml](../../deployments/monitoring/alerts.yaml); [metrics.md](metrics.md#alerts-and-dashboard) describes how to load
-them. In the summaries, INSTANCE is the address of the node's plugin and RESOURCE the name of a pool.
+them. INSTANCE is the address of the node's plugin, RESOURCE the name of a pool, N a number.
 
 ${sections.join("\n\n")}
 `;

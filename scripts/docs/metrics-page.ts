@@ -11,7 +11,7 @@ function metricTable(): string {
     labels.map((label) => `\`${label}\``).join(", "),
     help,
   ]);
-  return table(["metric", "type", "labels", "what it tells"], rows);
+  return table(["metric", "type", "labels", "meaning"], rows);
 }
 
 /** The page with its tables as they are now. */

@@ -13,11 +13,13 @@ import type { Discovered } from "../../src/cli/commands/discover.ts";
 import { argumentsOf } from "../common/arguments.ts";
 import { exampleConfig } from "./example.ts";
 import { alertsPage, chartCopy, prometheusRule } from "./alerts.ts";
+import { commandLinePage } from "./command-line-page.ts";
 import { configSchema } from "./config-schema.ts";
 import { logsPage } from "./logs-page.ts";
 import { metricsPage } from "./metrics-page.ts";
 import { exampleOutput } from "./example-output.ts";
 import { overviewPicture } from "./overview-picture.ts";
+import { table, withMade } from "./marked.ts";
 import { readme } from "./readme.ts";
 import { terminalPicture } from "./terminal-picture.ts";
 
@@ -41,7 +43,7 @@ function fieldRows(): string {
       const fallback =
         "default" in schema && schema.default !== undefined ? `\`${JSON.stringify(schema.default)}\`` : "";
       const example = fieldExamples[name as keyof typeof entryFields];
-      const need = "wrapped" in schema ? fallback : "must be given";
+      const need = "wrapped" in schema ? fallback : "required";
       return row(`\`${name}\``, v.getDescription(inner) ?? "", need, `\`${example}\``);
     })
     .join("\n");
@@ -52,7 +54,7 @@ function selectorTable(names: readonly SelectorName[]): string {
     const { help, example } = selectors[name] as Selector<unknown>;
     return row(`\`${name}\``, help, `\`${example}\``);
   });
-  return [row("selector", "what it looks at", "example"), row("---", "---", "---"), ...rows].join("\n");
+  return [row("selector", "matches", "example"), row("---", "---", "---"), ...rows].join("\n");
 }
 
 const typeSections = Object.entries(deviceTypes).map(
@@ -60,70 +62,108 @@ const typeSections = Object.entries(deviceTypes).map(
 
 ${type.help}.
 
-${selectorTable(type.selectors)}${type.requiredSelectors.length > 0 ? `\n\nMust be given: ${type.requiredSelectors.map((each) => `\`${each}\``).join(", ")}.` : ""}`,
+${selectorTable(type.selectors)}${type.requiredSelectors.length > 0 ? `\n\nRequired: ${type.requiredSelectors.map((each) => `\`${each}\``).join(", ")}.` : ""}`,
 );
 
 const text = `# The config file
 
-<!-- Made from the tables in src/; change those and run "npm run docs". -->
+<!-- Made by npm run docs from the tables in src/; change those and run it. -->
 
-A JSON file, by default \`/etc/pcidp/config.json\`. Comments and trailing commas are allowed; keys are known without regard to
-case. \`sriovdp validate --config-file FILE\` lists all problems of a file; a running plugin takes a changed file up by
-itself, and keeps the running config when the new one has errors. Editors complete and check a file that names
-[config.schema.json](config.schema.json) (\`sriovdp schema\` prints it) as its \`"$schema"\`.
+A JSON file, \`/etc/pcidp/config.json\` by default (\`--config-file\`). Comments and trailing commas are allowed, and keys are not case-sensitive.
+\`sriovdp validate FILE\` lists all problems of a file. A running plugin loads a changed file by itself; if the file has errors, the previous
+config stays active. For completion and checks in editors, set \`"$schema"\` to [config.schema.json](config.schema.json), which
+\`sriovdp schema\` prints.
 
 \`\`\`json
 { "resourceList": [{ "resourceName": "sriov_net_A", "selectors": [{ "vendors": ["8086"], "pfNames": ["ens1f0#0-7"] }] }] }
 \`\`\`
 
-An empty \`resourceList\` offers nothing, and so does \`{"resourceList": null}\`, which the SR-IOV operator writes. Devices go to the first entry that wants them, and in it to the first selector
-object; a device that a pod holds stays where the pod got it from.
+Each entry of \`resourceList\` is a pool and becomes one resource of the node. A device belongs to the first entry that selects it, and within
+the entry to the first selector object that matches. An allocated device stays in its pool until its pod ends. An empty list, or
+\`{"resourceList": null}\` as the SR-IOV network operator writes it, is a config without pools.
 
 ## Fields of an entry
 
 | field | meaning | default | example |
 | --- | --- | --- | --- |
 ${fieldRows()}
-| \`selectors\` | A selector object, or a list of them that are tried in order | must be given | \`[{ "drivers": ["vfio-pci"] }]\` |
+| \`selectors\` | A selector object, or a list of them; the first that matches wins | required | \`[{ "drivers": ["vfio-pci"] }]\` |
 
-The resource's full name is \`PREFIX/NAME\`, and must be unique. Values of \`additionalInfo\` go to the container's INFO
-variable, those below \`"*"\` for every device, those below a device id on top of them; they are never logged.
-What \`preferredAllocation\` does stands in [allocation.md](allocation.md#which-free-device-a-pod-gets).
+The full name of a resource is \`PREFIX/NAME\` and must be unique. \`additionalInfo\` is described with [the environment of
+pods](pod-environment.md#additionalinfo), \`preferredAllocation\` with [allocation](allocation.md#which-free-device-a-pod-gets), \`linkHealth\` with
+[health](health-and-exclusions.md#health).
 
 ## Selectors
 
-All selectors of an object must match; within a list one value must. An empty object, \`{}\`, matches every device of the type.
+A selector object matches a device if all its selectors match; a selector with a list matches if one value does. An empty object, \`{}\`,
+matches every device of the type. The order of selectors within an object does not matter.
 
-\`pfNames\` and \`rootDevices\` are written \`PF\` or \`PF#INDEX[-INDEX][,…]\`: all functions below the PF, or those with the indexes
-and inclusive ranges given; an SF's index is its number (sfnum). Several entries for one PF add up. As in the upstream
-plugin, the parts of an entry count up to the first that is not an index or range: \`ens1f0#0-1,x\` selects VFs 0 and 1, with a
-warning.
+The order of objects does. Here, devices 154c get no \`/dev/vhost-net\`, since the first object has already claimed them:
 
-An object may have keys that the type does not have, as long as a selector beside them restricts it: a list of \`vendors\`,
-\`devices\`, \`drivers\`, \`pciAddresses\`, \`acpiIndexes\`, \`pfNames\`, \`rootDevices\`, \`linkTypes\`, \`ddpProfiles\` or \`pKeys\`
-that the type has and that is not empty. Such keys are ignored with a warning that says how many devices the object selects.
+\`\`\`json
+{
+  "resourceName": "intel_net",
+  "selectors": [{ "vendors": ["8086"], "devices": ["154c"] }, { "vendors": ["8086"], "needVhostNet": true }]
+}
+\`\`\`
+
+The other way round the second object would never match, and \`validate\` warns.
+
+### Functions of a PF
+
+\`pfNames\` and \`rootDevices\` take \`PF\` or \`PF#INDEX[-INDEX][,…]\`: all functions of the PF, or those with the listed indexes and inclusive
+ranges. Indexes of VFs start at 0; the index of an SF is its sfnum. Several values for one PF add up.
+
+| value | selects |
+| --- | --- |
+| \`"pfNames": ["netpf0"]\` | all VFs of netpf0 |
+| \`"pfNames": ["netpf0#0,2-7,9"]\` | VFs 0, 2 to 7, and 9 |
+| \`"rootDevices": ["0000:86:00.0#0-1,3,4"]\` | VFs 0, 1, 3 and 4 of the PF at this address |
+
+As in the upstream plugin, parsing stops at the first part that is not an index or range: \`ens1f0#0-1,x\` selects VFs 0 and 1, with a warning.
+
+### Keys of other device types
+
+A selector object may have keys that its device type does not have, if another selector in it restricts the selection: a non-empty
+list of \`vendors\`, \`devices\`, \`drivers\`, \`pciAddresses\`, \`acpiIndexes\`, \`pfNames\`, \`rootDevices\`, \`linkTypes\`, \`ddpProfiles\` or \`pKeys\`. Such
+keys are ignored, and a warning says how many devices the object selects.
 
 ${typeSections.join("\n\n")}
 
 ## Errors and warnings
 
-| finding | consequence |
-| --- | --- |
-| not JSON; no \`resourceList\`, as in \`{}\` and \`null\`; a wrong type in a field of an entry; a name or prefix that Kubernetes or the file system could not take; a resource named twice, or with \`--use-cdi\` two whose specs would be one file; an unknown \`deviceType\` or \`preferredAllocation\`; \`selectors\` missing; in a selector object a near miss of a selector's name, or another key that the type does not have while nothing beside it restricts the object; \`isRdma\` with \`vdpaType\`; every entry skipped | the file is refused: exit status 2 at start, and a running plugin goes on with the config that it has |
-| \`selectors\` empty; a value inside \`selectors\` of the wrong type or form | the entry is skipped, the others run; a running plugin that serves the entry refuses the file |
-| an unknown or misplaced key; a key given twice; a value that can never match, as \`"linkTypes": ["ethernet"]\` or \`"drivers": ["mlx5_ib"]\`; a part of \`pfNames\` or \`rootDevices\` that is not an index or range; more than one link type; two resources with one environment variable | a warning |
-| on this node: an entry or a selector object that selects nothing, or only what an earlier one selects; a PF that is not there or has no VFs; a range beyond the VFs; an IOMMU group of VFIO devices in several pools | a warning of \`validate\`, and in the log: after the first scan, and when a new one comes up |
+The file is **rejected** (exit status 2 at start; a running plugin keeps its config) if
 
-## Limits
+- it is not JSON, or has no \`resourceList\`, as \`{}\` and \`null\`;
+- a field of an entry has the wrong type, or \`selectors\` is missing;
+- a name or prefix is not valid in Kubernetes or in a file name;
+- two entries have the same resource, or with \`--use-cdi\` the same spec file;
+- \`deviceType\` or \`preferredAllocation\` is unknown;
+- a selector object has a misspelled selector, or a key that its type does not have and no selector that restricts it;
+- a selector object has both \`isRdma\` and \`vdpaType\`;
+- every entry is skipped.
 
-| at most | of | what is beyond |
-| --- | --- | --- |
-${Object.values(limits)
-  .map(({ max, unit, onExceed }) => row(max.toLocaleString("en"), unit, onExceed))
-  .join("\n")}
+An **entry is skipped**, and the others are used, if its \`selectors\` is empty, or a value inside has the wrong type or form. A running
+plugin that already serves the entry rejects the file instead.
 
-Whatever is beyond a limit, the pools that have nothing to do with it go on.
+A **warning** is logged for
+
+- an unknown or misplaced key, or a duplicate one;
+- a value that can never match, such as \`"linkTypes": ["ethernet"]\` or \`"drivers": ["mlx5_ib"]\`;
+- a part of \`pfNames\` or \`rootDevices\` that is not an index or range;
+- more than one link type, or two resources with the same environment variable;
+- on this node: an entry or selector object that selects nothing, or only devices that an earlier one has claimed; a PF that does not exist
+  or has no VFs; a range beyond the VFs; an IOMMU group of VFIO devices in several pools.
+
+Warnings about the node are printed by \`validate\`, and logged after the first scan and when a new one appears.
+
+How large a file, and how many entries, is listed with the [limits](limits.md).
 `;
+
+const limitsTable = table(
+  ["limit", "of", "beyond it"],
+  Object.values(limits).map(({ max, unit, onExceed }) => [max.toLocaleString("en"), unit, onExceed]),
+);
 
 /** A picture of commands in a terminal of so many columns. */
 async function session(title: string, columns: number, ...commands: readonly (readonly string[])[]): Promise<string> {
@@ -155,6 +195,8 @@ const made: Readonly<Record<string, (before: string) => string>> = {
   "docs/reference/config.md": () => text,
   "docs/reference/metrics.md": metricsPage,
   "docs/reference/alerts.md": alertsPage,
+  "docs/reference/command-line.md": commandLinePage,
+  "docs/reference/limits.md": (before) => withMade(before, { limits: limitsTable }),
   "docs/reference/logs.md": logsPage,
   "deployments/components/metrics/prometheusrule.yaml": prometheusRule,
   "deployments/helm/sriovdp/files/alerts.yaml": () => chartCopy("alerts.yaml"),

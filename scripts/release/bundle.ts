@@ -93,7 +93,7 @@ async function main(): Promise<void> {
     // The documents lie as in the checkout, so that their links lead to what they mean, here and where they are installed.
     ...manifests.map(([path, bytes]) => [`${doc}/deployments${path}`, bytes] as const),
     ...tree(join(root, "docs"), `${doc}/docs`),
-    ...["LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile"].map(
+    ...["LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Dockerfile"].map(
       (file) => [`${doc}/${file}`, read(join(root, file))] as const,
     ),
     ...["THIRD-PARTY-NOTICES", "sbom.cdx.json"].map((file) => [`${doc}/${file}`, read(part(file))] as const),

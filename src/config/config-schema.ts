@@ -51,34 +51,37 @@ export const resourcePrefixSchema = v.pipe(
 
 /** The fields of an entry of resourceList, without its selectors; each with what the reference documentation says. */
 export const entryFields = {
-  resourceName: v.pipe(resourceNameSchema, v.description("The resource's name, unique below its prefix")),
+  resourceName: v.pipe(resourceNameSchema, v.description("Name of the resource, unique within its prefix")),
   resourcePrefix: v.optional(
-    v.pipe(resourcePrefixSchema, v.description("The resource's prefix; default: --resource-prefix")),
+    v.pipe(resourcePrefixSchema, v.description("Prefix of the resource; --resource-prefix by default")),
   ),
   deviceType: v.optional(
     v.pipe(
       v.picklist(deviceTypeNames, `expected ${quotedList(deviceTypeNames)}`),
-      v.description("What the pool is made of"),
+      v.description("The type of the pool's devices"),
     ),
     "netDevice",
   ),
-  excludeTopology: v.optional(v.pipe(flag, v.description("Don't tell the kubelet the devices' NUMA nodes")), false),
+  excludeTopology: v.optional(
+    v.pipe(flag, v.description("Do not report the devices' NUMA nodes to the kubelet")),
+    false,
+  ),
   additionalInfo: v.optional(
     v.pipe(
       objectOf(objectOf(text, "", "expected an object of strings"), {}, "expected an object of objects"),
-      v.description('Extra keys for the containers\' INFO variable, by device id or "*"'),
+      v.description('Additional keys for the INFO variable of containers, by device id or "*"'),
     ),
   ),
-  linkHealth: v.optional(v.pipe(flag, v.description("Whether the state of links counts for health")), true),
+  linkHealth: v.optional(v.pipe(flag, v.description("Whether link state affects health")), true),
   iommufd: v.optional(
-    v.pipe(flag, v.description("Also hand out /dev/vfio/devices/vfioN and /dev/iommu where the kernel has them")),
+    v.pipe(flag, v.description("Also allocate /dev/vfio/devices/vfioN and /dev/iommu where the kernel has them")),
     false,
   ),
   preferredAllocation: v.optional(
     v.pipe(
       v.picklist(preferences, `expected ${quotedList(preferences)}`),
       v.description(
-        "Which free devices the kubelet is told to take: `packed` fills the PF with the fewest free ones, `spread` takes from the one with the most",
+        "Which free devices the kubelet should allocate: `packed` uses the PF with the fewest free devices, `spread` the one with the most",
       ),
     ),
   ),

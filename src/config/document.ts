@@ -77,7 +77,7 @@ function excess(content: string): { readonly offset: number; readonly message: s
       depth > deepest
         ? `nested too deeply: at most ${deepest} levels`
         : tokens >= most
-          ? `too long: at most ${most} words and signs`
+          ? `too long: at most ${most} tokens`
           : null;
     if (message !== null) return { offset: scanner.getTokenOffset(), message };
   }

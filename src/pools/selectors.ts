@@ -229,7 +229,7 @@ const yesOrNo = (fact: (device: Device) => boolean, help: string): Selector<bool
 const vdpaType: Selector<"virtio" | "vhost" | ""> = {
   // As the upstream plugin: the empty string is the same as no vdpaType.
   schema: v.picklist(["virtio", "vhost", ""], 'expected "virtio" or "vhost"'),
-  help: "The kind of vDPA device that the function manages; can't be combined with isRdma",
+  help: "Type of the vDPA device that the function manages; cannot be combined with isRdma",
   example: '"vhost"',
   shows: (wanted) => [wanted],
   has: (device) => device.vdpa?.type ?? "none",

@@ -71,19 +71,19 @@ const listedIn = ({ devices }: PoolStatus, wanted: DeviceStatus["health"]) =>
 export const metrics = {
   sriovdp_build_info: {
     type: "gauge",
-    help: "Always 1; which build runs",
+    help: "Always 1; version and commit of the running build",
     labels: ["version", "commit"],
     read: () => [{ labels: { version, commit }, value: 1 }],
   },
   sriovdp_ready: {
     type: "gauge",
-    help: "1 once the initial node scan is complete and every pool has its server",
+    help: "1 once the initial node scan is complete and every pool has a socket",
     labels: [],
     read: ({ status }) => single(Number(status.ready)),
   },
   sriovdp_devices: {
     type: "gauge",
-    help: "Devices that the kubelet has been told of, by their health",
+    help: "Devices in the kubelet's lists, by health",
     labels: ["resource", "health"],
     read: ({ status }) =>
       status.pools.flatMap((pool) =>
@@ -95,7 +95,7 @@ export const metrics = {
   },
   sriovdp_devices_held: {
     type: "gauge",
-    help: "Devices that are allocated to pods; missing while there is no evidence",
+    help: "Devices allocated to pods; absent while allocations cannot be read",
     labels: ["resource"],
     read: (seen) => {
       const { held } = seen.status;
@@ -105,7 +105,7 @@ export const metrics = {
   },
   sriovdp_health_changes_total: {
     type: "counter",
-    help: "Devices that changed their health, by what they became",
+    help: "Health changes of devices, by new health",
     labels: ["resource", "health"],
     read: ({ status }) =>
       status.pools.flatMap(({ resource, changes }) => [
@@ -115,13 +115,13 @@ export const metrics = {
   },
   sriovdp_link_flaps_total: {
     type: "counter",
-    help: "Links that went away below the pool's devices; a PF counts once, however many of its VFs are in the pool",
+    help: "Losses of links that the pool's devices use; one for each PF, however many of its VFs are in the pool",
     labels: ["resource"],
     read: ofPools(({ changes }) => changes.linkFlaps),
   },
   sriovdp_pool_state: {
     type: "gauge",
-    help: "1 for the state in which the pool stands with the kubelet, 0 for the others",
+    help: "1 for the pool's current registration state, 0 for the other states",
     labels: ["resource", "state"],
     read: ({ status }) =>
       status.pools.flatMap((pool) =>
@@ -133,55 +133,55 @@ export const metrics = {
   },
   sriovdp_registrations_total: {
     type: "counter",
-    help: "Registrations that the kubelet confirmed",
+    help: "Registrations that the kubelet accepted",
     labels: ["resource"],
     read: ofPools(({ registration }) => registration?.registrations ?? 0),
   },
   sriovdp_registration_failures_total: {
     type: "counter",
-    help: "Registrations that the kubelet refused or did not answer, and sockets that could not be made",
+    help: "Registrations that the kubelet rejected or did not answer, and pool sockets that could not be created",
     labels: ["resource"],
     read: ofPools(({ registration }) => registration?.failures ?? 0),
   },
   sriovdp_list_streams: {
     type: "gauge",
-    help: "Open ListAndWatch streams: 1 when all is well",
+    help: "Open ListAndWatch streams; normally 1",
     labels: ["resource"],
     read: ofPools(({ registration }) => registration?.streams ?? 0),
   },
   sriovdp_allocate_calls_total: {
     type: "counter",
-    help: "Calls of Allocate, refused ones included",
+    help: "Allocate calls, including refused ones",
     labels: ["resource"],
     read: ofPools(({ allocations }) => allocations.calls),
   },
   sriovdp_allocate_failures_total: {
     type: "counter",
-    help: "Calls of Allocate that were refused or failed",
+    help: "Allocate calls that were refused or failed",
     labels: ["resource"],
     read: ofPools(({ allocations }) => allocations.failures),
   },
   sriovdp_allocated_devices_total: {
     type: "counter",
-    help: "Devices that Allocate handed out",
+    help: "Devices allocated by Allocate calls",
     labels: ["resource"],
     read: ofPools(({ allocations }) => allocations.devices),
   },
   sriovdp_allocate_duration_seconds: {
     type: "histogram",
-    help: "How long the plugin's own part of Allocate took, without gRPC",
+    help: "Duration of Allocate in the plugin, without gRPC",
     labels: [],
     read: ({ journal }) => inSeconds(journal.allocateMs),
   },
   sriovdp_scan_stalled: {
     type: "gauge",
-    help: "1 while a node scan waits for a driver that does not answer: device lists stay as they are",
+    help: "1 while a node scan waits for a driver that does not answer; device lists stay as they are",
     labels: [],
     read: ({ status }) => single(Number(status.scans.stalled !== null)),
   },
   sriovdp_excluded_devices: {
     type: "gauge",
-    help: "Devices in no pool since the host needs them, by rule",
+    help: "Devices that no pool offers because the host needs them, by rule",
     labels: ["rule"],
     read: ({ status }) =>
       exclusionRules.map((rule) => ({
@@ -203,37 +203,37 @@ export const metrics = {
   },
   sriovdp_scan_duration_seconds: {
     type: "histogram",
-    help: "Duration of node scans, including what followed from them",
+    help: "Duration of node scans, including the changes that they cause",
     labels: [],
     read: ({ journal }) => inSeconds(journal.scans.ms),
   },
   sriovdp_scan_running_seconds: {
     type: "gauge",
-    help: "How long the current node scan has been running; 0 between scans",
+    help: "Seconds since the current node scan started; 0 between scans",
     labels: [],
     read: ({ status }) => single(seconds(status.scans.runningMs ?? 0)),
   },
   sriovdp_last_scan_timestamp_seconds: {
     type: "gauge",
-    help: "When the last node scan ended; missing before the first did",
+    help: "Time at which the last node scan ended; absent before the first one has",
     labels: [],
     read: ({ status }) => timestamp(status.scans.lastEnd),
   },
   sriovdp_config_generation: {
     type: "gauge",
-    help: "Configs taken into use since the start",
+    help: "Configs that became active since the start",
     labels: [],
     read: ({ status }) => single(status.config.generation),
   },
   sriovdp_config_pools: {
     type: "gauge",
-    help: "Pools in the config that is in use",
+    help: "Pools in the active config",
     labels: [],
     read: ({ status }) => single(status.pools.length),
   },
   sriovdp_config_reloads_total: {
     type: "counter",
-    help: "Times that the config file said something else, or was read anew for a SIGHUP, by what became of it",
+    help: "Reloads of the config file after a change or SIGHUP, by result",
     labels: ["result"],
     read: ({ journal: { config } }) => [
       { labels: { result: "success" }, value: config.successes },
@@ -242,13 +242,13 @@ export const metrics = {
   },
   sriovdp_config_last_reload_successful: {
     type: "gauge",
-    help: "Whether the config file as it is now is in use: 0 means that it was refused, and the one before it stays",
+    help: "1 if the current config file is active; 0 if it was rejected and the previous one stays active",
     labels: [],
     read: ({ status: { config } }) => (config.lastReload ? single(Number(config.lastReload.success)) : []),
   },
   sriovdp_config_last_reload_timestamp_seconds: {
     type: "gauge",
-    help: "When the config file last said something else, or was read anew for a SIGHUP",
+    help: "Time of the last reload of the config file",
     labels: [],
     read: ({ status }) => timestamp(status.config.lastReload?.at),
   },

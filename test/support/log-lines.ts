@@ -8,7 +8,7 @@ const textLine = /^\d{4}-\d{2}-\d{2}T[\d:.]+Z (DEBUG|INFO|WARN|ERROR) +(.*)$/;
 const anything = /\b(?:FILE|LINE|COLUMN|PATH|PROBLEM|REASON|DEVICE|METHOD)\b/;
 
 const reports = Object.entries<LogMessageRow>(logReports).map(([form, row]) => {
-  // A problem of the file as a whole has no path.
+  // A problem of the file as a whole has no path, and may have no line.
   const text = form
     .replace("PATH: ", "")
     .split(anything)

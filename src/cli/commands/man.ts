@@ -39,13 +39,15 @@ const optionParts = (legacy: boolean): string[] =>
     .filter(([, option]) => (option.legacy === true) === legacy)
     .map(([name, option]) => tagged(optionTag(name, option), `${optionHelp(option)}.`));
 
-const environment = {
+/** What the environment changes, for the manual and the docs. */
+export const environment = {
   NO_COLOR: "When it is set and not empty, nothing is coloured.",
   TERM: 'With "dumb" nothing is coloured.',
   "BUN_BE_BUN, BUN_OPTIONS, BUN_INSPECT": "Bun's own; they change what the executable is. Don't set them.",
 };
 
-const files = {
+/** Where the plugin reads and writes, for the manual and the docs. */
+export const files = {
   "/etc/pcidp/config.json": `The pools; at most ${limits.configBytes.max} bytes. Its JSON Schema is printed by "sriovdp schema".`,
   "/var/lib/kubelet/plugins_registry, /var/lib/kubelet/device-plugins":
     "Where the kubelet finds a socket for each pool.",
@@ -84,7 +86,11 @@ export function manual(): string {
       ),
     ),
     section("OPTIONS", roff("-x V, --x V, -x=V and --x=V are the same."), ...optionParts(false)),
-    section("OPTIONS OF THE REFERENCE", "They are those of the upstream plugin\\(aqs logger.", ...optionParts(true)),
+    section(
+      "OPTIONS OF THE UPSTREAM LOGGER",
+      "They are those of the upstream plugin\\(aqs logger.",
+      ...optionParts(true),
+    ),
     section("SIGNALS", ...Object.entries(signals).map(([name, text]) => tagged(bold(name), `${text}.`))),
     section("EXIT STATUS", ...Object.entries(statuses).map(([name, text]) => tagged(bold(name), `${text}.`))),
     section("ENVIRONMENT", ...Object.entries(environment).map(([name, text]) => tagged(bold(name), text))),

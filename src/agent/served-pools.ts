@@ -108,7 +108,7 @@ export class ServedPools {
   /** Since when the kubelet has had each resource's list, in milliseconds since 1970; resources whose list it does not have are missing. */
   get connectedSince(): ReadonlyMap<string, number> {
     const registrations = [...this.#served].map(([resource, { server }]) => ({ resource, ...server.registration }));
-    const connected = registrations.filter(({ state }) => state === "listening");
+    const connected = registrations.filter(({ state }) => state === "connected");
     return new Map(connected.map(({ resource, since }) => [resource, since]));
   }
 

@@ -17,15 +17,15 @@ test.each<[string, Device]>([
 
 test.each([
   ["0000:3b:02.0", "0000:3b:02.0", "0000:3b:02.0"],
-  ["0000:3b:02.0", "0000:3b:09.7", "0000:3b:02.0…09.7"],
-  ["0000:3b:02.0", "0000:3c:01.1", "0000:3b:02.0…3c:01.1"],
-  ["0000:a1:02.0", "0000:a3:01.1", "0000:a1:02.0…a3:01.1"],
-  ["ens1f0v0", "ens1f0v31", "ens1f0v0…31"],
-  ["ens1f0v9", "ens1f0v91", "ens1f0v9…91"],
-  ["mlx5_core.sf.2", "mlx5_core.sf.12", "mlx5_core.sf.2…12"],
-  ["9", "10", "9…10"],
-  ["a", "b", "a…b"],
-])("from %s to %s is told as %s", (first, last, told) => {
+  ["0000:3b:02.0", "0000:3b:09.7", "0000:3b:02.0-09.7"],
+  ["0000:3b:02.0", "0000:3c:01.1", "0000:3b:02.0-3c:01.1"],
+  ["0000:a1:02.0", "0000:a3:01.1", "0000:a1:02.0-a3:01.1"],
+  ["ens1f0v0", "ens1f0v31", "ens1f0v0-31"],
+  ["ens1f0v9", "ens1f0v91", "ens1f0v9-91"],
+  ["mlx5_core.sf.2", "mlx5_core.sf.12", "mlx5_core.sf.2-12"],
+  ["9", "10", "9-10"],
+  ["a", "b", "a-b"],
+])("from %s to %s is written as %s", (first, last, told) => {
   expect(span(first, last)).toBe(told);
 });
 
@@ -35,7 +35,7 @@ describe("neighbours", () => {
   const run = [vf(0, "0000:3b:02.0"), vf(1, "0000:3b:02.1"), vf(2, "0000:3b:02.2")];
 
   test("are told by their first and last", () => {
-    expect(runIdRange(run)).toBe("0000:3b:02.0…02.2");
+    expect(runIdRange(run)).toBe("0000:3b:02.0-02.2");
     expect(runLabel(run)).toBe("VF 0-2 of ens1f0");
   });
 

@@ -4,17 +4,17 @@ import { assignPools } from "../pools/assign.ts";
 import { explain, explainPool } from "../pools/explanation.ts";
 import { deviceText, poolText } from "./explain-text.ts";
 
-const style = { colour: false, columns: null, all: false };
+const style = { colour: false, columns: null, all: false, allocations: new Map(), withheld: new Map() };
 
 test("a device in no pool of a config without pools says so", () => {
-  expect(deviceText(aDevice({ driver: null }), [], style)).toBe(
+  expect(deviceText(aDevice({ driver: null }), [], [], style)).toBe(
     "0000:3b:02.1 is VF 1 of ens1f0, driver none; it is in no pool\n\n  no pool is configured\n",
   );
 });
 
 test("an empty selector object matches every device of the type", () => {
   const pools = assignPools([aSpec()], [aDevice()]);
-  expect(deviceText(aDevice(), explain(aDevice(), pools), style)).toContain(
+  expect(deviceText(aDevice(), explain(aDevice(), pools), [], style)).toContain(
     "selectors[0]  {}  passes  matches every device of the type",
   );
 });
@@ -44,7 +44,7 @@ test("names of interfaces, which a pod may have given, can't reach into the term
   ];
   const pools = assignPools([aSpec(), aSpec({ name: "b", selectors: [{ drivers: ["x"] }] })], devices);
   const texts = [
-    ...devices.map((device) => deviceText(device, explain(device, pools), style)),
+    ...devices.map((device) => deviceText(device, explain(device, pools), [], style)),
     ...pools.map((pool) => poolText(explainPool(pool, pools, devices), style)),
   ];
   for (const text of texts) {

@@ -1,33 +1,62 @@
-// How is an explanation told to a person? A device: pool by pool, test by test. A pool: what it has, and all else summed up.
+// How is an explanation shown to a person? A device: pool by pool, test by test. A pool: what it has, and all else summed up.
 
 import { counted, oneLine } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import { notableLinkRule } from "../pools/health.ts";
-import type { PoolStory, Refusal, Trial, PoolVerdict } from "../pools/explanation.ts";
+import type { PoolStory, Refusal, Trial, PoolVerdict, Withheld } from "../pools/explanation.ts";
+import type { AllocatedStatus, ExcludedStatus } from "../telemetry/plugin-status.ts";
 import { runLabel, deviceLabel, compact, firstFew, follows, runIdRange, runsOf } from "./describe.ts";
-import { type Cell, paint, type Style, table } from "./table.ts";
+import { type Cell, paint, type Style, table, type Tone, wrapped } from "./table.ts";
 
-/** How an explanation is to look. */
+/** How an explanation is to look, and what the running plugin knows of pods. */
 export interface ExplanationStyle extends Style {
   /** A line for each device. */
   readonly all: boolean;
+  /** Allocated devices by id. */
+  readonly allocations: ReadonlyMap<string, AllocatedStatus>;
+  readonly withheld: Withheld;
 }
+
+/** A style for a table that is to stand so many columns further to the right. */
+const narrower = (style: Style, by: number): Style => ({
+  ...style,
+  columns: style.columns === null || style.wide === true ? null : style.columns - by,
+});
 
 const indented = (text: string, by: number): string => text.replaceAll(/^(?=.)/gm, " ".repeat(by));
 
-/** Why a device is where it is. */
-export function deviceText(device: Device, verdicts: readonly PoolVerdict[], style: Style): string {
+/** Lines of words where the terminal has not the room for one, the further ones indented. */
+const folded = (text: string, { columns, wide }: Style): string =>
+  wrapped(oneLine(text), wide === true ? Infinity : (columns ?? Infinity) - 2)
+    .map((line, index) => `${index === 0 ? "" : "  "}${line}\n`)
+    .join("");
+
+/** Why a device is where it is; `exclusions` are those that the running plugin has for it. */
+export function deviceText(
+  device: Device,
+  verdicts: readonly PoolVerdict[],
+  exclusions: readonly ExcludedStatus[],
+  style: ExplanationStyle,
+): string {
   const owner = verdicts.find(({ outcome }) => outcome === "taken");
   const state = owner?.reasons[0] ?? "Healthy";
-  const place = owner
-    ? paint(`in ${owner.resource}, ${state}`, owner.reasons.length > 0 ? "bad" : "good", style)
-    : paint("in no pool", "doubt", style);
-  const what = oneLine(`${deviceLabel(device)}, driver ${device.driver ?? "none"}`);
+  const allocation = style.allocations.get(device.id);
+  const withheld = style.withheld.get(device.id);
+  const place = owner ? `in ${owner.resource}, ${state}` : withheld ? "withheld from all pools" : "in no pool";
+  const tone = owner ? (owner.reasons.length > 0 ? "bad" : "good") : "doubt";
+  const what = `${deviceLabel(device)}, driver ${device.driver ?? "none"}`;
   const rule = notableLinkRule(device);
-  const link = rule === null ? "" : `  link: ${oneLine(rule)}\n`;
-  const head = `${paint(device.id, "head", style)} is ${what}; it is ${place}\n${link}`;
+  const facts = [
+    ...(allocation ? [allocationLine(allocation)] : []),
+    ...(withheld ? [`next pool: ${withheld.nextPool ?? "none"}, when pod ${withheld.pod || "unknown"} ends`] : []),
+    ...exclusions.map(({ reason, since, until }) => `excluded: ${reason}, since ${since}, until ${until}`),
+    ...(rule === null ? [] : [`link: ${rule}`]),
+  ];
+  const first = folded(`${device.id} is ${what}; it is ${place}`, style).trimEnd();
+  // The whole sentence is folded first: colours have no width.
+  const head = `${paintedIn(first, [device.id, place], ["head", tone], style)}\n${facts.map((fact) => indented(folded(fact, narrower(style, 2)), 2)).join("")}`;
   if (verdicts.length === 0) return `${head}\n  no pool is configured\n`;
-  const parts = verdicts.map((verdict) => indented(verdictText(verdict, style), 2));
+  const parts = verdicts.map((verdict) => indented(verdictText(verdict, narrower(style, 2)), 2));
   // An empty line around what takes more than one.
   const isLong = (part: string | undefined) => part !== undefined && part.indexOf("\n") < part.length - 1;
   return (
@@ -36,20 +65,43 @@ export function deviceText(device: Device, verdicts: readonly PoolVerdict[], sty
   );
 }
 
+/** A text with some of its pieces in their tones; one that was folded in its middle stays plain. */
+function paintedIn(text: string, pieces: readonly string[], pieceTones: readonly Tone[], style: Style): string {
+  return pieces.reduce((painted, piece, index) => {
+    const at = painted.lastIndexOf(oneLine(piece));
+    const tone = pieceTones[index] ?? "plain";
+    return at < 0
+      ? painted
+      : painted.slice(0, at) + paint(piece, tone, style) + painted.slice(at + oneLine(piece).length);
+  }, text);
+}
+
+function allocationLine({ pod, container, resource, evidence }: AllocatedStatus): string {
+  const whose = pod === "" ? "a pod that is being admitted" : pod;
+  const part = container === "" ? "" : `, container ${container}`;
+  return `allocated to ${whose}${part}, as ${resource} (evidence: ${evidence})`;
+}
+
 function verdictText({ resource, outcome, reasons, selector, takenBy, trials }: PoolVerdict, style: Style): string {
-  const wants = trials.some(({ passes }) => passes);
-  const trialTable = indented(trialsText(trials, style), 2);
+  const selects = trials.some(({ passes }) => passes);
+  const trialTable = indented(trialsText(trials, narrower(style, 2)), 2);
+  const line = (text: string, tone: Tone) => paint(text, tone, style);
   if (outcome === "taken") {
     const by = selector === null ? "retains it" : `selects it by selectors[${selector}]`;
-    return `${paint(`${resource} ${by}`, "good", style)}\n${trialTable}`;
-  }
-  if (takenBy !== null && wants) {
-    return `${paint(`${resource} selects it too; ${takenBy} claimed it already, listed earlier`, "doubt", style)}\n${trialTable}`;
+    return `${line(`${resource} ${by}`, "good")}\n${trialTable}`;
   }
   const failed = trials.length > 0 && reasons.every((reason) => reason.startsWith("selectors["));
+  const isExcluded = trials.length > 0 && !failed && !selects;
+  if (selects && (takenBy !== null || reasons[0]?.startsWith("withheld") === true))
+    return `${line(`${resource} selects it too; ${reasons.join("; ")}`, "doubt")}\n${trialTable}`;
   // Of the right type, and no selector failed: something excludes it from every pool.
-  const verb = trials.length > 0 && !failed ? "excludes it" : "does not select it";
-  return `${paint(`${resource} ${verb}`, "bad", style)}${failed ? "" : `: ${oneLine(reasons.join("; "))}`}\n${failed ? trialTable : ""}`;
+  const verb = isExcluded || (selects && !failed) ? "excludes it" : "does not select it";
+  const why = failed ? "" : `: ${oneLine(reasons.join("; "))}`;
+  const [start = "", ...rest] = folded(`${resource} ${verb}${why}`, style).split("\n");
+  const painted = start.startsWith(`${resource} ${verb}`)
+    ? line(`${resource} ${verb}`, "bad") + start.slice(`${resource} ${verb}`.length)
+    : start;
+  return `${[painted, ...rest].join("\n")}${failed ? trialTable : ""}`;
 }
 
 /** One line a test: the selector object, the selector, whether it passes, and what it is about. */
@@ -70,11 +122,18 @@ function trialsText(trials: readonly Trial[], style: Style): string {
 const passing = (passes: boolean): Cell => (passes ? { text: "passes", tone: "good" } : { text: "fails", tone: "bad" });
 
 /** What is in a pool, and why each other device of its type isn't. */
-export function poolText({ spec, devices, taken, refused, others }: PoolStory, style: ExplanationStyle): string {
+export function poolText(
+  { spec, devices, taken, withheld, refused, others }: PoolStory,
+  style: ExplanationStyle,
+): string {
   const ill = devices.filter(({ unhealthy }) => unhealthy !== null).length;
   const count = counted(devices.length, "device") + (ill > 0 ? `, ${ill} Unhealthy` : "");
   const tone = devices.length === 0 ? "doubt" : ill > 0 ? "bad" : "good";
-  const parts = [`${paint(spec.resource, "head", style)} (${spec.deviceType}) has ${paint(count, tone, style)}\n`];
+  const pods = devices.filter(({ device }) => style.allocations.has(device.id)).length;
+  const allocated = pods === 0 ? "" : `, ${pods} allocated`;
+  const parts = [
+    `${paint(spec.resource, "head", style)} (${spec.deviceType}) has ${paint(count, tone, style)}${allocated}\n`,
+  ];
   const lines = <T extends { readonly device: Device }>(list: readonly T[], cells: (each: T) => Cell[]) =>
     runsOf(
       list,
@@ -86,29 +145,45 @@ export function poolText({ spec, devices, taken, refused, others }: PoolStory, s
       const [first] = run;
       return first ? [...who(run.map(({ device }) => device)), ...cells(first)] : [];
     });
-  const held = lines(devices, ({ device, selector, unhealthy }) => [
+  const own = lines(devices, ({ device, selector, unhealthy }) => [
     `driver ${device.driver ?? "none"}`,
-    selector === null ? "allocated to a pod" : `by selectors[${selector}]`,
+    selector === null ? "retained" : `by selectors[${selector}]`,
+    ...(pods > 0 ? [podOf(device, style)] : []),
     unhealthy === null ? { text: "Healthy", tone: "good" } : { text: `Unhealthy: ${unhealthy}`, tone: "bad" },
   ]);
-  if (held.length > 0) parts.push(indented(table(null, held, style), 2));
+  if (own.length > 0) parts.push(indented(table(null, own, narrower(style, 2)), 2));
+  if (withheld.length > 0) {
+    const rows = lines(withheld, ({ retention: { resource, pod } }) => [
+      { text: `allocated to ${pod} as ${resource}`, tone: "doubt" },
+    ]);
+    parts.push(
+      "\n  also selected, but withheld until its pod ends:\n",
+      indented(table(null, rows, narrower(style, 4)), 4),
+    );
+  }
   if (taken.length > 0) {
     const rows = lines(taken, ({ by }) => [{ text: by, tone: "doubt" }]);
-    parts.push("\n  also selected, but claimed by pools listed earlier:\n", indented(table(null, rows, style), 4));
+    parts.push(
+      "\n  also selected, but claimed by pools listed earlier:\n",
+      indented(table(null, rows, narrower(style, 4)), 4),
+    );
   }
-  const barred = refused.filter(({ reasons }) => reasons.length > 0);
-  if (barred.length > 0) {
-    const rows = barred.flatMap(({ reasons, devices: those }) =>
+  const excluded = refused.filter(({ reasons }) => reasons.length > 0);
+  if (excluded.length > 0) {
+    const rows = excluded.flatMap(({ reasons, devices: those }) =>
       lines(
         those.map((device) => ({ device })),
         () => [{ text: reasons.join("; "), tone: "doubt" }],
       ),
     );
-    parts.push("\n  excluded:\n", indented(table(null, rows, style), 4));
+    parts.push("\n  excluded:\n", indented(table(null, rows, narrower(style, 4)), 4));
   }
   const failing = refused.filter(({ failed }) => failed.length > 0);
   if (failing.length > 0) {
-    parts.push("\n  not selected:\n", ...failing.map((refusal) => indented(refusalText(refusal, style), 4)));
+    parts.push(
+      "\n  not selected:\n",
+      ...failing.map((refusal) => indented(refusalText(refusal, { ...style, ...narrower(style, 4) }), 4)),
+    );
   }
   if (others > 0)
     parts.push(`\n  ${counted(others, "device")} of this node ${others === 1 ? "is" : "are"} of another type\n`);
@@ -116,7 +191,13 @@ export function poolText({ spec, devices, taken, refused, others }: PoolStory, s
   return parts.join("");
 }
 
-/** Neighbours by their ids and what they are called: "0000:3b:02.0…02.7", "VF 0-7 of ens1f0". */
+/** The pod that has the device; "" for none, and where only a running plugin could say. */
+const podOf = ({ id }: Device, { allocations }: ExplanationStyle): Cell => {
+  const pod = allocations.get(id)?.pod;
+  return pod === undefined ? "" : { text: `allocated to ${pod || "a pod"}`, tone: "plain" };
+};
+
+/** Neighbours by their ids and what they are called: "0000:3b:02.0-02.7", "VF 0-7 of ens1f0". */
 const who = (run: readonly Device[]): string[] => [runIdRange(run), runLabel(run)];
 
 /** So many lines of devices are told of one refusal; of more than one line beyond that the number of devices is. */
@@ -133,5 +214,5 @@ function refusalText({ failed, devices }: Refusal, style: ExplanationStyle): str
     passing(false),
     `expected ${firstFew(wants)}, found ${firstFew(compact(has))}`,
   ]);
-  return which + indented(table(null, rows, style), 2);
+  return which + indented(table(null, rows, narrower(style, 2)), 2);
 }

@@ -112,9 +112,9 @@ export const options = {
     for: prints,
     aliases: ["o"],
     default: "table",
-    choices: ["table", "json", "yaml"],
+    choices: ["table", "wide", "json", "yaml"],
     value: "FORMAT",
-    help: "Output format: table, json or yaml",
+    help: "Output format: table, wide, json or yaml",
   },
   json: { kind: "flag", for: prints, default: false, help: "The same as --output=json", means: ["output", "json"] },
   all: {
@@ -123,6 +123,9 @@ export const options = {
     default: false,
     help: "Fold nothing, and show every auxiliary device",
   },
+  pool: { kind: "text", for: ["status"], default: null, value: "RESOURCE", help: "Show this pool alone" },
+  unhealthy: { kind: "flag", for: ["status"], default: false, help: "Show only devices that are Unhealthy" },
+  watch: { kind: "flag", for: ["status"], default: false, help: "Print again whenever something changes" },
   "no-node": {
     kind: "flag",
     for: ["validate"],

@@ -3,6 +3,7 @@
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import type { Options } from "./options.ts";
+import type { CommandLine } from "./parse.ts";
 import type { Style } from "./table.ts";
 
 /** Exit statuses. */
@@ -53,6 +54,13 @@ export const output: Output = {
   },
 };
 
+/** How a command's tables are to look. */
+export const styleOf = ({ options }: CommandLine, { colour, columns }: Style): Style => ({
+  colour,
+  columns,
+  wide: options.output === "wide",
+});
+
 /** Prints `data` as JSON or YAML, or what `text` makes of it for a person. */
 export async function print(
   { out }: Output,
@@ -60,7 +68,7 @@ export async function print(
   data: unknown,
   text: () => string,
 ): Promise<void> {
-  if (format === "table") out(text());
+  if (format === "table" || format === "wide") out(text());
   else if (format === "json") out(`${JSON.stringify(data, null, 2).replaceAll(/[\u007F-\u009F]/g, escaped)}\n`);
   else {
     const { stringify } = await import("yaml");

@@ -133,8 +133,8 @@ describe("options", () => {
     ["--resync-interval=0", "--resync-interval=0: expected a number of at least 1 and at most 2147483"],
     // More overflows a timer, which then never waits.
     ["--resync-interval=2147484", "--resync-interval=2147484: expected a number of at least 1 and at most 2147483"],
-    ["--output=xml", "--output=xml: expected table, json or yaml"],
-    ["-o=", "--o=: expected table, json or yaml"],
+    ["--output=xml", "--output=xml: expected table, wide, json or yaml"],
+    ["-o=", "--o=: expected table, wide, json or yaml"],
     ["frob", "unknown command frob"],
     ["discovr", "unknown command discovr; did you mean discover?"],
     ["toString", "unknown command toString"],

@@ -1,7 +1,7 @@
 // Asks the running plugin over its socket, for the commands that show what it says.
 
 import { existsSync } from "node:fs";
-import type { NodeView } from "../telemetry/node-view.ts";
+import type { PluginView } from "../telemetry/node-view.ts";
 import { exitStatus, type Output } from "./output.ts";
 import type { CommandLine } from "./parse.ts";
 import { pathsOf } from "./paths.ts";
@@ -27,12 +27,12 @@ async function ask(line: CommandLine, route: string, limit: number): Promise<Res
   throw new Error(`cannot reach the plugin (${why}); is it running, and are you root?`);
 }
 
-/** The node as the running plugin has it; or why no plugin says. */
-export async function askNode(line: CommandLine): Promise<NodeView | string> {
+/** The node as the running plugin has it, and its status; or why no plugin answers. */
+export async function askNode(line: CommandLine): Promise<PluginView | string> {
   try {
     const response = await ask(line, "/node", answerLimits.node);
     if (!response.ok) return `the plugin answers ${response.status}: ${(await response.text()).trim()}`;
-    return (await response.json()) as NodeView;
+    return (await response.json()) as PluginView;
   } catch (error) {
     return (error as Error).message;
   }

@@ -1,59 +1,64 @@
-// How is the running plugin's status shown to a person? What is wrong stands where it is looked for: at the pool, at the
-// device.
+// How is the running plugin's status shown to a person? The plugin in a few lines, its pools with their numbers, their devices with
+// neighbours that are alike in one line, and what is kept from pools and why.
 
 import { formatProblem } from "../config/problem.ts";
 import { oneLine } from "../text.ts";
-import type { DeviceStatus, ExcludedStatus, FullStatus, PoolStatus } from "../telemetry/plugin-status.ts";
-import { type Cell, type Style, table, type Tone } from "./table.ts";
+import type { ExcludedStatus, FullPoolStatus, FullStatus, PoolStatus } from "../telemetry/plugin-status.ts";
+import { follows, runIdRange, runLabel, runsOf, spanOf } from "./describe.ts";
+import { type Cell, type Column, fittedTable, type Style, type Tone, wrapped } from "./table.ts";
+
+/** How a status is to look. */
+export interface StatusStyle extends Style {
+  /** Whether only a part of the pools or devices was asked for. */
+  readonly isFiltered?: boolean;
+}
 
 /** The status as text: the plugin, its pools, their devices. */
-export function statusReport(status: FullStatus, style: Style): string {
-  const { config, pools } = status;
+export function statusReport(status: FullStatus, style: StatusStyle): string {
+  const { pools, excluded, retentions } = status;
+  const room = style.wide === true ? Infinity : (style.columns ?? Infinity);
+  const rows = pools.flatMap(({ resource, devices }) =>
+    runsOf(
+      devices.map((device) => ({ ...device, resource })),
+      (before, next) => follows(next, before) && sameState(before, next),
+    ),
+  );
+  const none = style.isFiltered === true ? "no such device\n" : "";
+  return [
+    headOf(status)
+      .flatMap((line) => indentedLines(oneLine(line), room))
+      .join(""),
+    pools.length === 0 ? "no pool is configured\n" : fittedTable(poolColumns, pools, style),
+    ...(rows.length === 0 ? [none] : [fittedTable(deviceColumns, rows, style)]),
+    ...(excluded.length === 0 || style.isFiltered === true ? [] : [fittedTable(excludedColumns, excluded, style)]),
+    ...(retentions.length === 0 ? [] : [fittedTable(retentionColumns, retentions, style)]),
+  ]
+    .filter((part) => part !== "")
+    .join("\n");
+}
+
+/** A line, or several where the terminal has not the room, the further ones indented. */
+const indentedLines = (line: string, room: number): string[] => {
+  const indent = /^ */.exec(line)?.[0] ?? "";
+  return wrapped(line, room - indent.length - 2).map((each, index) => `${indent}${index === 0 ? "" : "  "}${each}\n`);
+};
+
+function headOf(status: FullStatus): string[] {
+  const { config } = status;
   const reload = config.lastReload;
-  const refused = reload !== null && !reload.success;
-  const lines = [
+  const rejected = reload !== null && !reload.success;
+  return [
     `sriovdp ${status.version} (${status.commit}), process ${status.pid}, since ${status.started}`,
     status.mode === null ? "waiting for the kubelet's folders" : `registers with the kubelet as ${status.mode}`,
     `config ${config.file}, generation ${config.generation}${reload === null ? "" : `, last read ${reload.at}`}`,
-    ...(refused ? ["config rejected; the previous config stays active"] : []),
+    ...(rejected ? ["config rejected; the previous config stays active"] : []),
     ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
-    ...(status.heldFailure === null ? [] : [`cannot read allocations: ${status.heldFailure}`]),
+    ...(status.allocatedFailure === null
+      ? []
+      : [`cannot find out which devices are allocated: ${status.allocatedFailure}`]),
     `scans: ${status.scans.count} (${status.scans.failures} failed); ${lastScan(status)}`,
   ];
-  const podAllocations = new Map(
-    (status.held ?? []).map(({ resource, id, pod, container }) => [`${resource} ${id}`, `${pod} (${container})`]),
-  );
-  const listed = pools.flatMap(({ resource, devices }) =>
-    devices.map((device) => deviceRow(resource, device, podAllocations.get(`${resource} ${device.id}`) ?? "-")),
-  );
-  return [
-    `${lines.map(oneLine).join("\n")}\n`,
-    pools.length === 0 ? "no pool is configured\n" : table(poolHeader, pools.map(poolRow), style),
-    ...(listed.length === 0 ? [] : [table(["DEVICE", "POOL", "HELD BY", "HEALTH", "REASON"], listed, style)]),
-    ...(status.excluded.length === 0 ? [] : [table(excludedHeader, status.excluded.map(excludedRow), style)]),
-    ...(status.retentions.length === 0
-      ? []
-      : [table(["DEVICE", "STATE", "ALLOCATED AS", "POD", "NEXT POOL"], status.retentions.map(retentionRow), style)]),
-  ].join("\n");
 }
-
-const excludedHeader = ["EXCLUDED", "RULE", "REASON", "SINCE", "UNTIL"];
-
-const excludedRow = ({ device, rule, reason, since, until }: ExcludedStatus): Cell[] => [
-  device,
-  rule,
-  { text: reason, tone: "doubt" },
-  since,
-  until,
-];
-
-const retentionRow = ({ device, kind, resource, pod, nextPool }: FullStatus["retentions"][number]): Cell[] => [
-  device,
-  { text: kind, tone: "doubt" },
-  resource,
-  pod,
-  nextPool ?? "-",
-];
 
 function lastScan({ scans, ready }: FullStatus): string {
   if (scans.stalled !== null) {
@@ -66,34 +71,79 @@ function lastScan({ scans, ready }: FullStatus): string {
   return `the last took ${Math.round(scans.lastMs ?? 0)} ms at ${scans.lastEnd}${failed}`;
 }
 
-const poolHeader = ["POOL", "TYPE", "DEVICES", "HEALTHY", "ALLOCATIONS", "FAILED", "REGISTERED", "KUBELET"];
+const numberOf = (count: number | null): string => (count === null ? "" : String(count));
 
-function poolRow({ resource, deviceType, devices, registration, allocations }: PoolStatus): Cell[] {
-  const healthy = devices.filter(({ health }) => health === "Healthy").length;
-  return [
-    resource,
-    deviceType,
-    String(devices.length),
-    { text: String(healthy), tone: healthy < devices.length ? "doubt" : "plain" },
-    String(allocations.calls),
-    { text: String(allocations.failures), tone: allocations.failures > 0 ? "doubt" : "plain" },
-    registration?.lastAt ?? "-",
-    standing(registration),
-  ];
-}
+const poolColumns: readonly Column<FullPoolStatus>[] = [
+  { title: "POOL", cell: ({ resource }) => resource },
+  { title: "TYPE", cell: ({ deviceType }) => deviceType, wideOnly: true },
+  { title: "DEVICES", cell: ({ counts }) => String(counts.devices), yields: 1 },
+  {
+    title: "HEALTHY",
+    cell: ({ counts: { healthy, devices } }) => ({
+      text: String(healthy),
+      tone: healthy < devices ? "doubt" : "plain",
+    }),
+  },
+  { title: "ALLOCATED", cell: ({ counts }) => numberOf(counts.allocated), always: true },
+  { title: "FREE", cell: ({ counts }) => numberOf(counts.free), always: true },
+  { title: "ALLOCATE CALLS", cell: ({ allocations }) => String(allocations.calls), wideOnly: true },
+  {
+    title: "FAILED",
+    cell: ({ allocations: { failures } }) => ({ text: String(failures), tone: failures > 0 ? "doubt" : "plain" }),
+    wideOnly: true,
+  },
+  { title: "REGISTERED", cell: ({ registration }) => registration?.lastAt ?? "", wideOnly: true },
+  { title: "KUBELET", cell: ({ registration }) => registrationCell(registration) },
+];
 
-const tones: Readonly<Record<string, Tone>> = { listening: "good", refused: "bad", failed: "bad" };
+const tones: Readonly<Record<string, Tone>> = { connected: "good", rejected: "bad", failed: "bad" };
 
-function standing(registration: PoolStatus["registration"]): Cell {
+function registrationCell(registration: PoolStatus["registration"]): Cell {
   if (registration === null) return { text: "not registered: no device has matched yet", tone: "quiet" };
   const { state, reason } = registration;
   return { text: reason === null ? state : `${state}: ${reason}`, tone: tones[state] ?? "doubt" };
 }
 
-const deviceRow = (resource: string, { id, health, reason, listed }: DeviceStatus, holder: string): Cell[] => [
-  id,
-  resource,
-  holder,
-  { text: health, tone: health === "Healthy" ? "good" : "bad" },
-  reason ?? (listed ? "" : "not offered: the pool is too large for one list"),
+/** A device with the pool that it is in. */
+type DeviceRow = FullPoolStatus["devices"][number] & { readonly resource: string };
+
+/** Whether two devices differ in nothing that one line for both could not say. */
+const sameState = (a: DeviceRow, b: DeviceRow): boolean => stateOf(a) === stateOf(b);
+
+const stateOf = ({ resource, unhealthyReason, basis, listed, allocation, interfaces }: DeviceRow): string =>
+  JSON.stringify([resource, unhealthyReason, basis, listed, allocation, interfaces.length]);
+
+const deviceColumns: readonly Column<readonly DeviceRow[]>[] = [
+  { title: "DEVICE", cell: (run) => runIdRange(run) },
+  { title: "WHAT", cell: (run) => runLabel(run), yields: 2 },
+  { title: "INTERFACE", cell: (run) => spanOf(run, ({ interfaces }) => interfaces.join(",")), yields: 1 },
+  { title: "POOL", cell: ([device]) => device?.resource ?? "" },
+  { title: "ALLOCATED TO", cell: ([device]) => device?.allocation?.pod ?? "" },
+  { title: "CONTAINER", cell: ([device]) => device?.allocation?.container ?? "", wideOnly: true },
+  { title: "EVIDENCE", cell: ([device]) => device?.allocation?.evidence ?? "", wideOnly: true },
+  { title: "BASIS", cell: ([device]) => device?.basis ?? "", wideOnly: true },
+  { title: "HEALTH", cell: ([device]) => (device ? healthCell(device) : "") },
+];
+
+function healthCell({ unhealthyReason, listed }: DeviceRow): Cell {
+  if (unhealthyReason !== null) return { text: `Unhealthy: ${unhealthyReason}`, tone: "bad" };
+  return listed
+    ? { text: "Healthy", tone: "good" }
+    : { text: "Healthy, not offered: the pool is too large for one list", tone: "doubt" };
+}
+
+const excludedColumns: readonly Column<ExcludedStatus>[] = [
+  { title: "EXCLUDED", cell: ({ device }) => device },
+  { title: "RULE", cell: ({ rule }) => rule, yields: 3 },
+  { title: "REASON", cell: ({ reason }) => ({ text: reason, tone: "doubt" }) },
+  { title: "SINCE", cell: ({ since }) => since, yields: 2 },
+  { title: "UNTIL", cell: ({ until }) => until },
+];
+
+const retentionColumns: readonly Column<FullStatus["retentions"][number]>[] = [
+  { title: "DEVICE", cell: ({ device }) => device },
+  { title: "STATE", cell: ({ kind }) => ({ text: kind, tone: "doubt" }) },
+  { title: "ALLOCATED AS", cell: ({ resource }) => resource },
+  { title: "ALLOCATED TO", cell: ({ pod }) => pod },
+  { title: "NEXT POOL", cell: ({ nextPool }) => nextPool ?? "", always: true },
 ];

@@ -9,8 +9,10 @@ import { scanNode } from "../host/scan.ts";
 import { kubeletPaths, socketNameLimit } from "../kubelet/kubelet-paths.ts";
 import { optionalFactsOf } from "../pools/optional-facts.ts";
 import { assignPools } from "../pools/assign.ts";
+import type { Withheld } from "../pools/explanation.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
-import { poolsOf, withoutValues } from "../telemetry/node-view.ts";
+import { type PluginView, poolsOf, withoutValues } from "../telemetry/node-view.ts";
+import type { AllocatedStatus, FullStatus } from "../telemetry/plugin-status.ts";
 import { askNode } from "./plugin-socket.ts";
 import type { Output } from "./output.ts";
 import type { CommandLine } from "./parse.ts";
@@ -31,35 +33,86 @@ export function loadConfigFile(line: CommandLine, { err }: Output): Loaded {
   return loaded;
 }
 
-/** A node and its pools: as the running plugin has them, or, where none answers, by a scan without what one remembers. */
+/** A node and its pools. */
 export interface View {
   readonly devices: readonly Device[];
   readonly pools: readonly Pool[];
+  /** What the running plugin says of itself; null for a scan of the command's own, which knows nothing of pods. */
+  readonly status: FullStatus | null;
+  /** Devices that are allocated to pods, by id. */
+  readonly allocations: ReadonlyMap<string, AllocatedStatus>;
+  /** Devices that are in no pool while a pod has them, by id; none where the pools are not those that are served. */
+  readonly withheld: Withheld;
+}
+
+/** Options that say which config is meant, where it is not the running one. */
+const namesConfig = ["config-file", "resource-prefix", "use-cdi"] as const;
+
+/** Whether the command line asks for another config than that of the running plugin. */
+export const isConfigNamed = ({ given }: CommandLine): boolean => namesConfig.some((name) => given.has(name));
+
+/**
+ * The node and its pools as the running plugin has them, or why none answers. Nothing is read from disk, so that it works with a config
+ * file that is broken, elsewhere, or not mounted where the command runs.
+ */
+export async function runningView(line: CommandLine): Promise<View | string> {
+  const running = await askNode(line);
+  if (typeof running === "string") return running;
+  const pools = poolsOf(running);
+  if (!line.given.has("link-health")) return viewOf(running, pools, true);
+  return viewOf(
+    running,
+    assignPools(
+      counting(
+        line,
+        pools.map(({ spec }) => spec),
+      ),
+      running.devices,
+    ),
+    false,
+  );
+}
+
+const counting = (line: CommandLine, specs: readonly PoolSpec[]): PoolSpec[] =>
+  specs.map((spec) => ({ ...spec, linkHealth: spec.linkHealth && line.options["link-health"] }));
+
+function viewOf({ devices, status }: PluginView, pools: readonly Pool[], areServed: boolean): View {
+  const withheld = areServed ? status.retentions.filter(({ kind }) => kind === "withheld") : [];
+  return {
+    devices,
+    pools,
+    status,
+    allocations: new Map((status.allocated ?? []).map((each) => [each.id, each])),
+    withheld: new Map(withheld.map((each) => [each.device, each])),
+  };
 }
 
 /**
- * The node and its pools. The running plugin is asked first: it knows exclusions that outlast their reason, and what pods have. Its pools are shown
- * where it runs this config; else what this config would make of its devices. Notes, and what could not be read, are printed.
+ * The node, and the pools that a config would make of it. The running plugin is asked first: it knows exclusions that outlast their reason, and what
+ * pods have. Notes, and what could not be read, are printed.
  */
-export async function look(line: CommandLine, specs: readonly PoolSpec[], { err }: Output): Promise<View> {
-  const { root } = pathsOf(line);
-  const counting = specs.map((spec) => ({ ...spec, linkHealth: spec.linkHealth && line.options["link-health"] }));
+export async function look(line: CommandLine, specs: readonly PoolSpec[], output: Output): Promise<View> {
   const running = await askNode(line);
-  if (typeof running !== "string") {
-    const pools = poolsOf(running);
-    const comparable = (spec: PoolSpec) => ({ ...withoutValues(spec), linkHealth: true });
-    const isSame = Bun.deepEquals(
-      specs.map(comparable),
-      pools.map(({ spec }) => comparable(spec)),
-    );
-    if (isSame && !line.given.has("link-health")) return { devices: running.devices, pools };
-    if (!isSame) err("note: the running plugin has another config; pools are shown as this config would make them\n");
-    return { devices: running.devices, pools: assignPools(counting, running.devices) };
-  }
+  if (typeof running === "string") return scan(line, specs, running, output);
+  const pools = poolsOf(running);
+  const comparable = (spec: PoolSpec) => ({ ...withoutValues(spec), linkHealth: true });
+  const isSame = Bun.deepEquals(
+    specs.map(comparable),
+    pools.map(({ spec }) => comparable(spec)),
+  );
+  if (isSame && !line.given.has("link-health")) return viewOf(running, pools, true);
+  if (!isSame)
+    output.err("note: the running plugin has another config; pools are shown as this config would make them\n");
+  return viewOf(running, assignPools(counting(line, specs), running.devices), false);
+}
+
+/** A scan of the command's own, with the pools that a config would make of it; `why` no running plugin answers is a note. */
+export async function scan(line: CommandLine, specs: readonly PoolSpec[], why: string, { err }: Output): Promise<View> {
+  const { root } = pathsOf(line);
   // Below another root nobody expects a plugin.
-  if (root === "")
-    err(`note: ${oneLine(running)}; this is a scan of the node, without what a running plugin remembers\n`);
+  if (root === "") err(`note: ${oneLine(why)}; this is a scan of the node, without what a running plugin remembers\n`);
   const { devices, troubles } = await scanNode(root, optionalFactsOf(specs), null);
   for (const { message } of troubles) err(`warning: ${oneLine(message)}\n`);
-  return { devices, pools: assignPools(counting, devices) };
+  const pools = assignPools(counting(line, specs), devices);
+  return { devices, pools, status: null, allocations: new Map(), withheld: new Map() };
 }

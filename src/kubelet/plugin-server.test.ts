@@ -60,7 +60,7 @@ describe.each(["watcher", "legacy"] as const)("a pool of a kubelet in mode %s", 
   test("is registered, and its newest list is the kubelet's", async () => {
     await kubelet.start();
     const server = serve("a");
-    await reaches(server, "listening");
+    await reaches(server, "connected");
     await has("a");
     expect(server.registration).toMatchObject({ reason: null, registrations: 1, failures: 0, streams: 1 });
     expect(server.inPlace).toBe(true);
@@ -76,7 +76,7 @@ describe.each(["watcher", "legacy"] as const)("a pool of a kubelet in mode %s", 
     expect(["waiting", "announced"]).toContain(server.registration.state);
     await kubelet.start();
     server.check();
-    await reaches(server, "listening");
+    await reaches(server, "connected");
   });
 
   test("waits for a folder that is missing, by its name", async () => {
@@ -91,34 +91,34 @@ describe.each(["watcher", "legacy"] as const)("a pool of a kubelet in mode %s", 
   test("is registered again with a kubelet that restarted", async () => {
     await kubelet.start();
     const server = serve("a");
-    await reaches(server, "listening");
+    await reaches(server, "connected");
     await kubelet.restart();
     server.check();
     await until("it is registered again", () => server.registration.registrations > 1);
-    await reaches(server, "listening");
+    await reaches(server, "connected");
     await has("a");
   });
 
   test("gets a new socket when somebody removed it", async () => {
     await kubelet.start();
     const server = serve("a");
-    await reaches(server, "listening");
+    await reaches(server, "connected");
     rmSync(socketPath());
     expect(server.inPlace).toBe(false);
     server.check();
     await until("the socket is back", () => server.inPlace);
-    await reaches(server, "listening");
+    await reaches(server, "connected");
   });
 
   test("that is refused says so, with the kubelet's reason", async () => {
     kubelet.registration = "refuse";
     await kubelet.start();
     const server = serve("a");
-    await reaches(server, "refused");
+    await reaches(server, "rejected");
     expect(server.registration.failures).toBeGreaterThan(0);
     expect(server.registration.reason).not.toBeNull();
     kubelet.registration = "accept";
-    await reaches(server, "listening");
+    await reaches(server, "connected");
     expect(server.registration.reason).toBeNull();
   });
 
@@ -134,41 +134,41 @@ describe.each(["watcher", "legacy"] as const)("a pool of a kubelet in mode %s", 
   test("is left to another instance that takes it, and taken back when that one has ended", async () => {
     await kubelet.start();
     const first = serve("a");
-    await reaches(first, "listening");
+    await reaches(first, "connected");
     const second = serve("a");
     await until("the second one has the place", () => second.inPlace);
     first.check();
     await reaches(first, "standby");
-    await reaches(second, "listening");
+    await reaches(second, "connected");
     expect(lines.filter((line) => line.includes("standby"))).toEqual([
       "info another instance serves the pool; on standby",
     ]);
     await second.close();
     first.check();
     await until("the first one has the place again", () => first.inPlace);
-    await reaches(first, "listening");
+    await reaches(first, "connected");
     await has("a");
   });
 
   test("is registered anew when its options change", async () => {
     await kubelet.start();
     const server = serve("a");
-    await reaches(server, "listening");
+    await reaches(server, "connected");
     server.checkOptions();
-    expect(server.registration.state).toBe("listening");
+    expect(server.registration.state).toBe("connected");
     isPreferring = true;
     server.checkOptions();
     await until(
       "the kubelet has the new options",
       () => kubelet.resource(resource).options?.getPreferredAllocationAvailable === true,
     );
-    await reaches(server, "listening");
+    await reaches(server, "connected");
   });
 
   test("leaves nothing when it is closed, and ends for the kubelet", async () => {
     await kubelet.start();
     const server = serve("a");
-    await reaches(server, "listening");
+    await reaches(server, "connected");
     await server.close();
     expect(existsSync(socketPath())).toBe(false);
     await until("the stream has ended", () => !kubelet.resource(resource).connected);

@@ -69,13 +69,13 @@ describe("what comes next", () => {
   test.each<Row>([
     ["a start begins an attempt", noProgress, { kind: "due" }, {}, { begins: true }],
     ["a wait that is over begins one", at("waiting"), { kind: "due" }, {}, { begins: true }],
-    ["a connected kubelet is left alone", at("listening"), { kind: "due" }, { hasKubeletStream: true }, {}],
+    ["a connected kubelet is left alone", at("connected"), { kind: "due" }, { hasKubeletStream: true }, {}],
     ["no attempt begins while one runs", at("waiting", { attempt: running }), { kind: "due" }, {}, {}],
-    ["a change that concerns nothing", at("listening"), { kind: "foldersChanged" }, {}, {}],
-    ["a socket that was removed", at("listening"), { kind: "foldersChanged" }, { inPlace: false }, { begins: true }],
-    ["a restarted kubelet", at("listening"), { kind: "foldersChanged" }, { kubelet: "k2" }, { begins: true }],
-    ["a kubelet that is gone", at("listening"), { kind: "foldersChanged" }, { kubelet: null }, {}],
-    ["both gone", at("listening"), { kind: "foldersChanged" }, { kubelet: null, inPlace: false }, { begins: true }],
+    ["a change that concerns nothing", at("connected"), { kind: "foldersChanged" }, {}, {}],
+    ["a socket that was removed", at("connected"), { kind: "foldersChanged" }, { inPlace: false }, { begins: true }],
+    ["a restarted kubelet", at("connected"), { kind: "foldersChanged" }, { kubelet: "k2" }, { begins: true }],
+    ["a kubelet that is gone", at("connected"), { kind: "foldersChanged" }, { kubelet: null }, {}],
+    ["both gone", at("connected"), { kind: "foldersChanged" }, { kubelet: null, inPlace: false }, { begins: true }],
     [
       "a watching kubelet's own socket does not count",
       at("announced"),
@@ -120,7 +120,7 @@ describe("what comes next", () => {
     ],
     [
       "after an attempt nothing is waited for while the kubelet is connected",
-      at("listening", { attempt: running }),
+      at("connected", { attempt: running }),
       { kind: "attemptEnded", isAnnounced: true },
       { hasKubeletStream: true },
       {},
@@ -147,20 +147,20 @@ describe("what comes next", () => {
       { wait: "patience" },
     ],
     ["a kubelet that asks is given time", at("announced"), { kind: "infoRequested" }, {}, { wait: "patience" }],
-    ["a connected one needs none", at("listening"), { kind: "infoRequested" }, { hasKubeletStream: true }, {}],
+    ["a connected one needs none", at("connected"), { kind: "infoRequested" }, { hasKubeletStream: true }, {}],
     ["a rejection is retried", at("announced"), { kind: "rejected", reason: "no" }, {}, { wait: "backOff" }],
     ["a connected kubelet is not waited for", at("announced"), { kind: "connected" }, {}, { wait: "nothing" }],
-    ["a disconnected one is", at("listening"), { kind: "disconnected" }, {}, { wait: "backOff" }],
+    ["a disconnected one is", at("connected"), { kind: "disconnected" }, {}, { wait: "backOff" }],
     ["on standby only the other instance is", at("standby"), { kind: "disconnected" }, {}, { wait: "standby" }],
     [
       "a renewal waits for the end first",
-      at("listening"),
+      at("connected"),
       { kind: "renewalBegan", reason: "" },
       {},
       { wait: "nothing" },
     ],
     ["then for the kubelet's mark", at("waiting"), { kind: "streamsEnded" }, {}, { wait: "marking" }],
-    ["not when it is connected again", at("listening"), { kind: "streamsEnded" }, { hasKubeletStream: true }, {}],
+    ["not when it is connected again", at("connected"), { kind: "streamsEnded" }, { hasKubeletStream: true }, {}],
   ])("%s", (_, progress, event, facts, expected) => {
     const { wait, begins, givesUp } = follow(progress, event, facts);
     expect({ wait, begins, givesUp }).toEqual({ ...unchanged, ...expected });
@@ -171,20 +171,20 @@ describe("the stage", () => {
   test.each<[Stage["state"], RegistrationEvent, Partial<Facts>, Stage["state"], reason: string | null]>([
     ["waiting", { kind: "kubeletMissing", reason: "/k is missing" }, {}, "waiting", "/k is missing"],
     ["waiting", { kind: "announced" }, {}, "announced", null],
-    ["listening", { kind: "announced" }, { hasKubeletStream: true }, "listening", null],
-    ["refused", { kind: "announced" }, {}, "refused", null],
+    ["connected", { kind: "announced" }, { hasKubeletStream: true }, "connected", null],
+    ["rejected", { kind: "announced" }, {}, "rejected", null],
     ["waiting", { kind: "confirmed" }, {}, "announced", null],
-    ["refused", { kind: "confirmed" }, {}, "announced", null],
-    ["listening", { kind: "confirmed" }, { hasKubeletStream: true }, "listening", null],
-    ["announced", { kind: "rejected", reason: "no" }, {}, "refused", "no"],
-    ["listening", { kind: "rejected", reason: "no" }, { hasKubeletStream: true }, "listening", null],
-    ["waiting", { kind: "attemptFailed", reason: "no" }, {}, "refused", "no"],
+    ["rejected", { kind: "confirmed" }, {}, "announced", null],
+    ["connected", { kind: "confirmed" }, { hasKubeletStream: true }, "connected", null],
+    ["announced", { kind: "rejected", reason: "no" }, {}, "rejected", "no"],
+    ["connected", { kind: "rejected", reason: "no" }, { hasKubeletStream: true }, "connected", null],
+    ["waiting", { kind: "attemptFailed", reason: "no" }, {}, "rejected", "no"],
     ["waiting", { kind: "attemptFailed", reason: "full" }, { inPlace: false }, "failed", "full"],
-    ["listening", { kind: "attemptFailed", reason: "no" }, { hasKubeletStream: true }, "listening", null],
-    ["announced", { kind: "connected" }, { hasKubeletStream: true }, "listening", null],
-    ["listening", { kind: "disconnected" }, {}, "waiting", "the kubelet has disconnected"],
-    ["listening", { kind: "renewalBegan", reason: "why" }, {}, "waiting", "why"],
-    ["listening", { kind: "standbyBegan" }, {}, "standby", null],
+    ["connected", { kind: "attemptFailed", reason: "no" }, { hasKubeletStream: true }, "connected", null],
+    ["announced", { kind: "connected" }, { hasKubeletStream: true }, "connected", null],
+    ["connected", { kind: "disconnected" }, {}, "waiting", "the kubelet has disconnected"],
+    ["connected", { kind: "renewalBegan", reason: "why" }, {}, "waiting", "why"],
+    ["connected", { kind: "standbyBegan" }, {}, "standby", null],
     ["standby", { kind: "standbyEnded" }, {}, "waiting", "the other instance has ended"],
     ["announced", { kind: "standbyEnded" }, {}, "announced", null],
   ])("%s, when there is %p with %p, is %s", (state, event, facts, next, reason) => {
@@ -228,6 +228,6 @@ test("a kubelet that Register did not reach is called again at the next sign of 
 test.each<RegistrationEvent>([{ kind: "bound" }, { kind: "renewalBegan", reason: "" }])(
   "after %p Register must be called again",
   (event) => {
-    expect(follow(at("listening"), event).progress.calledAt).toBeNull();
+    expect(follow(at("connected"), event).progress.calledAt).toBeNull();
   },
 );

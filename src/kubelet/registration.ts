@@ -6,10 +6,10 @@ import type { RegistrationMode } from "./kubelet-paths.ts";
 
 /**
  * "waiting": the kubelet is missing, or has disconnected. "announced": the kubelet can know of the socket, and has no ListAndWatch
- * stream yet. "listening": it has one. "refused": it rejected the pool, or did not answer. "failed": the pool's own socket can't be
+ * stream yet. "connected": it has one. "rejected": it rejected the pool, or did not answer. "failed": the pool's own socket can't be
  * made. "standby": another instance serves the pool.
  */
-export const registrationStates = ["waiting", "announced", "listening", "refused", "failed", "standby"] as const;
+export const registrationStates = ["waiting", "announced", "connected", "rejected", "failed", "standby"] as const;
 export type RegistrationState = (typeof registrationStates)[number];
 
 /** A pool's registration as status and metrics show it. Times are milliseconds since 1970. */
@@ -64,8 +64,8 @@ export function nextStep(facts: AttemptFacts): Step {
 
 /** How far the registration of a pool has come. */
 export type Stage =
-  | { readonly state: "waiting" | "refused" | "failed"; readonly reason: string | null }
-  | { readonly state: "announced" | "listening" | "standby"; readonly reason: null };
+  | { readonly state: "waiting" | "rejected" | "failed"; readonly reason: string | null }
+  | { readonly state: "announced" | "connected" | "standby"; readonly reason: null };
 
 /** The registration of a pool at one moment. */
 export interface Progress {
@@ -183,7 +183,7 @@ const handlers: { readonly [Kind in RegistrationEvent["kind"]]: Handler<Extract<
     // A refusal lasts until the kubelet answers otherwise.
     announced: (progress, _, { hasKubeletStream }) =>
       decision(
-        hasKubeletStream || progress.stage.state === "refused"
+        hasKubeletStream || progress.stage.state === "rejected"
           ? progress
           : withStage(progress, { state: "announced", reason: null }),
       ),
@@ -200,11 +200,11 @@ const handlers: { readonly [Kind in RegistrationEvent["kind"]]: Handler<Extract<
         calledAt: isReached ? progress.calledAt : null,
       }),
     confirmed: (progress, _, { hasKubeletStream }) =>
-      decision(withStage(progress, { state: hasKubeletStream ? "listening" : "announced", reason: null })),
+      decision(withStage(progress, { state: hasKubeletStream ? "connected" : "announced", reason: null })),
     rejected: (progress, { reason }, { hasKubeletStream }) =>
-      decision(hasKubeletStream ? progress : withStage(progress, { state: "refused", reason }), { wait: "backOff" }),
+      decision(hasKubeletStream ? progress : withStage(progress, { state: "rejected", reason }), { wait: "backOff" }),
     attemptFailed: (progress, { reason }, { hasKubeletStream, inPlace }) =>
-      decision(hasKubeletStream ? progress : withStage(progress, { state: inPlace ? "refused" : "failed", reason })),
+      decision(hasKubeletStream ? progress : withStage(progress, { state: inPlace ? "rejected" : "failed", reason })),
     attemptEnded(progress, { isAnnounced }, facts) {
       const ended = { ...progress, attempt: null };
       if (progress.attempt?.isOutdated === true && !isSettled(progress, facts)) return attemptNow(ended);
@@ -215,7 +215,7 @@ const handlers: { readonly [Kind in RegistrationEvent["kind"]]: Handler<Extract<
     },
     infoRequested: (progress, _, { hasKubeletStream }) =>
       decision(progress, hasKubeletStream ? {} : { wait: "patience" }),
-    connected: (progress) => decision(withStage(progress, { state: "listening", reason: null }), { wait: "nothing" }),
+    connected: (progress) => decision(withStage(progress, { state: "connected", reason: null }), { wait: "nothing" }),
     disconnected: (progress) =>
       decision(withStage(progress, { state: "waiting", reason: "the kubelet has disconnected" }), {
         wait: isStandby(progress) ? "standby" : "backOff",

@@ -3,6 +3,7 @@
 import type { Device } from "../host/device.ts";
 import { barsOf, deviceTypes } from "./device-types.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
+import type { Retention } from "./retention.ts";
 import { matches, type Selector, type SelectorName, selectorNames, selectors, type Wanted } from "./selectors.ts";
 
 /** One selector put to one device. */
@@ -36,13 +37,16 @@ export interface PoolVerdict {
   readonly trials: readonly Trial[];
 }
 
+/** Devices that are in no pool while a pod has them, by id. */
+export type Withheld = ReadonlyMap<string, Retention>;
+
 /** Explains, pool by pool in the order of the file, why the device is or isn't in it. */
-export function explain(device: Device, pools: readonly Pool[]): PoolVerdict[] {
+export function explain(device: Device, pools: readonly Pool[], withheld: Withheld = new Map()): PoolVerdict[] {
   const owner = pools.find((pool) => pool.claims.has(device.id));
-  return pools.map((pool) => verdictOf(device, pool, owner));
+  return pools.map((pool) => verdictOf(device, pool, owner, withheld.get(device.id)));
 }
 
-function verdictOf(device: Device, pool: Pool, owner: Pool | undefined): PoolVerdict {
+function verdictOf(device: Device, pool: Pool, owner: Pool | undefined, withheld: Retention | undefined): PoolVerdict {
   const { spec, unhealthy, claims } = pool;
   const type = deviceTypes[spec.deviceType];
   const isOfType = type.isOfType(device);
@@ -65,11 +69,18 @@ function verdictOf(device: Device, pool: Pool, owner: Pool | undefined): PoolVer
   const bars = barsOf(device).map(({ sentence }) => sentence);
   if (bars.length > 0) return { ...common, outcome: "refused", reasons: bars };
   const misses = trials.filter(({ passes }) => !passes).map(missOf);
-  const reasons =
-    misses.length < trials.length
-      ? [`${owner?.spec.resource ?? "another pool"} claimed it already, listed earlier`]
-      : misses;
+  const reasons = misses.length < trials.length ? [whoseItIs(device, owner, withheld)] : misses;
   return { ...common, outcome: "refused", reasons };
+}
+
+/** Why a pool that selects the device has not got it. */
+function whoseItIs({ id }: Device, owner: Pool | undefined, withheld: Retention | undefined): string {
+  if (!owner && withheld) return `withheld: allocated to ${withheld.pod} as ${withheld.resource}, until that pod ends`;
+  const name = owner?.spec.resource ?? "another pool";
+  // A pod's device is retained by the pool that it was allocated from, wherever that is in the file.
+  return owner?.claims.get(id)?.standing === "leaving"
+    ? `${name} retains it until its pod ends`
+    : `${name} claimed it already, listed earlier`;
 }
 
 /** Puts every selector of a selector object to the device. */
@@ -119,17 +130,27 @@ export interface PoolStory {
   }[];
   /** Devices that it wants and that a pool before it in the file has. */
   readonly taken: readonly { readonly device: Device; readonly by: string }[];
+  /** Devices that it wants and that are in no pool until the pod ends that has them. */
+  readonly withheld: readonly { readonly device: Device; readonly retention: Retention }[];
   readonly refused: readonly Refusal[];
   /** How many devices are of another type. */
   readonly others: number;
 }
 
 /** Tells a pool's story: every device of its type is in exactly one of its lists. */
-export function explainPool(pool: Pool, pools: readonly Pool[], devices: readonly Device[]): PoolStory {
+export function explainPool(
+  pool: Pool,
+  pools: readonly Pool[],
+  devices: readonly Device[],
+  withheld: Withheld = new Map(),
+): PoolStory {
   const type = deviceTypes[pool.spec.deviceType];
   const candidates = devices.filter((device) => type.isOfType(device));
   const owners = new Map(pools.flatMap((each) => [...each.claims.keys()].map((id) => [id, each] as const)));
-  const verdicts = candidates.map((device) => ({ device, verdict: verdictOf(device, pool, owners.get(device.id)) }));
+  const verdicts = candidates.map((device) => ({
+    device,
+    verdict: verdictOf(device, pool, owners.get(device.id), withheld.get(device.id)),
+  }));
   const lost = verdicts.filter(({ verdict }) => verdict.outcome === "refused");
   const isWanted = ({ trials }: PoolVerdict) => trials.some(({ passes }) => passes);
   return {
@@ -144,7 +165,15 @@ export function explainPool(pool: Pool, pools: readonly Pool[], devices: readonl
     taken: lost.flatMap(({ device, verdict }) =>
       verdict.takenBy !== null && isWanted(verdict) ? [{ device, by: verdict.takenBy }] : [],
     ),
-    refused: refusalsOf(lost.filter(({ verdict }) => verdict.takenBy === null || !isWanted(verdict))),
+    withheld: lost.flatMap(({ device, verdict }) => {
+      const retention = withheld.get(device.id);
+      return retention && verdict.takenBy === null && isWanted(verdict) ? [{ device, retention }] : [];
+    }),
+    refused: refusalsOf(
+      lost.filter(
+        ({ device, verdict }) => !isWanted(verdict) || (verdict.takenBy === null && !withheld.has(device.id)),
+      ),
+    ),
     others: devices.length - candidates.length,
   };
 }

@@ -12,7 +12,7 @@ import { messageOf } from "../text.ts";
 import { exposition } from "./exposition.ts";
 import type { Journal } from "./journal.ts";
 import type { Address } from "./addresses.ts";
-import type { NodeView } from "./node-view.ts";
+import type { NodeView, PluginView } from "./node-view.ts";
 import { processFacts } from "./process-facts.ts";
 import { fullStatus, type Status } from "./plugin-status.ts";
 import type { ProbeResult } from "./probes.ts";
@@ -159,13 +159,19 @@ export class Endpoints {
         if (local) return reply(200, "application/json", `${JSON.stringify(await this.#status())}\n`);
         break;
       case "/node":
-        if (local) return reply(200, "application/json", `${JSON.stringify(this.#asked.node())}\n`);
+        if (local) return reply(200, "application/json", `${JSON.stringify(await this.#node())}\n`);
     }
     return plain(404, `there is ${local ? "/status, /node, " : ""}/metrics, /livez and /readyz`);
   }
 
   #status() {
     return fullStatus(this.#asked.status(), this.#asked.allocations);
+  }
+
+  async #node(): Promise<PluginView> {
+    // Of one moment: what is read for the status takes time, in which a scan may end.
+    const [seen, status] = [this.#asked.node(), this.#status()];
+    return { ...seen, status: await status };
   }
 
   async #metrics(accept: string): Promise<Response> {

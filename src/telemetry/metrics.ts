@@ -6,7 +6,7 @@ import { exclusionRules } from "../pools/exclusions.ts";
 import { commit, version } from "../process/build-info.ts";
 import type { Histogram, Journal } from "./journal.ts";
 import type { ProcessFacts } from "./process-facts.ts";
-import type { DeviceStatus, FullStatus, PoolStatus } from "./plugin-status.ts";
+import type { DeviceStatus, FullPoolStatus, FullStatus } from "./plugin-status.ts";
 
 /** All that a scrape is made of. */
 export interface Seen {
@@ -43,7 +43,7 @@ const timestamp = (date: string | null | undefined): Sample[] =>
 
 /** A value for each configured pool. */
 const ofPools =
-  (value: (pool: PoolStatus) => number) =>
+  (value: (pool: FullPoolStatus) => number) =>
   ({ status }: Seen): Sample[] =>
     status.pools.map((pool) => ({ labels: { resource: pool.resource }, value: value(pool) }));
 
@@ -59,12 +59,12 @@ function inSeconds({ bounds, counts, sum }: Histogram): Sample[] {
 }
 
 /** The states of a pool's registration, as the label "state" has them. */
-export const poolStates = ["not_offered", ...registrationStates] as const;
+export const poolStates = ["not_registered", ...registrationStates] as const;
 
-const stateOf = ({ registration }: PoolStatus): (typeof poolStates)[number] => registration?.state ?? "not_offered";
+const stateOf = ({ registration }: Pick<FullPoolStatus, "registration">) => registration?.state ?? "not_registered";
 
 /** How many devices of this health the kubelet has been told of. */
-const listedIn = ({ devices }: PoolStatus, wanted: DeviceStatus["health"]) =>
+const listedIn = ({ devices }: FullPoolStatus, wanted: DeviceStatus["health"]) =>
   devices.filter(({ health, listed }) => listed && health === wanted).length;
 
 /** Every metric. */
@@ -93,14 +93,14 @@ export const metrics = {
         })),
       ),
   },
-  sriovdp_devices_held: {
+  sriovdp_devices_allocated: {
     type: "gauge",
     help: "Devices allocated to pods; absent while allocations cannot be read",
     labels: ["resource"],
     read: (seen) => {
-      const { held } = seen.status;
-      if (held === null) return [];
-      return ofPools(({ resource }) => held.filter((each) => each.resource === resource).length)(seen);
+      const { allocated } = seen.status;
+      if (allocated === null) return [];
+      return ofPools(({ resource }) => allocated.filter((each) => each.resource === resource).length)(seen);
     },
   },
   sriovdp_health_changes_total: {
@@ -237,7 +237,7 @@ export const metrics = {
     labels: ["result"],
     read: ({ journal: { config } }) => [
       { labels: { result: "success" }, value: config.successes },
-      { labels: { result: "refused" }, value: config.failures },
+      { labels: { result: "rejected" }, value: config.failures },
     ],
   },
   sriovdp_config_last_reload_successful: {

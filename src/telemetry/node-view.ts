@@ -4,6 +4,7 @@
 import type { Device } from "../host/device.ts";
 import { namedForSelection } from "../pools/pf-names.ts";
 import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import type { FullStatus } from "./plugin-status.ts";
 
 /** A pool for JSON: each claim with the index of the selector object that won it, -1 where none did. */
 interface PoolView {
@@ -16,6 +17,11 @@ interface PoolView {
 export interface NodeView {
   readonly devices: readonly Device[];
   readonly pools: readonly PoolView[];
+}
+
+/** What the running plugin answers at /node: the node, its pools, and its status at the same moment. */
+export interface PluginView extends NodeView {
+  readonly status: FullStatus;
 }
 
 /** Makes the view of these devices, and of the pools in the order of the config file. */

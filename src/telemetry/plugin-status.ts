@@ -6,6 +6,7 @@ import type { Registration } from "../kubelet/registration.ts";
 import type { RegistrationMode } from "../kubelet/kubelet-paths.ts";
 import type { StalledScan } from "../host/scanner.ts";
 import { messageOf } from "../text.ts";
+import { type DeviceKind, kindOf } from "../pools/device-kind.ts";
 import type { DeviceTypeName } from "../pools/device-types.ts";
 import type { Exclusion } from "../pools/exclusions.ts";
 import type { AllocatedDevice } from "../pools/decide-allocations.ts";
@@ -79,37 +80,90 @@ export interface PoolStatus {
 
 export interface DeviceStatus {
   readonly id: string;
+  readonly kind: DeviceKind;
+  /** The VF's index below its PF, or the SF's number. */
+  readonly functionIndex: number | null;
+  readonly pf: { readonly address: string; readonly interfaceName: string | null } | null;
+  /** Its network interfaces that the host can see now. */
+  readonly interfaces: readonly string[];
   readonly health: "Healthy" | "Unhealthy";
-  /** Why it is Unhealthy. */
-  readonly reason: string | null;
-  readonly standing: Claim["standing"];
+  readonly unhealthyReason: string | null;
+  /** Why it is in the pool: a selector selects it, or a pod keeps it there. */
+  readonly basis: ClaimBasis;
   /** Whether the kubelet has been told of it: a pool may have more devices than one list can hold. */
   readonly listed: boolean;
 }
 
-/** A device that a pod holds. */
-export type HeldStatus = Pick<AllocatedDevice, "resource" | "id" | "pod" | "container" | "evidence">;
+/** "selected" by a selector; "retained" for its pod, which hides what a selector goes by; "draining": it leaves when its pod ends. */
+export type ClaimBasis = "selected" | "retained" | "draining";
 
-/** The status, and what pods hold by the evidence of now. */
-export interface FullStatus extends Status {
-  /** What is held of the configured pools, and what is withheld from them; null when there is no evidence. */
-  readonly held: readonly HeldStatus[] | null;
+const bases = {
+  wished: "selected",
+  kept: "retained",
+  leaving: "draining",
+} as const satisfies Record<Claim["standing"], ClaimBasis>;
+
+/** The pod to which a device is allocated. */
+export type AllocationStatus = Pick<AllocatedDevice, "resource" | "pod" | "container" | "evidence">;
+
+/** A device that is allocated to a pod. */
+export type AllocatedStatus = AllocationStatus & { readonly id: string };
+
+/** The status, and what is allocated to pods by the evidence of now. */
+export interface FullStatus extends Omit<Status, "pools"> {
+  readonly pools: readonly FullPoolStatus[];
+  /** What is allocated of the configured pools, and what is withheld from them; null when there is no evidence. */
+  readonly allocated: readonly AllocatedStatus[] | null;
   /** Why there is no evidence. */
-  readonly heldFailure: string | null;
+  readonly allocatedFailure: string | null;
 }
 
-/** The status with what pods hold, which is read. */
+/** A pool with its devices' pods. */
+export interface FullPoolStatus extends Omit<PoolStatus, "devices"> {
+  readonly counts: PoolCountStatus;
+  readonly devices: readonly (DeviceStatus & { readonly allocation: AllocationStatus | null })[];
+}
+
+/** How many devices a pool has; `allocated` and `free` are null while there is no evidence of what pods hold. */
+export interface PoolCountStatus {
+  readonly devices: number;
+  readonly healthy: number;
+  readonly allocated: number | null;
+  /** What a new pod can get: Healthy, offered to the kubelet and allocated to no pod. */
+  readonly free: number | null;
+}
+
+/** The status with what is allocated to pods, which is read. */
 export async function fullStatus(status: Status, read: () => Promise<readonly AllocatedDevice[]>): Promise<FullStatus> {
   const ours = new Set(status.pools.map(({ resource }) => resource));
   const kept = new Set(status.retentions.map(({ device }) => device));
   try {
-    const held = (await read())
+    const allocated = (await read())
       .filter(({ resource, id }) => ours.has(resource) || kept.has(id))
-      .map(({ resource, id, pod, container, evidence }) => ({ resource, id, pod, container, evidence }));
-    return { ...status, held, heldFailure: null };
+      .map(({ resource, id, pod, container, evidence }) => ({ id, resource, pod, container, evidence }));
+    const byId = new Map(allocated.map(({ id, ...allocation }) => [id, allocation]));
+    return {
+      ...status,
+      pools: status.pools.map((pool) => withAllocations(pool, byId)),
+      allocated,
+      allocatedFailure: null,
+    };
   } catch (error) {
-    return { ...status, held: null, heldFailure: messageOf(error) };
+    const pools = status.pools.map((pool) => withAllocations(pool, null));
+    return { ...status, pools, allocated: null, allocatedFailure: messageOf(error) };
   }
+}
+
+function withAllocations(pool: PoolStatus, allocations: ReadonlyMap<string, AllocationStatus> | null): FullPoolStatus {
+  const devices = pool.devices.map((device) => ({ ...device, allocation: allocations?.get(device.id) ?? null }));
+  const healthy = devices.filter(({ health }) => health === "Healthy");
+  const counts = {
+    devices: devices.length,
+    healthy: healthy.length,
+    allocated: allocations && devices.filter(({ allocation }) => allocation !== null).length,
+    free: allocations && healthy.filter(({ allocation, listed }) => allocation === null && listed).length,
+  };
+  return { ...pool, counts, devices };
 }
 
 /** A pool that the config wants, and what is known of its server; null where it never had a device, so has none. */
@@ -173,10 +227,19 @@ function poolStatus({ spec: { resource, deviceType }, served }: Offered): PoolSt
       since: dateOf(served.registration.since),
       lastAt: dateOrNull(served.registration.lastAt),
     },
-    devices: [...(served?.pool.claims ?? [])].map(([id, { standing }]) => {
-      const reason = served?.pool.unhealthy.get(id) ?? null;
-      const listed = served?.listed.has(id) ?? false;
-      return { id, health: reason === null ? "Healthy" : "Unhealthy", reason, standing, listed };
+    devices: [...(served?.pool.claims ?? [])].map(([id, { device, standing }]) => {
+      const unhealthyReason = served?.pool.unhealthy.get(id) ?? null;
+      return {
+        id,
+        kind: kindOf(device),
+        functionIndex: device.functionIndex,
+        pf: device.pf && { address: device.pf.address, interfaceName: device.pf.interfaceName },
+        interfaces: device.interfaces,
+        health: unhealthyReason === null ? "Healthy" : "Unhealthy",
+        unhealthyReason,
+        basis: bases[standing],
+        listed: served?.listed.has(id) ?? false,
+      };
     }),
     allocations: { calls, failures, devices, lastAt: dateOrNull(lastAt) },
     changes,

@@ -14,7 +14,7 @@ export const podDeviceMetrics = {
     help: "Always 1; the pod and the container to which a PCI device is allocated",
     labels: ["pciAddr", "dev_type", "pod", "namespace", "container"],
     read: ({ status }) =>
-      (status.held ?? []).flatMap(({ resource, id, pod, container }) => {
+      (status.allocated ?? []).flatMap(({ resource, id, pod, container }) => {
         // Of a checkpoint the pod's UID alone is known: nothing could be joined with it.
         const [namespace, name] = pod.split("/");
         if (name === undefined || namespace === undefined || !pciAddress.test(id)) return [];

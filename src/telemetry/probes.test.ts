@@ -34,22 +34,22 @@ test.each([
 
 test.each<[Parameters<typeof pool>[0], whileThere: boolean, whileAway: boolean]>([
   [null, true, true],
-  ["listening", true, true],
+  ["connected", true, true],
   ["standby", true, true],
   ["announced", false, true],
   ["waiting", false, true],
-  ["refused", false, true],
+  ["rejected", false, true],
   ["failed", false, false],
 ])(
   "with a pool that is %p the plugin is ready %p while the kubelet is there, %p while it is away",
   (state, there, away) => {
-    const status = { ready: true, scans, pools: [pool("listening"), pool(state, "why")] };
+    const status = { ready: true, scans, pools: [pool("connected"), pool(state, "why")] };
     expect([readinessOf(status, true).ok, readinessOf(status, false).ok]).toEqual([there, away]);
   },
 );
 
 test("every reason is told", () => {
-  const pools = [pool("refused", "no"), pool("failed", "disk full")];
+  const pools = [pool("rejected", "no"), pool("failed", "disk full")];
   expect(readinessOf({ ready: false, scans: { ...scans, failure: "EMFILE" }, pools }, true).reasons).toEqual([
     "the initial node scan is not complete",
     "the last node scan failed: EMFILE",

@@ -48,12 +48,12 @@ function hindrance({ resource, registration }: PoolStatus, kubeletIsThere: boole
   if (!registration) return null;
   const told = registration.reason === null ? "" : `: ${registration.reason}`;
   switch (registration.state) {
-    case "listening":
+    case "connected":
     case "standby":
       return null;
     case "failed":
       return `pool ${resource} has no socket${told}`;
-    case "refused":
+    case "rejected":
       return kubeletIsThere ? `the kubelet refuses pool ${resource}${told}` : null;
     default:
       return kubeletIsThere ? `the kubelet does not listen to pool ${resource} yet${told}` : null;

@@ -70,7 +70,7 @@ describe.concurrent("a pod that ended holds nothing, though the checkpoint has i
     await node.kubelet.allocate(net, [ours], { pod: "stays" });
     await node.kubelet.allocate(net, ["0000:3b:01.1"], { pod: "ends" });
     // Seen alive, so that its end is seen, also by a plugin that the kubelet does not answer in time.
-    expect((await stateOf(node)).held?.map(({ id }) => id)).toEqual(all.slice(0, 2));
+    expect((await stateOf(node)).allocated?.map(({ id }) => id)).toEqual(all.slice(0, 2));
     node.kubelet.release("ends");
     expect(await node.plugin.stop()).toBe(0);
     expect(node.names(node.deviceInfoFolder)).toEqual([`intel.com-net-${ours}-device.json`]);
@@ -150,7 +150,7 @@ describe.concurrent("a pod that runs keeps its device", () => {
     const [pool] = (await stateOf(node)).pools;
     expect(pool?.devices.find(({ id }) => id === held)).toMatchObject({
       health: "Unhealthy",
-      reason: expect.stringContaining("default route") as string,
+      unhealthyReason: expect.stringContaining("default route") as string,
     });
     await restart(node, [net]);
     expect(listed(node, net)).toContain(held);
@@ -227,7 +227,7 @@ describe.concurrent("after a reboot", () => {
     });
     expect(listed(node, net)).toEqual(all.slice(0, 3));
     expect(healthy(node, net)).toEqual(["0000:3b:01.1", "0000:3b:01.2"]);
-    expect((await stateOf(node)).pools[0]?.devices[0]?.reason).toMatch(
+    expect((await stateOf(node)).pools[0]?.devices[0]?.unhealthyReason).toMatch(
       /would be restarted with \/dev\/vfio\/2, .*\/dev\/vfio\/40 now/,
     );
     expect(() => node.kubelet.readmit("pod")).toThrow("no longer healthy");
@@ -268,7 +268,7 @@ test("status shows with its pod what a pod keeps from where the config would hav
   const withheld = { device: ours, resource: net, pod: "default/pod", kind: "withheld", nextPool: first };
   expect(await stateOf(node)).toMatchObject({
     retentions: [withheld],
-    held: [{ id: ours, resource: net, pod: "default/pod", evidence: "pod-resources" }],
+    allocated: [{ id: ours, resource: net, pod: "default/pod", evidence: "pod-resources" }],
   });
   expect(await status(node)).toMatch(/0000:3b:01\.0 +withheld +intel.com\/net +default\/pod +intel.com\/first/);
   node.configure({ resourceList: [...renamed.resourceList, ...config.resourceList] });

@@ -57,7 +57,7 @@ describe.concurrent("a scrape", () => {
     expect({
       healthy: valueOf(series, "sriovdp_devices", { ...resource, health: "Healthy" }),
       unhealthy: valueOf(series, "sriovdp_devices", { ...resource, health: "Unhealthy" }),
-      held: valueOf(series, "sriovdp_devices_held", resource),
+      held: valueOf(series, "sriovdp_devices_allocated", resource),
       calls: valueOf(series, "sriovdp_allocate_calls_total", resource),
       failures: valueOf(series, "sriovdp_allocate_failures_total", resource),
       devices: valueOf(series, "sriovdp_allocated_devices_total", resource),
@@ -65,7 +65,7 @@ describe.concurrent("a scrape", () => {
       flaps: valueOf(series, "sriovdp_link_flaps_total", resource),
       changes: valueOf(series, "sriovdp_health_changes_total", { ...resource, health: "Unhealthy" }),
       streams: valueOf(series, "sriovdp_list_streams", resource),
-      state: valueOf(series, "sriovdp_pool_state", { ...resource, state: "listening" }),
+      state: valueOf(series, "sriovdp_pool_state", { ...resource, state: "connected" }),
     }).toEqual({
       ...{ healthy: 0, unhealthy: 4, held: 2, calls: 2, failures: 1, devices: 2, durations: 2 },
       ...{ flaps: 1, changes: 4, streams: 1, state: 1 },
@@ -95,7 +95,7 @@ describe.concurrent("a scrape", () => {
       return {
         good: valueOf(series, "sriovdp_config_last_reload_successful"),
         generation: valueOf(series, "sriovdp_config_generation"),
-        refused: valueOf(series, "sriovdp_config_reloads_total", { result: "refused" }),
+        refused: valueOf(series, "sriovdp_config_reloads_total", { result: "rejected" }),
         pools: valueOf(series, "sriovdp_config_pools"),
       };
     };
@@ -144,7 +144,7 @@ describe.concurrent("a scrape", () => {
     node.kubelet.stop();
     await Bun.write(`${node.kubelet.devicePlugins}/kubelet_internal_checkpoint`, "{");
     const series = await scrape(node);
-    expect(samples(series, "sriovdp_devices_held")).toEqual([]);
+    expect(samples(series, "sriovdp_devices_allocated")).toEqual([]);
     expect(samples(series, "sriovdp_devices")).toHaveLength(2);
   });
 });
@@ -221,6 +221,6 @@ test("a pool that the kubelet refuses counts its failures, and shows its state",
     series = await scrape(node);
     return (valueOf(series, "sriovdp_registration_failures_total", { resource: net }) ?? 0) > 0;
   });
-  expect(valueOf(series, "sriovdp_pool_state", { resource: net, state: "refused" })).toBe(1);
-  expect(valueOf(series, "sriovdp_pool_state", { resource: net, state: "listening" })).toBe(0);
+  expect(valueOf(series, "sriovdp_pool_state", { resource: net, state: "rejected" })).toBe(1);
+  expect(valueOf(series, "sriovdp_pool_state", { resource: net, state: "connected" })).toBe(0);
 });

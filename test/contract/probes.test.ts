@@ -223,7 +223,7 @@ describe.concurrent("readiness", () => {
     await until("the refusal is told", async () =>
       /refuses pool intel.com\/net: ./.test(await becomesReady(node, false)),
     );
-    expect((await statusOf(node)).pools).toMatchObject([{ registration: { state: "refused", streams: 0 } }]);
+    expect((await statusOf(node)).pools).toMatchObject([{ registration: { state: "rejected", streams: 0 } }]);
     expect(await probe(node, "readiness")).toMatchObject({ status: 1 });
     expect(await probe(node, "liveness")).toMatchObject({ status: 0 });
     node.kubelet.registration = "accept";
@@ -238,7 +238,7 @@ describe.concurrent("readiness", () => {
     await node.kubelet.start();
     await until("the kubelet listens", async () => {
       const [pool] = (await statusOf(node)).pools;
-      return pool?.registration?.state === "listening" && pool.registration.registrations >= 2;
+      return pool?.registration?.state === "connected" && pool.registration.registrations >= 2;
     });
   });
 
@@ -266,7 +266,7 @@ describe.concurrent("the status", () => {
     expect(pools).toMatchObject([
       {
         resource: net,
-        registration: { state: "listening", registrations: 1, streams: 1 },
+        registration: { state: "connected", registrations: 1, streams: 1 },
         allocations: { calls: 2, failures: 1 },
       },
       { resource: "intel.com/none", registration: null, devices: [] },
@@ -278,12 +278,12 @@ describe.concurrent("the status", () => {
     await using node = await start();
     await node.kubelet.allocate(net, ["0000:3b:01.0"], { pod: "first" });
     const held = { resource: net, id: "0000:3b:01.0", pod: expect.stringContaining("/first") as string };
-    expect(await statusOf(node)).toMatchObject({ held: [held], heldFailure: null });
+    expect(await statusOf(node)).toMatchObject({ allocated: [held], allocatedFailure: null });
     expect((await command(node, "status")).stdout).toMatch(
-      /0000:3b:01.0 +intel.com\/net +\S+\/first \(\S+\) +Healthy\n/,
+      /0000:3b:01.0 +VF 0 of ens1f0 +ens1f0v0 +intel.com\/net +\S+\/first +Healthy\n/,
     );
     node.kubelet.release("first");
-    expect(await statusOf(node)).toMatchObject({ held: [] });
+    expect(await statusOf(node)).toMatchObject({ allocated: [] });
   });
 
   test("tells why a device is Unhealthy", async () => {
@@ -293,10 +293,10 @@ describe.concurrent("the status", () => {
     const [pool] = (await statusOf(node)).pools;
     expect(pool?.devices[0]).toMatchObject({
       health: "Unhealthy",
-      reason: expect.stringContaining("ens1f0") as string,
+      unhealthyReason: expect.stringContaining("ens1f0") as string,
     });
     const { stdout } = await command(node, "status");
-    expect(stdout).toMatch(/0000:3b:0\S+ +intel.com\/net +- +Unhealthy +\S.*ens1f0/);
+    expect(stdout).toMatch(/0000:3b:0\S+ +VF 0-\d of ens1f0 +\S+ +intel.com\/net +Unhealthy: \S.*ens1f0/);
   });
 
   test("tells that the config file was refused, with every problem, and that what was running goes on", async () => {

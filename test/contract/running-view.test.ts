@@ -1,6 +1,7 @@
 // Do explain and discover show what the running plugin has, and not what a fresh scan would say?
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { rmSync } from "node:fs";
 import { setDefaultRoutes } from "../support/live.ts";
 import { command, listed, rescanned, running } from "./live.ts";
 
@@ -35,6 +36,53 @@ describe.concurrent("beside a running plugin", () => {
     expect(stdout).toContain("intel.com/other");
     expect(stderr).toContain("the running plugin has another config");
     expect(await command(node, "discover")).toMatchObject({ stderr: "", status: 0 });
+  });
+
+  test("explain needs no config file: the running plugin's config is explained, and who answers is said", async () => {
+    const elsewhere = { resourceList: [{ resourceName: "net", selectors: { drivers: ["iavf"] } }] };
+    await using node = await running({ node: "iavf-vfs", config: elsewhere, resources: [net] });
+    await node.kubelet.allocate(net, ["0000:3b:01.1"], { pod: "app" });
+    // As in a container whose config has another place, and after an edit that went wrong.
+    for (const broken of ['{"resourceList": [', null]) {
+      if (broken === null) rmSync(node.configFile);
+      else node.configure(broken);
+      const { stdout, stderr, status } = await command(node, "explain", "ens1f0v1", "net");
+      expect(stdout).toStartWith(
+        "0000:3b:01.1 is VF 1 of ens1f0, driver iavf; it is in intel.com/net, Healthy\n  allocated to default/app, container main, as intel.com/net (evidence: pod-resources)\n",
+      );
+      expect(stdout).toMatch(/^intel.com\/net \(netDevice\) has \d+ devices, 1 allocated$/m);
+      expect(stdout).toMatch(
+        /0000:3b:01.1 +VF 1 of ens1f0 +driver iavf +by selectors\[0\] +allocated to default\/app +Healthy/,
+      );
+      expect(stderr).toStartWith(`note: answered by the running plugin, process ${node.plugin.pid}, with `);
+      expect(status).toBe(0);
+    }
+    const json = JSON.parse((await command(node, "explain", "0000:3b:01.0-01.1", "-o", "json")).stdout) as {
+      source: string;
+      devices: { id: string; allocation: { pod: string } | null }[];
+    };
+    expect(json.source).toBe("plugin");
+    expect(json.devices.map(({ id, allocation }) => [id, allocation?.pod])).toEqual([
+      ["0000:3b:01.0", undefined],
+      ["0000:3b:01.1", "default/app"],
+    ]);
+  });
+
+  test("explain says since when and until when the running plugin excludes a device", async () => {
+    await using node = await running({ node: "default-routes", config, resources: [net] });
+    setDefaultRoutes(node.root, ["ens9f3"]);
+    await node.kubelet.waitFor(() => !listed(node, net).includes("0000:47:00.0"), "the port of the route is excluded");
+    const { stdout } = await command(node, "explain", "0000:47:00.0");
+    expect(stdout).toMatch(/^ {2}excluded: carries the default route \(ens9f3\), since 20\d\d-\S+, until reload/m);
+  });
+
+  test("explain falls back to a scan of its own when no plugin answers", async () => {
+    await using node = await running({ node: "iavf-vfs", config, resources: [net] });
+    await node.plugin.stop();
+    const json = JSON.parse((await command(node, "explain", "0000:3b:01.0", "-o", "json")).stdout) as {
+      source: string;
+    };
+    expect(json.source).toBe("scan");
   });
 
   test("a VF that a later name of its PF selects is explained by that name", async () => {

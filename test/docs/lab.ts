@@ -36,13 +36,13 @@ const anyName = new RegExp(
   "g",
 );
 
-/** Neighbours as the program prints them: "0000:3b:01.0…01.3". */
+/** Neighbours as the program prints them: "0000:3b:01.0-01.3". */
 const neighbours = /(0000:[0-9a-f]{2}:)(01\.\d)…(01\.\d)/g;
 
 /** A command, a file or an expected output of a page, with the lab's names in it. */
 export const toLab = (text: string): string =>
   text
-    .replace(neighbours, (_, bus, from, to) => `${toLab(bus + from)}…${toLab(bus + to).slice(bus.length)}`)
+    .replace(neighbours, (_, bus, from, to) => `${toLab(bus + from)}-${toLab(bus + to).slice(bus.length)}`)
     .replace(anyName, (name) => names.get(name) ?? name);
 
 /** Interface names need no exchange: the lab gives its interfaces those of the pages. */

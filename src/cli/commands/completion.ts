@@ -3,7 +3,7 @@
 
 import { oneLine } from "../../text.ts";
 import { allNames } from "../find-by-name.ts";
-import { loadConfigFile, look } from "../view.ts";
+import { isConfigNamed, loadConfigFile, runningView, scan } from "../view.ts";
 import {
   type Command,
   type CommandRow,
@@ -26,8 +26,12 @@ export async function printCompletion(line: CommandLine, output: Output): Promis
 /** The names that `explain` takes; what is wrong with the config file is not what somebody who presses Tab asked for. */
 async function names(line: CommandLine, output: Output): Promise<string> {
   const quiet = { ...output, err: () => {} };
-  const { devices, pools } = await look(line, loadConfigFile(line, quiet).specs ?? [], quiet);
-  return allNames(devices, pools)
+  const running = isConfigNamed(line) ? null : await runningView(line);
+  const view =
+    running !== null && typeof running !== "string"
+      ? running
+      : await scan(line, loadConfigFile(line, quiet).specs ?? [], "", quiet);
+  return allNames(view)
     .filter((name) => name === oneLine(name))
     .map((name) => `${name}\n`)
     .join("");

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { aDevice, aPf, aSubFunction } from "../../../test/support/device.ts";
 import type { Device } from "../../host/device.ts";
-import { kindOf } from "../describe.ts";
+import { kindOf } from "../../pools/device-kind.ts";
 import { deviceTable, type Discovered, rowsOf } from "./discover.ts";
 import { displayWidth } from "../table.ts";
 
@@ -11,8 +11,10 @@ const found = (device: Device, more: Partial<Discovered> = {}): Discovered => ({
   iommuGroup: null,
   pool: null,
   health: null,
-  unhealthy: null,
-  notOffered: [],
+  unhealthyReason: null,
+  excluded: [],
+  allocation: null,
+  withheld: false,
   ...more,
 });
 
@@ -33,7 +35,7 @@ const told = (devices: readonly Discovered[], all = false) =>
 
 describe("a line", () => {
   test("is one PF, or neighbours below it that are alike", () => {
-    const ill = vf(3, {}, { health: "Unhealthy", unhealthy: "reason" });
+    const ill = vf(3, {}, { health: "Unhealthy", unhealthyReason: "reason" });
     expect(told([pf, vf(0), vf(1), vf(2), ill])).toEqual([
       [false, "0000:3b:00.0"],
       [true, "0000:3b:02.0", "0000:3b:02.1", "0000:3b:02.2"],
@@ -82,7 +84,7 @@ describe("the table", () => {
     expect(shown(null)).toEqual([
       "DEVICE           WHAT      INTERFACE     ID         DRIVER  LINK  NUMA  PCIE ROOT   IOMMU  POOL",
       "0000:3b:00.0     PF        ens1f0        8086:1592  ice     up    0     pci0000:3a  1      excluded: PF with 4 VFs",
-      "  0000:3b:0…255  VF 0-255  ens1f0v0…255  8086:1889  iavf    up    0     pci0000:3a  2…257  intel.com/net",
+      "  0000:3b:0-255  VF 0-255  ens1f0v0-255  8086:1889  iavf    up    0     pci0000:3a  2-257  intel.com/net",
     ]);
   });
 

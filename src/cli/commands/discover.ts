@@ -3,54 +3,75 @@
 
 import { existsSync } from "node:fs";
 import type { Device } from "../../host/device.ts";
+import { kindOf } from "../../pools/device-kind.ts";
 import { readIommuGroup } from "../../host/userspace.ts";
-import { barsOf } from "../../pools/device-types.ts";
+import { barsOf as exclusionsOf } from "../../pools/device-types.ts";
 import type { Pool } from "../../pools/pool.ts";
-import { runKindLabel, follows, runIdRange, kindOf, linkOf, runsOf, span } from "../describe.ts";
-import { loadConfigFile, look } from "../view.ts";
-import { exitStatus, type Output, print } from "../output.ts";
+import { follows, linkOf, runIdRange, runKindLabel, runsOf, spanOf } from "../describe.ts";
+import { isConfigNamed, loadConfigFile, look, runningView, scan, type View } from "../view.ts";
+import { exitStatus, type Output, print, styleOf } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { pathsOf } from "../paths.ts";
-import { type Cell, displayWidth, paint, type Style, table } from "../table.ts";
+import { type Cell, type Column, type Fitted, fittedTable, type Style } from "../table.ts";
 
 /** A device as `discover -o json` prints it. */
 export type Discovered = ReturnType<typeof discovered>;
 
 /** Puts a device's facts, its place and its state together. */
-function discovered(root: string, device: Device, pool: Pool | undefined) {
-  const unhealthy = pool?.unhealthy.get(device.id) ?? null;
+function discovered(root: string, device: Device, pool: Pool | undefined, { allocations, withheld }: View) {
+  const unhealthyReason = pool?.unhealthy.get(device.id) ?? null;
+  const { id: _, ...allocation } = allocations.get(device.id) ?? { id: null };
   return {
     kind: kindOf(device),
     ...device,
     iommuGroup: readIommuGroup(root, device.pci),
     pool: pool?.spec.resource ?? null,
-    health: pool ? (unhealthy === null ? ("Healthy" as const) : ("Unhealthy" as const)) : null,
-    unhealthy,
+    health: pool ? (unhealthyReason === null ? ("Healthy" as const) : ("Unhealthy" as const)) : null,
+    unhealthyReason,
     /** Sentences. */
-    notOffered: barsOf(device).map(({ sentence }) => sentence),
+    excluded: exclusionsOf(device).map(({ sentence }) => sentence),
+    allocation: "pod" in allocation ? allocation : null,
+    withheld: withheld.has(device.id),
   };
 }
 
 /** `discover`: prints the node's devices. Works without a config file too, which then says nothing of pools. */
 export async function discover(line: CommandLine, output: Output): Promise<number> {
-  const { root, configFile } = pathsOf(line);
-  const isThere = line.given.has("config-file") || existsSync(configFile);
-  const loaded = isThere ? loadConfigFile(line, output) : null;
-  const specs = loaded?.specs ?? [];
-  const { devices, pools } = await look(line, specs, output);
-  const owners = new Map(pools.flatMap((pool) => [...pool.claims.keys()].map((id) => [id, pool] as const)));
-  const found = devices.map((device) => discovered(root, device, owners.get(device.id)));
+  const { root } = pathsOf(line);
+  const { view, status } = await viewWithoutNeed(line, output);
+  const owners = new Map(view.pools.flatMap((pool) => [...pool.claims.keys()].map((id) => [id, pool] as const)));
+  const found = view.devices.map((device) => discovered(root, device, owners.get(device.id), view));
   // Of an instance only matters whether it is the same as before.
   const data = found.map((device) =>
     Object.fromEntries(Object.entries(device).filter(([name]) => name !== "instance")),
   );
+  const style = styleOf(line, output);
   await print(output, line.options.output, data, () =>
     found.length === 0
       ? "no network or accelerator function was found\n"
-      : deviceTable(found, { ...output, all: line.options.all, pooled: specs.length > 0 }),
+      : deviceTable(found, { ...style, all: line.options.all, pooled: view.pools.length > 0 }),
   );
+  return status;
+}
+
+/** The node with its pools, or without them where there is no config. */
+async function viewWithoutNeed(
+  line: CommandLine,
+  output: Output,
+): Promise<{ readonly view: View; readonly status: number }> {
+  const { configFile } = pathsOf(line);
+  const status = exitStatus.ok;
+  if (isConfigNamed(line)) {
+    const { specs } = loadConfigFile(line, output);
+    return { view: await look(line, specs ?? [], output), status: specs ? status : exitStatus.operatorMistake };
+  }
+  const running = await runningView(line);
+  if (typeof running !== "string") return { view: running, status };
+  const isThere = existsSync(configFile);
+  const specs = isThere ? loadConfigFile(line, output).specs : [];
+  const view = await scan(line, specs ?? [], running, output);
   if (!isThere) output.err(`note: there is no ${configFile}, so no device is in a pool; --config-file names another\n`);
-  return loaded && !loaded.specs ? exitStatus.operatorMistake : exitStatus.ok;
+  return { view, status: specs ? status : exitStatus.operatorMistake };
 }
 
 /** How the table is to look. */
@@ -59,10 +80,6 @@ interface TableStyle extends Style {
   readonly all: boolean;
   /** Whether there are pools at all. */
   readonly pooled: boolean;
-  /** Whether there is no room for reasons of bad health. */
-  readonly terse?: boolean;
-  /** Whether a PF's kind is to name its interface, for want of a column that does. */
-  readonly named?: boolean;
 }
 
 /** A line of the table: one device, or neighbours that are alike. */
@@ -70,21 +87,6 @@ interface Row {
   readonly run: readonly Discovered[];
   readonly isBelow: boolean;
 }
-
-/** A column: what stands in it for one line; "" where nothing applies. */
-interface Column {
-  readonly title: string;
-  readonly cell: (row: Row, style: TableStyle) => Cell;
-  /** Left out when there is no room, the largest first; columns without stay. */
-  readonly yields?: number;
-}
-
-/** What the first and the last of neighbours have, as one text. */
-const spanOf = (run: readonly Discovered[], fact: (device: Discovered) => string | null | undefined): string => {
-  const [first] = run;
-  const last = run.at(-1);
-  return first && last ? span(fact(first) ?? "", fact(last) ?? "") : "";
-};
 
 const linkTones = { up: "good", "no carrier": "bad", "admin down": "doubt", down: "bad" } as const;
 
@@ -99,27 +101,34 @@ function linkCell({ run: [device] }: Row): Cell {
   return { text, tone: isQuiet ? "quiet" : (linkTones[link as keyof typeof linkTones] ?? "plain") };
 }
 
-function poolCell({ run: [device] }: Row, { pooled, terse = false }: TableStyle): Cell {
+function poolCell({ run: [device] }: Row, pooled: boolean, { terse }: Fitted): Cell {
   if (!device) return "";
   if (device.pool !== null) {
-    return device.unhealthy === null
+    return device.unhealthyReason === null
       ? { text: device.pool, tone: "good" }
-      : { text: `${device.pool}, Unhealthy${terse ? "" : `: ${device.unhealthy}`}`, tone: "bad" };
+      : { text: `${device.pool}, Unhealthy${terse ? "" : `: ${device.unhealthyReason}`}`, tone: "bad" };
   }
-  const bars = barsOf(device).map(({ brief }) => brief);
-  if (bars.length > 0) return { text: `excluded: ${bars.join(", ")}`, tone: "doubt" };
+  const { withheld, allocation } = device;
+  if (withheld && allocation)
+    return { text: `withheld: allocated to ${allocation.pod} as ${allocation.resource}`, tone: "doubt" };
+  const brief = exclusionsOf(device).map((each) => each.brief);
+  if (brief.length > 0) return { text: `excluded: ${brief.join(", ")}`, tone: "doubt" };
   return { text: pooled ? "not selected" : "", tone: "quiet" };
 }
 
 const pfName = ([device]: readonly Discovered[]): string =>
   device?.kind === "PF" && device.interfaces.length > 0 ? ` ${device.interfaces[0]}` : "";
 
-const columns: readonly Column[] = [
+const columnsFor = ({ pooled }: TableStyle): readonly Column<Row>[] => [
   { title: "DEVICE", cell: ({ run, isBelow }) => (isBelow ? "  " : "") + runIdRange(run) },
-  { title: "WHAT", cell: ({ run }, { named }) => runKindLabel(run) + (named ? pfName(run) : "") },
+  // Where no column has the interface, a PF's kind names it.
+  {
+    title: "WHAT",
+    cell: ({ run }, { hidden }) => runKindLabel(run) + (hidden.includes("INTERFACE") ? pfName(run) : ""),
+  },
   { title: "INTERFACE", cell: ({ run }) => spanOf(run, ({ interfaces }) => interfaces.join(",")), yields: 2 },
   { title: "ID", cell: ({ run: [device] }) => `${device?.vendor}:${device?.product}`, yields: 6 },
-  { title: "DRIVER", cell: ({ run: [device] }) => device?.driver ?? "" },
+  { title: "DRIVER", cell: ({ run: [device] }) => device?.driver ?? "", always: true },
   { title: "LINK", cell: linkCell, yields: 1 },
   { title: "NUMA", cell: ({ run: [device] }) => String(device?.numaNode ?? ""), yields: 4 },
   { title: "PCIE ROOT", cell: ({ run: [device] }) => device?.pcieRoot ?? "", yields: 8 },
@@ -130,7 +139,8 @@ const columns: readonly Column[] = [
     yields: 3,
   },
   { title: "VDPA", cell: ({ run: [device] }) => device?.vdpa?.type ?? device?.vdpa?.name ?? "", yields: 5 },
-  { title: "POOL", cell: poolCell },
+  { title: "ALLOCATED TO", cell: ({ run: [device] }) => device?.allocation?.pod ?? "", yields: 1.5 },
+  { title: "POOL", cell: (row, fitted) => poolCell(row, pooled, fitted) },
 ];
 
 /** What makes neighbours differ: everything that one line for them all could not say. */
@@ -139,7 +149,7 @@ const alike = (a: Discovered, b: Discovered): boolean =>
   sameText(a, b, (each) => [
     ...[each.vendor, each.product, each.driver, linkOf(each.link), each.vfLinkState, each.numaNode, each.pcieRoot],
     ...[each.interfaces.length, each.iommuGroup === null, each.rdma?.names.length, each.vdpa?.type, each.linkType],
-    ...[each.pool, each.unhealthy, each.notOffered],
+    ...[each.pool, each.unhealthyReason, each.excluded, each.allocation?.pod, each.withheld],
   ]);
 
 const sameText = <T>(a: T, b: T, facts: (each: T) => unknown): boolean =>
@@ -169,44 +179,6 @@ export function rowsOf(found: readonly Discovered[], all: boolean): Row[] {
 
 const order = ({ kind }: Discovered): number => ["VF", "SF", "auxiliary"].indexOf(kind);
 
-/** The room that the last column has at least, before other columns yield to it. */
-const poolRoom = 32;
-
 /** The devices of a node, with as many columns as the terminal has room for. */
-export function deviceTable(found: readonly Discovered[], style: TableStyle): string {
-  const rows = rowsOf(found, style.all);
-  const filled = columns
-    .map((column) => ({ ...column, cells: rows.map((row) => column.cell(row, style)) }))
-    .filter(({ title, cells }) => title === "DRIVER" || cells.some((cell) => textOf(cell) !== ""));
-  const widthOf = ({ title, cells }: (typeof filled)[number]) =>
-    Math.max(...[title, ...cells.map(textOf)].map(displayWidth)) + 2;
-  const room = style.columns ?? Infinity;
-  const yielding = filled
-    .filter(({ yields }) => yields !== undefined)
-    .sort((a, b) => (a.yields ?? 0) - (b.yields ?? 0));
-  const left: string[] = [];
-  const isKept = ({ title }: Column) => !left.includes(title);
-  const needed = () =>
-    filled
-      .filter(isKept)
-      .reduce(
-        (sum, column) => sum + (column.title === "POOL" ? Math.min(widthOf(column), poolRoom) : widthOf(column)),
-        -2,
-      );
-  while (needed() > room && yielding.length > 0) left.push(yielding.pop()?.title ?? "");
-  const kept = filled.filter(isKept);
-  const wide = kept.reduce((sum, column) => sum + widthOf(column), -2);
-  const fitting = { ...style, named: left.includes("INTERFACE"), terse: wide > room };
-  const shown = table(
-    kept.map(({ title }) => title),
-    rows.map((row) => kept.map(({ cell }) => dash(cell(row, fitting)))),
-    style,
-  );
-  const order = filled.map(({ title }) => title).filter((title) => left.includes(title));
-  const note = `columns hidden: terminal too narrow: ${order.join(", ")}; -o yaml has everything`;
-  return shown + (left.length > 0 ? `${paint(note, "quiet", style)}\n` : "");
-}
-
-const textOf = (cell: Cell): string => (typeof cell === "string" ? cell : cell.text);
-
-const dash = (cell: Cell): Cell => (textOf(cell) === "" ? { text: "-", tone: "quiet" } : cell);
+export const deviceTable = (found: readonly Discovered[], style: TableStyle): string =>
+  fittedTable(columnsFor(style), rowsOf(found, style.all), style);

@@ -1,36 +1,50 @@
-// `explain`: why is a device where it is, and what is in a pool and what isn't?
+// `explain`: why is a device where it is, and what is in a pool and what isn't? The running plugin is asked first.
 
 import { oneLine } from "../../text.ts";
 import type { Device } from "../../host/device.ts";
+import { kindOf } from "../../pools/device-kind.ts";
+import { barsOf as exclusionsOf } from "../../pools/device-types.ts";
 import { notableLinkRule } from "../../pools/health.ts";
-import { explain, explainPool, type PoolStory, type PoolVerdict } from "../../pools/explanation.ts";
+import { explain, explainPool, type PoolStory, type Trial, type PoolVerdict } from "../../pools/explanation.ts";
 import { type Selector, type SelectorName, selectors } from "../../pools/selectors.ts";
+import type { FullStatus } from "../../telemetry/plugin-status.ts";
 import { deviceText, poolText } from "../explain-text.ts";
-import { kindOf } from "../describe.ts";
-import { loadConfigFile, look, type View } from "../view.ts";
+import { isConfigNamed, loadConfigFile, look, runningView, scan, type View } from "../view.ts";
 import { named, nearMiss } from "../find-by-name.ts";
-import { exitStatus, type Output, print } from "../output.ts";
+import { exitStatus, type Output, print, styleOf } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { pathsOf } from "../paths.ts";
 
 /** `explain`: tells of the devices and pools that are named; of all pools when nothing is. */
 export async function explainCommand(line: CommandLine, output: Output): Promise<number> {
-  const { specs, skipped } = loadConfigFile(line, output);
-  if (!specs) return exitStatus.operatorMistake;
-  const view = await look(line, specs, output);
+  const opened = await open(line, output);
+  if (!opened) return exitStatus.operatorMistake;
+  const { view, skipped, configFile } = opened;
   const asked = askedFor(line.operands, view);
   for (const word of asked.unknown) {
-    const why = skipped.includes(word) ? skippedEntry(word) : unknown(word, view, pathsOf(line).configFile);
+    const why = skipped.includes(word) ? skippedEntry(word) : unknown(word, view, configFile);
     output.err(`sriovdp: ${oneLine(why)}\n`);
   }
-  const { devices, pools } = view;
-  const verdicts = asked.devices.map((device) => ({ device, verdicts: explain(device, pools) }));
-  const stories = asked.pools.map((pool) => explainPool(pool, pools, devices));
-  const data = { devices: verdicts.map(deviceData), resources: stories.map(storyData) };
-  const style = { ...output, all: line.options.all };
+  const { devices, pools, withheld, allocations } = view;
+  const verdicts = asked.devices.map((device) => ({ device, verdicts: explain(device, pools, withheld) }));
+  const stories = asked.pools.map((pool) => explainPool(pool, pools, devices, withheld));
+  const data = {
+    source: view.status ? ("plugin" as const) : ("scan" as const),
+    devices: verdicts.map((each) => deviceData(each, view)),
+    resources: stories.map((story) => storyData(story, view)),
+  };
+  const style = { ...styleOf(line, output), all: line.options.all, allocations, withheld };
+  const exclusions = view.status?.excluded ?? [];
   await print(output, line.options.output, data, () =>
     [
-      ...verdicts.map(({ device, verdicts: told }) => deviceText(device, told, style)),
+      ...verdicts.map(({ device, verdicts: reached }) =>
+        deviceText(
+          device,
+          reached,
+          exclusions.filter((each) => each.device === device.id),
+          style,
+        ),
+      ),
       ...stories.map((story) => poolText(story, style)),
       ...(pools.length === 0 && line.operands.length === 0 ? ["the config file has no pools\n"] : []),
     ].join("\n"),
@@ -38,37 +52,114 @@ export async function explainCommand(line: CommandLine, output: Output): Promise
   return asked.unknown.length > 0 ? exitStatus.failure : exitStatus.ok;
 }
 
-function askedFor(words: readonly string[], { devices, pools }: View) {
-  const found = words.map((word) => ({ word, ...named(word, devices, pools) }));
+interface Opened {
+  readonly view: View;
+  /** Full names of entries that are skipped, and the config file that the pools are from. */
+  readonly skipped: readonly string[];
+  readonly configFile: string;
+}
+
+/** The running plugin's node and pools where no other config is named, else what a scan finds; null when the config file is refused. */
+async function open(line: CommandLine, output: Output): Promise<Opened | null> {
+  const { configFile } = pathsOf(line);
+  const why = isConfigNamed(line) ? null : await runningView(line);
+  if (why !== null && typeof why !== "string") {
+    output.err(answeredBy(why.status));
+    return { view: why, skipped: [], configFile: why.status?.config.file ?? configFile };
+  }
+  const { specs, skipped } = loadConfigFile(line, output);
+  if (!specs) return null;
+  const view = why === null ? await look(line, specs, output) : await scan(line, specs, why, output);
+  return { view, skipped, configFile };
+}
+
+function answeredBy(status: FullStatus | null): string {
+  if (!status) return "";
+  const { pid, config } = status;
+  const rejected = config.lastReload?.success === false;
+  const file = rejected ? `${config.file} as it was; as it is now it is rejected: see "sriovdp status"` : config.file;
+  return `note: answered by the running plugin, process ${pid}, with ${oneLine(file)}\n`;
+}
+
+function askedFor(words: readonly string[], view: View) {
+  const found = words.map((word) => ({ word, ...named(word, view) }));
   return {
     devices: [...new Set(found.flatMap((each) => each.devices))],
-    pools: words.length === 0 ? pools : [...new Set(found.flatMap((each) => each.pools))],
+    pools: words.length === 0 ? view.pools : [...new Set(found.flatMap((each) => each.pools))],
     unknown: found.filter((each) => each.devices.length + each.pools.length === 0).map(({ word }) => word),
   };
 }
 
 const skippedEntry = (resource: string): string =>
-  `the entry of ${resource} is skipped, so it has no device; its problem is told above`;
+  `the entry of ${resource} is skipped, so it has no device; its problem is printed above`;
 
-function unknown(word: string, { devices, pools }: View, configFile: string): string {
-  const near = nearMiss(word, devices, pools);
+function unknown(word: string, view: View, configFile: string): string {
+  const near = nearMiss(word, view);
+  const isPod = /^[^/]+\/[^/]+$/.test(word);
+  const pods = view.status ? ", or pod that has a device," : "";
+  const hint =
+    isPod && !view.status ? "what pods have only a running plugin says" : '"sriovdp discover" lists what there is';
   return near === null
-    ? `no device or interface of this node, and no resource of ${configFile}, is called ${JSON.stringify(word)}; "sriovdp discover" lists what there is`
+    ? `no device or interface of this node, and no resource of ${configFile}${pods} is called ${JSON.stringify(word)}; ${hint}`
     : `nothing is called ${JSON.stringify(word)}; did you mean ${near}?`;
 }
 
-/** A device's verdicts as -o json prints them. */
-const deviceData = ({ device, verdicts }: { readonly device: Device; readonly verdicts: readonly PoolVerdict[] }) => ({
-  device: device.id,
-  kind: kindOf(device),
-  pool: verdicts.find(({ outcome }) => outcome === "taken")?.resource ?? null,
-  /** The rule that decides about the link, as a sentence's end; null when there is nothing special about it. */
-  link: notableLinkRule(device),
-  verdicts,
+/** The words of a verdict: those of the text. */
+type Outcome = "selected" | "retained" | "not selected" | "excluded" | "claimed earlier" | "withheld" | "other type";
+
+function outcomeOf({ outcome, takenBy, trials, selector }: PoolVerdict, device: Device, isWithheld: boolean): Outcome {
+  if (outcome === "taken") return selector === null ? "retained" : "selected";
+  if (trials.length === 0) return "other type";
+  if (takenBy === null && exclusionsOf(device).length > 0) return "excluded";
+  if (!trials.some(({ passes }) => passes)) return "not selected";
+  return takenBy === null && isWithheld ? "withheld" : "claimed earlier";
+}
+
+const trialData = ({ index, passes, tests }: Trial) => ({
+  index,
+  passes,
+  tests: tests.map(({ wants, has, ...test }) => ({ ...test, expected: wants, found: has })),
 });
 
+/** A device's verdicts as -o json prints them. */
+function deviceData(
+  { device, verdicts }: { readonly device: Device; readonly verdicts: readonly PoolVerdict[] },
+  view: View,
+) {
+  const owner = view.pools.find(({ claims }) => claims.has(device.id));
+  const unhealthyReason = owner?.unhealthy.get(device.id) ?? null;
+  return {
+    id: device.id,
+    kind: kindOf(device),
+    pool: owner?.spec.resource ?? null,
+    health: owner ? (unhealthyReason === null ? "Healthy" : "Unhealthy") : null,
+    unhealthyReason,
+    allocation: allocationOf(device, view),
+    withheld: view.withheld.has(device.id),
+    excluded: exclusionsOf(device).map(({ sentence }) => sentence),
+    /** The rule that decides about the link, as a sentence's end; null when there is nothing special about it. */
+    linkRule: notableLinkRule(device),
+    verdicts: verdicts.map((verdict) => ({
+      resource: verdict.resource,
+      outcome: outcomeOf(verdict, device, view.withheld.has(device.id)),
+      reasons: verdict.reasons,
+      claimedBy: verdict.takenBy,
+      selector: verdict.selector,
+      trials: verdict.trials.map(trialData),
+    })),
+  };
+}
+
+function allocationOf({ id }: Device, { allocations }: View) {
+  const found = allocations.get(id);
+  return found
+    ? { resource: found.resource, pod: found.pod, container: found.container, evidence: found.evidence }
+    : null;
+}
+
 /** A pool's story as -o json prints it: devices by their ids, selectors as the operator writes them. */
-function storyData({ spec, devices, taken, refused, others }: PoolStory) {
+function storyData({ spec, devices, taken, withheld, refused, others }: PoolStory, view: View) {
+  const idsOf = (those: readonly Device[]) => those.map(({ id }) => id);
   return {
     resource: spec.resource,
     deviceType: spec.deviceType,
@@ -81,17 +172,28 @@ function storyData({ spec, devices, taken, refused, others }: PoolStory) {
       ),
     ),
     devices: devices.map(({ device, selector, unhealthy }) => ({
-      device: device.id,
+      id: device.id,
       selector,
       health: unhealthy === null ? "Healthy" : "Unhealthy",
-      unhealthy,
+      unhealthyReason: unhealthy,
+      allocation: allocationOf(device, view),
     })),
-    takenBefore: taken.map(({ device, by }) => ({ device: device.id, by })),
-    refused: refused.map(({ reasons, failed, devices: those }) => ({
-      reasons,
-      failed,
-      devices: those.map(({ id }) => id),
+    claimedEarlier: taken.map(({ device, by }) => ({ id: device.id, claimedBy: by })),
+    withheld: withheld.map(({ device, retention: { resource, pod, nextPool } }) => ({
+      id: device.id,
+      resource,
+      pod,
+      nextPool,
     })),
+    excluded: refused
+      .filter(({ reasons }) => reasons.length > 0)
+      .map(({ reasons, devices: those }) => ({ reasons, devices: idsOf(those) })),
+    notSelected: refused
+      .filter(({ reasons }) => reasons.length === 0)
+      .map(({ failed, devices: those }) => ({
+        failed: failed.map(({ wants, has, ...test }) => ({ ...test, expected: wants, found: has })),
+        devices: idsOf(those),
+      })),
     ofOtherTypes: others,
   };
 }

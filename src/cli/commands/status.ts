@@ -1,17 +1,78 @@
-// `status`: what does the running plugin say of itself?
+// `status`: what does the running plugin say of itself, its pools and their devices?
 
+import { didYouMean } from "../../config/problem.ts";
+import { oneLine } from "../../text.ts";
 import type { FullStatus } from "../../telemetry/plugin-status.ts";
-import { exitStatus, type Output, print } from "../output.ts";
+import { exitStatus, type Output, print, styleOf } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { answered, answerLimits } from "../plugin-socket.ts";
 import { statusReport } from "../status-report.ts";
 
-/** `status`: prints what the plugin says of itself. */
-export function status(line: CommandLine, output: Output): Promise<number> {
-  return answered(line, output, "/status", answerLimits.status, async (response) => {
+/** How often --watch asks the plugin, in milliseconds. */
+const watchEvery = 1000;
+
+/** `status`: prints what the plugin says of itself; with --watch again whenever that changes, until a signal ends it. */
+export async function status(line: CommandLine, output: Output): Promise<number> {
+  if (!line.options.watch) return ask(line, output, (seen) => show(line, output, seen));
+  let before = "";
+  for (;;) {
+    let failure = "";
+    const seeing = { ...output, err: (text: string) => void (failure += text) };
+    await ask(line, seeing, async (seen) => {
+      const now = JSON.stringify(lasting(seen));
+      if (now === before) return exitStatus.ok;
+      before = now;
+      output.out(startOfScreen(output));
+      return show(line, output, seen);
+    });
+    // The plugin may be restarted meanwhile: what is wrong is printed once.
+    if (failure !== "" && failure !== before) output.err(failure);
+    if (failure !== "") before = failure;
+    await Bun.sleep(watchEvery);
+  }
+}
+
+const ask = (line: CommandLine, output: Output, tell: (seen: FullStatus) => Promise<number>): Promise<number> =>
+  answered(line, output, "/status", answerLimits.status, async (response) => {
     if (!response.ok) throw new Error(`the plugin answers ${response.status}: ${await response.text()}`);
-    const told = (await response.json()) as FullStatus;
-    await print(output, line.options.output, told, () => statusReport(told, output));
-    return exitStatus.ok;
+    return tell((await response.json()) as FullStatus);
   });
+
+/** A screen of its own for each state, where there is a screen (ECMA-48 ED and CUP). */
+const startOfScreen = ({ columns }: Output): string => (columns === null ? "" : "\x1b[H\x1b[2J");
+
+/** What is worth another print: not how often the node was scanned. */
+function lasting({ scans, ...status }: FullStatus) {
+  return { ...status, scans: { failure: scans.failure, reading: scans.stalled?.reading } };
+}
+
+async function show(line: CommandLine, output: Output, seen: FullStatus): Promise<number> {
+  const { pool, unhealthy } = line.options;
+  const resources = seen.pools.map(({ resource }) => resource);
+  const wanted = resources.find((resource) => resource === pool || resource.endsWith(`/${pool}`)) ?? null;
+  if (pool !== null && wanted === null) {
+    const near = didYouMean(pool, resources);
+    const hint = near === null ? `; pools: ${resources.join(", ") || "none"}` : `; did you mean ${near}?`;
+    output.err(`sriovdp: ${oneLine(`no pool is named ${JSON.stringify(pool)}${hint}`)}\n`);
+    return exitStatus.failure;
+  }
+  const shown = filtered(seen, wanted, unhealthy);
+  const style = { ...styleOf(line, output), isFiltered: wanted !== null || unhealthy };
+  await print(output, line.options.output, shown, () => statusReport(shown, style));
+  return exitStatus.ok;
+}
+
+/** The status of one pool, of Unhealthy devices, or of both. Counts stay those of whole pools. */
+function filtered(status: FullStatus, resource: string | null, unhealthy: boolean): FullStatus {
+  const ofPool = resource === null ? status.pools : status.pools.filter((pool) => pool.resource === resource);
+  const pools = unhealthy
+    ? ofPool.map((pool) => ({ ...pool, devices: pool.devices.filter(({ health }) => health === "Unhealthy") }))
+    : ofPool;
+  if (resource === null) return { ...status, pools };
+  return {
+    ...status,
+    pools,
+    allocated: status.allocated?.filter((each) => each.resource === resource) ?? null,
+    retentions: status.retentions.filter((each) => each.resource === resource || each.nextPool === resource),
+  };
 }

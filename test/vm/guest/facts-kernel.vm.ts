@@ -182,7 +182,7 @@ test("RDMA devices of a function are those of the rdma tool", async () => {
   expect(shown).toMatchObject({ ifname: "rxe0", netdev });
   expect(rdmaDevicesOf(vf)).toEqual(["rxe0"]);
   expect(await discovered(vf, wantsRdma)).toMatchObject({ rdma: { names: ["rxe0"] }, pool: "intel.com/rdma" });
-  expect(await verdictOn(pf0, wantsRdma)).toMatchObject({ outcome: "refused" });
+  expect(await verdictOn(pf0, wantsRdma)).toMatchObject({ outcome: "excluded" });
 });
 
 test("an RDMA device that is in a pod's network namespace leaves its function RDMA capable", async () => {

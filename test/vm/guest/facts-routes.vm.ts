@@ -151,7 +151,7 @@ describe.each(Object.entries(functions))("a default route over %s", (_, function
     const name = leavesBy === "$dev" ? dev : leavesBy;
     expect(await carriers()).toEqual(excludedBy(bdf, name));
     expect(await verdictOn(bdf)).toMatchObject({
-      outcome: "refused",
+      outcome: "excluded",
       reasons: [`the host's default route leaves through it (${name})`],
     });
   });
@@ -161,15 +161,15 @@ describe.each(Object.entries(functions))("a default route over %s", (_, function
     undo.push(await ovsDatapath("br-ex", [await netdevOf(bdf)]));
     await sh(v4("br-ex"));
     expect(await carriers()).toEqual(excludedBy(bdf, "br-ex"));
-    expect(await verdictOn(bdf)).toMatchObject({ outcome: "refused" });
+    expect(await verdictOn(bdf)).toMatchObject({ outcome: "excluded" });
   });
 
   test("that is taken away lets it be offered", async () => {
     const bdf = functionOf();
     await sh(`dev=${await netdevOf(bdf)}; ${v4("$dev")}`);
-    expect(await verdictOn(bdf)).toMatchObject({ outcome: "refused" });
+    expect(await verdictOn(bdf)).toMatchObject({ outcome: "excluded" });
     await sh("ip route delete default");
-    expect(await verdictOn(bdf)).toMatchObject({ outcome: "taken" });
+    expect(await verdictOn(bdf)).toMatchObject({ outcome: "selected" });
   });
 
   test("in a table of its own does not bar it, nor does a route to somewhere", async () => {

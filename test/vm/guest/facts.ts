@@ -1,7 +1,6 @@
 // What does the executable say of this node? For tests that hold it against what the kernel's own tools say.
 import { readFileSync } from "node:fs";
 import type { Device } from "../../../src/host/device.ts";
-import type { PoolVerdict } from "../../../src/pools/explanation.ts";
 import { attempt, executable, sh, waitFor, writeFiles } from "./support.ts";
 
 /** A device as `discover --json` prints it */
@@ -36,10 +35,16 @@ export async function discovered(id: string, config = wantsEverything): Promise<
   return device;
 }
 
+/** What `explain --json` prints of one device and one pool */
+interface Verdict {
+  readonly outcome: string;
+  readonly reasons: readonly string[];
+}
+
 /** What the first pool of the config file says of a device. */
-export async function verdictOn(id: string, config = wantsEverything): Promise<PoolVerdict> {
+export async function verdictOn(id: string, config = wantsEverything): Promise<Verdict> {
   const text = await sh(`${executable} explain --json --config-file ${config} ${id}`);
-  const { devices } = JSON.parse(text) as { devices: { verdicts: PoolVerdict[] }[] };
+  const { devices } = JSON.parse(text) as { devices: { verdicts: Verdict[] }[] };
   const [{ verdicts: [verdict] = [] } = {}] = devices;
   if (!verdict) throw new Error(`no verdict on ${id}: ${text}`);
   return verdict;

@@ -106,8 +106,8 @@ test("every VF is known by its index below its PF, and by the PF's address and i
 });
 
 test("a PF with VFs is not offered, its VFs are", async () => {
-  expect(await verdictOn(pf0)).toMatchObject({ outcome: "refused", reasons: ["it is a PF with 4 VFs"] });
-  expect(await verdictOn(vf)).toMatchObject({ outcome: "taken", reasons: [] });
+  expect(await verdictOn(pf0)).toMatchObject({ outcome: "excluded", reasons: ["it is a PF with 4 VFs"] });
+  expect(await verdictOn(vf)).toMatchObject({ outcome: "selected", reasons: [] });
 });
 
 test("the state of every interface is what ip says, for functions and for their PFs", async () => {
@@ -127,12 +127,12 @@ test("a PF that loses its carrier is seen so, and its VFs are told as Unhealthy"
   expect(found.link).toMatchObject(down);
   expect((await discovered(vf)).pf?.link).toMatchObject(down);
   expect(await verdictOn(vf)).toMatchObject({
-    outcome: "taken",
+    outcome: "selected",
     reasons: [expect.stringContaining("reported as Unhealthy")],
   });
   await setCarrier("nic0", "on");
   await discoveredAs("pf0 with carrier", pf0, (device) => device.link?.operstate === "up");
-  expect(await verdictOn(vf)).toMatchObject({ outcome: "taken", reasons: [] });
+  expect(await verdictOn(vf)).toMatchObject({ outcome: "selected", reasons: [] });
 });
 
 test("a PF that is taken down is seen so", async () => {
@@ -173,7 +173,7 @@ test("an interface that went to a pod's network namespace is not seen, but its f
 test("a VF without a driver is found and not offered", async () => {
   await bind(vf, null);
   expect(await discovered(vf)).toMatchObject({ driver: null, interfaces: [], pf: { interfaceName: "pf0" } });
-  expect(await verdictOn(vf)).toMatchObject({ outcome: "refused", reasons: ["no driver is bound to it"] });
+  expect(await verdictOn(vf)).toMatchObject({ outcome: "excluded", reasons: ["no driver is bound to it"] });
   await bindDefault(vf);
 });
 

@@ -1,0 +1,18 @@
+// What is a device called? A function without SR-IOV counts as a PF.
+
+import type { Device } from "../host/device.ts";
+
+/** What a device is. */
+export type DeviceKind = "PF" | "VF" | "SF" | "auxiliary" | "accelerator";
+
+/** What a device is; a function without SR-IOV counts as a PF. */
+export function kindOf({
+  bus,
+  auxType,
+  pf,
+  pciClass,
+}: Pick<Device, "bus" | "auxType" | "pf" | "pciClass">): DeviceKind {
+  if (bus === "auxiliary") return auxType === "sf" ? "SF" : "auxiliary";
+  if (pf) return "VF";
+  return pciClass === 0x12 ? "accelerator" : "PF";
+}

@@ -4,7 +4,7 @@ import { logFolder } from "./host/node-paths.ts";
 import { Agent } from "./agent/agent.ts";
 import { ConfigError } from "./agent/running-config.ts";
 import { runs } from "./cli/commands.ts";
-import { helpText } from "./cli/commands/help.ts";
+import { commandHelp, helpText } from "./cli/commands/help.ts";
 import { exitStatus, output } from "./cli/output.ts";
 import { type CommandLine, parseCommandLine } from "./cli/parse.ts";
 import { pathsOf } from "./cli/paths.ts";
@@ -26,18 +26,21 @@ async function main(): Promise<number> {
     return exitStatus.ok;
   }
   const line = parseCommandLine(process.argv.slice(2));
-  if (line.options.help) {
-    output.out(helpText());
-    return exitStatus.ok;
-  }
+  if (line.options.help) return help(line);
   if (line.problems.length > 0) {
     for (const problem of line.problems) output.err(`sriovdp: ${problem}\n`);
-    output.err('Try "sriovdp --help".\n');
+    output.err(`Try "sriovdp ${line.command === "run" ? "" : `${line.command} `}--help".\n`);
     return exitStatus.operatorMistake;
   }
   const command = line.options.version ? "version" : line.command;
   if (command !== "run") return (await runs[command]())(line, output);
   return run(line);
+}
+
+/** --help: that of the command that is named, however wrong the rest of the line is. */
+function help({ command, isNamed }: CommandLine): number {
+  output.out(isNamed ? commandHelp(command) : helpText());
+  return exitStatus.ok;
 }
 
 function logOf({ options }: CommandLine, root: string): ReturnType<typeof createLog> {
@@ -87,6 +90,7 @@ async function run(line: CommandLine): Promise<number> {
   );
   const asked = {
     journal: agent.journal,
+    log: () => log.recent(),
     allocations: () => agent.allocations(),
     status: () => agent.status(),
     node: () => agent.node(),

@@ -20,7 +20,7 @@ export async function exampleOutput(args: readonly string[], columns: number | n
     const write = (more: string) => void (text += more);
     await (
       await runs[line.command]()
-    )(line, { out: write, err: write, colour: columns !== null, columns });
+    )(line, { out: write, err: write, bytes: () => {}, colour: columns !== null, columns });
     return text.replaceAll(root, "");
   } finally {
     rmSync(root, { recursive: true, force: true });

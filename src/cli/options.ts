@@ -14,7 +14,7 @@ export interface Option {
   /** How its value is called in the help. */
   readonly value?: string;
   readonly help: string;
-  /** The commands that heed it; `run` alone when it is missing. The others ignore it. */
+  /** The commands that take it; `run` alone when it is missing. For the others it is an error. */
   readonly for?: readonly Command[] | "all";
   /** Accepted for the upstream plugin's sake; the help says what it does here. */
   readonly legacy?: true;
@@ -32,9 +32,13 @@ export interface Option {
   readonly expected?: (text: string) => string | null;
 }
 
-/** Commands that read the config file, and commands that print what they found in the form that is asked for. */
-const readsConfig = ["run", "discover", "explain", "validate", "completion"] as const;
-const prints = ["discover", "explain", "validate", "status"] as const;
+/** Commands that read the config file, that ask the running plugin, and that print what they found in the form that is asked for. */
+const readsConfig = ["run", "discover", "explain", "validate", "completion", "report"] as const;
+const asksPlugin = ["run", "discover", "explain", "validate", "status", "probe", "completion", "report"] as const;
+const prints = ["discover", "explain", "validate", "status", "report"] as const;
+
+/** What a JSON Schema is printed of. */
+export const schemaNames = ["config", "discover", "explain", "report", "status", "validate"] as const;
 
 export const options = {
   "config-file": {
@@ -76,14 +80,14 @@ export const options = {
   },
   "kubelet-root-dir": {
     kind: "text",
-    for: ["run", "validate", "status", "probe"],
+    for: asksPlugin,
     default: "/var/lib/kubelet",
     value: "DIR",
     help: "The kubelet's --root-dir",
   },
   "status-socket": {
     kind: "text",
-    for: ["run", "discover", "explain", "validate", "status", "probe"],
+    for: asksPlugin,
     default: null,
     value: "PATH",
     help: "Socket for status, probes and metrics (default: /run/sriovdp)",
@@ -102,7 +106,7 @@ export const options = {
   },
   root: {
     kind: "text",
-    for: ["run", "discover", "explain", "validate", "status", "probe", "completion", "capture"],
+    for: [...asksPlugin, "capture"],
     default: "/",
     value: "DIR",
     help: "Read and write the node below DIR: a recorded tree",
@@ -131,6 +135,26 @@ export const options = {
     for: ["validate"],
     default: false,
     help: "Check the file alone, not what it selects on this node",
+  },
+  node: {
+    kind: "text",
+    for: ["validate"],
+    default: null,
+    value: "FILE",
+    help: "Check against the node that sriovdp capture wrote to FILE",
+  },
+  key: {
+    kind: "text",
+    for: ["validate"],
+    default: null,
+    value: "KEY",
+    help: "Of a ConfigMap check this key alone, not every one",
+  },
+  check: {
+    kind: "flag",
+    for: ["report"],
+    default: false,
+    help: "Print what the archive would hold, and write nothing",
   },
   strict: { kind: "flag", for: ["validate"], default: false, help: "Exit 1 when there are warnings" },
   "log-level": {
@@ -183,7 +207,7 @@ export const options = {
     help: "Accepted; has no effect",
     legacy: true,
   },
-  help: { kind: "flag", for: "all", aliases: ["h"], default: false, help: "Print this help" },
+  help: { kind: "flag", for: "all", aliases: ["h"], default: false, help: "Print help" },
   version: { kind: "flag", for: "all", default: false, help: "Print the version" },
 } as const satisfies Record<string, Option>;
 
@@ -205,6 +229,8 @@ export type Options = { readonly [K in OptionName]: Value<(typeof options)[K]> }
 /** A command. */
 export interface CommandRow {
   readonly help: string;
+  /** Arguments and what they show. */
+  readonly examples: readonly (readonly [args: string, what: string])[];
   /** What may stand behind its name; a command without takes nothing. */
   readonly operands?: {
     /** As the help and errors call them. */
@@ -218,29 +244,105 @@ export interface CommandRow {
 }
 
 export const commands = {
-  run: { help: "Offer the devices to the kubelet and follow the node (the default)" },
-  discover: { help: "Print the node's devices and the pool that each one is in" },
+  run: {
+    help: "Offer the devices to the kubelet and follow the node (the default)",
+    examples: [
+      ["run --config-file pools.json", "Serve the pools of a file"],
+      ["run --metrics-address :9808 --log-format json", "Serve metrics too, and log JSON"],
+    ],
+  },
+  discover: {
+    help: "Print the node's devices and the pool that each one is in",
+    examples: [
+      ["discover", "PFs, what is below them, and their pools"],
+      ["discover --config-file pools.json", "Into which pools would this file put them?"],
+    ],
+  },
   explain: {
-    help: "Print why a device is in its pool, or what is in a pool",
-    operands: { form: "[DEVICE|RESOURCE]…", most: Infinity },
+    help: "Print why devices are in their pools, or what is in pools",
+    operands: { form: "[DEVICE|RANGE|RESOURCE|NAMESPACE/POD]...", most: Infinity },
+    examples: [
+      ["explain ens1f0v3", "Why is this VF in its pool, or in none?"],
+      ["explain intel.com/sriov_net_A", "What is in this pool, and why is nothing else?"],
+      ["explain default/app", "Which devices does this pod have?"],
+    ],
   },
   validate: {
-    help: "Check the config file, or FILE, or standard input; exit 2 for errors",
-    operands: { form: "[FILE|-]", most: 1 },
+    help: "Check the config file, or FILEs, or standard input; exit 2 for errors",
+    operands: { form: "[FILE|-]...", most: Infinity },
+    examples: [
+      ["validate configmap.yaml", "Check every config in a manifest"],
+      ["validate --strict --node worker.host pools.json", "Check against a captured node, as CI can"],
+    ],
   },
-  status: { help: "Print what the running plugin says of itself and its pools" },
+  status: {
+    help: "Print the running plugin's pools, their devices, and the pods that have them",
+    examples: [
+      ["status --pool intel.com/sriov_net_A", "One pool: what is free, and who has the rest?"],
+      ["status --unhealthy --watch", "Follow what is Unhealthy, and why"],
+    ],
+  },
   probe: {
     help: "Ask the running plugin whether it is alive, or ready; exit 1 when not",
     operands: { form: "liveness|readiness", least: 1, most: 1, choices: ["liveness", "readiness"] },
+    examples: [
+      ["probe readiness", "Is every pool registered?"],
+      ["probe liveness", "Does the plugin make progress?"],
+    ],
   },
-  schema: { help: "Print the JSON Schema of the config file, for editors and CI" },
+  report: {
+    help: "Write what a bug report needs to FILE or standard output: one archive, redacted",
+    operands: { form: "[FILE|-]", most: 1 },
+    examples: [
+      ["report --check", "What would be in it?"],
+      ["report report.tar.gz", "Write it"],
+    ],
+  },
+  schema: {
+    help: "Print a JSON Schema: of the config file, or of what a command prints as JSON",
+    operands: { form: "[config|discover|explain|report|status|validate]", most: 1, choices: schemaNames },
+    examples: [
+      ["schema", "For editors and CI that check config files"],
+      ["schema status", "For programs that read status -o json"],
+    ],
+  },
   completion: {
     help: "Print the completions for a shell, or the names that explain takes",
     operands: { form: "bash|zsh|fish|names", least: 1, most: 1, choices: ["bash", "zsh", "fish", "names"] },
+    examples: [
+      ["completion bash", "To be read by bash: source <(sriovdp completion bash)"],
+      ["completion names", "All names of devices, pools and pods"],
+    ],
   },
-  man: { help: "Print the manual page; see it by: sriovdp man | man -l -" },
-  capture: { help: "Print the node as text for a bug report, MACs and GUIDs replaced" },
-  version: { help: "Print the version" },
+  man: {
+    help: "Print the manual page",
+    examples: [
+      ["man | man -l -", "Read it"],
+      ["man >/usr/share/man/man8/sriovdp.8", "Install it"],
+    ],
+  },
+  capture: {
+    help: "Print the node as text for a bug report, MACs and GUIDs replaced",
+    examples: [
+      ["capture >node.host", "Capture this node"],
+      ["capture --root /mnt/sysroot", "Capture a node that is mounted elsewhere"],
+    ],
+  },
+  help: {
+    help: "Print this help, or that of a command",
+    operands: { form: "[COMMAND]", most: 1 },
+    examples: [
+      ["help status", "The same as status --help"],
+      ["help run", "All options of the plugin"],
+    ],
+  },
+  version: {
+    help: "Print the version",
+    examples: [
+      ["version", "One line"],
+      ["--version", "The same"],
+    ],
+  },
 } as const satisfies Record<string, CommandRow>;
 
 export type Command = keyof typeof commands;

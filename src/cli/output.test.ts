@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parse } from "yaml";
 import type { Options } from "./options.ts";
-import { print, takesColour } from "./output.ts";
+import { isAsciiOnly, print, takesColour } from "./output.ts";
 
 test.each([
   ["a terminal", true, { TERM: "xterm" }, true],
@@ -14,12 +14,28 @@ test.each([
   expect(takesColour(isTerminal, environment)).toBe(colour);
 });
 
+test.each([
+  [{}, true],
+  [{ LANG: "C" }, true],
+  [{ LANG: "en_US.UTF-8" }, false],
+  [{ LANG: "en_US.UTF-8", LC_ALL: "C" }, true],
+  [{ LANG: "POSIX", LC_CTYPE: "C.utf8", LC_ALL: "" }, false],
+])("with %j other characters than ASCII are escaped: %p", (environment, isAscii) => {
+  expect(isAsciiOnly(environment)).toBe(isAscii);
+});
+
 describe("what a command found", () => {
   const shared = ["x"];
   const data = { id: "0000:03:02.1", none: null, a: shared, b: shared, octal: "010", yes: "y", control: "\u009b2J" };
   const printed = async (format: Options["output"]) => {
     const parts: string[] = [];
-    const output = { out: (text: string) => void parts.push(text), err: () => {}, colour: false, columns: null };
+    const output = {
+      out: (text: string) => void parts.push(text),
+      err: () => {},
+      bytes: () => {},
+      colour: false,
+      columns: null,
+    };
     await print(output, format, data, () => "for a person\n");
     return parts.join("");
   };

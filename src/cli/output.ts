@@ -4,7 +4,7 @@ import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import type { Options } from "./options.ts";
 import type { CommandLine } from "./parse.ts";
-import type { Style } from "./table.ts";
+import { inAscii, type Style } from "./table.ts";
 
 /** Exit statuses. */
 export const exitStatus = { ok: 0, failure: 1, operatorMistake: 2 } as const;
@@ -13,6 +13,14 @@ export const exitStatus = { ok: 0, failure: 1, operatorMistake: 2 } as const;
 export interface Output extends Style {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  /** Writes what is no text to standard output. */
+  readonly bytes: (bytes: Uint8Array) => void;
+}
+
+/** Whether the locale has no other characters than ASCII (POSIX, Environment Variables: LC_ALL wins over LC_CTYPE over LANG). */
+export function isAsciiOnly(environment: Readonly<Record<string, string | undefined>>): boolean {
+  const locale = ["LC_ALL", "LC_CTYPE", "LANG"].map((name) => environment[name] ?? "").find((value) => value !== "");
+  return !/utf-?8/i.test(locale ?? "");
 }
 
 /** Whether colours are for this stream: a terminal takes them, unless NO_COLOR is set or TERM is "dumb". */
@@ -21,11 +29,11 @@ export function takesColour(isTerminal: boolean, environment: Readonly<Record<st
 }
 
 /**
- * Writes all of the text, however long a pipe makes it wait: what streams have not written is lost when the process
+ * Writes everything, however long a pipe makes it wait: what streams have not written is lost when the process
  * ends. Throws when nobody reads any more, or the disk is full.
  */
-function writeAll(fd: number, text: string): void {
-  let rest = Buffer.from(text);
+function writeAll(fd: number, text: string | Uint8Array): void {
+  let rest = typeof text === "string" ? Buffer.from(text) : text;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(fd, rest));
@@ -39,9 +47,10 @@ function writeAll(fd: number, text: string): void {
 /** The process's own streams. */
 export const output: Output = {
   out: (text) => writeAll(1, text),
+  bytes: (bytes) => writeAll(1, bytes),
   err: (text) => {
     try {
-      writeAll(2, text);
+      writeAll(2, output.ascii ? inAscii(text) : text);
     } catch {
       // The exit status tells it too, and nobody reads this.
     }
@@ -49,26 +58,30 @@ export const output: Output = {
   get colour() {
     return takesColour(isatty(1), process.env);
   },
+  get ascii() {
+    return isAsciiOnly(process.env);
+  },
   get columns() {
     return isatty(1) ? process.stdout.columns : null;
   },
 };
 
 /** How a command's tables are to look. */
-export const styleOf = ({ options }: CommandLine, { colour, columns }: Style): Style => ({
+export const styleOf = ({ options }: CommandLine, { colour, columns, ascii = false }: Style): Style => ({
   colour,
   columns,
+  ascii,
   wide: options.output === "wide",
 });
 
 /** Prints `data` as JSON or YAML, or what `text` makes of it for a person. */
 export async function print(
-  { out }: Output,
+  { out, ascii = false }: Output,
   format: Options["output"],
   data: unknown,
   text: () => string,
 ): Promise<void> {
-  if (format === "table" || format === "wide") out(text());
+  if (format === "table" || format === "wide") out(ascii ? inAscii(text()) : text());
   else if (format === "json") out(`${JSON.stringify(data, null, 2).replaceAll(/[\u007F-\u009F]/g, escaped)}\n`);
   else {
     const { stringify } = await import("yaml");

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { helpText } from "./commands/help.ts";
+import { commandHelp, helpText } from "./commands/help.ts";
 import { type Command, type CommandRow, commands, type Option, options, optionsOf } from "./options.ts";
 import { parseCommandLine } from "./parse.ts";
 import { pathsOf } from "./paths.ts";
@@ -110,8 +110,9 @@ describe("options", () => {
     [["-o=yaml", "--json"], "json"],
     [["--json", "-o=yaml"], "yaml"],
     [["--json=false"], "table"],
+    [["-o", "wide"], "wide"],
   ] as const)("%j asks for %s", (args, format) => {
-    expect(parse(...args).options.output).toBe(format);
+    expect(parse("status", ...args)).toMatchObject({ problems: [], options: { output: format } });
   });
 
   test("the last of several values counts", () => {
@@ -126,20 +127,35 @@ describe("options", () => {
     ["--config-file", "--config-file requires a value"],
     ["--use-cdi=maybe", "--use-cdi=maybe: expected true or false"],
     ["--use-cdi=", "--use-cdi=: expected true or false"],
-    ["-v=x", "--v=x: expected a number, or debug, info, warn or error"],
-    ["-v=", "--v=: expected a number, or debug, info, warn or error"],
-    ["-v=NaN", "--v=NaN: expected a number, or debug, info, warn or error"],
-    ["-v=Infinity", "--v=Infinity: expected a number, or debug, info, warn or error"],
+    ["-v=x", "--log-level=x: expected a number, or debug, info, warn or error"],
+    ["-v=", "--log-level=: expected a number, or debug, info, warn or error"],
+    ["-v=NaN", "--log-level=NaN: expected a number, or debug, info, warn or error"],
+    ["-v=Infinity", "--log-level=Infinity: expected a number, or debug, info, warn or error"],
     ["--resync-interval=0", "--resync-interval=0: expected a number of at least 1 and at most 2147483"],
     // More overflows a timer, which then never waits.
     ["--resync-interval=2147484", "--resync-interval=2147484: expected a number of at least 1 and at most 2147483"],
-    ["--output=xml", "--output=xml: expected table, wide, json or yaml"],
-    ["-o=", "--o=: expected table, wide, json or yaml"],
+    ["--config", "unknown option --config; did you mean --config-file?"],
+    ["--log", "unknown option --log; did you mean --log-level, --log-format or --log-dir?"],
+    ["--strict", "--strict is an option of validate; put the command before it"],
     ["frob", "unknown command frob"],
     ["discovr", "unknown command discovr; did you mean discover?"],
     ["toString", "unknown command toString"],
   ])("%s is a problem: %s", (argument, problem) => {
     expect(parse(argument).problems).toEqual([problem]);
+  });
+
+  test.each([
+    [["status", "-o", "xml"], "--output=xml: expected table, wide, json or yaml"],
+    [["discover", "-o="], "--output=: expected table, wide, json or yaml"],
+    [["discover", "--config", "x"], "unknown option --config; did you mean --config-file?"],
+    [["discover", "--pool", "net"], "discover does not take --pool, an option of status"],
+    [
+      ["--use-cdi", "status"],
+      "status does not take --use-cdi, an option of run, discover, explain, validate, completion and report",
+    ],
+    [["schema", "--json"], "schema does not take --json, an option of discover, explain, validate, status and report"],
+  ])("%j is a problem: %s", (args, problem) => {
+    expect(parse(...args).problems).toContain(problem);
   });
 
   test("all problems are found at once", () => {
@@ -151,7 +167,7 @@ describe("commands", () => {
   test.each(Object.keys(commands))("%s is one", (command) => {
     const { operands }: CommandRow = commands[command as Command];
     const needed = operands?.least === undefined ? [] : (operands.choices ?? []).slice(0, operands.least);
-    expect(parse("-v", "1", command, ...needed)).toMatchObject({ command, problems: [] });
+    expect(parse("--help", command, ...needed)).toMatchObject({ command, isNamed: true, problems: [] });
   });
 
   test("explain takes devices, also after --", () => {
@@ -173,29 +189,53 @@ describe("commands", () => {
 });
 
 describe("the help", () => {
-  const help = helpText();
+  const helps = [helpText(), ...Object.keys(commands).map((name) => commandHelp(name as Command))];
 
-  test.each(Object.entries(options) as [string, Option][])("tells of --%s", (name, option) => {
-    const lines = help.split("\n").filter((line) => line.trimStart().startsWith(`--${name}`));
-    expect(lines).toHaveLength(1);
-    for (const alias of option.aliases ?? []) expect(lines[0]).toContain(`, -${alias}`);
-    expect(help.toLowerCase()).toContain(option.help.toLowerCase());
-    if (typeof option.default === "string" || option.default === true) {
-      expect(help).toContain(`(default ${option.default})`);
+  test.each(Object.entries(options) as [string, Option][])(
+    "has --%s for the commands that take it alone",
+    (name, option) => {
+      for (const command of Object.keys(commands) as Command[]) {
+        const lines = commandHelp(command)
+          .split("\n")
+          .filter((line) => new RegExp(`^ +--${name}(?![\\w-])`).test(line));
+        const { for: takers = ["run"] } = option;
+        expect(lines).toHaveLength(takers === "all" || takers.includes(command) ? 1 : 0);
+        for (const alias of option.aliases ?? []) for (const line of lines) expect(line).toContain(`, -${alias}`);
+      }
+      const told = helps.join("\n").replaceAll(/\s+/g, " ");
+      expect(told).toContain(option.help);
+      if (typeof option.default === "string" || option.default === true)
+        expect(told).toContain(`(default ${option.default})`);
+    },
+  );
+
+  test("has every command", () => {
+    const [help = ""] = helps;
+    for (const [name, { help: text }] of Object.entries(commands))
+      expect(help.replaceAll(/\n {20,}/g, " ")).toMatch(new RegExp(`^  ${name}( \\S+)?\\s+${text.slice(0, 9)}`, "m"));
+  });
+
+  test("of a command has at least two examples, which the command line takes", () => {
+    for (const [name, { examples }] of Object.entries(commands) as [string, CommandRow][]) {
+      expect(examples.length).toBeGreaterThanOrEqual(2);
+      expect(commandHelp(name as Command)).toContain(`Usage: sriovdp ${name}`);
+      for (const [args] of examples) {
+        const own = args.replace(/ *[|>].*/, "").split(" ");
+        expect({ args, problems: parse(...own).problems }).toEqual({ args, problems: [] });
+        expect(commandHelp(name as Command)).toContain(`  sriovdp ${args}\n`);
+      }
     }
   });
 
-  test("tells of every command", () => {
-    for (const [name, { help: text }] of Object.entries(commands))
-      expect(help).toMatch(new RegExp(`^  ${name}( \\S+)?\\s+${text.slice(0, 9)}`, "m"));
-  });
-
-  test("fits into 100 columns", () => {
-    expect(help.split("\n").filter((line) => line.length > 100)).toEqual([]);
+  test("fits into 100 columns of ASCII", () => {
+    for (const help of helps) {
+      expect(help.split("\n").filter((line) => line.length > 100)).toEqual([]);
+      expect(help).not.toMatch(/[^\n -~]/);
+    }
   });
 });
 
-test("a command heeds the options that name it, and those for all", () => {
+test("a command takes the options that name it, and those for all", () => {
   const names = (command: Command) => optionsOf(command).map(([name]) => name);
   expect(names("schema")).toEqual(["help", "version"]);
   expect(names("validate")).toEqual(expect.arrayContaining(["config-file", "no-node", "strict", "output", "help"]));

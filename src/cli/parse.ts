@@ -9,11 +9,14 @@ import {
   type OptionName,
   options,
   type Options,
+  optionsOf,
 } from "./options.ts";
 
 /** The parsed command line; `problems` are sentences, empty when all is well. */
 export interface CommandLine {
   readonly command: Command;
+  /** Whether the command was named, and not defaulted to `run`. */
+  readonly isNamed: boolean;
   readonly options: Options;
   /** Options that were given, not defaulted. */
   readonly given: ReadonlySet<OptionName>;
@@ -32,6 +35,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   for (const [name, option] of Object.entries(options)) values[name] = option.default;
   const given = new Set<OptionName>();
   const words: string[] = [];
+  const unknown: string[] = [];
   const problems: string[] = [];
   for (let index = 0; index < args.length; index++) {
     const argument = args[index] ?? "";
@@ -48,8 +52,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     const [spelling = "", ...rest] = argument.replace(/^--?/, "").split("=");
     const name = names.get(spelling);
     if (name === undefined) {
-      const meant = didYouMean(spelling, [...names.keys()]);
-      problems.push(`unknown option ${argument.split("=")[0]}${meant === null ? "" : `; did you mean --${meant}?`}`);
+      unknown.push(argument.split("=")[0] ?? "");
       continue;
     }
     const option: Option = options[name];
@@ -57,14 +60,14 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     if (text === undefined && option.kind === "flag") text = "true";
     if (text === undefined) text = args[++index];
     if (text === undefined) {
-      problems.push(`--${spelling} requires a value`);
+      problems.push(`--${name} requires a value`);
       continue;
     }
     // As the upstream plugin's entrypoint: an empty value is the same as none.
     if (text === "" && option.kind === "text") continue;
     const value = valueOf(option, text);
     const expected = value === undefined ? expectation(option) : option.expected?.(text);
-    if (typeof expected === "string") problems.push(`--${spelling}=${text}: expected ${expected}`);
+    if (typeof expected === "string") problems.push(`--${name}=${text}: expected ${expected}`);
     else {
       values[name] = value as string | number | boolean;
       given.add(name);
@@ -77,13 +80,40 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   }
   const [first, ...operands] = words;
   const known = first !== undefined && Object.hasOwn(commands, first);
-  if (first !== undefined && !known) {
-    const meant = didYouMean(first, Object.keys(commands));
-    problems.push(`unknown command ${first}${meant === null ? "" : `; did you mean ${meant}?`}`);
-  }
   const command = known ? (first as Command) : "run";
+  // Of an unknown command nothing is known about its options.
+  const isKnown = known || first === undefined;
+  problems.unshift(...unknown.map((spelling) => unknownOption(spelling, isKnown ? command : null)));
+  if (!isKnown) problems.push(unknownCommand(first));
   if (known) problems.push(...operandProblems(command, operands));
-  return { command, options: values as unknown as Options, given, operands, problems };
+  if (isKnown) problems.push(...[...given].flatMap((name) => misplacedOption(name, command, known)));
+  return { command, isNamed: known, options: values as unknown as Options, given, operands, problems };
+}
+
+function unknownCommand(word: string): string {
+  const meant = didYouMean(word, Object.keys(commands));
+  return `unknown command ${word}${meant === null ? "" : `; did you mean ${meant}?`}`;
+}
+
+/** An option that nobody knows, with the one that was probably meant: near it, or one that it is the beginning of. */
+function unknownOption(spelling: string, command: Command | null): string {
+  const word = spelling.replace(/^--?/, "");
+  const taken =
+    command === null ? [...names.keys()] : optionsOf(command).flatMap(([name, { aliases = [] }]) => [name, ...aliases]);
+  const begun = word.length < 3 ? [] : taken.filter((name) => name.startsWith(word.toLowerCase()));
+  const near = didYouMean(word, taken) ?? didYouMean(word, [...names.keys()]);
+  const meant = begun.length > 0 && begun.length < 4 ? begun : near === null ? [] : [near];
+  return `unknown option ${spelling}${meant.length === 0 ? "" : `; did you mean ${listed(meant.map((name) => `--${name}`))}?`}`;
+}
+
+/** Why an option can't be given to a command: with it the operator expects something that would not happen. */
+function misplacedOption(name: OptionName, command: Command, isNamed: boolean): string[] {
+  const { for: takers = ["run"] }: Option = options[name];
+  if (takers === "all" || takers.includes(command)) return [];
+  const whose = `option of ${listed(takers, "and")}`;
+  return [
+    isNamed ? `${command} does not take --${name}, an ${whose}` : `--${name} is an ${whose}; put the command before it`,
+  ];
 }
 
 function operandProblems(command: Command, operands: readonly string[]): string[] {
@@ -98,7 +128,7 @@ function operandProblems(command: Command, operands: readonly string[]): string[
   ];
 }
 
-const listed = (words: readonly string[]): string => words.join(", ").replace(/, ([^,]+)$/, " or $1");
+const listed = (words: readonly string[], last = "or"): string => words.join(", ").replace(/, ([^,]+)$/, ` ${last} $1`);
 
 /** Go's spellings of booleans (strconv.ParseBool). */
 const truths = new Map(

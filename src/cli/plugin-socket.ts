@@ -38,6 +38,14 @@ export async function askNode(line: CommandLine): Promise<PluginView | string> {
   }
 }
 
+/** What the running plugin answers as text; throws, in words for the operator, when it does not. */
+export async function askText(line: CommandLine, route: string, limit: number): Promise<string> {
+  const response = await ask(line, route, limit);
+  const text = await response.text();
+  if (!response.ok) throw new Error(`the plugin answers ${response.status}: ${text.trim()}`);
+  return text;
+}
+
 /** Asks, and prints what `tell` makes of the answer, or why there is none. */
 export async function answered(
   line: CommandLine,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { paint, type Style, table } from "./table.ts";
+import { fittedTable, inAscii, paint, type Style, table, truncated, wrapped } from "./table.ts";
 
 const plain: Style = { colour: false, columns: null };
 const coloured: Style = { colour: true, columns: 80 };
@@ -53,4 +53,43 @@ test("nothing is painted without colours, and nothing around nothing", () => {
   expect(paint("x", "bad", plain)).toBe("x");
   expect(paint("", "bad", coloured)).toBe("");
   expect(paint("x", "plain", coloured)).toBe("x");
+});
+
+test("a terminal of ASCII gets ASCII, lined up", () => {
+  expect(inAscii("\u7f51\u2026 \u{1F600}")).toBe("\\u7f51... \\u1f600");
+  expect(table(["A", "B"], [["\u7f51", "x"]], { ...plain, ascii: true })).toBe("A       B\n\\u7f51  x\n");
+});
+
+test("words are put into lines, and texts cut off, by what a terminal shows", () => {
+  expect(wrapped("aa bb  cc", 5)).toEqual(["aa bb", "cc"]);
+  expect(wrapped("", 5)).toEqual([]);
+  expect(truncated("\u7f51\u5361\u7f51\u5361", 7)).toBe("\u7f51\u5361...");
+  expect(truncated("abcdef", 6)).toBe("abcdef");
+});
+
+describe("a table that fits", () => {
+  const columns = [
+    { title: "NAME", cell: ([name = ""]: string[]) => name },
+    { title: "MORE", cell: ([, more = ""]: string[]) => more, yields: 1 },
+    { title: "EVEN MORE", cell: ([, , even = ""]: string[]) => even, yields: 2 },
+    { title: "WIDE", cell: () => "w", wideOnly: true as const },
+    { title: "LAST", cell: ([, , , last = ""]: string[]) => last },
+  ];
+  const long = "x".repeat(70);
+  const rows = [
+    ["a", "m".repeat(20), "e".repeat(20), long],
+    [long, "", "", ""],
+  ];
+  test.each([30, 80, 100, 200])("is at most %i columns wide, and names what it hides", (width) => {
+    const lines = fittedTable(columns, rows, { colour: false, columns: width }).trimEnd().split("\n");
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(width);
+    const hides = lines.join(" ").includes("columns hidden: terminal too narrow: ");
+    expect(hides).toBe(width < 200);
+  });
+  test("hides nothing, and shows more, where all is asked for", () => {
+    const text = fittedTable(columns, rows, { colour: false, columns: 30, wide: true });
+    expect(text).toContain("WIDE");
+    expect(text).toContain(long);
+    expect(text).not.toContain("hidden");
+  });
 });

@@ -10,6 +10,8 @@ export interface Style {
   readonly colour: boolean;
   /** How many columns it has; null when there is no terminal. */
   readonly columns: number | null;
+  /** Whether the terminal shows ASCII alone. */
+  readonly ascii?: boolean;
   /** Whether nothing is hidden or cut off for want of columns. */
   readonly wide?: boolean;
 }
@@ -21,10 +23,16 @@ export type Cell = string | { readonly text: string; readonly tone: Tone };
 const codes: Readonly<Record<Tone, string>> = { head: "1", good: "32", bad: "31", doubt: "33", quiet: "2", plain: "" };
 
 /** Text of one line in its tone; without colours it has none. Control characters are escaped: interfaces may have such names. */
-export function paint(text: string, tone: Tone, { colour }: Style): string {
-  const shown = oneLine(text);
+export function paint(text: string, tone: Tone, { colour, ascii = false }: Style): string {
+  const shown = ascii ? inAscii(oneLine(text)) : oneLine(text);
   return colour && codes[tone] !== "" && shown !== "" ? `\x1b[${codes[tone]}m${shown}\x1b[0m` : shown;
 }
+
+/** Characters beyond ASCII as escapes: names of interfaces may have them. */
+export const inAscii = (text: string): string =>
+  text.replaceAll(/[^\0-\u007F]/gu, (character) =>
+    character === "\u2026" ? "..." : `\\u${character.codePointAt(0)?.toString(16).padStart(4, "0")}`,
+  );
 
 /** How many columns a terminal takes for the text: two for each ideograph, none for a combining mark. */
 export const displayWidth = (text: string): number => Bun.stringWidth(text);
@@ -38,7 +46,7 @@ export function table(header: readonly string[] | null, rows: readonly (readonly
   const cells = (head ? [head, ...rows] : rows).map((row) =>
     row.map((cell) => {
       const { text, tone } = typeof cell === "string" ? ({ text: cell, tone: "plain" } as const) : cell;
-      const shown = oneLine(text);
+      const shown = style.ascii === true ? inAscii(oneLine(text)) : oneLine(text);
       return { shown, tone, width: displayWidth(shown) };
     }),
   );

@@ -10,7 +10,7 @@ import {
   printParseErrorCode,
 } from "jsonc-parser";
 import { limits } from "../limits.ts";
-import { didYouMean, type Problem } from "./problem.ts";
+import { didYouMean, inFileOrder, type Problem } from "./problem.ts";
 
 /** A parsed file: its tree, and how to say where in it something is. */
 export interface Document {
@@ -51,7 +51,7 @@ export function parseDocument(text: string): Document {
     : [
         ...hashes.map(([start]) => problem(start, 'not JSON: comments begin with "//", not with "#"')),
         ...errors.map(({ error, offset }) => problem(offset, explainSyntax(error, content.codePointAt(offset)))),
-      ].sort((a, b) => a.line - b.line || a.column - b.column);
+      ].sort(inFileOrder);
   return {
     root: root ?? null,
     at: (node, path, message, severity = "error") => ({ severity, path, message, ...where(node?.offset ?? 0) }),

@@ -11,10 +11,12 @@ export function readConfigFile(path: string, options: LoadOptions): Loaded & { r
   try {
     text = readText(path, limits.configBytes.max);
   } catch (error) {
-    const message = `can't be read: ${messageOf(error)}; name another file`;
+    const { code } = error as NodeJS.ErrnoException;
+    const message = code === "ENOENT" ? "no such file; set --config-file" : `cannot read the file: ${messageOf(error)}`;
     return {
       specs: null,
-      problems: [{ severity: "error", path: "", message, line: 1, column: 1 }],
+      wellFormed: [],
+      problems: [{ severity: "error", path: "", message, line: null, column: null }],
       skipped: [],
       entries: [],
       text: null,

@@ -139,7 +139,7 @@ describe("what Go's JSON reads, is read", () => {
     ["a null list", '{"resourceList":null}'],
     ["an empty list", '{"resourceList":[]}'],
   ])("a file without pools is no mistake: %s", (_, text) => {
-    expect(load(text)).toEqual({ specs: [], problems: [], skipped: [], entries: [] });
+    expect(load(text)).toEqual({ specs: [], wellFormed: [], problems: [], skipped: [], entries: [] });
   });
 
   test.each(["{}", "null", '{"resources": []}', '{"$schema": "x"}', "{/* nothing */}"])(

@@ -10,7 +10,7 @@ import { cdiFileName, idsVariable, resourceName, socketName } from "../pools/nam
 import type { PoolSpec } from "../pools/pool.ts";
 import { type Document, type Fields, fieldsOf, nodeAt, parseDocument, valueOf } from "./document.ts";
 import { deviceTypeHint, type Level, misplaced, nearKeyHint } from "./keys.ts";
-import type { Problem } from "./problem.ts";
+import { inFileOrder, type Problem } from "./problem.ts";
 import {
   entryFields,
   entryKeys,
@@ -32,10 +32,12 @@ export interface LoadOptions {
 /** The outcome of loading a file: specs is null when the file is refused. */
 export interface Loaded {
   readonly specs: readonly PoolSpec[] | null;
+  /** Entries without a mistake of their own, also of a file that is refused: checks beyond the loader's go on with them. */
+  readonly wellFormed: readonly PoolSpec[];
   readonly problems: readonly Problem[];
   /** Full names of entries that were skipped. */
   readonly skipped: readonly string[];
-  /** For each spec the index of its entry in resourceList. */
+  /** For each of `wellFormed` the index of its entry in resourceList. */
   readonly entries: readonly number[];
 }
 
@@ -65,16 +67,22 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
     reader.problem(root, "resourceList", 'missing; for no pools write {"resourceList": []}');
   if (list && list.type !== "array") reader.problem(list, "resourceList", `expected a list, found ${list.type}`);
   else for (const [index, entry] of (list?.children ?? []).entries()) reader.entry(entry, index);
-  if (list && reader.skipped.length > 0 && reader.specs.length === 0)
+  if (list && reader.skipped.length > 0 && reader.skipped.length === list.children?.length)
     reader.problem(list, "resourceList", "all entries are skipped, so no pool is left");
   const { problems, specs, skipped, entries } = reader;
   const fatal = problems.some(({ severity }) => severity === "error");
-  return { specs: fatal ? null : specs, problems: listed(inOrder(problems)), skipped, entries };
+  return { specs: fatal ? null : specs, wellFormed: specs, problems: listed(inOrder(problems)), skipped, entries };
 }
 
-const refused = (problems: readonly Problem[]): Loaded => ({ specs: null, problems, skipped: [], entries: [] });
+const refused = (problems: readonly Problem[]): Loaded => ({
+  specs: null,
+  wellFormed: [],
+  problems,
+  skipped: [],
+  entries: [],
+});
 
-const inOrder = (problems: readonly Problem[]) => problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
+const inOrder = (problems: readonly Problem[]) => problems.toSorted(inFileOrder);
 
 /** So many problems that somebody may read them, those that refuse the file first, and the number of the others. */
 function listed(problems: readonly Problem[]): readonly Problem[] {
@@ -165,7 +173,8 @@ class EntryReader {
       this.skipped.push(resource);
       return;
     }
-    if (!parsed.success) return;
+    const isFlawed = this.problems.slice(before).some(({ severity }) => severity === "error");
+    if (!parsed.success || isFlawed) return;
     const entry = parsed.output;
     this.entries.push(index);
     this.specs.push({

@@ -13,18 +13,23 @@ export interface Problem {
   /** Where in the file: "resourceList[2].selectors[0].vendors"; empty for the file as a whole. */
   readonly path: string;
   readonly message: string;
-  /** Line and column, from 1. */
-  readonly line: number;
-  readonly column: number;
+  /** Line and column, from 1; null for what is about no place in the file. */
+  readonly line: number | null;
+  readonly column: number | null;
 }
+
+/** The order of a file: what is about no place in it comes first. */
+export const inFileOrder = (a: Problem, b: Problem): number =>
+  (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 
 /** A printed problem. */
 export type ProblemLine = `${string}: ${"error" | "warning"}: ${string}`;
 
-/** Prints a problem on one line: "FILE:LINE:COLUMN: warning: PATH: MESSAGE". */
+/** Prints a problem on one line: "FILE:LINE:COLUMN: warning: PATH: MESSAGE"; "FILE: error: MESSAGE" for what is about no place in it. */
 export function formatProblem(file: string, { severity, path, message, line, column }: Problem): ProblemLine {
   const kind = severity === "skip" ? "error: entry skipped" : severity;
-  return oneLine(`${file}:${line}:${column}: ${kind}: ${path === "" ? "" : `${path}: `}${message}`) as ProblemLine;
+  const place = line === null ? file : `${file}:${line}:${column}`;
+  return oneLine(`${place}: ${kind}: ${path === "" ? "" : `${path}: `}${message}`) as ProblemLine;
 }
 
 /** The known word that was probably meant: the nearest within two edits (one for short words); null when none is near. */

@@ -1,6 +1,6 @@
 // How is a node's /sys, /dev and netlink written down? As text, one line an entry, so that a person can review it:
 //   folder/ · link -> target · attribute = text · device c · text | and the lines below it, indented · # remark
-// It is read again, and unpacked, by test/support/tree.ts.
+// It is read again, and unpacked, by recorded-tree.ts.
 
 import type { KernelFacts } from "./kernel.ts";
 

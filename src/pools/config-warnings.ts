@@ -3,6 +3,7 @@
 
 import { counted } from "../text.ts";
 import type { Device } from "../host/device.ts";
+import { contradictionsIn } from "./contradictions.ts";
 import { barsOf, deviceTypes, isBarred } from "./device-types.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
 import { covers, type FunctionRange, isImpossible, matches, type Wanted } from "./selectors.ts";
@@ -40,12 +41,13 @@ const shadowed = (spec: PoolSpec, { spec: by, wanted }: Cover): string =>
     ? `gets nothing: selectors[${wanted}], listed earlier, selects all that it selects`
     : `gets nothing: selectors[${wanted}] of ${by.resource}, listed earlier, selects all that it selects`;
 
-/** Doubts that hold on every node: selector objects and entries that are shadowed by those before them. */
+/** Doubts that hold on every node: selector objects that nothing can match, and those that are shadowed by others before them. */
 export function warningsOnEveryNode(specs: readonly PoolSpec[]): ConfigWarning[] {
   return specs.flatMap((spec, index): ConfigWarning[] =>
-    spec.selectors.flatMap((_, place): ConfigWarning[] => {
+    spec.selectors.flatMap((wanted, place): ConfigWarning[] => {
       const cover = coverOf(specs, index, place);
-      return cover ? [{ spec: index, wanted: place, message: shadowed(spec, cover) }] : [];
+      const shadow = cover ? [shadowed(spec, cover)] : [];
+      return [...contradictionsIn(wanted), ...shadow].map((message) => ({ spec: index, wanted: place, message }));
     }),
   );
 }
@@ -64,8 +66,13 @@ export function warningsOnNode(pools: readonly Pool[], devices: readonly Device[
       const cover = (selected[place]?.length ?? 0) > 0 ? coverOf(specs, index, place) : null;
       return cover ? [{ spec: index, wanted: place, message: shadowed(spec, cover) }] : [];
     });
+    const contradictory = spec.selectors.flatMap((wanted, place): ConfigWarning[] =>
+      contradictionsIn(wanted).map((message) => ({ spec: index, wanted: place, message })),
+    );
+    // Of these it is enough that nothing on any node can match.
+    const explained = [...shadows, ...contradictory];
     const open = spec.selectors.flatMap((wanted, place) =>
-      shadows.some((doubt) => doubt.wanted === place) ? [] : [{ wanted, place, selects: selected[place] ?? [] }],
+      explained.some((doubt) => doubt.wanted === place) ? [] : [{ wanted, place, selects: selected[place] ?? [] }],
     );
     const unknown = open.flatMap(({ wanted, place }) =>
       doubtsOnPfs(wanted, spec, node).map((doubt) => ({ spec: index, wanted: place, ...doubt })),
@@ -77,13 +84,13 @@ export function warningsOnNode(pools: readonly Pool[], devices: readonly Device[
     });
     if (pool.claims.size === 0) {
       const empty = open.length === 0 ? [] : [{ spec: index, message: nothingFor(pool, node) }];
-      return [...empty, ...shadows, ...unknown, ...ignored];
+      return [...empty, ...explained, ...unknown, ...ignored];
     }
     const idle = open
       .filter(({ wanted }) => ![...pool.claims.values()].some((claim) => claim.wanted === wanted))
       .filter(({ place }) => !unknown.some(({ wanted }) => wanted === place))
       .map(({ place, selects }) => ({ spec: index, wanted: place, message: nothingBy(selects) }));
-    return [...shadows, ...unknown, ...idle, ...ignored];
+    return [...explained, ...unknown, ...idle, ...ignored];
   });
   return [...byPool, ...doubtsOnGroups(pools)];
 }

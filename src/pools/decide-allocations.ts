@@ -11,7 +11,8 @@ export interface PodDevice {
 }
 
 /** By what a device counts as allocated. */
-export type AllocationEvidence = "pod-resources" | "pod cgroup" | "in use" | "allocated here" | "named before";
+export const allocationEvidences = ["pod-resources", "pod cgroup", "in use", "allocated here", "named before"] as const;
+export type AllocationEvidence = (typeof allocationEvidences)[number];
 
 /** A device that is allocated to a pod. */
 export interface AllocatedDevice extends PodDevice {

@@ -26,8 +26,30 @@ interface Sink {
 /** The program's one logger. */
 export type Log = LogAt<Level | "fatal">;
 
+/** How much of the log is kept in memory for a bug report: in a container nobody else has it. */
+const recentLimits = { lines: 400, characters: 64 << 10 } as const;
+
+/** The last lines that were logged. */
+class RecentLines {
+  readonly #lines: string[] = [];
+  #length = 0;
+
+  add(line: string): void {
+    this.#lines.push(line.slice(0, recentLimits.characters));
+    this.#length += this.#lines.at(-1)?.length ?? 0;
+    while (this.#lines.length > recentLimits.lines || this.#length > recentLimits.characters)
+      this.#length -= this.#lines.shift()?.length ?? 0;
+  }
+
+  get text(): string {
+    return this.#lines.join("");
+  }
+}
+
 /** Makes the logger. Lines look like "2026-11-24T10:41:15.123Z INFO  pool is served resource=intel.com/a devices=8". */
-export function createLog(options: LogOptions): Log & { readonly finish: () => Promise<void> } {
+export function createLog(
+  options: LogOptions,
+): Log & { readonly finish: () => Promise<void>; readonly recent: () => string } {
   const format = options.format === "json" ? formatJson : formatLine;
   const notice = <M extends LogMessage>(message: M, fields: LogFields<M>) =>
     format({ date: new Date(), type: "warn", args: [message, fields] });
@@ -40,6 +62,7 @@ export function createLog(options: LogOptions): Log & { readonly finish: () => P
     if (lines > 0) toStderr(notice("standard error was not read; lines dropped", { lines }));
     toStderr(line);
   };
+  const recent = new RecentLines();
   const sinks: Sink[] = [{ write: toStderrIf }];
   if (options.folder !== null) {
     const { folder } = options;
@@ -57,6 +80,7 @@ export function createLog(options: LogOptions): Log & { readonly finish: () => P
       {
         log: (entry) => {
           const line = format(entry);
+          recent.add(line);
           for (const { write } of sinks) write(line, entry.level <= LogLevels.error);
         },
       },
@@ -65,7 +89,7 @@ export function createLog(options: LogOptions): Log & { readonly finish: () => P
   const finish = async () => {
     await Promise.all(sinks.map((sink) => sink.finish?.()));
   };
-  return Object.assign(log, { finish });
+  return Object.assign(log, { finish, recent: () => recent.text });
 }
 
 /** How many lines wait at most for a reader of standard error that is slow, or stands still. */

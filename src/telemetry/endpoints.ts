@@ -20,6 +20,8 @@ import type { ProbeResult } from "./probes.ts";
 /** What can be asked. */
 export interface StatusSource {
   readonly journal: Journal;
+  /** The last lines of the log. */
+  readonly log: () => string;
   readonly status: () => Status;
   readonly node: () => NodeView;
   readonly allocations: () => Promise<readonly AllocatedDevice[]>;
@@ -160,8 +162,11 @@ export class Endpoints {
         break;
       case "/node":
         if (local) return reply(200, "application/json", `${JSON.stringify(await this.#node())}\n`);
+        break;
+      case "/log":
+        if (local) return reply(200, "text/plain; charset=utf-8", this.#asked.log());
     }
-    return plain(404, `there is ${local ? "/status, /node, " : ""}/metrics, /livez and /readyz`);
+    return plain(404, `there is ${local ? "/status, /node, /log, " : ""}/metrics, /livez and /readyz`);
   }
 
   #status() {

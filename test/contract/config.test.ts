@@ -120,8 +120,8 @@ describe("an operator's mistakes", () => {
 });
 
 describe.each([
-  ["is missing", null, "can't be read"],
-  ["is a folder", "folder", "can't be read"],
+  ["is missing", null, "no such file; set --config-file"],
+  ["is a folder", "folder", "cannot read the file"],
   ["is empty", "", "not JSON"],
   ["is cut off", '{"resourceList": [', "not JSON"],
   ["is a list", "[]", "expected an object"],

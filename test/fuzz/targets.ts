@@ -219,7 +219,7 @@ const config = fc.property(configs, fc.option(edits, { nil: null }), (text, chan
   if (specs === null && !problems.some(({ severity }) => severity === "error"))
     throw new Error("refused without an error");
   for (const { line, column, message, path } of problems) {
-    if (!(line >= 1 && column >= 1)) throw new Error(`at ${line}:${column}`);
+    if (!((line ?? 0) >= 1 && (column ?? 0) >= 1)) throw new Error(`at ${line}:${column}`);
     if (changes === null && `${message}${path}`.includes(secret)) throw new Error("a value of additionalInfo is told");
   }
   for (const { resource, prefix, name } of specs ?? []) {

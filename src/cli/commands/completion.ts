@@ -54,7 +54,7 @@ const valueKind = ({ value, choices, words }: Option): readonly string[] | "file
 
 /** What completes a command's operands. */
 const operandKind = (name: Command, { operands }: CommandRow): readonly string[] | "file" | "names" | null =>
-  operands?.choices ?? (name === "explain" ? "names" : operands ? "file" : null);
+  operands?.choices ?? (name === "explain" ? "names" : name === "help" ? commandNames : operands ? "file" : null);
 
 /** A text in single quotes for sh, zsh and fish alike: help texts have neither backslashes nor newlines. */
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;

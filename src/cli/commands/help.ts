@@ -1,17 +1,21 @@
-// What does --help print? The tables, laid out.
+// What do `help` and --help print? The tables, laid out: of the program, or of one command.
 
-import { type CommandRow, commands, type Option, options } from "../options.ts";
+import { didYouMean } from "../../config/problem.ts";
+import { type Command, type CommandRow, commands, type Option, optionsOf } from "../options.ts";
+import { exitStatus, type Output } from "../output.ts";
+import type { CommandLine } from "../parse.ts";
+import { wrapped } from "../table.ts";
 
 /** What signals do, for the help and the manual. */
 export const signals = {
-  HUP: "looks at the config file and the node anew",
+  HUP: "read the config file again and rescan the node",
   "TERM, INT, QUIT": "end the plugin",
 } as const;
 
 /** What exit statuses say, for the help and the manual. */
 export const statuses = {
-  0: "all is well",
-  1: "any failure that is told; validate --strict: there are warnings",
+  0: "success",
+  1: "any other error; validate --strict: there are warnings",
   2: "the config file or the command line is wrong",
 } as const;
 
@@ -20,13 +24,19 @@ const usage = `sriovdp: the SR-IOV network device plugin for Kubernetes
 Finds SR-IOV virtual functions, PFs, sub-functions and accelerators on this node, groups them into
 pools by the selectors of the config file, and hands them to pods as extended resources.
 
-Usage: sriovdp [COMMAND] [OPTION]…
+Usage: sriovdp [COMMAND] [OPTION]...
 `;
 
 const column = 31;
 
+/** The widest line, in columns. */
+const widest = 100;
+
 function row(left: string, right: string): string {
-  return left.length + 2 < column ? `  ${left.padEnd(column - 2)}${right}` : `  ${left}\n${" ".repeat(column)}${right}`;
+  const [first = "", ...more] = wrapped(right, widest - column);
+  const start =
+    left.length + 2 < column ? `  ${left.padEnd(column - 2)}${first}` : `  ${left}\n${" ".repeat(column)}${first}`;
+  return [start, ...more.map((line) => " ".repeat(column) + line)].join("\n");
 }
 
 /** An option with its other spellings and its value: "--output=FORMAT, -o". */
@@ -34,39 +44,68 @@ function spelling(name: string, { value, aliases = [] }: Option): string {
   return `--${name}${value === undefined ? "" : `=${value}`}${aliases.map((alias) => `, -${alias}`).join("")}`;
 }
 
-/** What an option does, for which commands when not for the plugin, and its default. */
-export function optionHelp({ help, default: fallback, for: commands = ["run"] }: Option): string {
-  const isFew = commands !== "all" && !commands.includes("run") && commands.length < 3;
-  const by = isFew ? `${commands.join(", ")}: ` : "";
-  const shown = fallback === null || fallback === false ? "" : ` (default ${String(fallback)})`;
-  return (by === "" ? help : by + help.slice(0, 1).toLowerCase() + help.slice(1)) + shown;
+/** What an option does, and its default. */
+export function optionHelp({ help, default: fallback }: Option): string {
+  return help + (fallback === null || fallback === false ? "" : ` (default ${String(fallback)})`);
 }
 
-/** The help text, 100 columns wide at most. */
+/** `help`: prints the help of the program, or of the command that is named. */
+export function printHelp({ operands: [word] }: CommandLine, { out, err }: Output): number {
+  if (word !== undefined && !Object.hasOwn(commands, word)) {
+    const meant = didYouMean(word, Object.keys(commands));
+    err(`sriovdp: unknown command ${word}${meant === null ? "" : `; did you mean ${meant}?`}\n`);
+    return exitStatus.operatorMistake;
+  }
+  out(word === undefined ? helpText() : commandHelp(word as Command));
+  return exitStatus.ok;
+}
+
+/** A command with what may stand behind its name. */
+const form = (name: string, { operands }: CommandRow): string => (operands ? `${name} ${operands.form}` : name);
+
+const syntax = "-x V, --x V, -x=V and --x=V are the same";
+
+/** The help of the program, 100 columns wide at most: its commands, and the options with which it runs as the plugin. */
 export function helpText(): string {
-  const all = Object.entries(options) as [string, Option][];
-  const section = (title: string, legacy: boolean) =>
-    [
-      title,
-      ...all
-        .filter(([, option]) => (option.legacy ?? false) === legacy)
-        .map(([name, option]) => row(spelling(name, option), optionHelp(option))),
-    ].join("\n");
-  const commandRows = (Object.entries(commands) as [string, CommandRow][]).map(([name, { help, operands }]) =>
-    row(operands ? `${name} ${operands.form}` : name, help),
-  );
   return `${usage}
 Commands:
-${commandRows.join("\n")}
+${(Object.entries(commands) as [string, CommandRow][]).map(([name, command]) => row(form(name, command), command.help)).join("\n")}
 
-${section("Options (-x V, --x V, -x=V and --x=V are the same):", false)}
+"sriovdp COMMAND --help" prints a command's options and examples.
 
-${section("Options of the upstream plugin's logger:", true)}
+${optionSections("run")}
 
 ${lines("Signals", signals)}
 
 ${lines("Exit status", statuses)}
 `;
+}
+
+/** The help of one command, 100 columns wide at most: what it does, its options, examples. */
+export function commandHelp(name: Command): string {
+  const command: CommandRow = commands[name];
+  const examples = command.examples.map(([args, what]) => `  sriovdp ${args}\n      ${what}`);
+  return `Usage: sriovdp ${form(name, command)} [OPTION]...
+
+${command.help}.
+
+${optionSections(name)}
+
+Examples:
+${examples.join("\n")}
+${name === "run" ? `\n${lines("Signals", signals)}\n` : ""}`;
+}
+
+function optionSections(name: Command): string {
+  const section = (title: string, isLegacy: boolean) => {
+    const rows = optionsOf(name, true).filter(([, option]) => (option.legacy ?? false) === isLegacy);
+    return rows.length === 0
+      ? []
+      : [[title, ...rows.map(([each, option]) => row(spelling(each, option), optionHelp(option)))].join("\n")];
+  };
+  return [...section(`Options (${syntax}):`, false), ...section("Options of the upstream plugin's logger:", true)].join(
+    "\n\n",
+  );
 }
 
 const lines = (title: string, rows: Readonly<Record<string, string>>): string =>

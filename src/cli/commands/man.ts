@@ -34,10 +34,14 @@ function optionTag(name: string, { value, aliases = [] }: Option): string {
 }
 
 const all = Object.entries(options) as [string, Option][];
+/** The commands that an option is for, where it is not one of the plugin. */
+const takers = ({ for: commandsOf = ["run"] }: Option): string =>
+  commandsOf === "all" || commandsOf.includes("run") ? "" : `${commandsOf.join(", ")}: `;
+
 const optionParts = (legacy: boolean): string[] =>
   all
     .filter(([, option]) => (option.legacy === true) === legacy)
-    .map(([name, option]) => tagged(optionTag(name, option), `${optionHelp(option)}.`));
+    .map(([name, option]) => tagged(optionTag(name, option), `${takers(option)}${optionHelp(option)}.`));
 
 /** What the environment changes, for the manual and the docs. */
 export const environment = {
@@ -53,16 +57,12 @@ export const files = {
     "Where the kubelet finds a socket for each pool.",
   "/var/run/k8s.cni.cncf.io/devinfo/dp": "What multus and CNIs read about allocated devices.",
   "/var/run/cdi": "The pools' CDI specs, with --use-cdi.",
-  "/run/sriovdp/status.sock": "Where status and probe ask the running plugin; for root alone.",
+  "/run/sriovdp/status.sock": "Where commands ask the running plugin; for root alone.",
 };
 
-const examples = {
-  "sriovdp discover": "What does this node have, and which pool is it in?",
-  "sriovdp explain ens1f0v3": "Why is this VF where it is?",
-  "sriovdp explain intel.com/sriov_net_A": "What is in this pool, and why is all else not?",
-  "sriovdp validate pools.json": "What is wrong with this file, and doubtful on this node?",
-  "sriovdp validate --no-node --strict pools.json": "The same in CI: the file alone, and warnings count.",
-};
+const examples = (Object.values(commands) as CommandRow[])
+  .flatMap((command) => command.examples)
+  .map(([args, what]) => [`sriovdp ${args}`, what.replace(/(?<![.?])$/, ".")] as const);
 
 /** The manual page of section 8. */
 export function manual(): string {
@@ -82,7 +82,7 @@ export function manual(): string {
     section(
       "COMMANDS",
       ...(Object.entries(commands) as [string, CommandRow][]).map(([name, { help, operands }]) =>
-        tagged(bold(name) + (operands ? ` ${italic(operands.form.replaceAll("…", "..."))}` : ""), `${help}.`),
+        tagged(bold(name) + (operands ? ` ${italic(operands.form)}` : ""), `${help}.`),
       ),
     ),
     section("OPTIONS", roff("-x V, --x V, -x=V and --x=V are the same."), ...optionParts(false)),
@@ -95,7 +95,7 @@ export function manual(): string {
     section("EXIT STATUS", ...Object.entries(statuses).map(([name, text]) => tagged(bold(name), `${text}.`))),
     section("ENVIRONMENT", ...Object.entries(environment).map(([name, text]) => tagged(bold(name), text))),
     section("FILES", ...Object.entries(files).map(([name, text]) => tagged(italic(name), text))),
-    section("EXAMPLES", ...Object.entries(examples).map(([name, text]) => tagged(bold(name), text))),
+    section("EXAMPLES", ...examples.map(([name, text]) => tagged(bold(name), text))),
     section("SEE ALSO", ".BR ip\\-link (8),\n.BR devlink (8),\n.BR rdma (8),\n.BR vdpa (8)"),
     "",
   ].join("\n");

@@ -1,0 +1,36 @@
+import { expect, test } from "bun:test";
+import { aDevice } from "../../test/support/device.ts";
+import { contradictionsIn } from "./contradictions.ts";
+import { matches, type Wanted } from "./selectors.ts";
+
+test.each<[Wanted, string]>([
+  [
+    { drivers: ["vfio-pci"], isRdma: true },
+    "drivers and isRdma can never match together: a function bound to vfio-pci has no",
+  ],
+  [{ drivers: ["vfio-pci", "igb_uio"], vdpaType: "vhost" }, "drivers and vdpaType can never match together: "],
+  [{ linkTypes: ["ether"], pKeys: ["0x7fff"] }, 'only links of type "infiniband" have P_Keys'],
+  [{ vendors: ["15b3"], drivers: ["iavf", "ice"] }, "iavf, ice bind to functions of vendor 8086 alone"],
+])("%j can't match anything", (wanted, message) => {
+  expect(contradictionsIn(wanted)).toEqual([expect.stringContaining(message)]);
+});
+
+test.each<Wanted>([
+  {},
+  { drivers: [], isRdma: true },
+  { drivers: ["vfio-pci", "mlx5_core"], isRdma: true },
+  { drivers: ["vfio-pci"], isRdma: false, vdpaType: "" },
+  { drivers: ["mlx5_core"], vdpaType: "vhost" },
+  { linkTypes: ["infiniband"], pKeys: ["0x7fff"] },
+  { pKeys: ["0x7fff"] },
+  { vendors: ["8086", "15b3"], drivers: ["iavf"] },
+  { vendors: ["15b3"], drivers: ["iavf", "unheard_of"] },
+  { vendors: ["15b3"], drivers: ["constructor"] },
+])("%j may match something", (wanted) => {
+  expect(contradictionsIn(wanted)).toEqual([]);
+});
+
+test("what is said to match nothing matches no device that its selectors match one by one", () => {
+  const device = aDevice({ vendor: "8086", driver: "iavf" });
+  expect(matches(device, { vendors: ["15b3"], drivers: ["iavf"] })).toBe(false);
+});

@@ -18,6 +18,7 @@ import { configSchema } from "./config-schema.ts";
 import { logsPage } from "./logs-page.ts";
 import { metricsPage } from "./metrics-page.ts";
 import { exampleOutput } from "./example-output.ts";
+import { outputPage, schemaFiles } from "./output-page.ts";
 import { overviewPicture } from "./overview-picture.ts";
 import { table, withMade } from "./marked.ts";
 import { readme } from "./readme.ts";
@@ -201,6 +202,8 @@ const made: Readonly<Record<string, (before: string) => string>> = {
   "deployments/components/metrics/prometheusrule.yaml": prometheusRule,
   "deployments/helm/sriovdp/files/alerts.yaml": () => chartCopy("alerts.yaml"),
   "deployments/helm/sriovdp/files/dashboard.json": () => chartCopy("dashboard.json"),
+  "docs/reference/output.md": outputPage,
+  ...Object.fromEntries(Object.entries(schemaFiles).map(([name, made]) => [name, () => made])),
   "README.md": readme,
   "docs/reference/config.schema.json": () => `${JSON.stringify(configSchema, null, 2)}\n`,
   ...Object.fromEntries(Object.entries(pictures).map(([name, picture]) => [name, () => picture])),

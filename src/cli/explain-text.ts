@@ -148,8 +148,7 @@ export function poolText(
   const own = lines(devices, ({ device, selector, unhealthy }) => [
     `driver ${device.driver ?? "none"}`,
     selector === null ? "retained" : `by selectors[${selector}]`,
-    ...(pods > 0 ? [podOf(device, style)] : []),
-    unhealthy === null ? { text: "Healthy", tone: "good" } : { text: `Unhealthy: ${unhealthy}`, tone: "bad" },
+    stateCell(device, unhealthy, style),
   ]);
   if (own.length > 0) parts.push(indented(table(null, own, narrower(style, 2)), 2));
   if (withheld.length > 0) {
@@ -191,11 +190,14 @@ export function poolText(
   return parts.join("");
 }
 
-/** The pod that has the device; "" for none, and where only a running plugin could say. */
-const podOf = ({ id }: Device, { allocations }: ExplanationStyle): Cell => {
+/** The health of a pool's device, and the pod that has it, which only a running plugin knows. */
+function stateCell({ id }: Device, unhealthy: string | null, { allocations }: ExplanationStyle): Cell {
   const pod = allocations.get(id)?.pod;
-  return pod === undefined ? "" : { text: `allocated to ${pod || "a pod"}`, tone: "plain" };
-};
+  const allocated = pod === undefined ? "" : `, allocated to ${pod || "a pod"}`;
+  return unhealthy === null
+    ? { text: `Healthy${allocated}`, tone: "good" }
+    : { text: `Unhealthy${allocated}: ${unhealthy}`, tone: "bad" };
+}
 
 /** Neighbours by their ids and what they are called: "0000:3b:02.0-02.7", "VF 0-7 of ens1f0". */
 const who = (run: readonly Device[]): string[] => [runIdRange(run), runLabel(run)];

@@ -33,7 +33,7 @@ export interface Option {
 }
 
 /** Commands that read the config file, that ask the running plugin, and that print what they found in the form that is asked for. */
-const readsConfig = ["run", "discover", "explain", "validate", "completion", "report"] as const;
+const readsConfig = ["run", "discover", "explain", "validate", "completion"] as const;
 const asksPlugin = ["run", "discover", "explain", "validate", "status", "probe", "completion", "report"] as const;
 const prints = ["discover", "explain", "validate", "status", "report"] as const;
 
@@ -43,7 +43,7 @@ export const schemaNames = ["config", "discover", "explain", "report", "status",
 export const options = {
   "config-file": {
     kind: "text",
-    for: readsConfig,
+    for: [...readsConfig, "report"],
     default: "/etc/pcidp/config.json",
     value: "FILE",
     help: "The pools: JSON, comments allowed",

@@ -151,7 +151,7 @@ describe("options", () => {
     [["discover", "--pool", "net"], "discover does not take --pool, an option of status"],
     [
       ["--use-cdi", "status"],
-      "status does not take --use-cdi, an option of run, discover, explain, validate, completion and report",
+      "status does not take --use-cdi, an option of run, discover, explain, validate and completion",
     ],
     [["schema", "--json"], "schema does not take --json, an option of discover, explain, validate, status and report"],
   ])("%j is a problem: %s", (args, problem) => {

@@ -54,27 +54,41 @@ export function table(header: readonly string[] | null, rows: readonly (readonly
   for (const row of cells) row.forEach(({ width }, index) => (widths[index] = Math.max(width, widths[index] ?? 0)));
   const lines = cells.map((row) => {
     const last = row.findLastIndex(({ shown }) => shown !== "");
-    let room = style.columns ?? Infinity;
     let column = 0;
-    return row
-      .slice(0, last + 1)
-      .map(({ shown, tone, width }, index) => {
-        const gap = index === last ? 0 : (widths[index] ?? 0) - width + 2;
-        const lines =
-          index === last && width > room ? fitted(shown, Math.max(room, leastWidth), header === null) : [shown];
-        const indent = `\n${" ".repeat(column)}`;
-        room -= width + gap;
-        column += width + gap;
-        return lines.map((text) => paint(text, tone, style)).join(indent) + " ".repeat(gap);
-      })
-      .join("");
+    const parts = row.slice(0, last + 1).map(({ shown, tone, width }, index) => {
+      if (index === last) return lastCell(shown, tone, { header, column, style });
+      const gap = (widths[index] ?? 0) - width + 2;
+      column += width + gap;
+      return paint(shown, tone, style) + " ".repeat(gap);
+    });
+    return parts.join("");
   });
   return `${lines.join("\n")}\n`;
 }
 
-/** A text cut off at so many columns, or in several lines of them. */
-const fitted = (text: string, columns: number, folds: boolean): string[] =>
-  folds ? wrapped(text, columns).map((line) => truncated(line, columns)) : [truncated(text, columns)];
+/** A last cell that has less room than this begins a line of its own. */
+const leastRoom = 20;
+
+/** The last cell of a row: cut off below a header, else in as many lines as it takes, below one another. */
+function lastCell(
+  shown: string,
+  tone: Tone,
+  {
+    header,
+    column,
+    style,
+  }: { readonly header: readonly string[] | null; readonly column: number; readonly style: Style },
+): string {
+  const all = style.columns ?? Infinity;
+  const room = all - column;
+  if (displayWidth(shown) <= room) return paint(shown, tone, style);
+  if (header !== null) return paint(truncated(shown, Math.max(room, leastWidth)), tone, style);
+  const isBelow = room < leastRoom;
+  const indent = `\n${" ".repeat(isBelow ? 4 : column)}`;
+  const width = isBelow ? Math.max(all - 4, leastWidth) : room;
+  const lines = wrapped(shown, width).map((line) => paint(truncated(line, width), tone, style));
+  return (isBelow ? indent : "") + lines.join(indent);
+}
 
 /** A column of a table that fits its terminal: what it shows of one row; "" where nothing applies. */
 export interface Column<Row> {

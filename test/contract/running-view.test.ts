@@ -52,7 +52,7 @@ describe.concurrent("beside a running plugin", () => {
       );
       expect(stdout).toMatch(/^intel.com\/net \(netDevice\) has \d+ devices, 1 allocated$/m);
       expect(stdout).toMatch(
-        /0000:3b:01.1 +VF 1 of ens1f0 +driver iavf +by selectors\[0\] +allocated to default\/app +Healthy/,
+        /0000:3b:01.1 +VF 1 of ens1f0 +driver iavf +by selectors\[0\] +Healthy, allocated to default\/app$/m,
       );
       expect(stderr).toStartWith(`note: answered by the running plugin, process ${node.plugin.pid}, with `);
       expect(status).toBe(0);

@@ -14,6 +14,7 @@ import {
   nativeArchitecture,
 } from "../build/architectures.ts";
 import { argumentsOf, misused } from "../common/arguments.ts";
+import { startProgress } from "../common/progress.ts";
 import { thirdPartyNotices } from "../release/notices.ts";
 import { bundledPackages, licenseExpression, type Package } from "../release/bundled-packages.ts";
 import { sbom } from "../release/sbom.ts";
@@ -117,13 +118,19 @@ async function main(): Promise<void> {
   const chosen = single === undefined ? architectureNames : [architectureNamed(single)];
   const packages = await bundledPackages();
   const parts: Parts[] = [];
-  for (const architecture of chosen) parts.push(await partsOf(architecture));
+  const progress = startProgress(() => "image");
+  for (const [index, architecture] of chosen.entries()) {
+    progress.step(`image: executable and glibc of ${architecture} (${index + 1} of ${chosen.length})`);
+    parts.push(await partsOf(architecture));
+  }
+  progress.step("image: packing the layers");
   if (values.folder !== undefined) {
     const folder = values.folder;
     for (const each of parts) {
       const { glibc, sriovdp } = entriesOf(each, packages);
       layOut([...glibc, ...sriovdp], folder);
     }
+    progress.stop();
     return;
   }
   const name = nameOf({
@@ -172,6 +179,7 @@ async function main(): Promise<void> {
       images: stated,
     }),
   );
+  progress.stop();
   console.log(`built ${out}: ${name.name}:${name.tag}, ${mebibytes(made.archive.length)}, ${made.digest}`);
   for (const { architecture, digest, layers } of made.images) {
     console.log(`  ${architecture}: ${digest}`);

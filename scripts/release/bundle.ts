@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { unpackTar } from "modern-tar";
 import { architectureNamed, nativeArchitecture } from "../build/architectures.ts";
 import { argumentsOf } from "../common/arguments.ts";
+import { startProgress } from "../common/progress.ts";
 import { thirdPartyNotices } from "./notices.ts";
 import { bundledPackages } from "./bundled-packages.ts";
 import { sbom } from "./sbom.ts";
@@ -59,6 +60,8 @@ async function main(): Promise<void> {
   const part = (file: string) => join(work, file);
   const read = (path: string) => new Uint8Array(readFileSync(path));
 
+  const progress = startProgress(() => "bundle");
+  progress.step("bundle: the executable (1 of 3)");
   script("build/executable.ts", "--arch", architecture, "--outfile", part("sriovdp"));
   const packages = await bundledPackages();
   const executable = read(part("sriovdp"));
@@ -67,6 +70,7 @@ async function main(): Promise<void> {
   const glibc = (await glibcOfPackage(architecture, !values["any-glibc"], () => {})).version;
   writeFileSync(part("THIRD-PARTY-NOTICES"), thirdPartyNotices(packages, glibc));
   writeFileSync(part("sbom.cdx.json"), sbom({ architecture, executable, packages, glibc, time }));
+  progress.step("bundle: the image (2 of 3)");
   const image = values.image ?? part("image.tar");
   if (values.image === undefined) {
     const options = [...(values["any-glibc"] ? [] : ["--locked"]), ...(values.release ? ["--release"] : [])];
@@ -107,9 +111,11 @@ async function main(): Promise<void> {
     content,
     mode: path === "install.sh" || path.startsWith("bin/") ? 0o755 : 0o644,
   }));
+  progress.step("bundle: packing (3 of 3)");
   const bundle = gzip(await tarOf(inOrder(entries), time));
   const out = join(values.folder, `${name}.tar.gz`);
   writeFileSync(out, bundle);
+  progress.stop();
   console.log(`built ${out}: ${(bundle.length / 2 ** 20).toFixed(1)} MiB, sha256 ${hash(bundle)}`);
 }
 

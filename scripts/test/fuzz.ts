@@ -3,6 +3,7 @@
 
 import * as fc from "fast-check";
 import { type TargetName, targets } from "../../test/fuzz/targets.ts";
+import { startProgress } from "../common/progress.ts";
 import { argumentsOf, misused, numberOf } from "../common/arguments.ts";
 
 const { values } = argumentsOf("npm run fuzz -- [--minutes M] [--seed N] [--target NAME] [--path P]", {
@@ -20,7 +21,9 @@ const seed = numberOf("seed", values.seed);
 const each = (numberOf("minutes", values.minutes) * 60_000) / chosen.length;
 console.log(`fuzz: ${values.minutes} minutes, seed ${seed}`);
 let failed = 0;
-for (const name of chosen) {
+const progress = startProgress(() => "fuzz");
+for (const [index, name] of chosen.entries()) {
+  progress.step(`${index + 1} of ${chosen.length}: ${name}`);
   const report = await fc.check(targets[name].property, {
     seed,
     ...(values.path === undefined
@@ -28,10 +31,11 @@ for (const name of chosen) {
       : { path: values.path, numRuns: 1 }),
   });
   const broken = report.failed && !report.interrupted ? true : report.counterexample !== null;
-  console.log(`${broken ? "FAILED" : "ok    "} ${name}: ${targets[name].what} (${report.numRuns} inputs)`);
+  progress.say(`${broken ? "FAILED" : "ok    "} ${name}: ${targets[name].what} (${report.numRuns} inputs)`);
   if (!broken) continue;
   failed++;
-  console.log(`again with: npm run fuzz -- --target ${name} --seed ${seed} --path ${report.counterexamplePath}`);
+  progress.say(`again with: npm run fuzz -- --target ${name} --seed ${seed} --path ${report.counterexamplePath}`);
   console.log(fc.defaultReportMessage(report), report.errorInstance);
 }
+progress.stop();
 process.exit(failed > 0 ? 1 : 0);

@@ -5,6 +5,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { invariants, type Invariant, soak } from "../../test/soak/soak.ts";
 import { formatJUnit, type TestResult } from "../../test/vm/junit.ts";
 import { argumentsOf, numberOf } from "../common/arguments.ts";
+import { startProgress } from "../common/progress.ts";
 import { summaryLine } from "./summary.ts";
 
 const { values } = argumentsOf("npm run soak -- [--minutes N] [--seed N]", {
@@ -22,9 +23,15 @@ const nodes = [
   { mode: "watcher", cdi: true },
   { mode: "legacy", cdi: false },
 ] as const;
+const began = performance.now();
+const progress = startProgress(() => {
+  const percent = Math.min(100, ((performance.now() - began) / (minutes * 60_000)) * 100);
+  return `soak: ${percent.toFixed(0)} % of ${minutes} minutes`;
+});
 const outcomes = await Promise.all(
-  nodes.map((node, index) => soak({ ...node, minutes, seed: seed + index, say: (line) => console.log(line) })),
+  nodes.map((node, index) => soak({ ...node, minutes, seed: seed + index, say: progress.say })),
 );
+progress.stop();
 const found = outcomes.flatMap(({ failures, figures }, index): TestResult[] =>
   (Object.keys(invariants) as Invariant[]).map((invariant) => {
     const message = failures.get(invariant)?.join("\n");

@@ -65,7 +65,7 @@ export function deviceText(
   );
 }
 
-/** A text with some of its pieces in their tones; one that was folded in its middle stays plain. */
+/** A text that was folded, with some of its pieces in their tones; one that was folded in its middle stays plain. */
 function paintedIn(text: string, pieces: readonly string[], pieceTones: readonly Tone[], style: Style): string {
   return pieces.reduce((painted, piece, index) => {
     const at = painted.lastIndexOf(oneLine(piece));
@@ -131,9 +131,8 @@ export function poolText(
   const tone = devices.length === 0 ? "doubt" : ill > 0 ? "bad" : "good";
   const pods = devices.filter(({ device }) => style.allocations.has(device.id)).length;
   const allocated = pods === 0 ? "" : `, ${pods} allocated`;
-  const parts = [
-    `${paint(spec.resource, "head", style)} (${spec.deviceType}) has ${paint(count, tone, style)}${allocated}\n`,
-  ];
+  const head = folded(`${spec.resource} (${spec.deviceType}) has ${count}${allocated}`, style);
+  const parts = [paintedIn(head, [spec.resource, count], ["head", tone], style)];
   const lines = <T extends { readonly device: Device }>(list: readonly T[], cells: (each: T) => Cell[]) =>
     runsOf(
       list,

@@ -61,7 +61,8 @@ export function table(header: readonly string[] | null, rows: readonly (readonly
       column += width + gap;
       return paint(shown, tone, style) + " ".repeat(gap);
     });
-    return parts.join("");
+    // A last cell on a line of its own leaves blanks behind.
+    return parts.join("").replaceAll(/ +(?=\n)/g, "");
   });
   return `${lines.join("\n")}\n`;
 }

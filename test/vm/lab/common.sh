@@ -23,6 +23,26 @@ key() {
 
 key_of() { cat "$lab/$1/.key"; }
 
+# progress NAME LOG: on a terminal, how long a step has taken and the last line of its log, in one line that is written over every second; its
+# process is in $ticking, empty where there is no terminal.
+progress() {
+  ticking=
+  [ -t 2 ] && [ "${TERM:-dumb}" != dumb ] || return 0
+  local name=$1 log=$2 started=$SECONDS
+  while sleep 1; do
+    printf '\r\033[Klab: %s: %s s  %.60s' "$name" $((SECONDS - started)) "$(tail -1 "$log" 2>/dev/null | tr -d '\r\033')" >&2
+  done &
+  ticking=$!
+}
+
+# progress_done: ends that line.
+progress_done() {
+  [ -n "$ticking" ] || return 0
+  kill "$ticking" 2>/dev/null || true
+  wait "$ticking" 2>/dev/null || true
+  printf '\r\033[K' >&2
+}
+
 # step NAME WHAT KEY FUNCTION: FUNCTION fills the empty folder $out, which then becomes $lab/NAME as a whole,
 # so that an interrupted step leaves nothing that looks finished.
 step() {
@@ -36,10 +56,12 @@ step() {
   rm -rf "$out" && mkdir -p "$out"
   # In a process of its own, since bash ignores set -e below a condition.
   local status=0
+  progress "$name" "$log"
   set +e
   (set -e; "$make") >"$log" 2>&1
   status=$?
   set -e
+  progress_done
   if [ $status -ne 0 ]; then
     tail -20 "$log" >&2
     [ $status -ne 77 ] || exit 77

@@ -1,5 +1,5 @@
 // Is what we build upon fixed, and may we pass it on? Every version exact, every package with a checksum and a licence that is
-// known to us. Prints what is not so, and fails.
+// known to us. Does npm install it without a warning? Prints what is not so, and fails.
 
 import { readFileSync } from "node:fs";
 import manifest from "../../package.json" with { type: "json" };
@@ -9,6 +9,8 @@ interface Locked {
   readonly integrity?: string;
   readonly license?: string;
   readonly link?: boolean;
+  readonly engines?: { readonly node?: string };
+  readonly hasInstallScript?: boolean;
 }
 
 /** Licences of packages that may be part of the executable or of its making; another one is to be read before it is added here. */
@@ -39,11 +41,36 @@ export function findings(
   return [...inexact, ...unlocked, ...unlicensed];
 }
 
+/** The oldest Node.js whose npm is to install everything: that of "engines" in package.json. */
+const oldestNode = "20.19.0";
+
+/** What npm would warn of when it installs a lock's packages, one sentence a finding. */
+export function npmWarnings(
+  locked: Readonly<Record<string, Locked>>,
+  allowScripts: Readonly<Record<string, boolean>>,
+): readonly string[] {
+  return Object.entries(locked).flatMap(([path, { engines, hasInstallScript }]) => {
+    const name = path.replace(/^.*node_modules\//, "");
+    const range = engines?.node ?? "*";
+    return [
+      ...(Bun.semver.satisfies(oldestNode, range)
+        ? []
+        : [`${path || "package.json"} requires Node ${range}; take a version for ${oldestNode}`]),
+      ...(hasInstallScript && !(name in allowScripts)
+        ? [`${path} has an install script; allow or deny it in allowScripts of package.json`]
+        : []),
+    ];
+  });
+}
+
 if (import.meta.main) {
   const lock = JSON.parse(readFileSync(`${import.meta.dir}/../../package-lock.json`, "utf8")) as {
     packages: Record<string, Locked>;
   };
-  const found = findings({ ...manifest.dependencies, ...manifest.devDependencies }, lock.packages);
+  const found = [
+    ...findings({ ...manifest.dependencies, ...manifest.devDependencies }, lock.packages),
+    ...npmWarnings(lock.packages, manifest.allowScripts),
+  ];
   for (const finding of found) console.error(finding);
   process.exit(found.length > 0 ? 1 : 0);
 }

@@ -22,3 +22,9 @@ test.each(Object.entries(manifest.scripts).filter(([name]) => !ofNpm.includes(na
     expect(exitCode).toBe(0);
   },
 );
+
+test("installing and the demo run no script of ours that changes the clone's git", () => {
+  const atInstall = ["preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"];
+  expect(Object.keys(manifest.scripts).filter((name) => atInstall.includes(name))).toEqual([]);
+  expect(manifest.scripts.predemo + manifest.scripts.demo).not.toContain("hooks");
+});

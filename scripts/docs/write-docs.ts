@@ -24,6 +24,10 @@ import { table, withMade } from "./marked.ts";
 import { readme } from "./readme.ts";
 import { terminalPicture } from "./terminal-picture.ts";
 
+const { values } = argumentsOf("npm run docs -- [--check]", {
+  options: { check: { type: "boolean", default: false } },
+});
+
 const fieldExamples: Readonly<Record<keyof typeof entryFields, string>> = {
   resourceName: '"sriov_net_A"',
   resourcePrefix: '"yourcompany.com"',
@@ -208,10 +212,6 @@ const made: Readonly<Record<string, (before: string) => string>> = {
   "docs/reference/config.schema.json": () => `${JSON.stringify(configSchema, null, 2)}\n`,
   ...Object.fromEntries(Object.entries(pictures).map(([name, picture]) => [name, () => picture])),
 };
-
-const { values } = argumentsOf("npm run docs -- [--check]", {
-  options: { check: { type: "boolean", default: false } },
-});
 
 const stale = Object.entries(made).filter(([name, make]) => {
   const path = `${import.meta.dir}/../../${name}`;

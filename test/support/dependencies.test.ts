@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { findings } from "../../scripts/check/dependencies.ts";
+import { findings, npmWarnings } from "../../scripts/check/dependencies.ts";
 
 const good = { integrity: "sha512-x", license: "MIT" };
 
@@ -29,5 +29,20 @@ test("a missing checksum, and a licence that is missing or unknown, are told", (
     "node_modules/a has no checksum",
     expect.stringContaining("node_modules/b has the licence"),
     expect.stringContaining("GPL-3.0-only"),
+  ]);
+});
+
+test("packages that npm would warn of are found", () => {
+  const locked = {
+    "": { engines: { node: ">=20" } },
+    "node_modules/old": { engines: { node: "^14.18.0 || >=16.10.0" } },
+    "node_modules/new": { engines: { node: ">=22" } },
+    "node_modules/either": { engines: { node: "^20.19.0 || >=22.12.0" }, hasInstallScript: true },
+    "node_modules/@a/b": { hasInstallScript: true },
+    "node_modules/a/node_modules/c": { hasInstallScript: true },
+  };
+  expect(npmWarnings(locked, { either: true, c: false })).toEqual([
+    "node_modules/new requires Node >=22; take a version for 20.19.0",
+    "node_modules/@a/b has an install script; allow or deny it in allowScripts of package.json",
   ]);
 });

@@ -1,6 +1,7 @@
 // Is an object what Kubernetes' schemas say? Strictly: a field that no schema knows is a problem, as for an API server that is asked to
 // validate. The schemas are those of the package kubernetes-models, made from Kubernetes' own API description.
 
+import { dirname } from "node:path";
 import { parseAllDocuments } from "yaml";
 
 /** An object of the cluster's API, as far as it is the same for all kinds. */
@@ -97,24 +98,28 @@ interface Validator {
     | null;
 }
 
-const schemas: Readonly<Record<string, () => Promise<{ validate: Validator }>>> = {
-  "v1 ConfigMap": () => import("kubernetes-models/_schemas/IoK8sApiCoreV1ConfigMap"),
-  "v1 Pod": () => import("kubernetes-models/_schemas/IoK8sApiCoreV1Pod"),
-  "v1 Service": () => import("kubernetes-models/_schemas/IoK8sApiCoreV1Service"),
-  "v1 ServiceAccount": () => import("kubernetes-models/_schemas/IoK8sApiCoreV1ServiceAccount"),
-  "apps/v1 DaemonSet": () => import("kubernetes-models/_schemas/IoK8sApiAppsV1DaemonSet"),
-  "rbac.authorization.k8s.io/v1 Role": () => import("kubernetes-models/_schemas/IoK8sApiRbacV1Role"),
-  "rbac.authorization.k8s.io/v1 RoleBinding": () => import("kubernetes-models/_schemas/IoK8sApiRbacV1RoleBinding"),
+/** The files of the schemas by API version and kind. */
+const schemas: Readonly<Record<string, string>> = {
+  "v1 ConfigMap": "IoK8sApiCoreV1ConfigMap",
+  "v1 Pod": "IoK8sApiCoreV1Pod",
+  "v1 Service": "IoK8sApiCoreV1Service",
+  "v1 ServiceAccount": "IoK8sApiCoreV1ServiceAccount",
+  "apps/v1 DaemonSet": "IoK8sApiAppsV1DaemonSet",
+  "rbac.authorization.k8s.io/v1 Role": "IoK8sApiRbacV1Role",
+  "rbac.authorization.k8s.io/v1 RoleBinding": "IoK8sApiRbacV1RoleBinding",
 };
+
+/** Where the package is: it has a file for each schema, and exports only classes. Its versions from 5 on need Node 22 to be installed. */
+const schemaFolder = `${dirname(Bun.resolveSync("kubernetes-models/package.json", import.meta.dir))}/_schemas`;
 
 /** Whether there is a schema of this kind. */
 export const hasSchema = ({ apiVersion, kind }: KubernetesObject): boolean => `${apiVersion} ${kind}` in schemas;
 
 /** What a schema finds wrong with an object, each with its path; fields that the schema does not know among it. Throws without a schema. */
 export async function schemaProblems(object: KubernetesObject): Promise<string[]> {
-  const load = schemas[`${object.apiVersion} ${object.kind}`];
-  if (load === undefined) throw new Error(`no schema of ${object.apiVersion} ${object.kind} is known`);
-  const { validate } = await load();
+  const file = schemas[`${object.apiVersion} ${object.kind}`];
+  if (file === undefined) throw new Error(`no schema of ${object.apiVersion} ${object.kind} is known`);
+  const { validate } = (await import(`${schemaFolder}/${file}.mjs`)) as { validate: Validator };
   // The schemas let unknown fields pass. But a validator reads each field that its schema has: what it did not read is not in there.
   const unread = new Set<string>();
   const watched = watch(object, "", unread);

@@ -45,6 +45,28 @@ test("a report that was cut off gives the tests before the cut", () => {
   expect(parseJUnit("", "a.vm.ts")).toEqual([]);
 });
 
+test("a report cut off anywhere gives whole tests only, as the whole report does", () => {
+  for (let end = 0; end <= report.length; end++) {
+    const some = parseJUnit(report.slice(0, end), "a.vm.ts");
+    expect(some).toEqual(results.slice(0, some.length));
+  }
+});
+
+test.each([
+  ["comments and CDATA", '<testcase name="<!--"><failure><!-- x --><![CDATA[a < b]]></failure></testcase>', "a < b"],
+  ["a > in an attribute", '<testcase name="n" note="1 > 0"><failure message="x > y"></failure></testcase>', "x > y"],
+  ["single quotes", "<testcase name='n'><failure message='it&apos;s' /></testcase>", "it's"],
+  ["the text of a test's output", '<testcase name="n"><failure>f</failure><system-out>o</system-out></testcase>', "f"],
+])("%s are read as XML has it", (_, xml, message) => {
+  expect(parseJUnit(xml, "x")).toMatchObject([{ outcome: "failed", message }]);
+});
+
+test("what is written is what is read", () => {
+  const message = 'a\n\t"quoted" & <tag> \u{1f642} ünï';
+  const written = [{ file: "x", name: message, outcome: "failed", seconds: 1, message }] as const;
+  expect(parseJUnit(formatJUnit(written), "x")).toMatchObject([{ message }]);
+});
+
 test("the merged report has every file with its counts", () => {
   const merged = formatJUnit([...results, { file: "b.vm.ts", name: "fine", outcome: "passed", seconds: 2 }]);
   expect(merged).toContain('<testsuite name="a.vm.ts" tests="4" failures="2" skipped="1" time="1.500">');

@@ -1,5 +1,8 @@
 // Reads the JUnit XML that `bun test` writes, and writes one report from several.
 
+import { escapeUTF8 } from "entities";
+import { Parser } from "htmlparser2";
+
 export type Outcome = "passed" | "failed" | "skipped";
 
 export interface TestResult {
@@ -10,50 +13,64 @@ export interface TestResult {
   readonly message?: string;
 }
 
-const entities: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
+interface OpenTestCase {
+  readonly attributes: Readonly<Record<string, string>>;
+  outcome: Outcome;
+  message: string;
+}
 
+const outcomes: Readonly<Record<string, Outcome>> = { failure: "failed", error: "failed", skipped: "skipped" };
+
+/**
+ * Reads a JUnit report; `file` is what the results say they are from. A report that was cut off gives the test cases that end
+ * before the cut: what has no end tag may have failed.
+ */
 export function parseJUnit(xml: string, file: string): TestResult[] {
   const results: TestResult[] = [];
-  for (const [, attributeText = "", body = ""] of xml.matchAll(/<testcase\b([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs)) {
-    const attribute = attributes(attributeText);
-    const trouble = body.match(/<(failure|error|skipped)\b([^>]*?)(?:\/>|>(.*?)<\/\1>)/s);
-    // Bun writes the innermost scope first.
-    const scopes = (attribute["classname"] ?? "").split(" > ").filter(Boolean).toReversed();
-    results.push({
-      file,
-      name: [...scopes, attribute["name"] ?? ""].join(" > "),
-      outcome: trouble === null ? "passed" : trouble[1] === "skipped" ? "skipped" : "failed",
-      seconds: Number(attribute["time"] ?? 0),
-      ...(trouble &&
-        trouble[1] !== "skipped" && {
-          message: (unescapeXML(trouble[3] ?? "") || attributes(trouble[2] ?? "")["message"] || "").trim(),
-        }),
-    });
-  }
+  let open: OpenTestCase | null = null;
+  let text = "";
+  const parser = new Parser(
+    {
+      onopentag(name, attributes) {
+        if (name === "testcase") open = { attributes, outcome: "passed", message: "" };
+        else if (open && outcomes[name]) {
+          open.outcome = outcomes[name];
+          open.message = attributes["message"] ?? "";
+        }
+        text = "";
+      },
+      ontext(part) {
+        text += part;
+      },
+      onclosetag(name) {
+        if (!open) return;
+        if (outcomes[name] === "failed") open.message = text || open.message;
+        if (name !== "testcase") return;
+        results.push(resultOf(open, file));
+        open = null;
+      },
+    },
+    { xmlMode: true },
+  );
+  // end() would close what is open.
+  parser.write(xml);
   return results;
 }
 
-function attributes(text: string): Record<string, string> {
-  return Object.fromEntries(
-    [...text.matchAll(/([\w-]+)="([^"]*)"/g)].map(([, key = "", value = ""]) => [key, unescapeXML(value)]),
-  );
+function resultOf({ attributes, outcome, message }: OpenTestCase, file: string): TestResult {
+  // Bun writes the innermost scope first.
+  const scopes = (attributes["classname"] ?? "").split(" > ").filter(Boolean).toReversed();
+  return {
+    file,
+    name: [...scopes, attributes["name"] ?? ""].join(" > "),
+    outcome,
+    seconds: Number(attributes["time"] ?? 0),
+    ...(outcome === "failed" && { message: message.trim() }),
+  };
 }
 
-function unescapeXML(text: string): string {
-  return text.replace(/&(?:#x([0-9a-fA-F]+)|#(\d+)|(\w+));/g, (whole, hex, decimal, name) =>
-    hex
-      ? String.fromCodePoint(Number.parseInt(hex, 16))
-      : decimal
-        ? String.fromCodePoint(Number(decimal))
-        : (entities[name] ?? whole),
-  );
-}
-
-function escapeXML(text: string): string {
-  return text
-    .replace(/[&<>"']/g, (character) => `&${Object.entries(entities).find(([, plain]) => plain === character)?.[0]};`)
-    .replace(/(?![\t\n\r])\p{Cc}/gu, "\ufffd"); // not allowed in XML, and a console may hold them
-}
+/** Text as it may stand in an attribute. XML allows no control characters but these three, and a console may print them. */
+const escapeXML = (text: string): string => escapeUTF8(text.replace(/(?![\t\n\r])\p{Cc}/gu, "\ufffd"));
 
 export function count(results: readonly TestResult[]): Record<Outcome, number> {
   const of = (outcome: Outcome) => results.filter((result) => result.outcome === outcome).length;

@@ -29,24 +29,28 @@ export const checks: readonly Check[] = [
 ];
 
 /** Runs a command of this project, its tools first on PATH; prints what it says only when it fails. */
-export function runQuietly(command: readonly string[]): boolean {
+export async function runQuietly(command: readonly string[]): Promise<boolean> {
   const root = `${import.meta.dir}/../..`;
-  const { success, stdout, stderr } = Bun.spawnSync([...command], {
+  const child = Bun.spawn([...command], {
     cwd: root,
     env: { ...process.env, PATH: `${root}/node_modules/.bin:${process.env["PATH"] ?? ""}` },
+    stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
   });
-  if (!success) process.stdout.write(Buffer.concat([stdout, stderr]));
+  const printed = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  const success = (await child.exited) === 0;
+  if (!success) process.stdout.write(printed.join(""));
   return success;
 }
 
 if (import.meta.main) {
   argumentsOf("npm run check", {});
-  const failed = checks.filter(({ name, command }) => {
-    const success = runQuietly(command);
+  let failed = 0;
+  for (const { name, command } of checks) {
+    const success = await runQuietly(command);
     console.log(`${success ? "ok    " : "FAILED"} ${name}`);
-    return !success;
-  });
-  process.exit(failed.length === 0 ? 0 : 1);
+    if (!success) failed++;
+  }
+  process.exit(failed === 0 ? 0 : 1);
 }

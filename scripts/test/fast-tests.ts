@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { formatJUnit, type TestResult } from "../../test/vm/junit.ts";
 import { argumentsOf } from "../common/arguments.ts";
 import { checks, runQuietly } from "../check/check.ts";
-import { runTests } from "./run-tests.ts";
+import { memoryFolder, runTests } from "./run-tests.ts";
 import { summaryLine } from "./summary.ts";
 
 argumentsOf("npm test -- [ARGUMENTS OF bun test]", { strict: false, allowPositionals: true });
@@ -15,46 +15,42 @@ const results = `${root}/test-results`;
 const report = `${results}/junit.xml`;
 mkdirSync(results, { recursive: true });
 
-const steps = [
-  ...checks,
-  { name: "the executable builds", command: [process.execPath, "scripts/build/executable.ts"] },
-];
-const found: TestResult[] = steps.map(({ name, command }) => {
+/** Runs a command of ours to its end while others go on; gives its result as a test's. */
+async function step(name: string, command: readonly string[]): Promise<TestResult> {
   const started = performance.now();
-  const outcome = runQuietly(command) ? "passed" : "failed";
+  const outcome = (await runQuietly(command)) ? "passed" : "failed";
   console.log(`${outcome === "passed" ? "ok    " : "FAILED"} ${name}`);
   return { file: "scripts/check/check.ts", name, outcome, seconds: (performance.now() - started) / 1000 };
-});
-
-/** More processes than two cores need, since live tests mostly wait; what each prints is kept together. */
-const groups =
-  process.argv.length > 2
-    ? [process.argv.slice(2)]
-    : [
-        contracts((name) => /^live-[a-g]/.test(name)),
-        contracts((name) => /^live-[h-z]/.test(name)),
-        [
-          "src/",
-          "native/",
-          "scripts/",
-          "test/support/",
-          "test/docs/",
-          "test/vm/",
-          "test/netlink/",
-          "test/fuzz/",
-          ...contracts((name) => !name.startsWith("live-")),
-        ],
-      ];
-
-/** Contract tests by the names of their files: bun test selects files by parts of their paths. */
-function contracts(isWanted: (name: string) => boolean): string[] {
-  const files = [...new Bun.Glob("*.test.ts").scanSync(`${root}/test/contract`)].toSorted();
-  return files.filter(isWanted).map((name) => `test/contract/${name}`);
 }
 
-await Promise.all(
-  groups.map(async (paths, index) => found.push(...(await runTests(paths, `${results}/bun-${index}.xml`, 60_000)))),
-);
+async function checksInTurn(): Promise<TestResult[]> {
+  const outcomes: TestResult[] = [];
+  for (const { name, command } of checks) outcomes.push(await step(name, command));
+  return outcomes;
+}
+
+const given = process.argv.slice(2);
+const folders = ["src/", "native/", "scripts/"];
+const testFolders = ["contract/", "docs/", "fuzz/", "netlink/", "support/", "vm/"].map((name) => `test/${name}`);
+
+/**
+ * More processes than two cores need, since live tests mostly wait. A process takes the next file when it is done with one, those
+ * that took longest first: test/durations.json has them, written anew by `npm test -- --update-timings`.
+ */
+const parallel = ["--parallel=4", "--no-isolate", "--parallel-delay=0", "--timings=test/durations.json"];
+
+const built = await step("the executable builds", [process.execPath, "scripts/build/executable.ts"]);
+const outcomes = await Promise.all([
+  runTests({
+    paths: given.some((argument) => !argument.startsWith("-")) ? given : [...given, ...folders, ...testFolders],
+    report: `${results}/bun.xml`,
+    timeout: 60_000,
+    args: parallel,
+    temporary: memoryFolder(),
+  }),
+  checksInTurn(),
+]);
+const found = [built, ...outcomes.flat()];
 writeFileSync(report, formatJUnit(found));
 console.log(summaryLine(found));
 process.exit(found.some(({ outcome }) => outcome === "failed") ? 1 : 0);

@@ -18,11 +18,11 @@ const { positionals: wanted } = argumentsOf("npm run test:packaging -- [PART-OF-
   allowPositionals: true,
 });
 mkdirSync(results, { recursive: true });
-const found = await runTests(
-  wanted.length === 0 ? [folder] : wanted.map((name) => `${folder}${name}`),
-  `${results}/bun.xml`,
+const found = await runTests({
+  paths: wanted.length === 0 ? [folder] : wanted.map((name) => `${folder}${name}`),
+  report: `${results}/bun.xml`,
   timeout,
-);
+});
 writeFileSync(`${results}/junit.xml`, formatJUnit(found));
 for (const { name } of found.filter(({ outcome }) => outcome === "skipped")) console.log(`skipped: ${name}`);
 console.log(summaryLine(found));

@@ -1,18 +1,39 @@
 // How is `bun test` run on some files, so that nothing of it gets lost? What passed is in its JUnit report; what is printed
 // is what somebody must read; an end without a report is a failed test.
 
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { parseJUnit, type TestResult } from "../../test/vm/junit.ts";
 
 const root = `${import.meta.dir}/../..`;
 
-/** Runs the tests whose file names contain one of `paths`, each at most `timeout` milliseconds; `report` is where Bun's own report goes. */
-export async function runTests(paths: readonly string[], report: string, timeout: number): Promise<TestResult[]> {
+export interface TestRun {
+  /** Parts of the paths of test files. */
+  readonly paths: readonly string[];
+  /** Where Bun's own report goes. */
+  readonly report: string;
+  /** What a test may take at most, in milliseconds. */
+  readonly timeout: number;
+  /** Further arguments of `bun test`. */
+  readonly args?: readonly string[];
+  /** Where tests make their temporary folders; by default where the machine has them. */
+  readonly temporary?: string | null;
+}
+
+/** Runs tests to their end; gives their results, and a failed one more where Bun fails without naming a test. */
+export async function runTests({
+  paths,
+  report,
+  timeout,
+  args = [],
+  temporary = null,
+}: TestRun): Promise<TestResult[]> {
   rmSync(report, { force: true });
-  const runner = Bun.spawn(
-    [process.execPath, "test", `--timeout=${timeout}`, "--reporter=junit", `--reporter-outfile=${report}`, ...paths],
-    { cwd: root, stdio: ["ignore", "pipe", "pipe"] },
-  );
+  const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
+  const runner = Bun.spawn([process.execPath, "test", `--timeout=${timeout}`, ...reporter, ...args, ...paths], {
+    cwd: root,
+    env: { ...process.env, ...(temporary !== null && { TMPDIR: temporary }) },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const printed = await Promise.all([new Response(runner.stdout).text(), new Response(runner.stderr).text()]);
   const status = await runner.exited;
   process.stdout.write(printed.join("").replaceAll(/^\(pass\).*\n/gm, ""));
@@ -22,4 +43,17 @@ export async function runTests(paths: readonly string[], report: string, timeout
     found.push({ file: "bun test", name, outcome: "failed", seconds: 0, message: `exit status ${status}` });
   }
   return found;
+}
+
+/**
+ * A folder in memory for the thousands of small trees that tests make and remove; null where there is no room, or no program
+ * can be started from it. ext4 looks through all inodes that were freed in the last seconds for each new one
+ * (fs/ext4/ialloc.c, recently_deleted): on it these trees take more processor time than all else in the tests.
+ */
+export function memoryFolder(): string | null {
+  const folder = "/dev/shm";
+  const options = new RegExp(`^\\S+ ${folder} tmpfs (\\S+) `, "m").exec(readFileSync("/proc/mounts", "utf8"))?.[1];
+  if (options === undefined || options.split(",").some((option) => option === "noexec" || option === "ro")) return null;
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize > 1 << 30 ? folder : null;
 }

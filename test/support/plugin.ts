@@ -39,7 +39,7 @@ const hasMemory = existsSync(memory) && statfsSync(memory).bavail * statfsSync(m
 /**
  * A new temporary folder, its name short: a socket's path can't be longer than 107 bytes.
  *
- * On disk by default, since kubelets have their folders there; large trees are made and removed faster in memory.
+ * By default where the machine has such folders, or TMPDIR says; large trees are made and removed faster in memory.
  */
 export function temporaryFolder({ inMemory = false } = {}): string {
   const folder = mkdtempSync(`${inMemory && hasMemory ? memory : tmpdir()}/n-`);

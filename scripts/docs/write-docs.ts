@@ -87,6 +87,9 @@ Each entry of \`resourceList\` is a pool and becomes one resource of the node. A
 the entry to the first selector object that matches. An allocated device stays in its pool until its pod ends. An empty list, or
 \`{"resourceList": null}\` as the SR-IOV network operator writes it, is a config without pools.
 
+[deployments/examples/config.yaml](../../deployments/examples/config.yaml) has pools for kernel networking, DPDK, RDMA, InfiniBand and accelerators; the
+[guides](../README.md#guides) have one for each purpose.
+
 ## Fields of an entry
 
 | field | meaning | default | example |

@@ -130,7 +130,7 @@ describe("by CDI", () => {
     const refusal = refusalOf(() => handleAllocate(pool, requestOf([a.id]), contextOf(cdi)));
     expect([refusal.code, refusal.message]).toEqual([
       status.INTERNAL,
-      expect.stringContaining("CDI spec can't be written"),
+      expect.stringContaining("cannot write the pool's CDI spec"),
     ]);
   });
 

@@ -274,7 +274,7 @@ describe.concurrent("CDI specs", () => {
     mkdirSync(dirname(node.cdiFolder), { recursive: true });
     writeFileSync(node.cdiFolder, "a file where a folder should be");
     await node.start([], "--use-cdi");
-    await node.plugin.waitForLine(/CDI spec can't be written/);
+    await node.plugin.waitForLine(/cannot write the pool's CDI spec/);
     expect(node.kubelet.resources).toEqual([]);
     rmSync(node.cdiFolder);
     node.plugin.signal("SIGHUP");

@@ -163,7 +163,7 @@ describe.concurrent("specs follow", () => {
     rmSync(node.cdiFolder, { recursive: true });
     writeFileSync(node.cdiFolder, "a file where a folder should be");
     const refusal = await node.kubelet.allocate(a, [vf(1)]).catch((error: unknown) => error);
-    expect(refusal).toMatchObject({ details: expect.stringContaining("CDI spec can't be written") });
+    expect(refusal).toMatchObject({ details: expect.stringContaining("cannot write the pool's CDI spec") });
     expect(listed(node, a)).toHaveLength(4);
     rmSync(node.cdiFolder);
     expect((await node.kubelet.allocate(a, [vf(1)])).cdiDevices).toHaveLength(1);

@@ -69,7 +69,7 @@ describe.concurrent.each([
   );
 
   test.skipIf(!mounts)(
-    `keeps back the pool whose CDI spec can't be written, until it can, and no other${why(mounts, "root, and mount namespaces")}`,
+    `keeps back the pool whose cannot write the pool's CDI spec, until it can, and no other${why(mounts, "root, and mount namespaces")}`,
     async () => {
       await using node = aNode();
       await node.kubelet.start();
@@ -77,10 +77,10 @@ describe.concurrent.each([
       const plugin = node.startPluginUnder(withMount(node.cdiFolder, kind), "-v=5", "--use-cdi");
       // The VFs of other have no nodes, so no spec.
       await node.listed(other);
-      expect(await plugin.waitForLine(/ ERROR .*CDI spec can't be written/)).toMatch(reason);
+      expect(await plugin.waitForLine(/ ERROR .*cannot write the pool's CDI spec/)).toMatch(reason);
       expect(node.kubelet.resources).not.toContain(net);
       // Retries of the same reason are no news.
-      await plugin.waitForLine(/ DEBUG .*CDI spec can't be written/);
+      await plugin.waitForLine(/ DEBUG .*cannot write the pool's CDI spec/);
       expect(plugin.lines.filter((line) => /(WARN|ERROR) .*CDI/.test(line))).toHaveLength(1);
       const inside = `/proc/${plugin.pid}/root${node.cdiFolder}`;
       if (kind === "full") rmSync(`${inside}/filler`);

@@ -72,6 +72,9 @@ export const edits: Readonly<Record<string, Edit>> = {
     ),
   "docs/deploy/gitops.md": (text, { version, previous }) => replaced(text, `v${previous}`, `v${version}`),
   "docs/deploy/migrating.md": imageTag,
+  "docs/deploy/operator.md": (text, { version, previous }) =>
+    replaced(text, `/sriovdp:${previous}`, `/sriovdp:${version}`),
+  "docs/get-started/drop-in.md": imageTag,
   Dockerfile: dockerfile,
 };
 

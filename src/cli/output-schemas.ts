@@ -52,26 +52,26 @@ const allocation = object({
 
 const charDevice = object({
   path: [text, "on the host"],
-  present: [flag, "whether it is there now"],
+  present: [flag, "whether it exists now"],
 });
 
 const linkState = object({
   interfaceName: [text, "the interface"],
-  index: [count, "its index; another one once its driver has made it anew"],
+  index: [count, "its index, which changes if the interface is re-created"],
   adminUp: [flag, "whether it is administratively up"],
-  operstate: [text, "the state of RFC 2863"],
+  operstate: [text, "the operational state (RFC 2863)"],
   carrier: [orNull(flag), "whether it has a carrier"],
-  carrierUps: [orNull(count), "how often it got a carrier"],
+  carrierUps: [orNull(count), "how often the carrier came up"],
 });
 
 const portIdentity = {
   portId: [orNull(text), "the port's phys_port_id"],
-  devPort: [orNull(count), "its dev_port, of drivers that count ports by it"],
+  devPort: [orNull(count), "its dev_port, if its driver numbers ports by it"],
 } as const;
 
 const port = object({
   name: [text, "the interface, or `mlx5_0/1` for port 1 of an RDMA device"],
-  owner: [text, "the function whose port it is"],
+  owner: [text, "the function that it belongs to"],
   driver: [orNull(text), "its driver"],
   isSwitchdev: [flag, "whether its eswitch is in switchdev mode"],
   ...portIdentity,
@@ -79,7 +79,7 @@ const port = object({
   linkDownOnClose: [orNull(flag), "the driver's private flag link-down-on-close"],
   isInfiniband: [flag, "whether it is an InfiniBand port"],
   infinibandState: [orNull(text), "the state of an InfiniBand port"],
-  graceEnds: [orNull(number), "for the running plugin"],
+  graceEnds: [orNull(number), "used by the running plugin"],
 });
 
 const parent = object({
@@ -88,8 +88,8 @@ const parent = object({
   laterNames: [texts, "further interfaces"],
   isKernelNamed: [flag, "whether a name may still be replaced"],
   pendingNames: [
-    orNull(object({ key: [text, "for the running plugin"], at: [number, "for the running plugin"] })),
-    "for the running plugin",
+    orNull(object({ key: [text, "used by the running plugin"], at: [number, "used by the running plugin"] })),
+    "used by the running plugin",
   ],
   link: [orNull(linkState), "the state of the interface that names it"],
   isSwitchdev: [flag, "whether its eswitch is in switchdev mode"],
@@ -110,34 +110,34 @@ const discovered = object({
     kind,
     "`PF` (also a function without SR-IOV), `VF`, `SF`, `auxiliary` (any other auxiliary device) or `accelerator`",
   ],
-  id: [text, "the device id of the kubelet: a PCI address, or an auxiliary device's name"],
+  id: [text, "the device id for the kubelet: a PCI address, or the name of an auxiliary device"],
   bus: [oneOf("pci", "auxiliary"), "the bus"],
-  pci: [text, "the address of the PCI function, or of the one below which the auxiliary device hangs"],
+  pci: [text, "the address of the PCI function, or of the parent of the auxiliary device"],
   pciClass: [count, "the PCI base class: 2 for network controllers, 18 for processing accelerators"],
   vendor: [text, "PCI vendor id, four lower-case hexadecimal digits"],
   product: [text, "PCI device id, four lower-case hexadecimal digits"],
   driver: [orNull(text), "the bound driver"],
   numaNode: [orNull(count), "the NUMA node"],
-  pcieRoot: [orNull(text), "`pci0000:40`; what shares it has the shortest way to one another"],
+  pcieRoot: [orNull(text), "such as `pci0000:40`; devices with the same root have the shortest path between them"],
   iommuGroup: [orNull(text), "the number of the IOMMU group"],
   functionIndex: [orNull(count), "the VF's index below its PF, or the SF's number"],
   pf: [orNull(parent), "the PF above a VF or SF"],
   interfaces: [texts, "its own network interfaces that the host can see now"],
   linkType: [orNull(text), "`ether`, `infiniband`, ..."],
   link: [orNull(linkState), "its own interface"],
-  ports: [listOf(port), "of a function without PF: the ports by which it reaches the network"],
-  pfPorts: [listOf(object(portIdentity)), "of a VF: the PF's ports that it uses, where its driver says so"],
+  ports: [listOf(port), "of a function without a PF: the ports that it uses"],
+  pfPorts: [listOf(object(portIdentity)), "of a VF: the ports of the PF that it uses, if its driver reports them"],
   vfLinkState: [
     orNull(oneOf("auto", "enable", "disable")),
     "the link-state policy at its PF; null in switchdev mode. It never makes a VF Unhealthy",
   ],
   auxType: [orNull(text), "`sf` of `mlx5_core.sf.4`"],
-  acpiIndex: [orNull(text), "what the selector acpiIndexes tests"],
-  pKey: [orNull(text), "what the selector pKeys tests"],
+  acpiIndex: [orNull(text), "the value that the selector acpiIndexes matches"],
+  pKey: [orNull(text), "the value that the selector pKeys matches"],
   ddpProfile: [orNull(text), "the DDP package; read only when a pool selects by it"],
   rdma: [
-    orNull(object({ names: [texts, "its RDMA devices; none while a pod has them"] })),
-    "null when it is not RDMA-capable",
+    orNull(object({ names: [texts, "its RDMA devices; empty while a pod has them"] })),
+    "null if it is not RDMA-capable",
   ],
   vdpa: [
     orNull(
@@ -153,7 +153,7 @@ const discovered = object({
     orNull(
       object({
         group: [orNull(text), "the IOMMU group"],
-        noIommu: [flag, "whether it is one of the no-IOMMU mode"],
+        noIommu: [flag, "whether it is a group of the no-IOMMU mode"],
         node: [orNull(charDevice), "the group's character device"],
         cdev: [orNull(charDevice), "the function's own character device"],
       }),
@@ -164,38 +164,38 @@ const discovered = object({
   host: [
     object(
       {
-        defaultRoute: [orNull(text), "the interface by which a default route leaves through it"],
+        defaultRoute: [orNull(text), "the interface through which a default route leaves"],
         isRouteAdvertised: [flag, "whether router advertisements made every such route; absent otherwise"],
         awaitsRoute: [flag, "whether the node has just booted and has no default route yet; absent otherwise"],
         vfs: [count, "the number of its VFs"],
       },
       ["isRouteAdvertised", "awaitsRoute"],
     ),
-    "what excludes it, since the host needs it",
+    "why the host needs it",
   ],
-  pool: [orNull(text), "the resource that has it"],
-  health: [orNull(health), "as the pool reports it; null in no pool"],
+  pool: [orNull(text), "the resource that it belongs to"],
+  health: [orNull(health), "as reported to the kubelet; null in no pool"],
   unhealthyReason: [orNull(text), "why it is Unhealthy, as a sentence"],
-  excluded: [texts, "sentences: why no pool may have it"],
-  allocation: [orNull(allocation), "the pod that has it; null for none, and where no running plugin answers"],
+  excluded: [texts, "sentences: why no pool offers it"],
+  allocation: [orNull(allocation), "the pod to which it is allocated; null for none, and if no plugin answers"],
   withheld: [flag, "whether it is in no pool until its pod ends"],
 });
 
 const failedTest = {
   index: [count, "the selector object"],
   selector: [text, "the selector"],
-  expected: [texts, "the values that would do"],
-  found: [texts, "what the devices have"],
+  expected: [texts, "the expected values"],
+  found: [texts, "the values that the devices have"],
 } as const;
 
 const explained = object({
-  source: [oneOf("plugin", "scan"), "who answers: the running plugin, or a scan of the command's own"],
+  source: [oneOf("plugin", "scan"), "the source of the answer: the running plugin, or a scan by the command"],
   devices: [
     listOf(
       object({
         id: [text, "the device"],
         kind: [kind, "as in discover"],
-        pool: [orNull(text), "the resource that has it"],
+        pool: [orNull(text), "the resource that it belongs to"],
         health: [orNull(health), "as in discover"],
         unhealthyReason: [orNull(text), "as in discover"],
         allocation: [orNull(allocation), "as in discover"],
@@ -203,7 +203,7 @@ const explained = object({
         excluded: [texts, "as in discover"],
         linkRule: [
           orNull(text),
-          "a sentence: the rule that decides about its link; null when a port that is up does, or when the device is Unhealthy by it",
+          "a sentence: the rule that applies to its link; null if that is simply a port that is up, or if the link makes the device Unhealthy",
         ],
         verdicts: [
           listOf(
@@ -211,10 +211,10 @@ const explained = object({
               resource: [text, "each pool, in the order of the file"],
               outcome: [
                 oneOf("selected", "retained", "not selected", "excluded", "claimed earlier", "withheld", "other type"),
-                "what the pool does with the device",
+                "the result for this pool",
               ],
               reasons: [texts, "sentences"],
-              claimedBy: [orNull(text), "the other pool that has it"],
+              claimedBy: [orNull(text), "the other pool that claimed it"],
               selector: [orNull(count), "the index of the selector object that selected it"],
               trials: [
                 listOf(
@@ -225,8 +225,8 @@ const explained = object({
                       listOf(
                         object({
                           selector: [text, "the selector"],
-                          expected: [texts, "the values that would do"],
-                          found: [text, "what the device has: `none` for nothing"],
+                          expected: [texts, "the expected values"],
+                          found: [text, "the value that was found; `none` if there is none"],
                           passes: [flag, "whether it passes"],
                         }),
                       ),
@@ -234,11 +234,11 @@ const explained = object({
                     ],
                   }),
                 ),
-                "none when the device is of another type",
+                "empty if the device has another type",
               ],
             }),
           ),
-          "what each pool says of it",
+          "the result for each pool",
         ],
       }),
     ),
@@ -251,12 +251,12 @@ const explained = object({
         deviceType: [deviceType, "its device type"],
         selectors: [
           listOf({ type: "object", additionalProperties: texts }),
-          "its selector objects: names, each with a list of its values",
+          "its selector objects: names, each with the list of its values",
         ],
         devices: [
           listOf(
             object({
-              id: [text, "each device that it has"],
+              id: [text, "each of its devices"],
               selector: [orNull(count), "the index of the selector object that selected it; null when it is retained"],
               health: [health, "as in discover"],
               unhealthyReason: [orNull(text), "as in discover"],
@@ -267,22 +267,22 @@ const explained = object({
         ],
         claimedEarlier: [
           listOf(object({ id: [text, "a device that it selects too"], claimedBy: [text, "the pool that has it"] })),
-          "devices that an earlier pool has, or one that retains them",
+          "devices that an earlier pool claimed, or that another pool retains",
         ],
         withheld: [
           listOf(
             object({
               id: [text, "a device that it selects"],
-              resource: [text, "the resource as which a pod has it"],
+              resource: [text, "the resource from which a pod got it"],
               pod: [text, "the pod"],
-              nextPool: [orNull(text), "the pool that gets it when the pod ends"],
+              nextPool: [orNull(text), "the pool that it moves to when the pod ends"],
             }),
           ),
           "devices that are in no pool until their pods end",
         ],
         excluded: [
           listOf(object({ reasons: [texts, "sentences"], devices: [texts, "their ids"] })),
-          "devices of its type that no pool may have",
+          "excluded devices of its type",
         ],
         notSelected: [
           listOf(
@@ -296,7 +296,7 @@ const explained = object({
         ofOtherTypes: [count, "the number of devices of other types"],
       }),
     ),
-    "the resources that were named; all when nothing was",
+    "the resources that were named; all of them if none was",
   ],
 });
 
@@ -304,12 +304,12 @@ const problem = object({
   severity: [oneOf("error", "skip", "warning"), "`error` (the file is rejected), `skip` (the entry is) or `warning`"],
   path: [text, "as `resourceList[2].selectors[0].vendors`; empty for the file as a whole"],
   message: [text, "a sentence"],
-  line: [orNull({ type: "integer", minimum: 1 }), "in the file; null for what is about no place in it"],
+  line: [orNull({ type: "integer", minimum: 1 }), "in the file; null if it concerns no particular place"],
   column: [orNull({ type: "integer", minimum: 1 }), "in the line"],
 });
 
 const validated = object({
-  valid: [flag, "whether all configs run, all their entries included; warnings do not count"],
+  valid: [flag, "whether the plugin would use all configs with all their entries; warnings do not count"],
   node: [orNull(text), "the node that they were checked against: `this node`, or the file of `--node`"],
   configs: [
     listOf(
@@ -317,11 +317,11 @@ const validated = object({
         file: [text, "the file's name, or `standard input`"],
         configMap: [orNull(text), "`NAMESPACE/NAME` of the ConfigMap in the file"],
         key: [orNull(text), "the key of the ConfigMap"],
-        valid: [flag, "whether it runs, all its entries included"],
+        valid: [flag, "whether the plugin would use it with all its entries"],
         pools: [
           listOf(
             object({
-              resource: [text, "each entry; none when the config is rejected"],
+              resource: [text, "each entry; empty if the config is rejected"],
               deviceType: [deviceType, "its device type"],
               devices: [orNull(count), "how many devices it would have on the node"],
             }),
@@ -344,39 +344,39 @@ const statusDevice = object({
     "the PF above it",
   ],
   interfaces: [texts, "as in discover"],
-  health: [health, "what the kubelet has been told"],
+  health: [health, "as reported to the kubelet"],
   unhealthyReason: [orNull(text), "why it is Unhealthy, as a sentence"],
   basis: [
     oneOf("selected", "retained", "draining"),
-    "why it is in the pool: a selector selects it; its pod retains it; it leaves when its pod ends",
+    "why it is in the pool: a selector matches it, its pod retains it, or it leaves when its pod ends",
   ],
-  listed: [flag, "whether the kubelet has been told of it: a pool may have more devices than a list can hold"],
+  listed: [flag, "whether it is in the kubelet's list: a pool may have more devices than a list can hold"],
   allocation: [orNull(allocation), "the pod that has it"],
 });
 
 const status = object({
   version: [text, "of the plugin"],
-  commit: [text, "that it was built from"],
+  commit: [text, "the commit that it was built from"],
   pid: [count, "its process"],
   started: [time, "when it started"],
   mode: [
     orNull(oneOf("watcher", "legacy")),
-    "how it registers with the kubelet; null until the kubelet's folders are there",
+    "how it registers with the kubelet; null until the kubelet's folders exist",
   ],
-  ready: [flag, "whether the initial scan is complete and every pool has its server"],
+  ready: [flag, "whether the initial scan is complete and every pool has a socket"],
   config: [
     object({
       file: [text, "the config file"],
-      generation: [count, "how many configs were taken into use since the start"],
+      generation: [count, "how many configs became active since the start"],
       lastReload: [
         orNull(
           object({
-            at: [time, "when the file was last found to say something else"],
-            success: [flag, "whether it is in use; false: rejected, the config before it stays active"],
+            at: [time, "when the file was last found changed"],
+            success: [flag, "whether it is active; false: rejected, and the previous config stays active"],
             problems: [listOf(problem), "its errors and warnings"],
           }),
         ),
-        "the last time that it was read",
+        "the last reload",
       ],
     }),
     "the config",
@@ -406,34 +406,34 @@ const status = object({
             object({
               state: [
                 oneOf(...poolStates.filter((each) => each !== "not_registered")),
-                "as the metric sriovdp_pool_state has it",
+                "as in the metric sriovdp_pool_state",
               ],
               reason: [orNull(text), "why"],
               since: [time, "since when"],
-              registrations: [count, "registrations that the kubelet confirmed"],
+              registrations: [count, "registrations that the kubelet accepted"],
               failures: [count, "registrations that failed"],
-              lastAt: [orNull(time), "when the last one was confirmed"],
+              lastAt: [orNull(time), "when the last one was accepted"],
               streams: [count, "open ListAndWatch streams"],
             }),
           ),
-          "how it stands with the kubelet; null for a pool that never had a device",
+          "its registration with the kubelet; null if no device has matched yet",
         ],
         counts: [
           object({
             devices: [count, "its devices"],
             healthy: [count, "of them Healthy"],
-            allocated: [orNull(count), "of them allocated to pods; null while that is unknown"],
+            allocated: [orNull(count), "devices allocated to pods; null while unknown"],
             free: [orNull(count), "what a new pod can get: Healthy, listed and not allocated"],
           }),
-          "the numbers of the table; also with --unhealthy those of the whole pool",
+          "the numbers in the table; with --unhealthy, still those of the whole pool",
         ],
         devices: [listOf(statusDevice), "its devices"],
         allocations: [
           object({
-            calls: [count, "calls of Allocate, those refused included"],
-            failures: [count, "of them refused or failed"],
-            devices: [count, "devices that they handed out"],
-            lastAt: [orNull(time), "when the last one was"],
+            calls: [count, "Allocate calls, including refused ones"],
+            failures: [count, "calls that were refused or failed"],
+            devices: [count, "devices that were allocated"],
+            lastAt: [orNull(time), "when the last call was"],
           }),
           "since the pool is served",
         ],
@@ -441,7 +441,7 @@ const status = object({
           object({
             toUnhealthy: [count, "devices that became Unhealthy"],
             toHealthy: [count, "devices that became Healthy"],
-            linkFlaps: [count, "links that went away below them"],
+            linkFlaps: [count, "links that were lost"],
           }),
           "since the pool is served",
         ],
@@ -452,29 +452,29 @@ const status = object({
   excluded: [
     listOf(
       object({
-        device: [text, "a device that no pool may have"],
-        rule: [oneOf(...exclusionRules), "as the metric sriovdp_excluded_devices has it"],
+        device: [text, "an excluded device"],
+        rule: [oneOf(...exclusionRules), "as in the metric sriovdp_excluded_devices"],
         reason: [text, "why, in words"],
         since: [time, "since when"],
         until: [text, "until when, in words"],
       }),
     ),
-    "devices that the host needs",
+    "devices that no pool offers because the host needs them",
   ],
   retentions: [
     listOf(
       object({
-        device: [text, "a device that its pod keeps from where the config would have it"],
-        resource: [text, "the resource as which the pod has it"],
+        device: [text, "a device that its pod keeps out of its new pool"],
+        resource: [text, "the resource from which the pod got it"],
         pod: [text, "the pod"],
         kind: [
           oneOf("retained", "withheld"),
           "`retained`: it is in its pod's pool, Unhealthy; `withheld`: it is in no pool",
         ],
-        nextPool: [orNull(text), "the pool that gets it when the pod ends"],
+        nextPool: [orNull(text), "the pool that it moves to when the pod ends"],
       }),
     ),
-    "devices that pods keep from where the config would have them",
+    "devices that pods keep out of their new pools",
   ],
   allocated: [
     orNull(
@@ -488,9 +488,9 @@ const status = object({
         }),
       ),
     ),
-    "all that is allocated of the configured pools, and what is withheld from them; null when there is no evidence",
+    "allocated devices of the configured pools, and withheld devices; null if allocations cannot be read",
   ],
-  allocatedFailure: [orNull(text), "why there is no evidence of what is allocated"],
+  allocatedFailure: [orNull(text), "why allocations cannot be read"],
 });
 
 const reported = object({
@@ -499,13 +499,16 @@ const reported = object({
       object({
         name: [text, "the file in the archive"],
         bytes: [count, "its size"],
-        content: [text, "what is in it, in words"],
-        text: [text, "its text, as it would be sent"],
+        content: [text, "a description of its content"],
+        text: [text, "its content, as it would be sent"],
       }),
     ),
     "what the archive holds",
   ],
-  missing: [listOf(object({ name: [text, "a file"], reason: [text, "why it is not there"] })), "what could not be had"],
+  missing: [
+    listOf(object({ name: [text, "a file"], reason: [text, "why it is not there"] })),
+    "what could not be collected",
+  ],
 });
 
 const titled = (title: string, schema: Schema): Schema => ({

@@ -5,14 +5,12 @@ import { existsSync } from "node:fs";
 import type { CdiMode } from "../allocation/cdi.ts";
 import { removeAbandonedSockets } from "../fs/socket-file.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "../kubelet/api/deviceplugin.ts";
-import { deviceList, truncateToBytes } from "../kubelet/device-list.ts";
 import { status, StatusError } from "../kubelet/grpc/status-error.ts";
 import type { PodAllocations } from "../kubelet/pod-allocations.ts";
 import { type KubeletPaths, type RegistrationMode, socketFolder } from "../kubelet/kubelet-paths.ts";
 import { PluginServer } from "../kubelet/plugin-server.ts";
-import { limits } from "../limits.ts";
 import { changeLogLines, type LogLine, startLogLines } from "../pools/change-log.ts";
-import { diff, type Effect, inSafeOrder } from "../pools/diff.ts";
+import { diff, type Effect, inSafeOrder, movesBetween, withoutLost } from "../pools/diff.ts";
 import { isSocketName, socketName } from "../pools/names.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import type { Log } from "../process/log.ts";
@@ -23,6 +21,8 @@ import { messageOf } from "../text.ts";
 import { handleAllocate, handlePreferred } from "./allocation-calls.ts";
 import { CdiSpecs } from "./cdi-specs.ts";
 import { DeviceInfo } from "./device-info-retention.ts";
+import { lossesSeen } from "./handover.ts";
+import { PoolLists } from "./pool-lists.ts";
 
 /** How long the kubelet may take to say what pods hold when the plugin ends, in milliseconds. */
 const lastQuestion = 200;
@@ -60,13 +60,14 @@ export class ServedPools {
   /** CDI specs of an earlier process, while CDI is off; null while it is on. */
   readonly #leftCdi: CdiSpecs | null;
   readonly #served = new Map<string, Served>();
-  readonly #oversized = new Set<string>();
+  readonly #lists: PoolLists;
   #mode: RegistrationMode = "legacy";
 
   constructor(options: ServedPoolsOptions, log: Log) {
     const { root, podAllocations, cdi: mode } = options;
     this.#options = options;
     this.#log = log;
+    this.#lists = new PoolLists(podAllocations, log);
     this.#deviceInfo = new DeviceInfo(root, podAllocations, log);
     const cdi = new CdiSpecs({ root, mode: mode ?? "cdi-devices", podAllocations }, log);
     this.#cdi = mode === null ? null : cdi;
@@ -127,23 +128,37 @@ export class ServedPools {
     for (const { server } of this.#served.values()) server.check();
   }
 
-  /** Makes the pools what they should be; gives the number of those that changed. With `isRescan` CDI specs that somebody removed are put back. */
+  /**
+   * Makes the pools what they should be; gives the number of those that changed. A device that goes to another pool leaves its list first: the
+   * gaining list waits, for a second at most, until the kubelet has seen the loss. With `isRescan` CDI specs that somebody removed are put back.
+   */
   async apply(pools: readonly Pool[], isRescan: boolean, isClosed: () => boolean): Promise<number> {
-    const served = this.pools;
-    const effects = inSafeOrder(
-      diff(served, pools, (a, b) => Bun.deepEquals(a, b)),
-      served,
-    );
+    const before = this.pools;
+    const isEqual = (a: Pool, b: Pool) => Bun.deepEquals(a, b);
+    const effects = inSafeOrder(diff(before, pools, isEqual), before);
+    const moves = movesBetween(before, pools);
+    const gaining = new Set(moves.map(({ to }) => to));
+    const gains = (effect: Effect) => effect.kind !== "stop" && gaining.has(effect.pool.spec.resource);
     this.#deviceInfo.revise();
     if (this.#cdi?.withdraw(pools) === false) this.#options.retry();
-    // Every pool that ends has ended for the kubelet before another is given its devices: an end is waited for afterwards.
-    const ends = effects.filter(({ kind }) => kind === "stop").map((effect) => this.#safeApply(effect));
-    for (const effect of effects) if (effect.kind !== "stop") await this.#safeApply(effect);
+    const losing = new Set(moves.map(({ from }) => from));
+    for (const pool of pools) if (losing.has(pool.spec.resource)) this.#takeAway(pool);
+    const ends = effects.filter(({ kind }) => kind === "stop").map((effect) => this.#safeApply(effect, before));
+    for (const effect of effects) if (effect.kind !== "stop" && !gains(effect)) await this.#safeApply(effect, before);
+    // A pool that was not connected, or has ended, offers nothing.
+    const connected = this.connectedSince;
+    const offered = moves.filter(({ from }) => connected.has(from));
+    await lossesSeen(this.#options.paths.checkpoint, offered, isClosed);
+    for (const effect of effects) if (gains(effect)) await this.#safeApply(effect, before);
     await Promise.all(ends);
     if (isClosed()) return effects.length;
     if (this.#cdi?.prune(pools) === false) this.#options.retry();
     this.#leftCdi?.prune([]);
-    if (isRescan) this.#restoreCdiSpecs();
+    if (isRescan) {
+      // Unless another instance serves their pools by now.
+      const ours = [...this.#served.values()].filter(({ server }) => server.inPlace);
+      this.#cdi?.restore(ours.map(({ pool }) => pool.spec));
+    }
     return effects.length;
   }
 
@@ -162,9 +177,9 @@ export class ServedPools {
   }
 
   /** An effect that fails is logged and tried again; the other pools have theirs all the same. */
-  async #safeApply(effect: Effect): Promise<void> {
+  async #safeApply(effect: Effect, before: ReadonlyMap<string, Pool>): Promise<void> {
     try {
-      await this.#apply(effect);
+      await this.#apply(effect, before);
     } catch (error) {
       const resource = effect.kind === "stop" ? effect.resource : effect.pool.spec.resource;
       this.#log.error("cannot update the pool; retrying", { resource, reason: messageOf(error) });
@@ -172,7 +187,7 @@ export class ServedPools {
     }
   }
 
-  async #apply(effect: Effect): Promise<void> {
+  async #apply(effect: Effect, before: ReadonlyMap<string, Pool>): Promise<void> {
     if (effect.kind === "stop") return this.#stop(effect.resource);
     const { pool } = effect;
     const { resource } = pool.spec;
@@ -182,11 +197,12 @@ export class ServedPools {
       return;
     }
     const served = this.#served.get(resource);
-    const list = this.#list(pool, served?.listed ?? new Set());
+    const list = this.#lists.of(pool, served?.listed ?? new Set());
     const listed = new Set(list.map(({ ID }) => ID));
     if (!served) return this.#start(pool, list, listed);
-    this.#write(changeLogLines(served.pool, pool));
-    countChanges(served.counts, served.pool, pool);
+    const known = before.get(resource) ?? served.pool;
+    this.#write(changeLogLines(known, pool));
+    countChanges(served.counts, known, pool);
     served.pool = pool;
     served.listed = listed;
     served.server.setDevices(list);
@@ -224,30 +240,14 @@ export class ServedPools {
     this.#log.info("stopped serving the pool: it left the config", { resource });
   }
 
-  /** Of a pool that can't become what it should be: at least it no longer offers what others will. */
-  #takeAway({ spec, claims }: Pool): void {
-    const served = this.#served.get(spec.resource);
-    if (!served || [...served.pool.claims.keys()].every((id) => claims.has(id))) return;
-    served.pool = { ...served.pool, claims: new Map([...served.pool.claims].filter(([id]) => claims.has(id))) };
-    const list = this.#list(served.pool, served.listed);
+  /** Takes from a pool that is served the devices that it is to lose, and leaves the rest as it is. */
+  #takeAway(pool: Pool): void {
+    const served = this.#served.get(pool.spec.resource);
+    if (!served || [...served.pool.claims.keys()].every((id) => pool.claims.has(id))) return;
+    served.pool = withoutLost(served.pool, pool);
+    const list = this.#lists.of(served.pool, served.listed);
     served.listed = new Set(list.map(({ ID }) => ID));
     served.server.setDevices(list);
-  }
-
-  /** The pool's list; of one that is too long what pods hold and what was `listed` before comes first. */
-  #list(pool: Pool, listed: ReadonlySet<string>): readonly KubeletDevice[] {
-    const { resource } = pool.spec;
-    const all = deviceList(pool);
-    const list = truncateToBytes(all, limits.listBytes.max, (id) =>
-      this.#options.podAllocations.holds(resource, id) ? 0 : listed.has(id) ? 1 : 2,
-    );
-    if (list.length === all.length) this.#oversized.delete(resource);
-    else if (!this.#oversized.has(resource)) {
-      this.#oversized.add(resource);
-      const fields = { resource, devices: all.length, offered: list.length };
-      this.#log.error("the pool has more devices than a list can hold; split it", fields);
-    }
-    return list;
   }
 
   /** Answers Allocate, and remembers who is about to hold what. */
@@ -269,12 +269,6 @@ export class ServedPools {
     const pool = this.#served.get(resource)?.pool;
     if (!pool) throw new StatusError(status.UNAVAILABLE, `pool ${resource} is no longer served`);
     return pool;
-  }
-
-  /** Puts back specs that somebody removed or replaced, unless another instance serves their pools by now. */
-  #restoreCdiSpecs(): void {
-    const ours = [...this.#served.values()].filter(({ server }) => server.inPlace);
-    this.#cdi?.restore(ours.map(({ pool }) => pool.spec));
   }
 
   /**

@@ -97,6 +97,22 @@ export function recordsIn(text: string): CheckpointRecord[] {
   });
 }
 
+/**
+ * The devices of each resource that the kubelet may hand out, as it has them: it writes its checkpoint after each list
+ * (pkg/kubelet/cm/devicemanager/manager.go, genericDeviceUpdateCallback and writeCheckpoint). Null when that can't be read.
+ */
+export function readRegisteredDevices(path: string): ReadonlyMap<string, ReadonlySet<string>> | null {
+  try {
+    const data = parsed(readText(path, limits.checkpointBytes.max, "refuse")) as {
+      Data?: { RegisteredDevices?: Readonly<Record<string, readonly string[] | null>> | null };
+    } | null;
+    const registered = data?.Data?.RegisteredDevices;
+    return registered ? new Map(Object.entries(registered).map(([resource, ids]) => [resource, new Set(ids)])) : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The answer that the kubelet cached; null when there is none, or what there is can't be understood. */
 export function cachedAnswerIn({ resource, ids, pod, answer }: CheckpointRecord): CachedAnswer | null {
   if (answer === "") return null;

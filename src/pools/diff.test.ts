@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { aDevice, aSpec } from "../../test/support/device.ts";
 import { assignPools } from "./assign.ts";
-import { diff, inSafeOrder } from "./diff.ts";
+import { diff, inSafeOrder, movesBetween, unseenMoves, withoutLost } from "./diff.ts";
 import type { Pool } from "./pool.ts";
 
 const equal = (a: Pool, b: Pool) => Bun.deepEquals(a, b);
@@ -49,4 +49,32 @@ test("pools that lose devices change before those that get them", () => {
     effect.kind === "update" ? [effect.pool.spec.name] : [],
   );
   expect(updated).toEqual(["B", "A"]);
+});
+
+test("the devices of a swap are two moves; those that leave, come or stay are none", () => {
+  const [a, b, c, d] = ["0000:3b:02.1", "0000:3b:02.2", "0000:3b:02.3", "0000:3b:02.4"] as const;
+  const before = running(pool("A", a, c), pool("B", b, d));
+  expect(movesBetween(before, [pool("A", b, c), pool("B", a, "0000:3b:02.5")])).toEqual([
+    { id: b, from: "intel.com/B", to: "intel.com/A" },
+    { id: a, from: "intel.com/A", to: "intel.com/B" },
+  ]);
+  expect(movesBetween(before, [pool("A", a, c), pool("B", b)])).toEqual([]);
+  expect(movesBetween(new Map(), [pool("A", a)])).toEqual([]);
+});
+
+test("before a pool gains devices it has what it had, without what it loses", () => {
+  const [a, b, c] = ["0000:3b:02.1", "0000:3b:02.2", "0000:3b:02.3"] as const;
+  const before = { ...pool("A", a, c), unhealthy: new Map([a, c].map((id) => [id, "why"])) };
+  const between = withoutLost(before, pool("A", b, c));
+  expect([[...between.claims.keys()], [...between.unhealthy.keys()]]).toEqual([[c], [c]]);
+});
+
+test.each<[what: string, registered: [string, string[]][], unseen: number]>([
+  ["still has the device in the pool that lost it", [["intel.com/A", ["x", "y"]]], 1],
+  ["has it there no more", [["intel.com/A", ["y"]]], 0],
+  ["has it in the other pool already", [["intel.com/B", ["x"]]], 0],
+  ["does not know the resource", [], 0],
+])("of a kubelet that %s", (_, registered, unseen) => {
+  const known = new Map(registered.map(([resource, ids]) => [resource, new Set(ids)]));
+  expect(unseenMoves([{ id: "x", from: "intel.com/A", to: "intel.com/B" }], known)).toHaveLength(unseen);
 });

@@ -1,4 +1,4 @@
-// What changed since the last look? Running pools against desired ones gives effects.
+// What changed since the last scan? Running pools against desired ones give effects, and devices that go from one pool to another.
 
 import type { Pool } from "./pool.ts";
 
@@ -18,9 +18,9 @@ export function diff(
   desired: readonly Pool[],
   equal: (a: Pool, b: Pool) => boolean,
 ): Effect[] {
-  const wanted = new Set(desired.map((pool) => pool.spec.resource));
+  const configured = new Set(desired.map((pool) => pool.spec.resource));
   const stops = [...running.keys()]
-    .filter((resource) => !wanted.has(resource))
+    .filter((resource) => !configured.has(resource))
     .map((resource): Effect => ({ kind: "stop", resource }));
   const changes = desired.flatMap((pool): Effect[] => {
     const before = running.get(pool.spec.resource);
@@ -30,7 +30,7 @@ export function diff(
   return [...stops, ...changes];
 }
 
-/** Effects in an order in which no two lists name a device at the same time: pools that lose devices come first. */
+/** Effects in a safe order: pools that lose devices come first. */
 export function inSafeOrder(effects: readonly Effect[], running: ReadonlyMap<string, Pool>): Effect[] {
   const loses = (effect: Effect) => {
     if (effect.kind !== "update") return effect.kind === "stop";
@@ -39,3 +39,37 @@ export function inSafeOrder(effects: readonly Effect[], running: ReadonlyMap<str
   };
   return [...effects.filter(loses), ...effects.filter((effect) => !loses(effect))];
 }
+
+/** A device that goes from one pool to another. */
+export interface Move {
+  readonly id: string;
+  /** The resources that lose and that gain it. */
+  readonly from: string;
+  readonly to: string;
+}
+
+/** The devices that are in another pool than in the one that serves them. */
+export function movesBetween(running: ReadonlyMap<string, Pool>, desired: readonly Pool[]): Move[] {
+  const places = new Map(
+    [...running].flatMap(([resource, { claims }]) => [...claims.keys()].map((id) => [id, resource] as const)),
+  );
+  return desired.flatMap(({ spec: { resource }, claims }) =>
+    [...claims.keys()].flatMap((id): Move[] => {
+      const from = places.get(id);
+      return from === undefined || from === resource ? [] : [{ id, from, to: resource }];
+    }),
+  );
+}
+
+/** A pool without the devices that it is to lose: what it serves before it gains any. */
+export const withoutLost = (before: Pool, after: Pool): Pool => ({
+  ...before,
+  claims: new Map([...before.claims].filter(([id]) => after.claims.has(id))),
+  unhealthy: new Map([...before.unhealthy].filter(([id]) => after.claims.has(id))),
+});
+
+/** The moves whose loss the kubelet has not seen, by the devices that it has registered of each resource. */
+export const unseenMoves = (
+  moves: readonly Move[],
+  registered: ReadonlyMap<string, ReadonlySet<string>>,
+): readonly Move[] => moves.filter(({ id, from }) => registered.get(from)?.has(id) === true);

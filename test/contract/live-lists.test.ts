@@ -266,3 +266,65 @@ describe.concurrent.each(modes)("16 pools (%s)", (mode) => {
     );
   });
 });
+
+describe.concurrent("pools that swap their devices", () => {
+  const [one, other] = ["intel.com/one", "intel.com/other"] as const;
+  const entryOf = (resourceName: string, index: number) => ({
+    resourceName,
+    selectors: { pfNames: [`ens1f0#${index}`] },
+  });
+  const configOf = (first: number, second: number) => ({
+    resourceList: [entryOf("one", first), entryOf("other", second)],
+  });
+
+  /** A node whose kubelet notes each device that is in two of its lists at once. */
+  async function swapping(mode: "watcher" | "legacy"): Promise<{ readonly node: TestNode; readonly twice: string[] }> {
+    const node = await running({ node: "iavf-vfs", config: configOf(0, 1), resources: [one, other], mode });
+    const twice: string[] = [];
+    node.kubelet.onList = () => {
+      const ids = [one, other].flatMap((resource) => listed(node, resource));
+      twice.push(...ids.filter((id, place) => ids.indexOf(id) !== place));
+    };
+    return { node, twice };
+  }
+  const isSwapped = (node: TestNode, before: readonly [string, string]) =>
+    node.kubelet.waitFor(
+      () => listed(node, one).join() === before[1] && listed(node, other).join() === before[0],
+      "the devices are swapped",
+    );
+  const idsOf = (node: TestNode): [string, string] => [listed(node, one).join(), listed(node, other).join()];
+
+  test.each(modes)("are never seen with a device in two lists, also by a kubelet that is slow (%s)", async (mode) => {
+    const { node, twice } = await swapping(mode);
+    await using _ = node;
+    const before = idsOf(node);
+    node.kubelet.listDelay = 300;
+    node.configure(configOf(1, 0));
+    await isSwapped(node, before);
+    expect(twice).toEqual([]);
+    expect(node.plugin.lines.filter((line) => line.includes("the pool's devices changed"))).toHaveLength(2);
+  });
+
+  test("are held up for a second at most by a kubelet that does not read its lists", async () => {
+    const { node } = await swapping("watcher");
+    await using _ = node;
+    const before = idsOf(node);
+    node.kubelet.listDelay = 5000;
+    const began = performance.now();
+    node.configure(configOf(1, 0));
+    const from = node.plugin.lines.length;
+    await node.plugin.waitForLine(/the pool's devices changed .*intel.com\/other/, from);
+    expect(performance.now() - began).toBeLessThan(4000);
+    await isSwapped(node, before);
+  });
+
+  test("a device that left a pool is refused by it at once", async () => {
+    const { node } = await swapping("watcher");
+    await using _ = node;
+    const before = idsOf(node);
+    node.configure(configOf(1, 0));
+    await isSwapped(node, before);
+    const refusal: unknown = await node.kubelet.callAllocate(one, [[before[0]]]).catch((error: unknown) => error);
+    expect(String(refusal)).toContain("is not in pool");
+  });
+});

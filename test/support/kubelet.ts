@@ -18,6 +18,7 @@ import {
   mkdirSync,
   readdirSync,
   rmdirSync,
+  renameSync,
   rmSync,
   watch,
   writeFileSync,
@@ -128,6 +129,10 @@ export class KubeletDouble {
   readonly events: KubeletEvent[] = [];
   /** When true, ListAndWatch is not called after a registration until it is false again: kubelets can be minutes late. */
   holdsStreams = false;
+  /** How long after it came a list is taken, in milliseconds. */
+  listDelay = 0;
+  /** Is called after each list was taken. */
+  onList: () => void = () => {};
   /** How long after a change in plugins_registry it is acted on, in milliseconds: the reconciler of a kubelet runs once a second. */
   reconcileDelay = 0;
   /** Whether it asks for options before ListAndWatch; kubelets before 1.25 take what Register says of them. */
@@ -704,14 +709,23 @@ export class KubeletDouble {
     stream.on("data", ({ devices }: ListAndWatchResponse) => {
       // Nobody asks whose list it is: two plugins that both have a stream overwrite each other's.
       if (endpoint.closed) return;
+      if (this.listDelay > 0) {
+        setTimeout(() => take(devices), this.listDelay);
+        return;
+      }
+      take(devices);
+    });
+    const take = (devices: readonly Device[]) => {
+      if (endpoint.closed) return;
       const said = JSON.stringify(devices);
       resource.lists++;
       if (said === before) resource.repeatedLists++;
       before = said;
       resource.devices = new Map(devices.map((device) => [device.ID, device]));
       this.#note("list", name, `${devices.length} devices`);
+      this.onList();
       if (existsSync(this.devicePlugins)) this.#checkpoint();
-    });
+    };
     const ended = (reason: string) => {
       if (endpoint.closed) return;
       this.#note("stream ended", name, reason);
@@ -747,10 +761,16 @@ export class KubeletDouble {
       AllocResp: Buffer.from(ContainerAllocateResponse.encode(answer).finish()).toString("base64"),
     }));
     const registered = Object.fromEntries(
-      this.resources.map((name) => [name, [...this.resource(name).devices.keys()]] as const),
+      this.resources.map((name) => [
+        name,
+        [...this.resource(name).devices.values()].flatMap(({ ID, health }) => (health === "Healthy" ? [ID] : [])),
+      ]),
     );
     const data = { PodDeviceEntries: entries, RegisteredDevices: registered };
-    writeFileSync(`${this.devicePlugins}/kubelet_internal_checkpoint`, JSON.stringify({ Data: data, Checksum: 0 }));
+    const path = `${this.devicePlugins}/kubelet_internal_checkpoint`;
+    // As the kubelet's store (pkg/kubelet/util/store/filestore.go): by rename.
+    writeFileSync(`${path}.tmp`, JSON.stringify({ Data: data, Checksum: 0 }));
+    renameSync(`${path}.tmp`, path);
   }
 }
 

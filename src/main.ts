@@ -78,7 +78,7 @@ async function run(line: CommandLine): Promise<number> {
       // Not before: a start that fails must not take the socket from an instance that runs.
       starting: () =>
         (endpoints = new Endpoints(
-          asked,
+          source,
           paths.statusSockets,
           parseAddress(line.options["metrics-address"] ?? ""),
           log,
@@ -88,7 +88,7 @@ async function run(line: CommandLine): Promise<number> {
       activity: () => rest.noteActivity(),
     },
   );
-  const asked = {
+  const source = {
     journal: agent.journal,
     log: () => log.recent(),
     allocations: () => agent.allocations(),

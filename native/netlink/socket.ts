@@ -95,9 +95,9 @@ export function openTransport(protocol: number): Transport {
 }
 
 // Why an answer can't be used and the question is to be asked anew.
-type Trouble = "interrupted" | "truncated" | "overrun";
+type ReceiveProblem = "interrupted" | "truncated" | "overrun";
 
-const troubleText: Readonly<Record<Trouble, string>> = {
+const problemText: Readonly<Record<ReceiveProblem, string>> = {
   interrupted: "the kernel's tables changed during every dump",
   truncated: "every answer was longer than the buffer",
   overrun: "every answer overran the socket's buffer",
@@ -150,11 +150,11 @@ export class NetlinkSocket {
       // A half-read dump would make the kernel refuse the next one (EBUSY): begin on a new socket.
       if (answer !== "interrupted") this.#drop();
       if (attempt === ATTEMPTS)
-        throw new NetlinkError(libc.EAGAIN, null, ` (${troubleText[answer]}, ${ATTEMPTS} times)`);
+        throw new NetlinkError(libc.EAGAIN, null, ` (${problemText[answer]}, ${ATTEMPTS} times)`);
     }
   }
 
-  #askOnce(type: number, flags: number, payload: Uint8Array): readonly Message[] | Trouble {
+  #askOnce(type: number, flags: number, payload: Uint8Array): readonly Message[] | ReceiveProblem {
     if (this.#closed) throw new Error("the netlink socket is closed");
     const transport = (this.#transport ??= this.#open(this.#protocol));
     const sequence = (this.#sequence = (this.#sequence + 1) >>> 0);
@@ -169,7 +169,7 @@ export class NetlinkSocket {
   }
 
   /** Collects what belongs to the sequence number until the answer is complete. */
-  #hear(transport: Transport, sequence: number, acknowledged: boolean): readonly Message[] | Trouble {
+  #hear(transport: Transport, sequence: number, acknowledged: boolean): readonly Message[] | ReceiveProblem {
     const heard: Message[] = [];
     let interrupted = false;
     for (;;) {
@@ -192,7 +192,7 @@ export class NetlinkSocket {
   }
 
   /** The next datagram that the kernel itself sent, copied. */
-  #receive(transport: Transport): Uint8Array | Trouble {
+  #receive(transport: Transport): Uint8Array | ReceiveProblem {
     for (;;) {
       try {
         const { length, sender } = transport.receive(this.#buffer);

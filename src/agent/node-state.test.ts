@@ -31,7 +31,7 @@ beforeEach(() => {
 
 const scanOf = (devices: readonly Device[], more: Partial<NodeScan> = {}): NodeScan => ({
   devices,
-  troubles: [],
+  problems: [],
   hasDefaultRoute: true,
   isWhole: true,
   began: performance.now(),

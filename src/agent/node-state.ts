@@ -62,10 +62,10 @@ export class NodeState {
     if (scan === this.#scan) return;
     const isFirst = this.#scan === null;
     this.#scan = scan;
-    const { troubles, hasDefaultRoute } = scan;
-    for (const { key, message } of troubles) if (!this.#problems.has(key)) this.#log.warn(message);
+    const { problems, hasDefaultRoute } = scan;
+    for (const { key, message } of problems) if (!this.#problems.has(key)) this.#log.warn(message);
     // What is no problem any more is logged again when it comes back; a scan of links alone does not know of all.
-    if (scan.isWhole) this.#problems = new Set(troubles.map(({ key }) => key));
+    if (scan.isWhole) this.#problems = new Set(problems.map(({ key }) => key));
     const now = performance.now();
     const context = { now, startedAfterBoot: this.#startedAfterBoot, linksOnly: !scan.isWhole, pfs: this.#pfs };
     const { devices, memory, exclusions, recheckIn } = applyExclusions(

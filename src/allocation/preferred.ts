@@ -57,9 +57,9 @@ export function preferredDevices({ claims }: Pool, preference: Preference, reque
   }));
   const given = all.filter(({ id }) => must.has(id));
   const free = all.filter(({ id }) => offered.has(id) && !must.has(id));
-  const strangers = [...must].filter((id) => !claims.has(id)).toSorted();
+  const foreign = [...must].filter((id) => !claims.has(id)).toSorted();
   const chosen = choose(free, given, request.size - must.size, preference, levels);
-  return [...given.map(({ id }) => id), ...strangers, ...chosen.map(({ id }) => id)];
+  return [...given.map(({ id }) => id), ...foreign, ...chosen.map(({ id }) => id)];
 }
 
 /** Chooses so many, or all there are, from as few groups of each level as possible; groups of `given` come first. */

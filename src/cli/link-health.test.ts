@@ -276,7 +276,7 @@ test.each([
   const file = `${root}/sys/devices/pci0000:00/${path}`;
   rmSync(file);
   mkdirSync(file);
-  const { devices, troubles } = await scanNode(root, nothing, null);
+  const { devices, problems } = await scanNode(root, nothing, null);
   expect(devices.map(({ id }) => id)).toEqual(before);
-  expect(troubles).toEqual([]);
+  expect(problems).toEqual([]);
 });

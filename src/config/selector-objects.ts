@@ -95,7 +95,7 @@ function readObject(to: Reporter, node: Node, path: string, deviceType: DeviceTy
   // One by one, so that no mistake hides another, nor a doubt.
   for (const [name, value] of Object.entries(plain)) {
     if (![...has, ...(type?.ignoredSelectors ?? [])].includes(name as SelectorName)) continue;
-    const { schema, doubts } = selectors[name as SelectorName] as Selector<unknown>;
+    const { schema, warnings } = selectors[name as SelectorName] as Selector<unknown>;
     const valueNode = fields.values[name] ?? node;
     const parsed = v.safeParse(schema, value);
     for (const issue of parsed.issues ?? []) {
@@ -105,7 +105,7 @@ function readObject(to: Reporter, node: Node, path: string, deviceType: DeviceTy
     isWhole &&= parsed.success;
     if (!parsed.success || !has.includes(name as SelectorName)) continue;
     wanted[name] = parsed.output;
-    for (const doubt of doubts?.(parsed.output) ?? []) to.problem(valueNode, `${path}.${name}`, doubt, "warning");
+    for (const doubt of warnings?.(parsed.output) ?? []) to.problem(valueNode, `${path}.${name}`, doubt, "warning");
   }
   if (wanted["isRdma"] === true && (wanted["vdpaType"] ?? "") !== "")
     to.problem(node, path, "isRdma and vdpaType can't be combined: put them into entries of their own");

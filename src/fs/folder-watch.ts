@@ -23,7 +23,7 @@ export class FolderWatch {
   readonly #chain: Watched[] = [];
   readonly #changed: (names: Changed) => void;
   #names = new Set<string | null>();
-  #telling: NodeJS.Immediate | null = null;
+  #notification: NodeJS.Immediate | null = null;
   #closed = false;
 
   constructor(folder: string, changed: (names: Changed) => void) {
@@ -66,7 +66,7 @@ export class FolderWatch {
 
   close(): void {
     this.#closed = true;
-    if (this.#telling) clearImmediate(this.#telling);
+    if (this.#notification) clearImmediate(this.#notification);
     for (const { watcher } of this.#chain) watcher?.close();
   }
 
@@ -74,12 +74,12 @@ export class FolderWatch {
     if (this.#closed) return;
     if (level > 0 && below && name !== null && !below.path.endsWith(`/${name}`)) return;
     if (level === 0) this.#names.add(name);
-    this.#telling ??= setImmediate(() => this.#tell());
+    this.#notification ??= setImmediate(() => this.#notify());
   }
 
   /** Behind all events that are there: whatever they tell of has happened, so that one look at the folders is enough. */
-  #tell(): void {
-    this.#telling = null;
+  #notify(): void {
+    this.#notification = null;
     const names = this.#names;
     this.#names = new Set();
     if (this.rearm()) names.add(null);

@@ -17,7 +17,7 @@ export interface AllocationFacts {
   readonly iommufd: boolean;
 }
 
-/** What the asker needs beside the device's own nodes; what is not asked for is not read. */
+/** What the asker needs beside the device's own nodes; what is not wanted for is not read. */
 export interface AllocationFactsWanted {
   readonly rdma: boolean;
   readonly vhostNet: boolean;
@@ -25,20 +25,20 @@ export interface AllocationFactsWanted {
 }
 
 /** Reads the handles of a device below `root`; throws when its function has left. */
-export function readAllocationFacts(root: string, device: Device, asked: AllocationFactsWanted): AllocationFacts {
+export function readAllocationFacts(root: string, device: Device, wanted: AllocationFactsWanted): AllocationFacts {
   const folder = busDevice(root, device.bus, device.id);
   const names = listDirectory(folder);
   if (!names) throw new Error(`device ${device.id} has left the node (${folder} is gone)`);
   const here = { folder, entries: new Set(names) };
-  const seen = asked.rdma ? readRdmaNames(here) : [];
-  const rdmaNames = asked.rdma && seen.length === 0 ? readHiddenRdmaNames(here) : seen;
+  const seen = wanted.rdma ? readRdmaNames(here) : [];
+  const rdmaNames = wanted.rdma && seen.length === 0 ? readHiddenRdmaNames(here) : seen;
   return {
     vfio: device.bus === "pci" ? readVfio(root, here, device.driver) : null,
     uio: device.bus === "pci" ? readUio(root, here) : null,
     vdpa: device.vdpa && readVdpa(root, device.vdpa.name),
-    rdma: { names: rdmaNames, nodes: asked.rdma ? readRdmaNodes(root, here, rdmaNames) : [] },
+    rdma: { names: rdmaNames, nodes: wanted.rdma ? readRdmaNodes(root, here, rdmaNames) : [] },
     // As the upstream plugin, both or none: a program that is given one of them fails later, and elsewhere.
-    vhostNet: asked.vhostNet && readVhostNet(root).every(({ present }) => present !== false),
-    iommufd: asked.iommufd && readIommufd(root),
+    vhostNet: wanted.vhostNet && readVhostNet(root).every(({ present }) => present !== false),
+    iommufd: wanted.iommufd && readIommufd(root),
   };
 }

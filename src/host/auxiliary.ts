@@ -21,12 +21,12 @@ export interface AuxiliaryDevice {
 }
 
 /** Reads the auxiliary devices that hang below a PCI function, sorted by name. */
-export function readAuxiliaryDevices(root: string, troubles: ReadProblem[]): AuxiliaryDevice[] {
+export function readAuxiliaryDevices(root: string, problems: ReadProblem[]): AuxiliaryDevice[] {
   const devices = busDevices(root, "auxiliary");
-  const inodes = tryRead(troubles, devices, devices, () => listInodes(devices)) ?? new Map<string, bigint>();
+  const inodes = tryRead(problems, devices, devices, () => listInodes(devices)) ?? new Map<string, bigint>();
   return [...inodes].flatMap(([name, inode]) => {
     const read = () => readDevice(`${devices}/${name}`, name, String(inode));
-    return tryRead(troubles, name, `auxiliary device ${name}`, read) ?? [];
+    return tryRead(problems, name, `auxiliary device ${name}`, read) ?? [];
   });
 }
 

@@ -22,7 +22,7 @@ const pf: PciFunction = {
   physfn: null,
   virtfns: new Map(),
 };
-const functions: Functions = { pci: new Map([[address, pf]]), auxiliary: [], own: new Map(), troubles: [] };
+const functions: Functions = { pci: new Map([[address, pf]]), auxiliary: [], own: new Map(), problems: [] };
 const kernel = (index: number) =>
   ({ links: [{ index, name: "eno1", parentBus: "pci", parentDevice: address }] }) as unknown as KernelFacts;
 
@@ -33,21 +33,21 @@ test("a NIC without profiles, as X722, is asked once, and again only when its in
     return { profile: null };
   };
   const known = new Map<string, string | null>();
-  const troubles: ReadProblem[] = [];
+  const problems: ReadProblem[] = [];
   for (const index of [5, 5, 5, 9])
-    expect(await readDdpProfiles(functions, kernel(index), known, troubles, ask)).toEqual(new Map());
+    expect(await readDdpProfiles(functions, kernel(index), known, problems, ask)).toEqual(new Map());
   expect(asked).toHaveLength(2);
-  expect(troubles).toEqual([]);
+  expect(problems).toEqual([]);
 });
 
 test("a NIC that can't be asked now is asked again, and named", async () => {
   const answers = [null, { profile: "GTP" }];
   const known = new Map<string, string | null>();
-  const troubles: ReadProblem[] = [];
+  const problems: ReadProblem[] = [];
   const ask: AskNic = async () => answers.shift() ?? null;
-  await readDdpProfiles(functions, kernel(5), known, troubles, ask);
-  expect(troubles.map(({ key }) => key)).toEqual(["ddp 0000:3b:00.0"]);
-  expect(await readDdpProfiles(functions, kernel(5), known, troubles, ask)).toEqual(new Map([[address, "GTP"]]));
+  await readDdpProfiles(functions, kernel(5), known, problems, ask);
+  expect(problems.map(({ key }) => key)).toEqual(["ddp 0000:3b:00.0"]);
+  expect(await readDdpProfiles(functions, kernel(5), known, problems, ask)).toEqual(new Map([[address, "GTP"]]));
 });
 
 test.each([

@@ -23,12 +23,12 @@ export type AskNic = (interfaceName: string, address: PciAddress, product: strin
 const askNic: AskNic = async (interfaceName, address, product) =>
   (await askFirmware(interfaceName, product)) ?? (await askDdptool(address));
 
-/** Reads the profiles of all i40e PFs that are not in `known` yet; those that can't be read are named in `troubles`. */
+/** Reads the profiles of all i40e PFs that are not in `known` yet; those that can't be read are named in `problems`. */
 export async function readDdpProfiles(
   functions: Functions,
   kernel: KernelFacts,
   known: DdpAnswers,
-  troubles: ReadProblem[],
+  problems: ReadProblem[],
   ask: AskNic = askNic,
 ): Promise<DdpProfiles> {
   const profiles = new Map<PciAddress, string>();

@@ -17,9 +17,9 @@ test("a P_Key that can't be read costs that fact of that device, and is told", a
   const before = (await look()).devices;
   const file = "sys/devices/pci0000:00/0000:17:01.0/infiniband/mlx5_1/ports/1/pkeys/0";
   writeFileSync(`${root}/${file}`, Uint8Array.of(0xff, 0xfe));
-  const { devices, troubles } = await look();
+  const { devices, problems } = await look();
   expect(devices).toEqual(before.map((device) => (device.id === "0000:17:01.0" ? { ...device, pKey: null } : device)));
-  expect(troubles.map(({ message }) => message)).toEqual([
+  expect(problems.map(({ message }) => message)).toEqual([
     expect.stringMatching(/^the P_Key of 0000:17:01.0 is skipped: .*not UTF-8$/),
   ]);
 });
@@ -31,11 +31,11 @@ test("a vDPA device that can't be read costs that fact of that device, and is to
   const link = `${root}/sys/bus/vdpa/devices/${victim?.vdpa?.name}`;
   rmSync(link);
   Bun.spawnSync(["ln", "-s", link, link]);
-  const { devices, troubles } = await look();
+  const { devices, problems } = await look();
   expect(devices.map(({ id, vdpa }) => [id, vdpa])).toEqual(
     before.map(({ id, vdpa }) => [id, id === victim?.id ? null : vdpa]),
   );
-  expect(troubles.map(({ message }) => message)).toEqual([
+  expect(problems.map(({ message }) => message)).toEqual([
     expect.stringMatching(/^vDPA device \S+ is skipped: .*ELOOP/),
   ]);
 });

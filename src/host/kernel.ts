@@ -72,27 +72,27 @@ export const isRecorded = (root: string): boolean => root !== "";
  * Reads links and routes, and everything else unless `earlier` facts are given to take it from.
  *
  * Throws when links or routes can't be read: without them the host's own uplink could be offered. Trouble with devlink
- * or vDPA is noted in `troubles`; their facts are then absent.
+ * or vDPA is noted in `problems`; their facts are then absent.
  */
 export function readKernelFacts(
   root: string,
   questions: DevlinkQuestions,
   earlier: KernelFacts | null,
-  troubles: ReadProblem[],
+  problems: ReadProblem[],
   reached: (what: string) => void,
 ): KernelFacts {
   if (isRecorded(root)) return readRecorded(root);
   reached("links and routes");
   const routes = readRoutes(root);
-  const ethtool = readEthtool(routes.links, questions, troubles, reached);
+  const ethtool = readEthtool(routes.links, questions, problems, reached);
   if (earlier) return { ...earlier, ...routes, ethtool };
   const generic = new GenericNetlink();
   try {
     return {
       ...routes,
-      devlink: tryRead(troubles, "devlink", "devlink", () => readDevlink(generic, questions, troubles, reached)) ?? [],
+      devlink: tryRead(problems, "devlink", "devlink", () => readDevlink(generic, questions, problems, reached)) ?? [],
       vdpa:
-        tryRead(troubles, "vdpa", "vDPA", () => {
+        tryRead(problems, "vdpa", "vDPA", () => {
           reached("vDPA devices");
           return readVdpaDevices(generic);
         }) ?? [],
@@ -150,7 +150,7 @@ const IFF_UP = 0x1;
 function readEthtool(
   links: readonly Link[],
   questions: DevlinkQuestions,
-  troubles: ReadProblem[],
+  problems: ReadProblem[],
   reached: (what: string) => void,
 ): EthtoolFacts[] {
   return links.flatMap(({ name, flags, parentBus, parentDevice }) => {
@@ -158,7 +158,7 @@ function readEthtool(
     if (!questions.linkDownOnClose(parentDevice)) return [];
     const key = `ethtool ${name}`;
     reached(`private flags of ${name}`);
-    const linkDownOnClose = tryRead(troubles, key, `the private flag of ${name}`, () => privateFlag(name));
+    const linkDownOnClose = tryRead(problems, key, `the private flag of ${name}`, () => privateFlag(name));
     return linkDownOnClose === null ? [] : [{ interfaceName: name, linkDownOnClose }];
   });
 }
@@ -197,7 +197,7 @@ function withParents(root: string, links: readonly Link[]): readonly Link[] {
 function readDevlink(
   generic: GenericNetlink,
   questions: DevlinkQuestions,
-  troubles: ReadProblem[],
+  problems: ReadProblem[],
   reached: (what: string) => void,
 ): DevlinkFacts[] {
   reached("devlink devices");
@@ -214,7 +214,7 @@ function readDevlink(
     const key = `${bus}/${device}`;
     reached(`devlink ${key}`);
     const told = <T>(question: (asked: string) => boolean, read: () => T) =>
-      question(key) ? tryRead(troubles, `devlink ${key}`, `devlink ${key}`, read) : null;
+      question(key) ? tryRead(problems, `devlink ${key}`, `devlink ${key}`, read) : null;
     return {
       bus,
       device,

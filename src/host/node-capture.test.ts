@@ -23,8 +23,8 @@ function unpacked(entries: Iterable<Entry>): string {
 /** Captures a node and unpacks what was captured. */
 async function captured(entries: Iterable<Entry>) {
   const original = unpacked(entries);
-  const { text, troubles } = await captureNode(original);
-  return { original, text, troubles, copy: unpacked(parse(text)) };
+  const { text, problems } = await captureNode(original);
+  return { original, text, problems, copy: unpacked(parse(text)) };
 }
 
 const everything = { ddpProfiles: true, enableRdma: true, vhostNet: false };
@@ -105,12 +105,12 @@ const nodes: Readonly<Record<string, NodePlan>> = {
 
 describe.each(Object.entries(nodes))("a node %s", (_, plan) => {
   test("is captured so that all devices and all that they are used by are the same", async () => {
-    const { original, copy, troubles } = await captured(buildNode(plan));
+    const { original, copy, problems } = await captured(buildNode(plan));
     const devices = await devicesOf(original);
     expect(devices.length).toBeGreaterThan(1);
     expect(await devicesOf(copy)).toEqual([...devices]);
     expect(allocationFactsOf(copy, devices)).toEqual(allocationFactsOf(original, devices));
-    expect(troubles).toEqual([]);
+    expect(problems).toEqual([]);
   });
 
   test("is captured the same from its capture", async () => {
@@ -149,26 +149,26 @@ test("functions of other kinds are not captured", async () => {
 const odd = "sys/devices/pci0000:10/0000:10:00.0";
 
 test("a function that can't be read is captured as odd as it is", async () => {
-  const { original, copy, text, troubles } = await captured([
+  const { original, copy, text, problems } = await captured([
     ...buildNode({ pfs: [{ nic: "x520", name: "eno1" }] }),
     link("sys/bus/pci/devices/0000:10:00.0", "../../../devices/pci0000:10/0000:10:00.0"),
     attribute(`${odd}/class`, "network"),
   ]);
   expect(text).toContain(`${odd}/class = network\n`);
-  const said = (await scanNode(original, everything, null)).troubles.map(({ key }) => key);
+  const said = (await scanNode(original, everything, null)).problems.map(({ key }) => key);
   expect(said).toEqual(["0000:10:00.0"]);
-  expect(troubles.map(({ key }) => key)).toEqual(said);
-  expect((await scanNode(copy, everything, null)).troubles.map(({ key }) => key)).toEqual(said);
+  expect(problems.map(({ key }) => key)).toEqual(said);
+  expect((await scanNode(copy, everything, null)).problems.map(({ key }) => key)).toEqual(said);
 });
 
 test("an attribute that is no text is told, and everything else captured", async () => {
   const entries = buildNode({ pfs: [{ nic: "x520", name: "eno1" }] });
-  const { copy, troubles } = await captured([
+  const { copy, problems } = await captured([
     ...entries,
     link("sys/bus/pci/devices/0000:10:00.0", "../../../devices/pci0000:10/0000:10:00.0"),
     file(`${odd}/modalias`, Uint8Array.of(0xff, 0xfe)),
   ]);
-  expect(troubles.some(({ message }) => message.includes(`${odd}/modalias`))).toBe(true);
+  expect(problems.some(({ message }) => message.includes(`${odd}/modalias`))).toBe(true);
   expect(await devicesOf(copy)).toHaveLength(1);
 });
 

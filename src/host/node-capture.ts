@@ -13,18 +13,18 @@ import { attribute, device, type Entry, folder, format, kernelFacts, link } from
 /** The text of a captured node, and what could not be read of it. */
 export interface Capture {
   readonly text: string;
-  readonly troubles: readonly ReadProblem[];
+  readonly problems: readonly ReadProblem[];
 }
 
 /** Captures the node below `root`: the functions that it looks at, the /dev nodes they are used by, what netlink says. */
 export async function captureNode(root: string): Promise<Capture> {
   const look = await scanNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
   const { functions, kernel, ddpProfiles } = look;
-  const troubles = [...look.troubles];
+  const problems = [...look.problems];
   const unreadable = (listDirectory(busDevices(root, "pci")) ?? []).filter((name) =>
-    troubles.some(({ key }) => key.endsWith(name)),
+    problems.some(({ key }) => key.endsWith(name)),
   );
-  const device = (bus: string) => (name: string) => captureDevice(root, `sys/bus/${bus}/devices/${name}`, troubles);
+  const device = (bus: string) => (name: string) => captureDevice(root, `sys/bus/${bus}/devices/${name}`, problems);
   const blocks = [
     ...[...new Set([...functions.pci.keys(), ...unreadable])].map(device("pci")),
     ...functions.auxiliary.map(({ name }) => name).map(device("auxiliary")),
@@ -33,7 +33,7 @@ export async function captureNode(root: string): Promise<Capture> {
     [kernelFacts(withoutOtherLinks(withProfiles(kernel, ddpProfiles)))],
   ];
   const text = blocks.filter((entries) => entries.length > 0).map(format);
-  return { text: withoutIdentities(text.join("\n")), troubles };
+  return { text: withoutIdentities(text.join("\n")), problems };
 }
 
 const portFiles = (port: number): string[] => ["link_layer", "pkeys/0", "state"].map((name) => `ports/${port}/${name}`);
@@ -52,11 +52,11 @@ const folders: readonly { readonly name: RegExp; readonly of: readonly string[] 
 /** Folders of which only their being there tells. */
 const marks = /^(?:virtio\d+|vhost-vdpa-\d+)$/;
 
-function captureDevice(root: string, named: string, troubles: ReadProblem[]): Entry[] {
+function captureDevice(root: string, named: string, problems: ReadProblem[]): Entry[] {
   const target = readLink(`${root}/${named}`);
   const path = target === null ? named : posix.join(posix.dirname(named), target);
   const noted = (below: string): Entry[] => {
-    const text = tryRead(troubles, below, below, () => readAttribute(`${root}/${below}`));
+    const text = tryRead(problems, below, below, () => readAttribute(`${root}/${below}`));
     return text === null ? [] : [attribute(below, text)];
   };
   const linked = (below: string): Entry[] => {

@@ -38,7 +38,7 @@ const addressPattern = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 export const isPciAddress = (text: string): text is PciAddress => addressPattern.test(text);
 
 /**
- * Reads the PCI functions of the node below `root`, sorted by address; what can't be read goes to `troubles`. Throws when the bus itself
+ * Reads the PCI functions of the node below `root`, sorted by address; what can't be read goes to `problems`. Throws when the bus itself
  * can't be listed: that is not a node without functions. A kernel without PCI has no such bus.
  *
  * PFs mostly come before their VFs and name them, which saves a look at each VF's physfn, and at its root: a VF hangs
@@ -46,7 +46,7 @@ export const isPciAddress = (text: string): text is PciAddress => addressPattern
  */
 export function* readPciFunctions(
   root: string,
-  troubles: ReadProblem[],
+  problems: ReadProblem[],
   reached: (what: string) => void,
 ): Generator<PciFunction> {
   const parents = new Map<string, PciFunction>();
@@ -61,11 +61,11 @@ export function* readPciFunctions(
   }
   for (const [name, inode] of inodes ?? []) {
     if (!isPciAddress(name)) {
-      troubles.push({ key: `${devices}/${name}`, message: `${devices}/${name} is skipped: it is not a PCI address` });
+      problems.push({ key: `${devices}/${name}`, message: `${devices}/${name} is skipped: it is not a PCI address` });
       continue;
     }
     reached(`PCI function ${name}`);
-    const found = tryRead(troubles, name, `PCI function ${name}`, () =>
+    const found = tryRead(problems, name, `PCI function ${name}`, () =>
       readFunction(`${devices}/${name}`, name, String(inode), parents.get(name), shared),
     );
     if (!found) continue;

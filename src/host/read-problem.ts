@@ -9,11 +9,11 @@ export interface ReadProblem {
 }
 
 /** Runs a reader; when it throws, notes the trouble and gives null. */
-export function tryRead<T>(troubles: ReadProblem[], key: string, what: string, read: () => T): T | null {
+export function tryRead<T>(problems: ReadProblem[], key: string, what: string, read: () => T): T | null {
   try {
     return read();
   } catch (error) {
-    troubles.push({ key, message: `${what} is skipped: ${messageOf(error)}` });
+    problems.push({ key, message: `${what} is skipped: ${messageOf(error)}` });
     return null;
   }
 }

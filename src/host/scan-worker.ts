@@ -24,10 +24,10 @@ self.addEventListener("message", ({ data }) => {
   else void scan(data).then((reply) => self.postMessage(reply));
 });
 
-async function scan({ number, root, asked, isWhole, progress }: ScanOrder): Promise<ScanReply> {
+async function scan({ number, root, facts, isWhole, progress }: ScanOrder): Promise<ScanReply> {
   const reached = new ScanProgress(progress);
   try {
-    const scanned = await scanNode(root, asked, isWhole ? null : last, {
+    const scanned = await scanNode(root, facts, isWhole ? null : last, {
       ddpAnswers,
       reached: (what) => reached.note(what),
     });
@@ -39,7 +39,7 @@ async function scan({ number, root, asked, isWhole, progress }: ScanOrder): Prom
       number,
       ids: [...sent.keys()],
       changed: encodeDevices(changed),
-      troubles: scanned.troubles,
+      problems: scanned.problems,
       hasDefaultRoute: scanned.kernel.defaultRouteExits.length > 0,
     };
   } catch (error) {

@@ -6,7 +6,7 @@ import { type DevlinkQuestions, isRecorded, type KernelFacts, readKernelFacts } 
 import { type InfinibandStates, type Interfaces, readInfinibandStates, readInterfaces } from "./ports.ts";
 import { devicesOf, type Functions, readFunctions } from "./snapshot.ts";
 import type { ReadProblem } from "./read-problem.ts";
-import { readVhostNet, vhostNetTroubles } from "./userspace.ts";
+import { readVhostNet, vhostNetProblems } from "./userspace.ts";
 
 /** What a scan found, and what the next one may use again. */
 export interface ScannedNode {
@@ -16,7 +16,7 @@ export interface ScannedNode {
   readonly interfaces: Interfaces;
   readonly infiniband: InfinibandStates;
   readonly devices: readonly Device[];
-  readonly troubles: readonly ReadProblem[];
+  readonly problems: readonly ReadProblem[];
 }
 
 /** Facts that cost much and are read only when they are asked for. */
@@ -45,31 +45,31 @@ const newContext = (): ScanContext => ({ ddpAnswers: new Map(), reached: () => {
  */
 export async function scanNode(
   root: string,
-  asked: OptionalFacts,
+  optional: OptionalFacts,
   earlier: ScannedNode | null,
   { ddpAnswers, reached }: ScanContext = newContext(),
 ): Promise<ScannedNode> {
   const functions = earlier?.functions ?? readFunctions(root, reached);
-  const troubles = [...functions.troubles];
-  const kernel = readKernelFacts(root, questionsOn(functions, asked), earlier?.kernel ?? null, troubles, reached);
+  const problems = [...functions.problems];
+  const kernel = readKernelFacts(root, questionsOn(functions, optional), earlier?.kernel ?? null, problems, reached);
   const ddpProfiles =
     earlier?.ddpProfiles ??
-    (asked.ddpProfiles && !isRecorded(root)
-      ? await readDdpProfiles(functions, kernel, ddpAnswers, troubles)
+    (optional.ddpProfiles && !isRecorded(root)
+      ? await readDdpProfiles(functions, kernel, ddpAnswers, problems)
       : (new Map() as DdpProfiles));
   const interfaces = earlier?.interfaces ?? readInterfaces(functions, kernel.links);
-  const owners = asked.infiniband ?? new Set();
+  const owners = optional.infiniband ?? new Set();
   const infiniband = readInfinibandStates(functions, owners, earlier?.infiniband ?? null, reached);
-  const devices = devicesOf(root, functions, kernel, ddpProfiles, { interfaces, infiniband }, troubles);
-  if (asked.vhostNet && !earlier) troubles.push(...vhostNetTroubles(readVhostNet(root)));
-  return { functions, kernel, ddpProfiles, interfaces, infiniband, devices, troubles };
+  const devices = devicesOf(root, functions, kernel, ddpProfiles, { interfaces, infiniband }, problems);
+  if (optional.vhostNet && !earlier) problems.push(...vhostNetProblems(readVhostNet(root)));
+  return { functions, kernel, ddpProfiles, interfaces, infiniband, devices, problems };
 }
 
 /** Drivers that have the private flag link-down-on-close (i40e_ethtool.c, ice_ethtool.c). */
 const keepsLinkUnless: ReadonlySet<string> = new Set(["i40e", "ice"]);
 
 /** Eswitch modes are PFs'; packages are told by a device or its PF; only a device without RDMA devices may have them away. */
-function questionsOn({ pci, own }: Functions, asked: OptionalFacts): DevlinkQuestions {
+function questionsOn({ pci, own }: Functions, optional: OptionalFacts): DevlinkQuestions {
   const pfs = new Set<string>();
   for (const { address, physfn, virtfns } of pci.values()) {
     if (virtfns.size > 0) pfs.add(`pci/${address}`);
@@ -80,10 +80,10 @@ function questionsOn({ pci, own }: Functions, asked: OptionalFacts): DevlinkQues
     eswitch: (key) => pfs.has(key) || functionOf(key)?.physfn === null,
     eswMultiport: (key) => pfs.has(key) && functionOf(key)?.driver === "mlx5_core",
     linkDownOnClose: (address) => keepsLinkUnless.has(pci.get(address as never)?.driver ?? ""),
-    ddpProfile: (key) => asked.ddpProfiles && functionOf(key) !== undefined,
+    ddpProfile: (key) => optional.ddpProfiles && functionOf(key) !== undefined,
     enableRdma: (key) => {
       const facts = own.get(key.slice(key.indexOf("/") + 1));
-      return asked.enableRdma && facts !== undefined && facts.rdmaNames.length === 0 && !facts.rdmaAway;
+      return optional.enableRdma && facts !== undefined && facts.rdmaNames.length === 0 && !facts.rdmaAway;
     },
   };
 }

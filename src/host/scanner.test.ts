@@ -48,7 +48,7 @@ const found = (
   number,
   ids,
   changed: encodeDevices(changed),
-  troubles: [],
+  problems: [],
   hasDefaultRoute: true,
 });
 const idsOf = (scan: { readonly devices: readonly Device[] } | null) => scan?.devices.map(({ id }) => id);
@@ -178,7 +178,7 @@ test("the thread of its own scans a node", async () => {
   scanners.push(scanner);
   const scan = await scanner.scan(facts, true);
   expect(idsOf(scan)).toEqual(["0000:3b:00.0", "0000:3b:01.0", "0000:3b:01.1"]);
-  expect(scan).toMatchObject({ hasDefaultRoute: false, isWhole: true, troubles: [] });
+  expect(scan).toMatchObject({ hasDefaultRoute: false, isWhole: true, problems: [] });
   removeTemporaryFolder(root);
   expect((await scanner.scan(facts, true))?.devices).toEqual([]);
 });

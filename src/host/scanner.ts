@@ -14,7 +14,7 @@ export type ThreadOrder = ScanOrder | "rest";
 export interface ScanOrder {
   readonly number: number;
   readonly root: string;
-  readonly asked: OptionalFacts;
+  readonly facts: OptionalFacts;
   readonly isWhole: boolean;
   readonly progress: SharedArrayBuffer;
 }
@@ -28,7 +28,7 @@ export type ScanReply =
       readonly number: number;
       readonly ids: readonly string[];
       readonly changed: string;
-      readonly troubles: readonly ReadProblem[];
+      readonly problems: readonly ReadProblem[];
       readonly hasDefaultRoute: boolean;
     }
   | { readonly number: number; readonly error: string };
@@ -36,7 +36,7 @@ export type ScanReply =
 /** A scan of the node. */
 export interface NodeScan {
   readonly devices: readonly Device[];
-  readonly troubles: readonly ReadProblem[];
+  readonly problems: readonly ReadProblem[];
   readonly hasDefaultRoute: boolean;
   /** Whether functions were read, too. */
   readonly isWhole: boolean;
@@ -110,7 +110,7 @@ export class NodeScanner {
   readonly #limit: number;
   readonly #slots: Slot[] = [];
   /** What is to be scanned once a thread is free, and who waits for it. */
-  #wanted: { asked: OptionalFacts; isWhole: boolean; waiters: Waiter[] } | null = null;
+  #wanted: { facts: OptionalFacts; isWhole: boolean; waiters: Waiter[] } | null = null;
   readonly #awaited = new Map<number, Waiter[]>();
   #latest: NodeScan | null = null;
   #latestNumber = 0;
@@ -145,7 +145,7 @@ export class NodeScanner {
    * Scans the node from now on; `isWhole` reads its functions, too, not links and routes alone. Null when the scan does not return within the limit:
    * `late` is called when it does. Rejects when the node can't be scanned.
    */
-  scan(asked: OptionalFacts, isWhole: boolean): Promise<NodeScan | null> {
+  scan(facts: OptionalFacts, isWhole: boolean): Promise<NodeScan | null> {
     if (this.#closed) return Promise.resolve(null);
     return new Promise((settle, fail) => {
       const waiter: Waiter = { settle, fail, timer: null };
@@ -155,7 +155,7 @@ export class NodeScanner {
         // A little later than the limit: a scan that was started at once is stalled by then.
       }, this.#limit + 10);
       const { waiters = [], isWhole: alreadyWhole = false } = this.#wanted ?? {};
-      this.#wanted = { asked, isWhole: isWhole || alreadyWhole, waiters: [...waiters, waiter] };
+      this.#wanted = { facts, isWhole: isWhole || alreadyWhole, waiters: [...waiters, waiter] };
       this.#next();
     });
   }
@@ -185,15 +185,15 @@ export class NodeScanner {
     if (!this.#wanted || this.#closed) return;
     const slot = this.#freeSlot();
     if (!slot) return this.#expectSuccessor();
-    const { asked, isWhole, waiters } = this.#wanted;
+    const { facts, isWhole, waiters } = this.#wanted;
     this.#wanted = null;
     const number = ++this.#number;
     // What a thread remembers of functions is of use only if nothing newer is known.
     const whole = isWhole || slot.last === 0 || slot.last !== this.#latestNumber;
     slot.running = { number, began: performance.now(), isWhole: whole };
     this.#awaited.set(number, waiters);
-    slot.thread.post({ number, root: this.#root, asked, isWhole: whole, progress: slot.progress });
-    this.#expectStall(asked);
+    slot.thread.post({ number, root: this.#root, facts, isWhole: whole, progress: slot.progress });
+    this.#expectStall(facts);
   }
 
   #freeSlot(): Slot | null {
@@ -206,18 +206,18 @@ export class NodeScanner {
   }
 
   /** A scan that stalls is tried once more by a successor, without anybody asking. */
-  #expectStall(asked: OptionalFacts): void {
+  #expectStall(facts: OptionalFacts): void {
     if (this.#successorTimer) clearTimeout(this.#successorTimer);
     this.#successorTimer = setTimeout(() => {
       this.#successorTimer = null;
       if (this.#slots.length > 1 || this.#slots.some(({ running }) => running === null)) return;
-      this.#wanted ??= { asked, isWhole: true, waiters: [] };
+      this.#wanted ??= { facts, isWhole: true, waiters: [] };
       this.#next();
     }, this.#limit + 1).unref();
   }
 
   #expectSuccessor(): void {
-    if (this.#wanted && this.#successorTimer === null && this.#slots.length < 2) this.#expectStall(this.#wanted.asked);
+    if (this.#wanted && this.#successorTimer === null && this.#slots.length < 2) this.#expectStall(this.#wanted.facts);
   }
 
   #newSlot(): Slot {
@@ -247,10 +247,10 @@ export class NodeScanner {
     const changed = new Map(decodeDevices(reply.changed).map((device) => [device.id, device]));
     slot.devices = new Map(reply.ids.map((id) => [id, changed.get(id) ?? (slot.devices.get(id) as Device)]));
     slot.last = reply.number;
-    const { troubles, hasDefaultRoute } = reply;
+    const { problems, hasDefaultRoute } = reply;
     if (this.#latest === null || running.began >= this.#latest.began) {
       const devices = [...slot.devices.values()];
-      this.#latest = { devices, troubles, hasDefaultRoute, isWhole: running.isWhole, began: running.began };
+      this.#latest = { devices, problems, hasDefaultRoute, isWhole: running.isWhole, began: running.began };
       this.#latestNumber = reply.number;
       const { latest } = this;
       const heard = this.#settle(reply.number, (waiter) => waiter.settle(latest));

@@ -20,7 +20,7 @@ export interface Functions {
   readonly auxiliary: readonly AuxiliaryDevice[];
   /** Facts of each device that come from sysfs and its /dev, by device id. */
   readonly own: ReadonlyMap<string, OwnFacts>;
-  readonly troubles: readonly ReadProblem[];
+  readonly problems: readonly ReadProblem[];
 }
 
 interface OwnFacts {
@@ -37,11 +37,11 @@ interface OwnFacts {
 
 /** Reads all functions below `root`; `reached` hears what is read next. Throws when PCI functions can't be listed. */
 export function readFunctions(root: string, reached: (what: string) => void): Functions {
-  const troubles: ReadProblem[] = [];
+  const problems: ReadProblem[] = [];
   const pci = new Map<PciAddress, PciFunction>();
   const own = new Map<string, OwnFacts>();
-  for (const found of readPciFunctions(root, troubles, reached)) {
-    const facts = tryRead(troubles, found.address, `PCI function ${found.address}`, () =>
+  for (const found of readPciFunctions(root, problems, reached)) {
+    const facts = tryRead(problems, found.address, `PCI function ${found.address}`, () =>
       readOwn(root, found, found.driver, found.physfn === null),
     );
     if (facts) {
@@ -50,16 +50,16 @@ export function readFunctions(root: string, reached: (what: string) => void): Fu
     }
   }
   reached("auxiliary devices");
-  const auxiliary = readAuxiliaryDevices(root, troubles).filter(({ parent }) => pci.has(parent));
+  const auxiliary = readAuxiliaryDevices(root, problems).filter(({ parent }) => pci.has(parent));
   const readable = auxiliary.filter((device) => {
     reached(`auxiliary device ${device.name}`);
-    const facts = tryRead(troubles, device.name, `auxiliary device ${device.name}`, () =>
+    const facts = tryRead(problems, device.name, `auxiliary device ${device.name}`, () =>
       readOwn(root, device, null, false),
     );
     if (facts) own.set(device.name, facts);
     return facts !== null;
   });
-  return { pci, auxiliary: readable, own, troubles };
+  return { pci, auxiliary: readable, own, problems };
 }
 
 const noPKey = (): null => null;
@@ -85,7 +85,7 @@ export function devicesOf(
   kernel: KernelFacts,
   ddpProfiles: ReadonlyMap<PciAddress, string>,
   { interfaces, infiniband }: { readonly interfaces: Interfaces; readonly infiniband: InfinibandStates },
-  troubles: ReadProblem[],
+  problems: ReadProblem[],
 ): Device[] {
   const links = new LinksByDevice(kernel.links);
   const ports = new Ports({ functions, kernel, links, interfaces, infiniband });
@@ -138,13 +138,13 @@ export function devicesOf(
         pfPorts: bus === "pci" && pf !== null ? ports.identities(ownLinks) : [],
         pKey:
           linkType === "infiniband"
-            ? tryRead(troubles, `${id} P_Key`, `the P_Key of ${id}`, () => own?.pKey() ?? null)
+            ? tryRead(problems, `${id} P_Key`, `the P_Key of ${id}`, () => own?.pKey() ?? null)
             : null,
         rdma: capable ? { names: rdmaNames } : null,
         vdpa:
           vdpaName === undefined
             ? null
-            : tryRead(troubles, `vdpa ${vdpaName}`, `vDPA device ${vdpaName}`, () => readVdpa(root, vdpaName)),
+            : tryRead(problems, `vdpa ${vdpaName}`, `vDPA device ${vdpaName}`, () => readVdpa(root, vdpaName)),
         vfio: own?.vfio ?? null,
         uio: own?.uio ?? null,
         pf: parent,

@@ -40,14 +40,14 @@ test.each([
 });
 
 test("what can't be read is noted with its reason, and its neighbours are read", () => {
-  const troubles: ReadProblem[] = [];
+  const problems: ReadProblem[] = [];
   const read = (what: string) =>
-    tryRead(troubles, what, `function ${what}`, () => {
+    tryRead(problems, what, `function ${what}`, () => {
       if (what === "b") throw new Error("/sys/b/class holds nonsense");
       return what;
     });
   expect(["a", "b", "c"].map(read)).toEqual(["a", null, "c"]);
-  expect(troubles).toEqual([{ key: "b", message: "function b is skipped: /sys/b/class holds nonsense" }]);
+  expect(problems).toEqual([{ key: "b", message: "function b is skipped: /sys/b/class holds nonsense" }]);
 });
 
 test.each([

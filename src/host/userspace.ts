@@ -95,7 +95,7 @@ export function readVhostNet(root: string): VhostNet {
 }
 
 /** What an operator should know about these nodes when a pool needs them. */
-export function vhostNetTroubles(nodes: VhostNet): ReadProblem[] {
+export function vhostNetProblems(nodes: VhostNet): ReadProblem[] {
   const pathsOf = (present: boolean | null) =>
     nodes
       .filter((node) => node.present === present)

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { PodDevice } from "../pools/decide-allocations.ts";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import {
   cachedAnswerIn,
   devicesIn,
   heldBy,
-  type Holding,
-  holdingsIn,
+  podDevicesIn,
   readCheckpoint,
   readPodResources,
   recordsIn,
@@ -74,7 +74,7 @@ describe("the kubelet's checkpoint", () => {
     const text = checkpoint(entryOf("intel.com/a", { "0": ["0000:3b:02.1"] }));
     for (let at = 0; at < text.length; at++) {
       for (const changed of [text.slice(0, at), `${text.slice(0, at)}null${text.slice(at + 1)}`]) {
-        let held: Holding[];
+        let held: PodDevice[];
         try {
           held = holdingsInCheckpoint(changed);
         } catch {
@@ -95,8 +95,8 @@ test("pod-resources tell what each container holds", () => {
   const devices = [{ resourceName: "intel.com/a", deviceIds: ["0000:3b:02.1"], topology: undefined }];
   const container = { name: "app", devices, cpuIds: [], memory: [], dynamicResources: [] };
   const pod = { name: "p", namespace: "n", containers: [container], cpuIds: [], memory: [] };
-  expect(holdingsIn({ podResources: [pod] } as never)).toEqual([{ ...held, pod: "n/p" }]);
-  expect(holdingsIn({ podResources: [] })).toEqual([]);
+  expect(podDevicesIn({ podResources: [pod] } as never)).toEqual([{ ...held, pod: "n/p" }]);
+  expect(podDevicesIn({ podResources: [] })).toEqual([]);
 });
 
 describe("files of the kubelet", () => {

@@ -15,25 +15,22 @@ import type { KubeletPaths } from "./kubelet-paths.ts";
 /** How long the kubelet may take to answer, in milliseconds. */
 const limit = 3000;
 
-/** A device that a container holds, whoever's resource it is: one that left the config may still be held. */
-export type Holding = PodDevice;
-
 /**
  * The devices of active pods; null when pod-resources is not mounted. Rejects when the kubelet does not answer within `within`
  * milliseconds. Pods in their init containers, and all while the API server is away after a start, may be missing.
  */
-export async function readPodResources(paths: KubeletPaths, within = limit): Promise<Holding[] | null> {
+export async function readPodResources(paths: KubeletPaths, within = limit): Promise<PodDevice[] | null> {
   if (!existsSync(paths.podResources)) return null;
   const asked = { limit: within, answerBytes: limits.checkpointBytes.max };
-  return holdingsIn(await call(paths.podResources, PodResourcesListerService.list, {}, asked));
+  return podDevicesIn(await call(paths.podResources, PodResourcesListerService.list, {}, asked));
 }
 
 /** The resource under which each device id is held. */
-export const heldBy = (holdings: readonly Holding[]): Map<string, string> =>
-  new Map(holdings.map(({ id, resource }) => [id, resource]));
+export const heldBy = (devices: readonly PodDevice[]): Map<string, string> =>
+  new Map(devices.map(({ id, resource }) => [id, resource]));
 
 /** The devices in an answer of pod-resources List (KEP-606). */
-export const holdingsIn = ({ podResources }: ListPodResourcesResponse): Holding[] =>
+export const podDevicesIn = ({ podResources }: ListPodResourcesResponse): PodDevice[] =>
   podResources.flatMap(({ namespace, name: pod, containers }) =>
     containers.flatMap(({ name: container, devices }) =>
       devices.flatMap(({ resourceName: resource, deviceIds }) =>
@@ -69,7 +66,7 @@ export function readCheckpoint(path: string): CheckpointRecord[] {
 }
 
 /** The devices that records name. */
-export const devicesIn = (records: readonly CheckpointRecord[]): Holding[] =>
+export const devicesIn = (records: readonly CheckpointRecord[]): PodDevice[] =>
   records.flatMap(({ resource, ids, pod, container }) => ids.map((id) => ({ resource, id, pod, container })));
 
 /**

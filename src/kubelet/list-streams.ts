@@ -50,7 +50,7 @@ export class ListStreams {
   readonly #listeners = new Map<ListStream, Listener>();
   readonly #on: StreamEvents;
   #devices: readonly Device[];
-  #telling: "no" | "asking" | "taken" = "no";
+  #register: "idle" | "calling" | "answered" = "idle";
   /** The first stream since Register was called. */
   #first: Listener | null = null;
   readonly #kubelets = new Set<Listener>();
@@ -71,20 +71,20 @@ export class ListStreams {
 
   /** Register is called. */
   registerStarted(): void {
-    this.#telling = "asking";
+    this.#register = "calling";
     this.#first = null;
   }
 
   /** Register was answered, well or not. */
   registerFinished(isTaken: boolean): void {
-    if (this.#telling !== "asking") return;
-    this.#telling = isTaken ? "taken" : "no";
+    if (this.#register !== "calling") return;
+    this.#register = isTaken ? "answered" : "idle";
     if (isTaken && this.#first && this.#listeners.has(this.#first.stream)) this.#take(this.#first);
   }
 
   /** The kubelet is one that asks for options: its stream will be known by that. */
   optionsRequested(): void {
-    this.#telling = "no";
+    this.#register = "idle";
   }
 
   /** Adds a stream, known to be the kubelet's or not, and sends it the list; one too many is refused. */
@@ -102,8 +102,8 @@ export class ListStreams {
     // It was over before it was here.
     if (!this.#listeners.has(stream)) return;
     this.#send(listener);
-    if (this.#telling === "asking") this.#first ??= listener;
-    if (isKubelets || this.#telling === "taken") this.#take(listener);
+    if (this.#register === "calling") this.#first ??= listener;
+    if (isKubelets || this.#register === "answered") this.#take(listener);
   }
 
   /** Sets the list; streams hear of it when it differs from what they were sent last. */
@@ -129,7 +129,7 @@ export class ListStreams {
   }
 
   #take(listener: Listener): void {
-    this.#telling = "no";
+    this.#register = "idle";
     this.#kubelets.add(listener);
     this.#on.opened();
   }

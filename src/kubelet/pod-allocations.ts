@@ -142,9 +142,9 @@ export class PodAllocations {
   }
 
   /** Whether a pod holds the device under such a resource, or may. */
-  mayHoldAs(id: string, isOne: (resource: string) => boolean): boolean {
+  mayHoldAs(id: string, isMatch: (resource: string) => boolean): boolean {
     const held = this.#held.get(id);
-    return !this.#isKnown || (held !== undefined && isOne(held)) || this.#isFresh(id, isOne);
+    return !this.#isKnown || (held !== undefined && isMatch(held)) || this.#isFresh(id, isMatch);
   }
 
   /** Whether a pod holds any device of this resource, or may. */
@@ -153,9 +153,9 @@ export class PodAllocations {
   }
 
   /** Whether this process allocated the device under such a resource since the evidence was read. */
-  #isFresh(id: string, isOne: (resource: string) => boolean): boolean {
+  #isFresh(id: string, isMatch: (resource: string) => boolean): boolean {
     const own = this.#own.get(id);
-    return own !== undefined && !own.recorded && !own.seenAlive && isOne(own.resource);
+    return own !== undefined && !own.recorded && !own.seenAlive && isMatch(own.resource);
   }
 
   /** Notes what the evidence tells of this process's allocations; those that are over, or beyond any use, are forgotten. */

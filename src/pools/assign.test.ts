@@ -103,7 +103,7 @@ describe("with pods", () => {
       expect(reason(moved)).toEqual([[b.id, "it is allocated to a pod, and this pool no longer selects it"]]);
       // It stays so at the next scan, and is Healthy when the config wants it here again.
       const again = assignPools([B, A], [a, b], held, served(moved));
-      expect(again[1]?.claims.get(b.id)?.standing).toBe("leaving");
+      expect(again[1]?.claims.get(b.id)?.basis).toBe("draining");
       expect(assignPools([A, B], [a, b], held, served(again))[0]?.unhealthy.size).toBe(0);
     });
 
@@ -140,11 +140,11 @@ describe("with pods", () => {
     const device = { ...b, ...facts };
     const first = assignPools([spec, B], [device], held);
     for (const [pool] of [first, assignPools([spec, B], [device], held, served(first))]) {
-      expect(pool?.claims.get(b.id)?.standing).toBe("kept");
+      expect(pool?.claims.get(b.id)?.basis).toBe("retained");
       expect(pool?.unhealthy.size).toBe(0);
     }
     const more = { ...A, selectors: [{ ...wanted, drivers: ["vfio-pci"] }] };
-    expect(assignPools([more, B], [device], held)[0]?.claims.get(b.id)?.standing).toBe("leaving");
+    expect(assignPools([more, B], [device], held)[0]?.claims.get(b.id)?.basis).toBe("draining");
   });
 
   test("a held device that became one of another type is offered by nobody", () => {

@@ -2,10 +2,10 @@
 // gets it; a device that a pod holds stays where the pod got it from.
 
 import type { Device } from "../host/device.ts";
-import { deviceTypes, exclusionOf, isBarred } from "./device-types.ts";
+import { deviceTypes, hostExclusionOf, isExcluded } from "./device-types.ts";
 import { unhealthyReason } from "./health.ts";
 import { namedForSelection } from "./pf-names.ts";
-import type { Claim, Pool, PoolSpec, Standing } from "./pool.ts";
+import type { Claim, Pool, PoolSpec, ClaimBasis } from "./pool.ts";
 import { matches, type SelectorName, type Wanted } from "./selectors.ts";
 
 /** What pods hold: the resource under which each device id was allocated. */
@@ -38,9 +38,9 @@ export function assignPools(
     const ours = devices.filter((device) => type.isOfType(device) && !taken.has(device.id));
     const claims = new Map<string, Claim>();
     const was = before.get(spec.resource)?.claims;
-    const claim = (device: Device, wanted: Wanted, standing: Standing = "wished") => {
+    const claim = (device: Device, wanted: Wanted, basis: ClaimBasis = "selected") => {
       taken.add(device.id);
-      claims.set(device.id, { device, wanted, standing });
+      claims.set(device.id, { device, wanted, basis });
     };
     for (const device of ours) {
       if (held.get(device.id) !== spec.resource) continue;
@@ -49,14 +49,14 @@ export function assignPools(
         was?.get(device.id)?.wanted ??
         (spec.selectors.length === 1 ? spec.selectors[0] : undefined) ??
         anything;
-      claim(device, wish, standingOf(device, spec, specs.slice(0, index)));
+      claim(device, wish, basisOf(device, spec, specs.slice(0, index)));
     }
     // A device that lost its driver stays where it was, Unhealthy, until a driver is bound again and decides.
     for (const device of ours) {
       const claimed = device.driver === null && !held.has(device.id) ? was?.get(device.id) : undefined;
-      if (claimed && exclusionOf(device, type) === null) claim(device, claimed.wanted);
+      if (claimed && hostExclusionOf(device, type) === null) claim(device, claimed.wanted);
     }
-    const free = ours.filter((device) => !held.has(device.id) && !isBarred(device, type));
+    const free = ours.filter((device) => !held.has(device.id) && !isExcluded(device, type));
     for (const wanted of spec.selectors) {
       for (const device of free) {
         if (!taken.has(device.id) && matches(device, wanted)) claim(device, wanted);
@@ -72,7 +72,7 @@ export function assignPools(
       ordered.set(id, won);
       const suspension = suspended.get(id);
       const reason =
-        exclusionOf(device, type)?.sentence ??
+        hostExclusionOf(device, type)?.sentence ??
         (suspension?.resource === spec.resource ? suspension.reason : null) ??
         unhealthyReason(won, spec);
       if (reason !== null) unhealthy.set(id, reason);
@@ -94,12 +94,12 @@ const hidden: Partial<Record<SelectorName, (device: Device) => boolean>> = {
 };
 
 /** What a held device is to its pool: what the config gives to another pool, or to none, is on its way out of this one. */
-function standingOf(device: Device, spec: PoolSpec, earlier: readonly PoolSpec[]): Standing {
+function basisOf(device: Device, spec: PoolSpec, earlier: readonly PoolSpec[]): ClaimBasis {
   const goesTo = ({ deviceType, selectors }: PoolSpec) =>
     deviceTypes[deviceType].isOfType(device) && selectors.some((wanted) => matches(device, wanted));
-  if (earlier.some(goesTo)) return "leaving";
-  if (goesTo(spec)) return "wished";
-  return spec.selectors.some((wanted) => mayMatch(device, wanted)) ? "kept" : "leaving";
+  if (earlier.some(goesTo)) return "draining";
+  if (goesTo(spec)) return "selected";
+  return spec.selectors.some((wanted) => mayMatch(device, wanted)) ? "retained" : "draining";
 }
 
 /** Whether a device fulfils every selector of a selector object that can be judged while a pod has it. */

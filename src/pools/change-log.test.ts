@@ -20,7 +20,7 @@ test("a pool that did not change is not talked about", () => {
   expect(told(poolOf(["a", "b"], { b: "why" }), poolOf(["a", "b"], { b: "why" }))).toEqual([]);
 });
 
-test("devices that came and left are named", () => {
+test("devices that were added and removed are named", () => {
   const [line] = changeLogLines(poolOf(["a", "b"]), poolOf(["b", "c"]));
   expect(line).toMatchObject({ level: "info", fields: { added: ["c"], removed: ["a"], devices: 2 } });
 });
@@ -53,7 +53,7 @@ describe("a config that is doubtful on this node", () => {
   const beyond = aSpec({ selectors: [{ pfNames: [{ pf: "ens1f0", ranges: [[0, 7]] }] }] });
   const nothing = aSpec({ name: "none", selectors: [{ drivers: ["vfio-pci"] }] });
 
-  test("is warned about once a doubt, with the pool and the selector", () => {
+  test("is warned about once a warning, with the pool and the selector", () => {
     expect(at([beyond, nothing]).lines).toEqual([
       {
         level: "warn",

@@ -47,7 +47,7 @@ export function startLogLines({ spec: { resource }, claims, unhealthy }: Pool): 
 }
 
 /**
- * What is doubtful about the config on this node: one warning for each doubt that was not there at the scan before.
+ * What is doubtful about the config on this node: one warning for each warning that was not there at the scan before.
  * `known` is what to give as `before` at the next scan. To be called after settled scans only: while VFs are made one
  * after the other, a pool has none, one, two.
  */
@@ -57,8 +57,12 @@ export function warningsOf(
   devices: readonly Device[],
 ): { readonly lines: readonly LogLine[]; readonly known: ReadonlySet<string> } {
   const found = new Map(
-    warningsOnNode(pools, devices).map((doubt) => {
-      const fields = { resource: pools[doubt.spec]?.spec.resource ?? null, ...placeOf(doubt), warning: doubt.message };
+    warningsOnNode(pools, devices).map((warning) => {
+      const fields = {
+        resource: pools[warning.spec]?.spec.resource ?? null,
+        ...placeOf(warning),
+        warning: warning.message,
+      };
       return [JSON.stringify(fields), fields] as const;
     }),
   );
@@ -68,7 +72,7 @@ export function warningsOf(
   return { lines, known: new Set(found.keys()) };
 }
 
-/** The selector object, or the value in it, that a doubt is about. */
+/** The selector object, or the value in it, that a warning is about. */
 function placeOf({ wanted, value }: ConfigWarning): { readonly selector?: string } {
   if (wanted === undefined) return {};
   return { selector: `selectors[${wanted}]${value === undefined ? "" : `.${value.selector}[${value.index}]`}` };

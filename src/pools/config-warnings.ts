@@ -8,7 +8,7 @@ import { barsOf, deviceTypes, isBarred } from "./device-types.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
 import { covers, type FunctionRange, isImpossible, matches, type Wanted } from "./selectors.ts";
 
-/** A doubt, and what it is about: a pool, one of its selector objects, or one value in that. */
+/** A warning, and what it is about: a pool, one of its selector objects, or one value in that. */
 export interface ConfigWarning {
   /** Indexes of the spec and of the selector object. */
   readonly spec: number;
@@ -75,7 +75,7 @@ export function warningsOnNode(pools: readonly Pool[], devices: readonly Device[
       explained.some((doubt) => doubt.wanted === place) ? [] : [{ wanted, place, selects: selected[place] ?? [] }],
     );
     const unknown = open.flatMap(({ wanted, place }) =>
-      doubtsOnPfs(wanted, spec, node).map((doubt) => ({ spec: index, wanted: place, ...doubt })),
+      pfWarnings(wanted, spec, node).map((warning) => ({ spec: index, wanted: place, ...warning })),
     );
     const ignored = spec.selectors.flatMap((_, place): ConfigWarning[] => {
       const keys = spec.ignoredKeys?.[place] ?? [];
@@ -92,10 +92,10 @@ export function warningsOnNode(pools: readonly Pool[], devices: readonly Device[
       .map(({ place, selects }) => ({ spec: index, wanted: place, message: nothingBy(selects) }));
     return [...explained, ...unknown, ...idle, ...ignored];
   });
-  return [...byPool, ...doubtsOnGroups(pools)];
+  return [...byPool, ...groupWarnings(pools)];
 }
 
-/** The node's devices by what doubts ask for, each found once however many entries there are. */
+/** The node's devices by what warnings ask for, each found once however many entries there are. */
 class NodeIndex {
   readonly devices: readonly Device[];
   readonly owners: ReadonlyMap<string, string>;
@@ -156,7 +156,7 @@ class NodeIndex {
   /** What a selector object would win if no other stood before it. */
   selectedBy({ deviceType }: PoolSpec, wanted: Wanted): readonly Device[] {
     return this.ofType(deviceType).filter(
-      (device) => matches(device, wanted) && !isBarred(device, deviceTypes[deviceType]),
+      (device) => matches(device, wanted) && !isExcluded(device, deviceTypes[deviceType]),
     );
   }
 }
@@ -178,7 +178,7 @@ function nothingFor({ spec }: Pool, node: NodeIndex): string {
     const { length } = selected.filter(({ id }) => node.owners.has(id));
     return `gets nothing on this node: ${counted(length, "device")} that it selects ${length === 1 ? "is" : "are"} already claimed by ${[...takers].join(", ")}, listed earlier`;
   }
-  const excluded = new Set(selected.flatMap((device) => barsOf(device).map(({ brief }) => brief)));
+  const excluded = new Set(selected.flatMap((device) => exclusionsOf(device).map(({ brief }) => brief)));
   if (excluded.size > 0)
     return `gets nothing on this node: ${counted(selected.length, "device")} that it selects ${selected.length === 1 ? "is" : "are"} excluded: ${[...excluded].join(", ")}`;
   return `selects nothing on this node; "sriovdp explain ${spec.resource}" says why`;
@@ -193,7 +193,7 @@ const nothingBy = (selects: readonly Device[]): string =>
  * Doubts about IOMMU groups whose VFIO devices are in several pools: a group is opened by one process at a time
  * (drivers/vfio/group.c, vfio_group_fops_open gives EBUSY), so that only one of the pods can use its device.
  */
-function doubtsOnGroups(pools: readonly Pool[]): ConfigWarning[] {
+function groupWarnings(pools: readonly Pool[]): ConfigWarning[] {
   const members = pools.flatMap(({ claims }, spec) =>
     [...claims.values()].flatMap(({ device: { id, vfio } }) =>
       vfio?.group == null || vfio.noIommu ? [] : [{ group: vfio.group, id, spec }],
@@ -227,12 +227,12 @@ const pfFacts = {
   },
 } satisfies Record<string, Record<string, (device: Device) => readonly string[]>>;
 
-type PfDoubt = Required<Pick<ConfigWarning, "value">> & Pick<ConfigWarning, "message">;
+type PfWarning = Required<Pick<ConfigWarning, "value">> & Pick<ConfigWarning, "message">;
 
 /** Doubts about the PFs that a selector object names, and the indexes below them. */
-function doubtsOnPfs(wanted: Wanted, { deviceType }: PoolSpec, node: NodeIndex): PfDoubt[] {
+function pfWarnings(wanted: Wanted, { deviceType }: PoolSpec, node: NodeIndex): PfWarning[] {
   return (["pfNames", "rootDevices"] as const).flatMap((selector) =>
-    (wanted[selector] ?? []).flatMap((entry: FunctionRange, index): PfDoubt[] => {
+    (wanted[selector] ?? []).flatMap((entry: FunctionRange, index): PfWarning[] => {
       // An entry that selects nothing on any node is reported by the loader.
       if (entry.ranges?.length === 0) return [];
       const known = node.below(deviceType, selector);

@@ -5,12 +5,12 @@ import type { Device } from "../host/device.ts";
 import type { SelectorName } from "./selectors.ts";
 
 /** Why a device must not be offered: in a few words for tables, and as a sentence. */
-export interface Bar {
+export interface ExclusionReason {
   readonly brief: string;
   readonly sentence: string;
 }
 
-type Barrier = (device: Device) => Bar | null;
+type ExclusionCheck = (device: Device) => ExclusionReason | null;
 
 /** A device type of the config file. */
 export interface DeviceType {
@@ -18,7 +18,7 @@ export interface DeviceType {
   /** Tells whether the device is of this type at all. */
   readonly isOfType: (device: Device) => boolean;
   /** What can keep a device of this type from being offered at all. */
-  readonly barriers: readonly Barrier[];
+  readonly exclusionChecks: readonly ExclusionCheck[];
   readonly selectors: readonly SelectorName[];
   /** Selectors that are accepted, have no effect, and are warned about. */
   readonly ignoredSelectors: readonly SelectorName[];
@@ -33,11 +33,11 @@ export interface DeviceType {
 const identity = ["vendors", "devices", "drivers"] as const;
 const parent = ["pfNames", "rootDevices", "linkTypes", "isRdma", "needVhostNet"] as const;
 
-const unbound: Barrier = ({ driver }) =>
+const unbound: ExclusionCheck = ({ driver }) =>
   driver === null ? { brief: "no driver", sentence: "no driver is bound to it" } : null;
 
 // The upstream plugin's guard never fires (it looks for a nil destination); ours also sees IPv6, bonds, bridges and vlans.
-const neededByHost: Barrier = ({ host: { defaultRoute } }) =>
+const neededByHost: ExclusionCheck = ({ host: { defaultRoute } }) =>
   defaultRoute === null
     ? null
     : {
@@ -45,7 +45,7 @@ const neededByHost: Barrier = ({ host: { defaultRoute } }) =>
         sentence: `the host's default route leaves through it (${defaultRoute})`,
       };
 
-const mayBeNeededByHost: Barrier = ({ host: { awaitsRoute } }) =>
+const mayBeNeededByHost: ExclusionCheck = ({ host: { awaitsRoute } }) =>
   awaitsRoute === true
     ? {
         brief: "no default route yet",
@@ -53,7 +53,7 @@ const mayBeNeededByHost: Barrier = ({ host: { awaitsRoute } }) =>
       }
     : null;
 
-const ownsVfs: Barrier = ({ host: { vfs } }) =>
+const ownsVfs: ExclusionCheck = ({ host: { vfs } }) =>
   vfs === 0 ? null : { brief: `PF with ${counted(vfs, "VF")}`, sentence: `it is a PF with ${counted(vfs, "VF")}` };
 
 /** Every device type. */
@@ -61,7 +61,7 @@ export const deviceTypes = {
   netDevice: {
     help: "VFs and PFs of network controllers (PCI class 02)",
     isOfType: (d) => d.bus === "pci" && d.pciClass === 0x02,
-    barriers: [neededByHost, mayBeNeededByHost, ownsVfs, unbound],
+    exclusionChecks: [neededByHost, mayBeNeededByHost, ownsVfs, unbound],
     selectors: [...identity, "pciAddresses", "acpiIndexes", ...parent, "ddpProfiles", "pKeys", "vdpaType"],
     ignoredSelectors: [],
     requiredSelectors: [],
@@ -71,7 +71,7 @@ export const deviceTypes = {
   accelerator: {
     help: "Processing accelerators (PCI class 12)",
     isOfType: (d) => d.bus === "pci" && d.pciClass === 0x12,
-    barriers: [unbound],
+    exclusionChecks: [unbound],
     selectors: [...identity, "pciAddresses", "acpiIndexes"],
     ignoredSelectors: [],
     requiredSelectors: [],
@@ -81,7 +81,7 @@ export const deviceTypes = {
   auxNetDevice: {
     help: "Sub-functions: auxiliary devices of network controllers",
     isOfType: (d) => d.bus === "auxiliary" && d.pciClass === 0x02,
-    barriers: [neededByHost, unbound],
+    exclusionChecks: [neededByHost, unbound],
     selectors: [...identity, "auxTypes", ...parent],
     ignoredSelectors: ["acpiIndexes"],
     requiredSelectors: ["auxTypes"],
@@ -98,16 +98,16 @@ const typeOf = (device: Device): DeviceTypeName | null =>
   deviceTypeNames.find((name) => deviceTypes[name].isOfType(device)) ?? null;
 
 /** Whether anything keeps a device of this type from being offered. */
-export const isBarred = (device: Device, { barriers }: DeviceType): boolean =>
-  barriers.some((barrier) => barrier(device) !== null);
+export const isExcluded = (device: Device, { exclusionChecks }: DeviceType): boolean =>
+  exclusionChecks.some((check) => check(device) !== null);
 
 /** Why the host needs a device of this type, whoever has it; null when it does not. That no driver is bound is no such reason. */
-export const exclusionOf = (device: Device, { barriers }: DeviceType): Bar | null =>
-  barriers.filter((barrier) => barrier !== unbound).find((barrier) => barrier(device) !== null)?.(device) ?? null;
+export const hostExclusionOf = (device: Device, { exclusionChecks }: DeviceType): ExclusionReason | null =>
+  exclusionChecks.filter((check) => check !== unbound).find((check) => check(device) !== null)?.(device) ?? null;
 
 /** All that keeps a device from being offered; nothing when it may be, or when no pool can be made of its kind. */
-export function barsOf(device: Device): Bar[] {
+export function exclusionsOf(device: Device): ExclusionReason[] {
   const type = typeOf(device);
   if (type === null) return [];
-  return deviceTypes[type].barriers.map((barrier) => barrier(device)).filter((bar) => bar !== null);
+  return deviceTypes[type].exclusionChecks.map((check) => check(device)).filter((exclusion) => exclusion !== null);
 }

@@ -1,7 +1,7 @@
 // Why is a device where it is, and what is in a pool? The same decisions as in assign.ts, told step by step.
 
 import type { Device } from "../host/device.ts";
-import { barsOf, deviceTypes } from "./device-types.ts";
+import { exclusionsOf, deviceTypes } from "./device-types.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
 import type { Retention } from "./retention.ts";
 import { matches, type Selector, type SelectorName, selectorNames, selectors, type Wanted } from "./selectors.ts";
@@ -66,8 +66,8 @@ function verdictOf(device: Device, pool: Pool, owner: Pool | undefined, withheld
     return { ...common, outcome: "taken", reasons: reason === undefined ? [] : [`reported as Unhealthy: ${reason}`] };
   }
   if (!isOfType) return { ...common, outcome: "refused", reasons: [`it is not of type ${spec.deviceType}`] };
-  const bars = barsOf(device).map(({ sentence }) => sentence);
-  if (bars.length > 0) return { ...common, outcome: "refused", reasons: bars };
+  const exclusions = exclusionsOf(device).map(({ sentence }) => sentence);
+  if (exclusions.length > 0) return { ...common, outcome: "refused", reasons: exclusions };
   const misses = trials.filter(({ passes }) => !passes).map(missOf);
   const reasons = misses.length < trials.length ? [whoseItIs(device, owner, withheld)] : misses;
   return { ...common, outcome: "refused", reasons };
@@ -181,16 +181,16 @@ export function explainPool(
 /** Sums up: devices that fail the same selectors of the same objects, or are barred alike, are told together. */
 function refusalsOf(lost: readonly { readonly device: Device; readonly verdict: PoolVerdict }[]): Refusal[] {
   const groups = Map.groupBy(lost, ({ device, verdict }) => {
-    const bars = barsOf(device);
+    const exclusions = exclusionsOf(device);
     const failed = verdict.trials.map(({ tests }) =>
       tests.filter(({ passes }) => !passes).map((test) => test.selector),
     );
-    return JSON.stringify(bars.length > 0 ? verdict.reasons : failed);
+    return JSON.stringify(exclusions.length > 0 ? verdict.reasons : failed);
   });
   return [...groups.values()].map((group) => {
     const [first] = group;
     const devices = group.map(({ device }) => device);
-    if (first && barsOf(first.device).length > 0) return { reasons: first.verdict.reasons, failed: [], devices };
+    if (first && exclusionsOf(first.device).length > 0) return { reasons: first.verdict.reasons, failed: [], devices };
     const failed = (first?.verdict.trials ?? []).flatMap(({ index, tests }) =>
       tests.flatMap(({ passes, selector, wants }, place) => {
         if (passes) return [];

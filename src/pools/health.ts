@@ -9,15 +9,15 @@ import type { Claim, Pool, PoolSpec } from "./pool.ts";
 const usable: ReadonlySet<string> = new Set(["up", "unknown", "dormant"]);
 
 /** Says why a claimed device is not healthy, as a sentence's end; null when it is. */
-export function unhealthyReason({ device, standing }: Claim, spec: Pick<PoolSpec, "linkHealth">): string | null {
+export function unhealthyReason({ device, basis }: Claim, spec: Pick<PoolSpec, "linkHealth">): string | null {
   return (
-    missingDriver(device) ?? missingNode(device) ?? onItsWay(standing) ?? (spec.linkHealth ? brokenLink(device) : null)
+    missingDriver(device) ?? missingNode(device) ?? onItsWay(basis) ?? (spec.linkHealth ? brokenLink(device) : null)
   );
 }
 
 // The pod that holds it is not disturbed; but no other pod may be given it here when that one ends.
-const onItsWay = (standing: Claim["standing"]) =>
-  standing === "leaving" ? "it is allocated to a pod, and this pool no longer selects it" : null;
+const onItsWay = (basis: Claim["basis"]) =>
+  basis === "draining" ? "it is allocated to a pod, and this pool no longer selects it" : null;
 
 const missingDriver = (device: Device) => (device.driver === null ? "no driver is bound to it any more" : null);
 

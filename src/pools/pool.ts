@@ -33,14 +33,14 @@ export interface PoolSpec {
 export interface Claim {
   readonly device: Device;
   readonly wanted: Wanted;
-  readonly standing: Standing;
+  readonly basis: ClaimBasis;
 }
 
 /**
- * Why a device is in its pool. "wished": a selector wants it. "kept": a pod holds it, and what a selector would know it
- * by is hidden in the pod. "leaving": a pod holds it, and it belongs to another pool or to none by now.
+ * Why a device is in its pool. "selected": a selector wants it. "retained": a pod holds it, and what a selector would know it
+ * by is hidden in the pod. "draining": a pod holds it, and it belongs to another pool or to none by now.
  */
-export type Standing = "wished" | "kept" | "leaving";
+export type ClaimBasis = "selected" | "retained" | "draining";
 
 /** A pool spec and what it won, by device id. */
 export interface Pool {

@@ -1,7 +1,7 @@
 // Which devices are not where the config would have them, since a pod has them? For the log and for status.
 
 import type { Device } from "../host/device.ts";
-import { deviceTypes, exclusionOf } from "./device-types.ts";
+import { deviceTypes, hostExclusionOf } from "./device-types.ts";
 import type { Allocations } from "./decide-allocations.ts";
 import type { Pool } from "./pool.ts";
 
@@ -41,7 +41,7 @@ export function retentionsOf(
     const claim = pool?.claims.get(device.id);
     const common = { device: device.id, resource, pod, nextPool };
     if (!claim || !pool) return nextPool === null ? [] : [{ ...common, kind: "withheld" }];
-    const isExcluded = exclusionOf(device, deviceTypes[pool.spec.deviceType]) !== null;
-    return claim.standing === "leaving" || isExcluded ? [{ ...common, kind: "retained" }] : [];
+    const isExcluded = hostExclusionOf(device, deviceTypes[pool.spec.deviceType]) !== null;
+    return claim.basis === "draining" || isExcluded ? [{ ...common, kind: "retained" }] : [];
   });
 }

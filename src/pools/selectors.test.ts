@@ -107,9 +107,9 @@ describe("pfNames and rootDevices", () => {
     ["ens1f0#7,-1,5", [7]],
     ["ens1f0#1,0x2", [1]],
     ["ens1f0#1,99999999999999999999,3", [1]],
-  ])("%j takes %j: the parts before the first that is not an index or range, with a doubt", (text, taken) => {
+  ])("%j takes %j: the parts before the first that is not an index or range, with a warning", (text, taken) => {
     expect(indexesOf([text])).toEqual(taken);
-    expect(selectors.pfNames.doubts?.(ranges([text]))).toHaveLength(1);
+    expect(selectors.pfNames.warnings?.(ranges([text]))).toHaveLength(1);
   });
 
   test.each<[string, number[]]>([
@@ -117,9 +117,9 @@ describe("pfNames and rootDevices", () => {
     ["ens1f0#1-+3", [1, 2, 3]],
     ["ens1f0#9223372036854775807,3", [3]],
     ["ens1f0#0000000000000000000000002", [2]],
-  ])("%j takes %j without a doubt, as Go reads numbers", (text, taken) => {
+  ])("%j takes %j without a warning, as Go reads numbers", (text, taken) => {
     expect(indexesOf([text])).toEqual(taken);
-    expect(selectors.pfNames.doubts?.(ranges([text]))).toEqual([]);
+    expect(selectors.pfNames.warnings?.(ranges([text]))).toEqual([]);
   });
 
   test.each([
@@ -135,10 +135,10 @@ describe("pfNames and rootDevices", () => {
     ["ens1f0#7-2", "runs backwards"],
     ["#1", "no PF"],
     ["", "no PF"],
-  ])("%j selects nothing, and a doubt says why", (text, why) => {
+  ])("%j selects nothing, and a warning says why", (text, why) => {
     const wanted = v.parse(selectors.pfNames.schema, [text]);
-    expect(selectors.pfNames.doubts?.(wanted)).toEqual([expect.stringContaining(why)]);
-    expect(selectors.pfNames.doubts?.(wanted)[0]).toContain("selects nothing");
+    expect(selectors.pfNames.warnings?.(wanted)).toEqual([expect.stringContaining(why)]);
+    expect(selectors.pfNames.warnings?.(wanted)[0]).toContain("selects nothing");
     expect(indexesOf([text])).toEqual([]);
   });
 
@@ -150,7 +150,7 @@ describe("pfNames and rootDevices", () => {
     ["rootDevices", ["3b:00.0"], '"0000:3b:00.0"'],
     ["rootDevices", ["ens1f0"], "pfNames"],
   ])("%s %j is doubted: %s", (name, entries, why) => {
-    expect(selector(name).doubts?.(ranges(entries))).toEqual([expect.stringContaining(why)]);
+    expect(selector(name).warnings?.(ranges(entries))).toEqual([expect.stringContaining(why)]);
   });
 
   test("an entry that selects nothing leaves the others of its list as they are", () => {
@@ -180,8 +180,8 @@ test.each([
   ["acpiIndexes", ["0x65"], "decimal"],
   ["pKeys", ["7fff"], '"0x7fff"'],
   ["pKeys", ["0x7FFF"], '"0x7fff"'],
-])("%s %j is doubted", (name, value, doubt) => {
-  expect(selector(name).doubts?.(value)).toEqual([expect.stringContaining(doubt)]);
+])("%s %j is doubted", (name, value, warning) => {
+  expect(selector(name).warnings?.(value)).toEqual([expect.stringContaining(warning)]);
 });
 
 test.each([
@@ -194,7 +194,7 @@ test.each([
   ["acpiIndexes", ["0", "101"]],
   ["pKeys", ["0x7fff"]],
 ])("%s %j is not doubted", (name, value) => {
-  expect(selector(name).doubts?.(value)).toEqual([]);
+  expect(selector(name).warnings?.(value)).toEqual([]);
 });
 
 test("every selector's example is of its own form", () => {

@@ -20,8 +20,8 @@ export interface Selector<T> {
   readonly isNoCondition?: true;
   /** Whether a list that is not empty narrows what an object selects enough for keys beside it to be ignored. */
   readonly isRestricting?: boolean;
-  /** Why a well-formed value is doubtful; one sentence for each doubt. */
-  readonly doubts?: (wanted: T) => readonly string[];
+  /** Why a well-formed value is doubtful; one sentence for each warning. */
+  readonly warnings?: (wanted: T) => readonly string[];
   /** What every value of a list looks like that can match anything. */
   readonly pattern?: RegExp;
 }
@@ -41,7 +41,7 @@ const names = v.array(v.string("expected a string"), notText);
 const quoted = (values: readonly string[]) => values.map((value) => JSON.stringify(value)).join(", ");
 
 /** Doubts about values that no fact can equal: with blanks at their ends, which nobody sees, or with wildcards, which there are none. */
-function doubtsOnText(values: readonly string[]): string[] {
+function textWarnings(values: readonly string[]): string[] {
   const blank = values.filter((value) => value.trim() !== value);
   const wild = values.filter((value) => value.includes("*"));
   return [
@@ -54,7 +54,7 @@ const oneOf = (
   fact: Fact,
   help: string,
   example: string,
-  more: Pick<Selector<string[]>, "doubts" | "pattern"> = {},
+  more: Pick<Selector<string[]>, "warnings" | "pattern"> = {},
 ): Selector<string[]> => ({
   schema: names,
   help,
@@ -66,13 +66,13 @@ const oneOf = (
     wide.length === 0 || (narrow.length > 0 && narrow.every((value) => wide.includes(value))),
   isRestricting: true,
   ...more,
-  doubts: (wanted) => [...(more.pattern ? [] : doubtsOnText(wanted)), ...(more.doubts?.(wanted) ?? [])],
+  warnings: (wanted) => [...(more.pattern ? [] : textWarnings(wanted)), ...(more.warnings?.(wanted) ?? [])],
 });
 
 /** Doubts about values that can't equal any fact, since facts are always spelt in one way. */
 const spelling = (pattern: RegExp, right: string) => ({
   pattern,
-  doubts: (wanted: readonly string[]) => {
+  warnings: (wanted: readonly string[]) => {
     const odd = wanted.filter((value) => !pattern.test(value));
     return odd.length === 0 ? [] : [`${quoted(odd)} can never match: ${right}`];
   },
@@ -203,11 +203,11 @@ const functionsOf = (
   },
   covers: (wide, narrow = []) =>
     wide.length === 0 || (narrow.length > 0 && narrow.every((entry) => coversRange(wide, entry))),
-  doubts: (wanted) => [
+  warnings: (wanted) => [
     ...wanted.flatMap(({ wrong }) =>
       wrong === undefined ? [] : [`${wrong}; expected "PF" or "PF#INDEX[-INDEX][,…]", as in "ens1f0#0,2-7"`],
     ),
-    ...doubtsOnText(wanted.map((entry) => entry.pf)),
+    ...textWarnings(wanted.map((entry) => entry.pf)),
     ...wanted.flatMap((entry) =>
       pf.isOdd.test(entry.pf.trim()) && entry.wrong === undefined
         ? [`${JSON.stringify(entry.pf)} can never match: ${pf.meant}`]
@@ -242,7 +242,7 @@ export const selectors = {
   vendors: oneOf((d) => d.vendor, "PCI vendor ids; of an SF, its PF's", '["8086", "15b3"]', hexId),
   devices: oneOf((d) => d.product, "PCI device ids; of an SF, its PF's", '["154c", "1889"]', hexId),
   drivers: oneOf((d) => d.driver, "Names of the bound driver; of an SF, its PF's", '["vfio-pci"]', {
-    doubts: misnamedDrivers,
+    warnings: misnamedDrivers,
   }),
   pciAddresses: oneOf((d) => d.pci, "PCI addresses", '["0000:03:02.0"]', address),
   acpiIndexes: oneOf((d) => d.acpiIndex, "ACPI indexes (_DSM instance numbers)", '["101"]', acpiIndex),
@@ -273,8 +273,8 @@ export const selectors = {
   ),
   linkTypes: oneOf((d) => d.linkType, "Link types of the network interface", '["ether"]', {
     pattern: linkType.pattern,
-    doubts: (wanted) => [
-      ...linkType.doubts(wanted),
+    warnings: (wanted) => [
+      ...linkType.warnings(wanted),
       ...(wanted.length > 1 ? ["more than one link type in one selector is seldom what is meant"] : []),
     ],
   }),

@@ -33,13 +33,13 @@ export class IdleMemory {
   /** What was resident after the last rest, in bytes. */
   #rested = 0;
   #late = false;
-  #stirred = false;
+  #wasActive = false;
 
   /** `resting` is called when memory is given back, for others to do the same. */
   constructor(log: Log, resting: () => void) {
     this.#log = log;
     this.#resting = resting;
-    this.#timer = this.#after(this.#wait, () => this.#look());
+    this.#timer = this.#after(this.#wait, () => this.#check());
   }
 
   close(): void {
@@ -51,23 +51,23 @@ export class IdleMemory {
   noteActivity(): void {
     if (this.#late) setTimerSlack(0);
     this.#late = false;
-    this.#stirred = true;
+    this.#wasActive = true;
   }
 
-  #look(): void {
+  #check(): void {
     const cpu = cpuTime();
     const quiet = cpu - this.#cpu < busy;
     this.#cpu = cpu;
     // What was stirred may still have timers to come; the next look is later than they are.
-    if (quiet && !this.#stirred && !this.#late) {
+    if (quiet && !this.#wasActive && !this.#late) {
       setTimerSlack(late);
       this.#late = true;
     }
-    this.#stirred = false;
+    this.#wasActive = false;
     this.#wait = quiet ? Math.min(2 * this.#wait, interval.most) : interval.first;
     const before = process.memoryUsage.rss();
     if (!quiet || before < this.#rested + worth) {
-      this.#timer = this.#after(this.#wait, () => this.#look());
+      this.#timer = this.#after(this.#wait, () => this.#check());
       return;
     }
     // Collects garbage and forgets compiled code, which is made again for what is called again.
@@ -78,7 +78,7 @@ export class IdleMemory {
       this.#rested = process.memoryUsage.rss();
       this.#log.debug("memory released", { from: mebibytes(before), to: mebibytes(this.#rested) });
       this.#cpu = cpuTime();
-      this.#timer = this.#after(this.#wait, () => this.#look());
+      this.#timer = this.#after(this.#wait, () => this.#check());
     });
   }
 

@@ -39,7 +39,7 @@ const recheck = { usually: 15_000, displaced: 2000 } as const;
 
 /** The endpoints of the running plugin. */
 export class Endpoints {
-  readonly #asked: StatusSource;
+  readonly #source: StatusSource;
   readonly #places: readonly string[];
   readonly #address: Address | null;
   readonly #log: LogAt<"info" | "warn" | "error">;
@@ -152,9 +152,9 @@ export class Endpoints {
     if (request.method !== "GET" && request.method !== "HEAD") return plain(405, "only GET is answered");
     switch (new URL(request.url).pathname) {
       case "/livez":
-        return verdictAnswer(this.#asked.liveness());
+        return probeAnswer(this.#source.liveness());
       case "/readyz":
-        return verdictAnswer(await this.#asked.readiness());
+        return probeAnswer(await this.#source.readiness());
       case "/metrics":
         return this.#metrics(request.headers.get("accept") ?? "");
       case "/status":
@@ -170,7 +170,7 @@ export class Endpoints {
   }
 
   #status() {
-    return fullStatus(this.#asked.status(), this.#asked.allocations);
+    return fullStatus(this.#source.status(), this.#source.allocations);
   }
 
   async #node(): Promise<PluginView> {
@@ -180,7 +180,7 @@ export class Endpoints {
   }
 
   async #metrics(accept: string): Promise<Response> {
-    const { journal, podDevices } = this.#asked;
+    const { journal, podDevices } = this.#source;
     const seen = { status: await this.#status(), journal, podDevices, process: processFacts() };
     const { body, contentType } = await exposition(seen, accept);
     return reply(200, contentType, body);
@@ -211,7 +211,7 @@ function serve(
   return { close: () => void server.stop(true) };
 }
 
-const verdictAnswer = ({ ok, reasons }: ProbeResult) => plain(ok ? 200 : 503, ok ? "ok" : reasons.join("\n"));
+const probeAnswer = ({ ok, reasons }: ProbeResult) => plain(ok ? 200 : 503, ok ? "ok" : reasons.join("\n"));
 
 /** Binds under a hidden name, never open to others, and renames into place. */
 function listen(path: string, answer: (request: Request) => Promise<Response>) {

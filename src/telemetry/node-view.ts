@@ -9,7 +9,7 @@ import type { FullStatus } from "./plugin-status.ts";
 /** A pool for JSON: each claim with the index of the selector object that won it, -1 where none did. */
 interface PoolView {
   readonly spec: PoolSpec;
-  readonly claims: readonly (readonly [id: string, selector: number, standing: Claim["standing"]])[];
+  readonly claims: readonly (readonly [id: string, selector: number, basis: Claim["basis"]])[];
   readonly unhealthy: readonly (readonly [id: string, reason: string])[];
 }
 
@@ -29,7 +29,7 @@ export const nodeViewOf = (devices: readonly Device[], pools: readonly Pool[]): 
   devices,
   pools: pools.map(({ spec, claims, unhealthy }) => ({
     spec: withoutValues(spec),
-    claims: [...claims].map(([id, { wanted, standing }]) => [id, spec.selectors.indexOf(wanted), standing] as const),
+    claims: [...claims].map(([id, { wanted, basis }]) => [id, spec.selectors.indexOf(wanted), basis] as const),
     unhealthy: [...unhealthy],
   })),
 });
@@ -48,9 +48,9 @@ export function poolsOf({ devices, pools }: NodeView): Pool[] {
   return pools.map(({ spec, claims, unhealthy }) => ({
     spec,
     claims: new Map(
-      claims.flatMap(([id, selector, standing]) => {
+      claims.flatMap(([id, selector, basis]) => {
         const device = known.get(id);
-        return device ? [[id, { device, wanted: spec.selectors[selector] ?? {}, standing }] as const] : [];
+        return device ? [[id, { device, wanted: spec.selectors[selector] ?? {}, basis }] as const] : [];
       }),
     ),
     unhealthy: new Map(unhealthy),

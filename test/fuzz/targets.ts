@@ -1,6 +1,7 @@
 // What must hold whatever comes in? One property a source of input; run a while by fuzz.test.ts with fixed seeds, and for as
 // long as one likes by scripts/test/fuzz.ts. A property fails by throwing.
 
+import type { PodDevice } from "../../src/pools/decide-allocations.ts";
 import * as fc from "fast-check";
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { askI40eDdpProfile, askPrivateFlag, DdpError } from "../../native/ethtool.ts";
@@ -26,7 +27,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import type { Device } from "../../src/host/device.ts";
 import { readAllocationFacts } from "../../src/host/allocation-facts.ts";
 import { scanNode } from "../../src/host/scan.ts";
-import { cachedAnswerIn, devicesIn, type Holding, recordsIn } from "../../src/kubelet/allocations.ts";
+import { cachedAnswerIn, devicesIn, recordsIn } from "../../src/kubelet/allocations.ts";
 import { assignPools } from "../../src/pools/assign.ts";
 import { deviceTypeNames } from "../../src/pools/device-types.ts";
 import { aSpec } from "../support/device.ts";
@@ -249,7 +250,7 @@ const checkpoints = fc.property(
     fc.string(),
   ),
   (text) => {
-    let held: readonly Holding[];
+    let held: readonly PodDevice[];
     try {
       const records = recordsIn(text);
       for (const record of records) cachedAnswerIn(record);
@@ -359,12 +360,12 @@ const sysfs = fc.asyncProperty(
         rmSync(`${root}/${chosen.path}`, { recursive: true, force: true });
         replacements[kind](`${root}/${chosen.path}`);
       }
-      const { devices, troubles } = await scanNode(
+      const { devices, problems } = await scanNode(
         root,
         { ddpProfiles: true, enableRdma: true, vhostNet: false },
         null,
       );
-      for (const { message } of troubles) {
+      for (const { message } of problems) {
         if (/undefined|TypeError|is not an? (function|object)/.test(message)) throw new Error(message);
       }
       const specs = deviceTypeNames.map((deviceType) => aSpec({ deviceType, name: deviceType, selectors: [{}] }));

@@ -119,7 +119,7 @@ export const aSubFunction = (overrides: Partial<Device> = {}): Device =>
   });
 
 /** A device that a selector object won. */
-export const aClaim = (device: Device, wanted: Wanted = {}): Claim => ({ device, wanted, standing: "wished" });
+export const aClaim = (device: Device, wanted: Wanted = {}): Claim => ({ device, wanted, basis: "selected" });
 
 export const aCharDevice = (path: string, present = true): CharDevice => ({ path, present });
 

@@ -1,7 +1,7 @@
 import { credentials, type sendUnaryData, Server, ServerCredentials, type ServerWritableStream } from "@grpc/grpc-js";
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { cachedAnswerIn, devicesIn, heldBy, holdingsIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
+import { cachedAnswerIn, devicesIn, heldBy, podDevicesIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
 import { readPodCgroups } from "../../src/host/pod-cgroups.ts";
 import {
   type AllocateRequest,
@@ -203,7 +203,7 @@ describe("the stand-in for the kubelet", () => {
     expect(kubelet.free(little)).toEqual(["a"]);
     const held = new Map([["b", little]]);
     expect(heldBy(devicesIn(recordsOf(kubelet)))).toEqual(held);
-    expect(heldBy(holdingsIn(await podResources(kubelet)))).toEqual(held);
+    expect(heldBy(podDevicesIn(await podResources(kubelet)))).toEqual(held);
     kubelet.release("first");
     expect(kubelet.free(little)).toEqual(["a", "b"]);
     expect(await podResources(kubelet)).toEqual({ podResources: [] });

@@ -10,8 +10,8 @@ import { pathsOf } from "../paths.ts";
 
 /** `capture`: prints the node; of the config file it tells nothing. */
 export async function capture(line: CommandLine, output: Output): Promise<number> {
-  const { text, troubles } = await captureNode(pathsOf(line).root);
+  const { text, problems } = await captureNode(pathsOf(line).root);
   output.out(`# Captured by sriovdp ${version} (${commit}) on Linux ${release()}\n\n${text}`);
-  for (const { message } of troubles) output.err(`warning: ${oneLine(message)}\n`);
+  for (const { message } of problems) output.err(`warning: ${oneLine(message)}\n`);
   return exitStatus.ok;
 }

@@ -66,7 +66,7 @@ export const u32Bytes = (value: number, order: ByteOrder = hostOrder): Uint8Arra
 const encoder = new TextEncoder();
 const lossyDecoder = new TextDecoder();
 
-/** A text as UTF-8 with the NUL that C wants behind it. */
+/** A text as UTF-8 with the terminating NUL of C. */
 export const terminated = (text: string): Uint8Array => encoder.encode(`${text}\0`);
 
 /** The text before the first NUL, or all of it; bytes that are not UTF-8 become U+FFFD. */

@@ -1,4 +1,4 @@
-// What does a network driver tell by SIOCETHTOOL: its name, its private flags, and the DDP profile of an Intel 700 series NIC?
+// What does a network driver report through SIOCETHTOOL: its name, its private flags, and the DDP profile of an Intel 700 series NIC?
 // Structures are in include/uapi/linux/ethtool.h; firmware commands in drivers/net/ethernet/intel/i40e (i40e_nvm.c, i40e_ddp.c).
 
 import { hostOrder, reader, terminated, textOf, writer } from "./bytes.ts";
@@ -50,7 +50,7 @@ export interface DriverInfo {
   readonly bus: string;
 }
 
-/** What ETHTOOL_GDRVINFO tells of an interface; needs no privilege. Throws SystemError, EOPNOTSUPP when the driver tells nothing. */
+/** What ETHTOOL_GDRVINFO reports for an interface; needs no privilege. Throws SystemError, EOPNOTSUPP when the driver reports nothing. */
 export function readDriverInfo(interfaceName: string): DriverInfo {
   return withEthtool(interfaceName, askDriverInfo);
 }
@@ -127,7 +127,7 @@ const AQ_FLAG_ERROR = 0x4;
 const AQ_FLAG_BUFFER = 0x1000;
 /** Get personalization profile list: the only firmware command that is ever sent. */
 const AQ_GET_PROFILE_LIST = 0x0271;
-/** In the magic: transaction "execute" of module 0; the PCI device id stands in the upper half. */
+/** In the magic: transaction "execute" of module 0; the PCI device id is in the upper half. */
 const TRANSACTION_EXECUTE = 0x0f00;
 // A u32 count, then 48 bytes a profile, at most 16: track id u32, version 4 × u8, owner u8, 7 reserved, name[32].
 const PROFILE_COUNT = 4;
@@ -189,10 +189,10 @@ export function askI40eDdpProfile(
   }
 }
 
-/** Runs the list command, reads its descriptor, and then as much as the descriptor says there is. */
+/** Runs the list command, reads its descriptor, and then as much as the descriptor announces. */
 function askOnce(command: EthtoolCommand, pciDeviceId: number): string | null {
   attempt(() => command(encodeListCommand(pciDeviceId)));
-  // The driver cuts a result to what firmware wrote, and the ethtool core then reports EIO: ask for no more than there is.
+  // The driver cuts a result to what firmware wrote, and the ethtool core then reports EIO: request no more than there is.
   const descriptor = encodeResultRequest(pciDeviceId, DESCRIPTOR);
   attempt(() => command(descriptor));
   const length = decodeDescriptor(descriptor);
@@ -201,7 +201,7 @@ function askOnce(command: EthtoolCommand, pciDeviceId: number): string | null {
   return decodeProfileList(result);
 }
 
-// How the kernel's refusals are to be read (i40e_nvm.c, net/ethtool/ioctl.c). ESRCH is ambiguous and so unknown.
+// The meaning of the kernel's errors (i40e_nvm.c, net/ethtool/ioctl.c). ESRCH is ambiguous and so unknown.
 const troubles: Readonly<Record<string, DdpTrouble>> = {
   EPERM: "denied",
   EACCES: "denied",

@@ -1,4 +1,4 @@
-// What does sysfs say? Attributes, links and directories at the fewest system calls; all reads are synchronous.
+// Reads sysfs: attributes, links and directories with the fewest system calls; all reads are synchronous.
 // An absent fact is null; everything else that goes wrong throws with the path.
 
 import { constants } from "node:os";
@@ -7,7 +7,7 @@ import { view, hostOrder } from "./bytes.ts";
 
 const { ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP, EPERM } = constants.errno;
 
-// The ways in which sysfs says "there is no such thing here": no file, the device left, the driver doesn't tell.
+// Errors by which sysfs reports an absent fact: no such file, the device was removed, the driver does not support it.
 const absent: ReadonlySet<number> = new Set([ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP]);
 
 // Larger than any attribute (one page, fs/sysfs/file.c) and than any fixture; shared, since nothing here is asynchronous.
@@ -81,7 +81,7 @@ export function listDirectory(path: string): readonly string[] | null {
 }
 
 /**
- * The names in a directory, sorted, each with its inode number; null when it is absent. A device that left sysfs and came back has another
+ * The names in a directory, sorted, each with its inode number; null when it is absent. A device that was removed and added again has another
  * number, since kernfs gives them out in a cycle (fs/kernfs/dir.c __kernfs_new_node).
  */
 export function listInodes(path: string): ReadonlyMap<string, bigint> | null {
@@ -123,8 +123,8 @@ function takeEntries(length: number, take: (name: string, inode: bigint) => void
 /**
  * Whether something is at the path, links followed, in one call; throws SystemError when that can't be known.
  *
- * A device node that a device cgroup keeps from us (systemd's DevicePolicy, a container) is there: the kernel says EPERM only once
- * it has found it (inode_permission in fs/namei.c), and EACCES where it may not look.
+ * A device node that a device cgroup keeps from us (systemd's DevicePolicy, a container) exists: the kernel returns EPERM only once
+ * it has found it (inode_permission in fs/namei.c), and EACCES where it may not search.
  */
 export function exists(path: string): boolean {
   const result = libc.access(path);

@@ -1,4 +1,4 @@
-// How do we ask the kernel? By the C library's wrappers of system calls: this is the program's only dlopen.
+// System calls, through the wrappers of the C library: this is the program's only dlopen.
 // Socket calls throw SystemError; file calls, whose failure is often an answer, return -errno as the kernel does.
 
 import { FFIType, dlopen, ptr, read } from "bun:ffi";
@@ -78,7 +78,7 @@ export class SystemError extends Error {
   }
 }
 
-// The location is one per thread, and so is this module: a Worker evaluates it anew.
+// The location is one per thread, and so is this module: a Worker evaluates it again.
 const errnoLocation = libc.__errno_location()!;
 
 /** Runs a call until it isn't interrupted; its result, or -errno. errno is read before anything else can run. */
@@ -114,7 +114,7 @@ export function bind(fd: number, address: Uint8Array): void {
   );
 }
 
-/** connect(2) to an address structure: of a datagram socket, what send() goes to. */
+/** connect(2) to an address structure: for a datagram socket, where send() sends to. */
 export function connect(fd: number, address: Uint8Array): void {
   orThrow(
     "connect",
@@ -188,7 +188,7 @@ export function close(fd: number): void {
 const pathBuffer = new Uint8Array(4096);
 const encoder = new TextEncoder();
 
-/** Puts a path where the calls below find it, or says why it can't be one. */
+/** Puts a path where the calls below find it, or throws why it can't be one. */
 function placePath(path: string): number {
   if (path.includes("\0")) return -constants.errno.EINVAL;
   const { read: taken, written } = encoder.encodeInto(path, pathBuffer);
@@ -238,8 +238,8 @@ export function adviseUnneeded(start: number, length: number): void {
 }
 
 /**
- * prctl(2) with PR_SET_TIMERSLACK: how much later than it asked the kernel may wake the calling thread, in milliseconds; 0 for
- * what is usual (50 µs). What a thread hears of by a descriptor is not put off.
+ * prctl(2) with PR_SET_TIMERSLACK: how much later than requested the kernel may wake the calling thread, in milliseconds; 0 for
+ * the default (50 µs). Events on a descriptor are not delayed.
  */
 export function setTimerSlack(milliseconds: number): void {
   libc.prctl(PR_SET_TIMERSLACK, milliseconds * 1e6, 0, 0, 0);

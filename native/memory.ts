@@ -1,4 +1,4 @@
-// Which pages of the executable are in use? Those that are not can leave the process: they are on disk, and come back when touched.
+// Which pages of the executable are in use? Those that are not can be released: they are on disk, and are loaded again when touched.
 
 import { readFileSync, readlinkSync } from "node:fs";
 import { adviseUnneeded } from "./libc.ts";
@@ -11,7 +11,7 @@ export interface Mapping {
 }
 
 /**
- * The mappings of a file in the text of /proc/PID/smaps that nobody can write to and that are as they are in the file:
+ * The mappings of a file in the text of /proc/PID/smaps that are read-only and unchanged since they were loaded:
  * code and constants. Those with pages of their own, in memory or swapped out, were changed by the loader, and would be lost. A
  * page that is dirty but not anonymous is the file's: an executable that was just installed is not on disk yet (fs/proc/task_mmu.c).
  */

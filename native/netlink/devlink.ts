@@ -1,4 +1,4 @@
-// What does devlink tell of devices (include/uapi/linux/devlink.h): which there are, eswitch mode, versions, enable_rdma?
+// What does devlink report about devices (include/uapi/linux/devlink.h): which exist, eswitch mode, versions, enable_rdma?
 // Reads only. Without the devlink family every answer is empty or null.
 
 import { terminated } from "../bytes.ts";
@@ -72,8 +72,8 @@ export function readEswitchMode(generic: GenericNetlink, bus: string, device: st
 }
 
 /**
- * Driver, serial number and versions of a device, as its driver tells them; null when it has no devlink instance or tells
- * nothing. Some drivers ask their firmware. Throws what NetlinkSocket.request throws.
+ * Driver, serial number and versions of a device, as its driver reports them; null when it has no devlink instance or reports
+ * nothing. Some drivers query their firmware. Throws what NetlinkSocket.request throws.
  */
 export function readDevlinkInfo(generic: GenericNetlink, bus: string, device: string): DevlinkInfo | null {
   const family = generic.family(DEVLINK_FAMILY);
@@ -112,7 +112,7 @@ export const readEswitchMultiport = (
   devices: readonly DevlinkDevice[],
 ): Map<string, boolean> => readFlags(generic, devices, "esw_multiport", DEVLINK_PARAM_CMODE_RUNTIME);
 
-/** A boolean parameter of devices, asked one by one and by name: a dump of all makes drivers read permanent ones from firmware. */
+/** A boolean parameter of devices, requested one by one and by name: a dump of all makes drivers read permanent ones from firmware. */
 function readFlags(
   generic: GenericNetlink,
   devices: readonly DevlinkDevice[],
@@ -167,7 +167,7 @@ export function decodeDevlinkDevice(attributes: Attributes): DevlinkDevice | nul
   return bus === null || device === null ? null : { bus, device };
 }
 
-/** The mode in an eswitch answer; null for one that we don't know. */
+/** The mode in an eswitch answer; null for an unknown one. */
 export function decodeEswitchMode(attributes: Attributes): EswitchMode | null {
   return eswitchModes[attributes.u16(DEVLINK_ATTR_ESWITCH_MODE) ?? -1] ?? null;
 }

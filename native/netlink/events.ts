@@ -1,5 +1,5 @@
-// Has something changed? Kernel uevents and netlink groups, boiled down to "look at the functions" and "look at the links".
-// What an event says is thrown away: the readers look anew. The descriptors are watched by Bun's event loop, no thread.
+// Has something changed? Kernel uevents and netlink groups, reduced to "the functions changed" and "the links changed".
+// The content of an event is discarded: the readers read again. The descriptors are watched by Bun's event loop, no thread.
 
 import { type ByteOrder, hostOrder, u32Bytes } from "../bytes.ts";
 import * as libc from "../libc.ts";
@@ -26,11 +26,11 @@ const RECEIVE_BUFFER = 8 << 20;
 const REOPEN_AFTER_MILLISECONDS = 1000;
 
 export interface KernelEvents {
-  /** Devices came, went or changed their driver. */
+  /** Devices were added or removed, or changed their driver. */
   functions(): void;
   /** A link's state or a default route may have changed. */
   links(): void;
-  /** Events were lost: look at everything. The watch goes on. */
+  /** Events were lost: everything must be read again. The watch continues. */
   lost(reason: string): void;
 }
 
@@ -113,7 +113,7 @@ const sources: readonly Source[] = [
     groups: 1 << (GENL_ID_CTRL - 1),
     join: joinDevlink,
     meaning(datagram, fd) {
-      // A family came or went: perhaps vdpa, perhaps devlink, whose group is then still to be joined.
+      // A family was added or removed: perhaps vdpa, perhaps devlink, whose group is then still to be joined.
       if (decodeMessages(datagram).some(({ type }) => type === GENL_ID_CTRL)) joinDevlink(fd);
       return "functions";
     },
@@ -132,12 +132,12 @@ function joinDevlink(fd: number): void {
 }
 
 /**
- * Watches the kernel until closed. The subscriptions stand when this returns, so that a dump made afterwards misses
- * nothing. When a socket overflows it is opened anew, then `lost` is called. `receiveBuffer` is in bytes. Throws SystemError
+ * Watches the kernel until closed. The subscriptions are in place when this returns, so that a dump made afterwards misses
+ * nothing. When a socket overflows it is reopened, then `lost` is called. `receiveBuffer` is in bytes. Throws SystemError
  * when a socket can't be opened at the start.
  *
  * Bun hands over a datagram without its sender. To forge one takes CAP_NET_ADMIN over this network namespace
- * (no NL_CFG_F_NONROOT_SEND in these protocols), and all it achieves is one more look.
+ * (no NL_CFG_F_NONROOT_SEND in these protocols), and all it causes is one more scan.
  */
 export function watchKernel(on: KernelEvents, receiveBuffer = RECEIVE_BUFFER): { close(): void } {
   const watches: { close(): void }[] = [];
@@ -151,7 +151,7 @@ export function watchKernel(on: KernelEvents, receiveBuffer = RECEIVE_BUFFER): {
   return { close };
 }
 
-// Bun.connect takes an open descriptor, and owns it from then on; its types don't tell (seen with Bun 1.4.5).
+// Bun.connect takes an open descriptor, and owns it from then on; this is missing in its types (seen with Bun 1.4.5).
 const connectDescriptor = Bun.connect as unknown as (options: {
   readonly fd: number;
   readonly socket: {

@@ -1,4 +1,4 @@
-// How is a generic netlink family reached (include/uapi/linux/genetlink.h)? Families by name, their groups, requests and dumps.
+// Generic netlink (include/uapi/linux/genetlink.h): families by name, their groups, requests and dumps.
 // Ids are resolved at each use and never kept: a module that is loaded again gets others.
 
 import { type ByteOrder, hostOrder, terminated, writer } from "../bytes.ts";
@@ -13,7 +13,7 @@ import {
 import { NETLINK_GENERIC, NetlinkError, NetlinkSocket, type Transport, openTransport } from "./socket.ts";
 
 const GENL_HEADER = 4;
-/** The fixed id of the family that tells of the others, and of its only multicast group. */
+/** The fixed id of the controller family, which lists the others, and of its only multicast group. */
 export const GENL_ID_CTRL = 16;
 const CTRL_CMD_GETFAMILY = 3;
 const CTRL_ATTR_FAMILY_ID = 1;
@@ -87,7 +87,7 @@ export class GenericNetlink {
     }
   }
 
-  /** One question with one answer; null when the kernel has nothing to tell. */
+  /** One request with one answer; null when the kernel has none. */
   request(family: GenericFamily, command: number, attributes: readonly Attribute[]): GenericReply | null {
     const [answer] = this.#socket.request(family.id, 0, encodeGeneric(command, family.version, attributes));
     return answer === undefined ? null : decodeGeneric(answer);

@@ -38,7 +38,7 @@ export interface Message {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
-  /** The netlink port of the one to whom an answer goes; 0 in notifications. */
+  /** The netlink port that an answer is sent to; 0 in notifications. */
   readonly port: number;
   readonly payload: Uint8Array;
 }
@@ -161,7 +161,7 @@ function attributeEntries(bytes: Uint8Array, start: number, order: ByteOrder): r
   return entries;
 }
 
-/** The kernel's verdict: errno is positive, 0 an acknowledgement; message and offset come from the extended acknowledgement. */
+/** The kernel's answer to a request: errno is positive, 0 for success; message and offset come from the extended acknowledgement. */
 export interface KernelAnswer {
   readonly errno: number;
   readonly message: string | null;
@@ -169,10 +169,10 @@ export interface KernelAnswer {
   readonly offset: number | null;
 }
 
-/** The verdict in an ERROR or DONE message. Throws NetlinkFormatError. */
+/** The kernel's answer in an ERROR or DONE message. Throws NetlinkFormatError. */
 export function decodeError(answer: Message, order: ByteOrder = hostOrder): KernelAnswer {
   const { type, flags, payload } = answer;
-  // A DONE without an errno is older than the habit of putting one there.
+  // Older kernels send DONE without an errno.
   if (type === NLMSG_DONE && payload.length < 4) return { errno: 0, message: null, offset: null };
   if (payload.length < 4) throw new NetlinkFormatError(`error message of ${payload.length} bytes`);
   const errno = Math.abs(reader(payload, order).i32(0));

@@ -1,5 +1,5 @@
 // Which RDMA devices can this network namespace see, and does each belong to one namespace or to all?
-// RDMA netlink has no PCI parent: which function a device belongs to is told by sysfs (drivers/infiniband/core/nldev.c).
+// RDMA netlink has no PCI parent: the function of a device is known from sysfs (drivers/infiniband/core/nldev.c).
 
 import { decodeAttributes } from "./message.ts";
 import { SystemError } from "../libc.ts";
@@ -22,7 +22,7 @@ const RDMA_NLDEV_ATTR_DEV_PROTOCOL = 67;
 export interface RdmaDevice {
   readonly index: number;
   readonly name: string;
-  /** "ib", "roce", "iw", "opa" or "usnic"; null where the kernel does not tell. */
+  /** "ib", "roce", "iw", "opa" or "usnic"; null where the kernel does not report it. */
   readonly protocol: string | null;
 }
 
@@ -47,8 +47,8 @@ export function readRdmaNamespaceMode(open = openTransport): RdmaNamespaceMode |
 }
 
 /**
- * How many user contexts each visible RDMA device has, by its name: each is an open uverbs device. Devices of which the kernel does not
- * tell are missing; null when the kernel has no RDMA. No driver is called, and no capability needed (nldev_res_get_dumpit in nldev.c);
+ * How many user contexts each visible RDMA device has, by its name: each is an open uverbs device. Devices that the kernel does not
+ * list are missing; null when the kernel has no RDMA. No driver is called, and no capability needed (nldev_res_get_dumpit in nldev.c);
  * kernels before 5.10 count those of the own PID namespace only (rdma_restrack_count in restrack.c). Throws what NetlinkSocket.dump throws.
  */
 export function readRdmaContexts(open = openTransport): Map<string, number> | null {
@@ -64,7 +64,7 @@ export function readRdmaContexts(open = openTransport): Map<string, number> | nu
   );
 }
 
-/** An RDMA device's name and number of user contexts; null when the answer does not tell. Throws NetlinkFormatError. */
+/** An RDMA device's name and number of user contexts; null when the answer lacks either. Throws NetlinkFormatError. */
 export function decodeRdmaContexts(payload: Uint8Array): [name: string, contexts: number] | null {
   const attributes = decodeAttributes(payload);
   const name = attributes.string(RDMA_NLDEV_ATTR_DEV_NAME);
@@ -87,13 +87,13 @@ export function decodeRdmaDevice(payload: Uint8Array): RdmaDevice | null {
   return { index, name, protocol: attributes.string(RDMA_NLDEV_ATTR_DEV_PROTOCOL) };
 }
 
-/** The mode in an answer: 1 is shared, 0 exclusive; null when it is not told. Throws NetlinkFormatError. */
+/** The mode in an answer: 1 is shared, 0 exclusive; null when it is missing. Throws NetlinkFormatError. */
 export function decodeRdmaNamespaceMode(payload: Uint8Array): RdmaNamespaceMode | null {
   const mode = decodeAttributes(payload).u8(RDMA_NLDEV_SYS_ATTR_NETNS_MODE);
   return mode === null ? null : mode === 0 ? "exclusive" : "shared";
 }
 
-/** Asks on a socket of its own; null when ib_core, which offers the protocol, is not there. */
+/** Sends a request on a socket of its own; null when ib_core, which has the protocol, is not loaded. */
 function withSocket<T>(open: (protocol: number) => Transport, ask: (socket: NetlinkSocket) => T): T | null {
   let socket: NetlinkSocket;
   try {

@@ -167,7 +167,7 @@ function linkOf(payload: Uint8Array, attributes: Attributes, order: ByteOrder): 
   };
 }
 
-// With LINK_NETNSID the index belongs to another namespace; tunnels without a lower link say 0.
+// With LINK_NETNSID the index belongs to another namespace; tunnels without a lower link have 0.
 function lowerOf(index: number, attributes: Attributes, information: Attributes | null): number | null {
   const own = lowerInData[information?.string(IFLA_INFO_KIND) ?? ""];
   const lower =
@@ -192,11 +192,11 @@ function decodeVfLinkStates(attributes: Attributes, order: ByteOrder): Readonly<
   return states;
 }
 
-/** A default route of the main table: where it leaves, or the nexthop object that says so. */
+/** A default route of the main table: its outgoing link, or the nexthop object that has it. */
 export interface DefaultRoute {
   readonly exits: readonly number[];
   readonly nexthop: number | null;
-  /** Whether a router advertisement made it, whoever received that: the kernel, NetworkManager and systemd-networkd all say RTPROT_RA. */
+  /** Whether it comes from a router advertisement, whoever received that: the kernel, NetworkManager and systemd-networkd all use RTPROT_RA. */
   readonly isAdvertised: boolean;
 }
 
@@ -243,7 +243,7 @@ function dumpMainTable(socket: NetlinkSocket, family: number): readonly Message[
   try {
     return socket.dump(RTM_GETROUTE, question).filter(({ type }) => type === RTM_NEWROUTE);
   } catch (error) {
-    // ENOENT: nobody has put a route into that table yet. The other: the kernel has no such family.
+    // ENOENT: that table has no route yet. The other: the kernel has no such family.
     if (error instanceof NetlinkError && (error.code === "ENOENT" || error.code === "EOPNOTSUPP")) return [];
     throw error;
   }

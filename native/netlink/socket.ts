@@ -1,5 +1,5 @@
-// How is one request asked of the kernel, and all of its answer heard? Requests and dumps over one netlink socket.
-// Knows nothing of attributes but the extended acknowledgement's; notifications are the business of events.ts.
+// One request to the kernel and all of its answer: requests and dumps over one netlink socket.
+// Decodes no attributes but those of the extended acknowledgement; notifications are handled in events.ts.
 
 import { hostOrder, reader, u32Bytes, writer } from "../bytes.ts";
 import * as libc from "../libc.ts";
@@ -63,7 +63,7 @@ export const netlinkAddress = (groups: number): Uint8Array =>
     .u16(0, libc.AF_NETLINK)
     .u32(8, groups >>> 0).bytes;
 
-/** Sets a netlink option to a number; false when the kernel is too old to know it. */
+/** Sets a netlink option to a number; false when the kernel is too old for it. */
 export function setNetlinkOption(fd: number, option: number, value: number): boolean {
   try {
     libc.setsockopt(fd, SOL_NETLINK, option, u32Bytes(value));
@@ -94,7 +94,7 @@ export function openTransport(protocol: number): Transport {
   }
 }
 
-// Why an answer can't be used and the question is to be asked anew.
+// Why an answer can't be used and the request must be repeated.
 type ReceiveProblem = "interrupted" | "truncated" | "overrun";
 
 const problemText: Readonly<Record<ReceiveProblem, string>> = {
@@ -105,7 +105,7 @@ const problemText: Readonly<Record<ReceiveProblem, string>> = {
 
 /**
  * A netlink socket for requests, one at a time, synchronous. A dump that the kernel marks as inconsistent, a truncated
- * answer and an overrun are asked again, up to eight times; a kernel which is silent for five seconds is an ETIMEDOUT.
+ * answer and an overrun are requested again, up to eight times; a kernel which is silent for five seconds is an ETIMEDOUT.
  */
 export class NetlinkSocket {
   readonly #protocol: number;
@@ -122,12 +122,12 @@ export class NetlinkSocket {
     this.#transport = open(protocol);
   }
 
-  /** Asks one question and gives its answers without the acknowledgement. Throws NetlinkError, NetlinkFormatError, SystemError. */
+  /** Sends one request and returns its answers without the acknowledgement. Throws NetlinkError, NetlinkFormatError, SystemError. */
   request(type: number, flags: number, payload: Uint8Array): readonly Message[] {
     return this.#ask(type, flags | NLM_F_REQUEST, payload);
   }
 
-  /** Asks for all objects of a kind. Throws NetlinkError, NetlinkFormatError, SystemError. */
+  /** Requests all objects of a kind. Throws NetlinkError, NetlinkFormatError, SystemError. */
   dump(type: number, payload: Uint8Array): readonly Message[] {
     return this.#ask(type, NLM_F_REQUEST | NLM_F_DUMP, payload);
   }
@@ -137,7 +137,7 @@ export class NetlinkSocket {
     this.#drop();
   }
 
-  /** Gives up a transport that may hold the rest of an answer; the next question opens another. */
+  /** Closes a transport that may hold the rest of an answer; the next request opens another. */
   #drop(): void {
     this.#transport?.close();
     this.#transport = null;
@@ -162,7 +162,7 @@ export class NetlinkSocket {
     try {
       return this.#hear(transport, sequence, (flags & NLM_F_ACK) !== 0);
     } catch (error) {
-      // After a verdict the socket is as good as new; after anything else it may hold the rest of an answer.
+      // After an acknowledgement the socket can be used again; after anything else it may hold the rest of an answer.
       if (!(error instanceof NetlinkError) || error.errno === libc.ETIMEDOUT) this.#drop();
       throw error;
     }

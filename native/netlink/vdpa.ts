@@ -1,5 +1,5 @@
 // Which vDPA devices are there, and who manages them (include/uapi/linux/vdpa.h)?
-// The family exists in the initial network namespace only (netnsok in drivers/vdpa/vdpa.c); drivers are told by sysfs.
+// The family exists in the initial network namespace only (netnsok in drivers/vdpa/vdpa.c); drivers are known from sysfs.
 
 import type { GenericNetlink } from "./generic.ts";
 import type { Attributes } from "./message.ts";
@@ -13,7 +13,7 @@ const VDPA_ATTR_DEV_NAME = 4;
 
 export interface VdpaDevice {
   readonly name: string;
-  /** "pci" or "auxiliary"; null when the management device sits on no bus. */
+  /** "pci" or "auxiliary"; null when the management device is on no bus. */
   readonly managementBus: string | null;
   readonly managementDevice: string;
 }

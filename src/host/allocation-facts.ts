@@ -1,5 +1,5 @@
 // By which nodes is one device used right now? Read again at every Allocate, for the requested devices only: numbers
-// of VFIO, UIO and RDMA nodes change when a device is bound anew or comes back from a pod.
+// of VFIO, UIO and RDMA nodes change when a device is bound again or is returned by a pod.
 
 import { busDevice } from "./node-paths.ts";
 import { listDirectory } from "../../native/files.ts";
@@ -17,14 +17,14 @@ export interface AllocationFacts {
   readonly iommufd: boolean;
 }
 
-/** What the asker needs beside the device's own nodes; what is not wanted for is not read. */
+/** What is needed beside the device's own nodes; what is not needed is not read. */
 export interface AllocationFactsWanted {
   readonly rdma: boolean;
   readonly vhostNet: boolean;
   readonly iommufd: boolean;
 }
 
-/** Reads the handles of a device below `root`; throws when its function has left. */
+/** Reads the allocation facts of a device below `root`; throws when its function has left. */
 export function readAllocationFacts(root: string, device: Device, wanted: AllocationFactsWanted): AllocationFacts {
   const folder = busDevice(root, device.bus, device.id);
   const names = listDirectory(folder);

@@ -9,7 +9,7 @@ import { tryRead, type ReadProblem } from "./read-problem.ts";
 /** An auxiliary device "<driver>.<type>.<id>". */
 export interface AuxiliaryDevice {
   readonly name: string;
-  /** Another text when the device left and another one came under its name: SFs are numbered anew. */
+  /** Changes when the device was removed and another one has its name: the numbers of SFs are used again. */
   readonly instance: string;
   readonly folder: string;
   readonly entries: ReadonlySet<string>;

@@ -1,5 +1,5 @@
-// Which DDP package runs on an Intel 700 series NIC? Its firmware is asked, in a process of its own: the ioctl holds
-// the kernel's RTNL lock and may block. The 800 series tells by devlink, see kernel.ts.
+// Which DDP package runs on an Intel 700 series NIC? Its firmware is queried by a process of its own: the ioctl holds
+// the kernel's RTNL lock and may block. The 800 series reports it through devlink, see kernel.ts.
 
 import { DdpError, readI40eDdpProfile } from "../../native/ethtool.ts";
 import type { PciAddress } from "./device.ts";
@@ -17,7 +17,7 @@ const limit = 3000;
 /** Answers by PF and driver instance, null for "no profile": a package is loaded at most once a boot of the NIC's firmware. */
 export type DdpAnswers = Map<string, string | null>;
 
-/** Asks a NIC, by its interface's name and its PCI address and device id; null when it can't be asked now. */
+/** Queries a NIC, by its interface's name and its PCI address and device id; null when it can't be queried now. */
 export type AskNic = (interfaceName: string, address: PciAddress, product: string) => Promise<DdpAnswer | null>;
 
 const askNic: AskNic = async (interfaceName, address, product) =>
@@ -59,11 +59,11 @@ export interface DdpAnswer {
   readonly profile: string | null;
 }
 
-/** The command by which this program, run again, only asks the firmware. */
+/** The command that makes a second process of this program only query the firmware. */
 export const ddpCommand = "ddp-profile";
 
 /**
- * What that command prints: the answer of the firmware behind an interface, as JSON. A NIC that has no profiles at all, as X722, has none loaded.
+ * What that command prints: the answer of the firmware behind an interface, as JSON. A NIC without support for profiles, such as X722, has none loaded.
  * Throws DdpError or SystemError.
  */
 export const ddpAnswer = (
@@ -79,14 +79,14 @@ export const ddpAnswer = (
   }
 };
 
-/** Runs this program again as a process that only asks the firmware; null when it could not. */
+/** Runs this program as a second process that only queries the firmware; null when that failed. */
 async function askFirmware(interfaceName: string, product: string): Promise<DdpAnswer | null> {
   const { status, stdout } = await runLimited([process.execPath, ddpCommand, interfaceName, product]);
   if (status !== 0) return null;
   return JSON.parse(stdout) as DdpAnswer;
 }
 
-/** Asks ddptool where it is installed; its exit status 8 says that the NIC has no profile. */
+/** Runs ddptool where it is installed; its exit status 8 means that the NIC has no profile. */
 async function askDdptool(address: PciAddress): Promise<DdpAnswer | null> {
   const tool = Bun.which("ddptool");
   if (tool === null) return null;

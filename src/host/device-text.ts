@@ -3,7 +3,7 @@
 
 import type { Device, ParentFunction } from "./device.ts";
 
-/** Devices for JSON: each with the place of its PF's record among all, null where it has none. */
+/** Devices for JSON: each with the index of its PF's record, null where it has none. */
 interface DeviceText {
   readonly parents: readonly ParentFunction[];
   readonly devices: readonly (Omit<Device, "pf"> & { readonly pf: number | null })[];

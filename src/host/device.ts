@@ -1,4 +1,4 @@
-// What is a device? A record of facts read from the node; facts never depend on who asks for them.
+// What is a device? A record of facts read from the node; facts never depend on who reads them.
 // This file holds types only: the pure half of the program imports nothing else from host/.
 
 /** A PCI function's address as sysfs spells it: "0000:3b:02.1", the domain four or more hexadecimal digits wide. */
@@ -34,23 +34,23 @@ export interface Vdpa {
 /** The state of a network link as health sees it. */
 export interface LinkState {
   readonly interfaceName: string;
-  /** The interface's index: another one once its driver has made the interface anew. */
+  /** The interface's index: changes when the driver recreates the interface. */
   readonly index: number;
   readonly adminUp: boolean;
   /** RFC 2863 state (Documentation/networking/operstates.rst). */
   readonly operstate: string;
-  /** null when the interface does not tell. */
+  /** null when the interface does not report it. */
   readonly carrier: boolean | null;
-  /** How often the interface got a carrier since it was made; null when the kernel does not tell. */
+  /** How often the interface got a carrier since it was created; null when the kernel does not count. */
   readonly carrierUps: number | null;
 }
 
 /** The state of an InfiniBand port (include/rdma/ib_verbs.h, enum ib_port_state). */
 export type InfinibandState = "DOWN" | "INIT" | "ARMED" | "ACTIVE" | "ACTIVE_DEFER";
 
-/** What tells one port of a NIC from another, for two functions that share it. */
+/** What identifies a port of a NIC that two functions share. */
 export interface PortIdentity {
-  /** phys_port_id; null when the driver tells none. */
+  /** phys_port_id; null when the driver has none. */
   readonly portId: string | null;
   /** dev_port, of drivers whose functions count the ports of the NIC by it; null for others. */
   readonly devPort: number | null;
@@ -67,15 +67,15 @@ export interface Port extends PortIdentity {
   readonly isSwitchdev: boolean;
   /** The state of its interface; null for an InfiniBand port. */
   readonly link: LinkState | null;
-  /** The driver's private flag link-down-on-close; null when it was not asked for, or the driver has none. */
+  /** The driver's private flag link-down-on-close; null when it was not read, or the driver has none. */
   readonly linkDownOnClose: boolean | null;
   /** Whether it is an InfiniBand port, which its own state decides and never the IPoIB interface. */
   readonly isInfiniband: boolean;
   /** null when it can't be read, and for other ports. */
   readonly infinibandState: InfinibandState | null;
   /**
-   * Until when the lack of a carrier says nothing, since none can be there yet, in milliseconds of the clock that recall is given;
-   * null when it counts. Readers know of no earlier scan and say null.
+   * Until when the lack of a carrier does not count, since there can be none yet, in milliseconds of the clock that recall is given;
+   * null when it counts. Readers have no earlier scan and give null.
    */
   readonly graceEnds: number | null;
 }
@@ -111,7 +111,7 @@ export interface ParentFunction {
 export interface Device {
   /** The device id of the kubelet: a PCI address, or an auxiliary device's name ("mlx5_core.sf.4"). */
   readonly id: string;
-  /** Another text when the function left the node and came back, or another one took its id. */
+  /** Changes when the function was removed and added again, or another one has its id. */
   readonly instance: string;
   readonly bus: "pci" | "auxiliary";
   /** The PCI function itself, or the function below which the auxiliary device hangs. */
@@ -138,9 +138,9 @@ export interface Device {
   readonly link: LinkState | null;
   /** The ports of a function without PF; none of a VF or SF, which uses its PF's. */
   readonly ports: readonly Port[];
-  /** Which of its PF's ports a VF uses, where that can be told; none: any of them. */
+  /** Which of its PF's ports a VF uses, where that is known; empty: any of them. */
   readonly pfPorts: readonly PortIdentity[];
-  /** The VF's link-state policy at its PF (`ip link set PF vf N state …`); null in switchdev mode, where it says nothing. */
+  /** The VF's link-state policy at its PF (`ip link set PF vf N state …`); null in switchdev mode, where it has no effect. */
   readonly vfLinkState: "auto" | "enable" | "disable" | null;
   /** "sf" of "mlx5_core.sf.4"; null for PCI functions. */
   readonly auxType: string | null;

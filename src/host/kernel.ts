@@ -1,5 +1,5 @@
-// What does the kernel say over netlink? One record a pass, read in a constant number of dumps.
-// For a recorded tree (any root other than the node itself) the same record stands in <root>/netlink.json.
+// What does the kernel report through netlink? One record a scan, read in a constant number of dumps.
+// For a recorded tree (any root other than the node itself) the same record is in <root>/netlink.json.
 
 import { classPath } from "./node-paths.ts";
 import { existsSync, readFileSync, realpathSync } from "node:fs";
@@ -21,33 +21,33 @@ import { NETLINK_ROUTE, NetlinkError, NetlinkSocket } from "../../native/netlink
 import { readVdpaDevices, type VdpaDevice } from "../../native/netlink/vdpa.ts";
 import { tryRead, orUnknown, type ReadProblem } from "./read-problem.ts";
 
-/** A devlink instance ("pci/0000:3b:00.0", "auxiliary/mlx5_core.sf.4") and what it told. */
+/** A devlink instance ("pci/0000:3b:00.0", "auxiliary/mlx5_core.sf.4") and what it reported. */
 export interface DevlinkFacts {
   readonly bus: string;
   readonly device: string;
   /** null: the driver has no eswitch, or the answer was denied (then sysfs decides). */
   readonly eswitchMode: "legacy" | "switchdev" | null;
-  /** The running value of fw.app.name, the DDP profile of 800 series; null when not told or not asked. */
+  /** The running value of fw.app.name, the DDP profile of 800 series; null when not reported or not requested. */
   readonly ddpProfile: string | null;
-  /** The value of enable_rdma; null when the driver has no such parameter or it was not asked. */
+  /** The value of enable_rdma; null when the driver has no such parameter or it was not requested. */
   readonly enableRdma: boolean | null;
-  /** The value of esw_multiport; null when the driver has no such parameter or it was not asked, absent in older recordings. */
+  /** The value of esw_multiport; null when the driver has no such parameter or it was not requested, absent in older recordings. */
   readonly eswMultiport?: boolean | null;
 }
 
-/** What a driver told of an interface by ethtool. */
+/** What a driver reported about an interface through ethtool. */
 export interface EthtoolFacts {
   readonly interfaceName: string;
   /** The private flag link-down-on-close. */
   readonly linkDownOnClose: boolean;
 }
 
-/** Everything that netlink told in one pass. */
+/** Everything that netlink reported in one scan. */
 export interface KernelFacts {
   readonly links: readonly Link[];
   /** Interface indexes by which IPv4 and IPv6 default routes of the main table leave. */
   readonly defaultRouteExits: readonly number[];
-  /** Those of them by which a route leaves that no router advertisement made; a recorded node may not say. */
+  /** Those with a route that does not come from a router advertisement; may be missing in a recorded node. */
   readonly configuredRouteExits?: readonly number[];
   readonly devlink: readonly DevlinkFacts[];
   readonly vdpa: readonly VdpaDevice[];
@@ -55,7 +55,7 @@ export interface KernelFacts {
   readonly ethtool: readonly EthtoolFacts[];
 }
 
-/** Which devlink instances are asked what: each question is one request, so only those who may answer are asked. */
+/** Which devlink instance gets which requests: only those that may answer, since each value is one request. */
 export interface DevlinkQuestions {
   readonly eswitch: (key: string) => boolean;
   readonly ddpProfile: (key: string) => boolean;
@@ -65,13 +65,13 @@ export interface DevlinkQuestions {
   readonly linkDownOnClose: (address: string) => boolean;
 }
 
-/** Tells whether a root holds a recorded tree; "" is the node itself. */
+/** Whether a root holds a recorded tree; "" is the node itself. */
 export const isRecorded = (root: string): boolean => root !== "";
 
 /**
  * Reads links and routes, and everything else unless `earlier` facts are given to take it from.
  *
- * Throws when links or routes can't be read: without them the host's own uplink could be offered. Trouble with devlink
+ * Throws when links or routes can't be read: without them the host's own uplink could be offered. A problem with devlink
  * or vDPA is noted in `problems`; their facts are then absent.
  */
 export function readKernelFacts(
@@ -146,7 +146,7 @@ function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExit
 
 const IFF_UP = 0x1;
 
-/** Asks the drivers of PFs that are administratively down whether the port is down too. */
+/** Queries the drivers of PFs that are administratively down whether the port is down too. */
 function readEthtool(
   links: readonly Link[],
   questions: DevlinkQuestions,
@@ -183,7 +183,7 @@ function nameOf(link: string): string | null {
   }
 }
 
-/** Kernels before 5.14 don't tell a link's parent device (IFLA_PARENT_DEV_NAME); then sysfs does. */
+/** Kernels before 5.14 do not report a link's parent device (IFLA_PARENT_DEV_NAME); then sysfs does. */
 function withParents(root: string, links: readonly Link[]): readonly Link[] {
   if (links.some(({ parentDevice }) => parentDevice !== null)) return links;
   return links.map((link) => {

@@ -1,4 +1,4 @@
-// Which network interfaces belong to a function, and which of them stands for a PF? From one dump of all links.
+// Which network interfaces belong to a function, and which of them represents a PF? From one dump of all links.
 
 import type { Link } from "../../native/netlink/route.ts";
 import type { LinkState } from "./device.ts";
@@ -21,7 +21,7 @@ const linkTypeNames: Readonly<Record<number, string>> = {
 /** The link type's name; null for types that have none here. */
 export const linkTypeOf = (link: Link): string | null => linkTypeNames[link.arphrd] ?? null;
 
-/** What health looks at. */
+/** What health depends on. */
 export function linkStateOf(link: Link): LinkState {
   return {
     interfaceName: link.name,
@@ -85,8 +85,8 @@ export interface PfLinks {
 /**
  * Sorts out the links of a PF: those that name it, in switchdev mode its uplink representors, never those of VFs and SFs.
  *
- * An uplink has a switch id and a port name pN. Where the eswitch mode is not known (asking needs CAP_NET_ADMIN) representors tell
- * it: there are none in legacy mode. In legacy mode each link counts that does not stand on another: an IPoIB child (ib0.8001) has
+ * An uplink has a switch id and a port name pN. Where the eswitch mode is not known (reading it needs CAP_NET_ADMIN) representors show
+ * it: there are none in legacy mode. In legacy mode each link counts that is not stacked on another: an IPoIB child (ib0.8001) has
  * the same parent device. Links are taken in their order, the upstream plugin takes the first by name too.
  */
 export function pfLinksOf(links: readonly Link[], eswitchMode: "legacy" | "switchdev" | null): PfLinks {
@@ -103,7 +103,7 @@ export function pfLinksOf(links: readonly Link[], eswitchMode: "legacy" | "switc
   return { isSwitchdev, named: [...uplinks, ...own.filter((link) => !uplinks.includes(link))] };
 }
 
-/** The link that stands for a PF; null when it has none. */
+/** The link that represents a PF; null when it has none. */
 export const pfLinkOf = (links: readonly Link[], eswitchMode: "legacy" | "switchdev" | null): Link | null =>
   pfLinksOf(links, eswitchMode).named[0] ?? null;
 

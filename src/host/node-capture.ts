@@ -1,4 +1,4 @@
-// What of this node do the readers look at? Written down as a tree that gives the same devices again, so that a bug
+// What do the readers read of this node? Captured as a tree that gives the same devices again, so that a bug
 // report becomes a test. Serial numbers, MAC addresses and GUIDs are replaced, each always by the same.
 
 import { busDevices, classPath } from "./node-paths.ts";
@@ -16,7 +16,7 @@ export interface Capture {
   readonly problems: readonly ReadProblem[];
 }
 
-/** Captures the node below `root`: the functions that it looks at, the /dev nodes they are used by, what netlink says. */
+/** Captures the node below `root`: the functions that are scanned, their /dev nodes, what netlink reports. */
 export async function captureNode(root: string): Promise<Capture> {
   const look = await scanNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
   const { functions, kernel, ddpProfiles } = look;
@@ -38,10 +38,10 @@ export async function captureNode(root: string): Promise<Capture> {
 
 const portFiles = (port: number): string[] => ["link_layer", "pkeys/0", "state"].map((name) => `ports/${port}/${name}`);
 
-/** Attributes of a device that readers look at. Never sriov_numvfs: it blocks while VFs are made. */
+/** Attributes of a device that are read. Never sriov_numvfs: it blocks while VFs are made. */
 const attributes = /^(?:modalias|class|vendor|device|numa_node|acpi_index|sfnum)$/;
 const links = /^(?:driver|physfn|virtfn\d+|iommu_group)$/;
-/** Folders of a device by what is in them, and the attributes of each thing there that readers look at. */
+/** Folders of a device by what is in them, and the attributes of each thing in them that are read. */
 const folders: readonly { readonly name: RegExp; readonly of: readonly string[] }[] = [
   { name: /^net$/, of: ["name_assign_type", "dev_port"] },
   { name: /^uio$/, of: [] },
@@ -49,7 +49,7 @@ const folders: readonly { readonly name: RegExp; readonly of: readonly string[] 
   { name: /^infiniband_(?:verbs|mad|cm)$/, of: ["ibdev"] },
   { name: /^vfio-dev$/, of: ["dev"] },
 ];
-/** Folders of which only their being there tells. */
+/** Folders of which only the presence counts. */
 const marks = /^(?:virtio\d+|vhost-vdpa-\d+)$/;
 
 function captureDevice(root: string, named: string, problems: ReadProblem[]): Entry[] {
@@ -84,7 +84,7 @@ function captureDevice(root: string, named: string, problems: ReadProblem[]): En
   return target === null ? entries : [link(named, target), ...entries];
 }
 
-/** Device nodes that containers are given, and the classes that tell of them where /dev does not. */
+/** Device nodes that containers are given, and the classes that show them where /dev does not. */
 const nodeFolders: readonly { readonly path: string; readonly names: RegExp }[] = [
   { path: "dev", names: /^(?:uio\d+|vhost-vdpa-\d+|vhost-net|iommu)$/ },
   { path: "dev/net", names: /^tun$/ },
@@ -111,7 +111,7 @@ function captureNodes(root: string): Entry[] {
   return [...found(nodeFolders, device), ...found(classFolders, folder), ...cdevs];
 }
 
-/** A recorded tree has no firmware to ask: the profiles of 700 series NICs are told as if by devlink. */
+/** A recorded tree has no firmware: the profiles of 700 series NICs are recorded as if devlink had reported them. */
 function withProfiles(kernel: KernelFacts, profiles: ReadonlyMap<string, string>): KernelFacts {
   const untold = new Map(profiles);
   const devlink = kernel.devlink.map((facts) => {
@@ -131,7 +131,7 @@ function withProfiles(kernel: KernelFacts, profiles: ReadonlyMap<string, string>
 }
 
 /**
- * Leaves out links that say nothing of a function, such as the many of pods: kept are functions' own, what is stacked
+ * Leaves out links that do not concern a function, such as those of pods: kept are functions' own, what is stacked
  * upon these, the exits of default routes, and Open vSwitch's, which are tied to their ports by nothing.
  */
 function withoutOtherLinks(kernel: KernelFacts): KernelFacts {

@@ -1,20 +1,20 @@
-// When does the node change? Kernel events say only which reader to run again, never what happened.
+// When does the node change? Kernel events decide only which reader runs again; what they report is not used.
 
 import { watchKernel } from "../../native/netlink/events.ts";
 import { FolderWatch } from "../fs/folder-watch.ts";
 import { isRecorded } from "./kernel.ts";
 
-/** Whom to tell. */
+/** Is called for events. */
 export interface NodeListener {
   functions(): void;
   links(): void;
-  /** Events were lost or can't be had; everything must be looked at again. */
+  /** Events were lost or are unavailable; everything must be scanned again. */
   lost(reason: string): void;
 }
 
 /**
  * Watches the node below `root`: by netlink for the live node; in a recorded tree, where there is no kernel, a change
- * of netlink.json stands for a link event and one of the file "uevent" for a uevent.
+ * of netlink.json counts as a link event and one of the file "uevent" for a uevent.
  */
 export function watchNode(root: string, listener: NodeListener): { close(): void } {
   if (!isRecorded(root)) return watchKernel(listener);

@@ -1,5 +1,5 @@
 // Which PCI functions does the node have, and what are they? Reads sysfs only; network controllers and processing
-// accelerators are looked at, everything else is passed over (Documentation/ABI/testing/sysfs-bus-pci).
+// accelerators are read, everything else is skipped (Documentation/ABI/testing/sysfs-bus-pci).
 
 import { busDevices, busFolder, sysfs } from "./node-paths.ts";
 import { exists, listDirectory, listInodes, readAttribute, readLink, readLinkName } from "../../native/files.ts";
@@ -9,11 +9,11 @@ import { tryRead, type ReadProblem } from "./read-problem.ts";
 /** A PCI function as sysfs shows it. */
 export interface PciFunction {
   readonly address: PciAddress;
-  /** Another text when the function left and came back, even at the same address. */
+  /** Changes when the function was removed and added again, even at the same address. */
   readonly instance: string;
   /** Its folder, below the root that was given. */
   readonly folder: string;
-  /** The names in its folder: what it has at all can be told without further system calls. */
+  /** The names in its folder: they show what it has without further system calls. */
   readonly entries: ReadonlySet<string>;
   readonly pciClass: number;
   readonly vendor: string;
@@ -34,14 +34,14 @@ const classes: ReadonlySet<number> = new Set([0x02, 0x12]);
 
 const addressPattern = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 
-/** Tells whether a text is a PCI address as sysfs spells it, of any domain width. */
+/** Whether a text is a PCI address as sysfs spells it, of any domain width. */
 export const isPciAddress = (text: string): text is PciAddress => addressPattern.test(text);
 
 /**
  * Reads the PCI functions of the node below `root`, sorted by address; what can't be read goes to `problems`. Throws when the bus itself
  * can't be listed: that is not a node without functions. A kernel without PCI has no such bus.
  *
- * PFs mostly come before their VFs and name them, which saves a look at each VF's physfn, and at its root: a VF hangs
+ * PFs mostly come before their VFs and name them, which saves reading each VF's physfn, and its root: a VF is
  * where its PF does (drivers/pci/iov.c pci_iov_add_virtfn).
  */
 export function* readPciFunctions(
@@ -172,7 +172,7 @@ function readIdentity(folder: string): Pick<PciFunction, "pciClass" | "vendor" |
 export const pcieRootOf = (path: string | null): string | null =>
   path?.split("/").find((name) => /^pci[0-9a-f]{4,}:[0-9a-f]{2}$/.test(name)) ?? null;
 
-/** The NUMA node; null for -1, which is how the kernel says that it does not know, and for nonsense. */
+/** The NUMA node; null for -1, by which the kernel means unknown, and for nonsense. */
 function readNumaNode(folder: string): number | null {
   const text = readAttribute(`${folder}/numa_node`);
   return text !== null && /^\d+$/.test(text) ? Number(text) : null;

@@ -23,7 +23,7 @@ const podName = /^(?:.+-pod([^-]+)\.slice|pod(.+?)(?:\.slice)?)$/;
  * The UIDs of the pods that have a cgroup, on cgroup v2 or in any hierarchy of v1; null when no kubepods is visible: there is no
  * kubelet yet, it makes no cgroups for pods (`cgroupsPerQOS: false`), or this container sees only its own.
  *
- * Only directories are listed, which no driver answers. `root` stands before every path of the node.
+ * Only directories are listed, which no driver answers. `root` goes before every path of the node.
  */
 export function readPodCgroups(root: string): ReadonlySet<string> | null {
   for (const mount of cgroupMounts(root)) {

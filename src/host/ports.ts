@@ -12,9 +12,9 @@ import type { Functions } from "./snapshot.ts";
 import { orUnknown } from "./read-problem.ts";
 import type { Folder } from "./userspace.ts";
 
-/** What sysfs says of an interface that netlink does not. */
+/** What sysfs has of an interface and netlink does not. */
 export interface InterfaceFacts {
-  /** name_assign_type (include/uapi/linux/netdevice.h); null when the kernel does not tell. */
+  /** name_assign_type (include/uapi/linux/netdevice.h); null when the kernel does not report it. */
   readonly nameAssignType: number | null;
   readonly devPort: number | null;
 }
@@ -22,10 +22,10 @@ export interface InterfaceFacts {
 /** Facts of interfaces by their index. */
 export type Interfaces = ReadonlyMap<number, InterfaceFacts>;
 
-/** Drivers whose PFs and VFs count the ports of the NIC by dev_port; of others it says nothing of the port, or is 0 for all. */
+/** Drivers whose PFs and VFs count the ports of the NIC by dev_port; with others it is unrelated to the port, or 0 for all. */
 const countingPorts: ReadonlySet<string> = new Set(["mlx4_core", "cxgb4", "cxgb4vf"]);
 
-/** Reads the facts of the interfaces of PCI functions. The kernel answers by itself, no driver is asked (net/core/net-sysfs.c). */
+/** Reads the facts of the interfaces of PCI functions. The kernel answers by itself, no driver is involved (net/core/net-sysfs.c). */
 export function readInterfaces(functions: Functions, links: readonly Link[]): Interfaces {
   const number = (text: string | null) => (text !== null && /^\d{1,9}$/.test(text) ? Number(text) : null);
   const interfaces = new Map<number, InterfaceFacts>();
@@ -153,7 +153,7 @@ export class Ports {
     return ports;
   }
 
-  /** What the interfaces of a VF tell of the port that they use; nothing with most drivers. */
+  /** What the interfaces of a VF show of the port that they use; nothing with most drivers. */
   identities(links: readonly Link[]): readonly PortIdentity[] {
     return links.flatMap(({ portId = null, index }) => {
       const devPort = this.#facts.interfaces.get(index)?.devPort ?? null;
@@ -181,7 +181,7 @@ export class Ports {
     }));
   }
 
-  // Of mlx4 a VF's IPoIB interface tells its port by dev_port, which counts from 0 (drivers/infiniband/ulp/ipoib/ipoib_main.c).
+  // With mlx4 a VF's IPoIB interface shows its port by dev_port, which counts from 0 (drivers/infiniband/ulp/ipoib/ipoib_main.c).
   #infinibandPorts({ address, driver }: PciFunction, isSwitchdev: boolean): Port[] {
     const { functions, infiniband } = this.#facts;
     const states = infiniband.get(address);
@@ -201,7 +201,7 @@ export class Ports {
   }
 
   /**
-   * The function whose interface stands for a PF: another one's for the second PF of an adapter in socket direct mode, whose driver
+   * The function whose interface represents a PF: another one's for the second PF of an adapter in socket direct mode, whose driver
    * makes one interface for both (mlx5/core/lib/sd.c). Such PFs share NIC and function number.
    */
   #namingFunction(address: PciAddress): PciAddress {

@@ -40,7 +40,7 @@ const kinds = [
 /**
  * Reads the character devices of a function's RDMA devices, device by device, each kind at most once a device.
  *
- * Numbers may change when a device goes to a network namespace and comes back, so they are read when asked for and
+ * Numbers may change when a device goes to a network namespace and comes back, so they are read when needed and
  * never kept.
  */
 export function readRdmaNodes(root: string, { folder, entries }: Folder, names: readonly string[]): RdmaNode[] {
@@ -76,8 +76,8 @@ export interface RdmaPort {
 }
 
 /**
- * The InfiniBand ports of a function's RDMA devices, of which `state` tells whether they carry traffic: of an Ethernet port (RoCE)
- * the interface tells. Documentation/ABI/stable/sysfs-class-infiniband; the answer of link_layer does not change while the device is
+ * The InfiniBand ports of a function's RDMA devices, of which `state` shows whether they carry traffic: with an Ethernet port (RoCE)
+ * the interface does. Documentation/ABI/stable/sysfs-class-infiniband; the answer of link_layer does not change while the device is
  * there, and needs no question to the NIC.
  */
 export function readInfinibandPorts({ folder }: Folder, names: readonly string[]): RdmaPort[] {
@@ -101,8 +101,8 @@ const states: ReadonlySet<string> = new Set([
 ] satisfies InfinibandState[]);
 
 /**
- * Reads the state of an InfiniBand port, "4: ACTIVE" (state_show in drivers/infiniband/core/sysfs.c). The driver asks the NIC and may
- * take its time. Null when it can't be read, or says nothing.
+ * Reads the state of an InfiniBand port, "4: ACTIVE" (state_show in drivers/infiniband/core/sysfs.c). The driver queries the NIC and may
+ * be slow. Null when it can't be read, or is not a state.
  */
 export function readPortState({ folder }: Folder, { rdma, number }: RdmaPort): InfinibandState | null {
   // A driver in recovery refuses with EIO, EAGAIN, ETIMEDOUT: not worth a warning each time.

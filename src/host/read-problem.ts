@@ -2,13 +2,13 @@
 
 import { messageOf } from "../text.ts";
 
-/** One thing that was skipped: `key` tells repeats apart, `message` is a whole sentence. */
+/** One thing that was skipped: `key` identifies repeats, `message` is a whole sentence. */
 export interface ReadProblem {
   readonly key: string;
   readonly message: `${string} is skipped: ${string}` | `needVhostNet: ${string}`;
 }
 
-/** Runs a reader; when it throws, notes the trouble and gives null. */
+/** Runs a reader; when it throws, notes the problem and gives null. */
 export function tryRead<T>(problems: ReadProblem[], key: string, what: string, read: () => T): T | null {
   try {
     return read();

@@ -20,7 +20,7 @@ export class ScanProgress {
 
   /** Notes what is read next; "" for nothing. */
   note(what: string): void {
-    // The length comes first, and last is written: a reader meets the old note, or the new one, or a mixture that is only shown.
+    // The length comes first, and last is written: a reader gets the old note, the new one, or a mixture, which is only displayed.
     const { written } = encoder.encodeInto(what, this.#bytes.subarray(1));
     Atomics.store(this.#bytes, 0, written);
   }

@@ -1,4 +1,4 @@
-// One scan of the node: what sysfs, netlink and, when asked for, the NIC's firmware say, as devices.
+// One scan of the node: what sysfs, netlink and, on request, the NIC's firmware report, as devices.
 
 import { type DdpAnswers, type DdpProfiles, readDdpProfiles } from "./ddp.ts";
 import type { Device } from "./device.ts";
@@ -19,17 +19,17 @@ export interface ScannedNode {
   readonly problems: readonly ReadProblem[];
 }
 
-/** Facts that cost much and are read only when they are asked for. */
+/** Facts that are expensive and read only on request. */
 export interface OptionalFacts {
   readonly ddpProfiles: boolean;
   readonly enableRdma: boolean;
-  /** The functions whose InfiniBand ports count: a scan of links asks the NIC for no others. */
+  /** The functions whose InfiniBand ports count: a scan of links queries the NIC for no others. */
   readonly infiniband?: ReadonlySet<string>;
-  /** Whether the nodes of vhost-net are to be looked for, and missed. */
+  /** Whether the nodes of vhost-net are needed: a problem is reported when they are missing. */
   readonly vhostNet: boolean;
 }
 
-/** What outlives a scan, and who hears how far it is. */
+/** What outlives a scan, and where its progress goes. */
 export interface ScanContext {
   /** What NICs' firmware answered before. */
   readonly ddpAnswers: DdpAnswers;
@@ -68,7 +68,7 @@ export async function scanNode(
 /** Drivers that have the private flag link-down-on-close (i40e_ethtool.c, ice_ethtool.c). */
 const keepsLinkUnless: ReadonlySet<string> = new Set(["i40e", "ice"]);
 
-/** Eswitch modes are PFs'; packages are told by a device or its PF; only a device without RDMA devices may have them away. */
+/** Eswitch modes are PFs'; packages are reported by a device or its PF; only a device without RDMA devices may have them in another namespace. */
 function questionsOn({ pci, own }: Functions, optional: OptionalFacts): DevlinkQuestions {
   const pfs = new Set<string>();
   for (const { address, physfn, virtfns } of pci.values()) {

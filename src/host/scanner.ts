@@ -1,4 +1,4 @@
-// How does the main thread get at scans of the node without waiting for drivers? A thread of its own scans; when it does not return in time,
+// How does the main thread get scans of the node without waiting for drivers? A thread of its own scans; when it does not return in time,
 // lists stay as they are, and one successor tries in its place.
 
 import type { Device } from "./device.ts";
@@ -47,16 +47,16 @@ export interface NodeScan {
 /** A thread that takes orders, one at a time. */
 export interface ScanThread {
   post(order: ThreadOrder): void;
-  /** Ends it; one that waits in the kernel ends when it comes back. */
+  /** Ends it; one that waits in the kernel ends when the kernel returns. */
   terminate(): void;
 }
 
-/** Starts a thread; `replied` hears its answers, `failed` that it has ended by itself. */
+/** Starts a thread; `replied` is called with its answers, `failed` when it has ended by itself. */
 export type StartScanThread = (replied: (reply: ScanReply) => void, failed: (reason: string) => void) => ScanThread;
 
 /**
  * Where the executable has the thread's program; scripts/build/executable.ts sets it. In bytecode import.meta.url is the path of the source on the machine that
- * built, which is nobody's to run.
+ * built, which does not exist elsewhere.
  */
 declare const SRIOVDP_SCAN_WORKER: string | undefined;
 
@@ -76,7 +76,7 @@ export const stalledAfter = 5000;
 export interface StalledScan {
   /** When it began, in milliseconds of performance.now(). */
   readonly began: number;
-  /** What it was reading, as "PCI function 0000:3b:01.3"; null when it does not say. */
+  /** What it was reading, as "PCI function 0000:3b:01.3"; null when it is unknown. */
   readonly reading: string | null;
 }
 
@@ -102,14 +102,14 @@ interface Waiter {
   timer: Timer | null;
 }
 
-/** Scans one node, whoever asks meanwhile. */
+/** Scans one node; concurrent callers share scans. */
 export class NodeScanner {
   readonly #root: string;
   readonly #start: StartScanThread;
   readonly #late: () => void;
   readonly #limit: number;
   readonly #slots: Slot[] = [];
-  /** What is to be scanned once a thread is free, and who waits for it. */
+  /** The scan that is pending until a thread is free, and who waits for it. */
   #wanted: { facts: OptionalFacts; isWhole: boolean; waiters: Waiter[] } | null = null;
   readonly #awaited = new Map<number, Waiter[]>();
   #latest: NodeScan | null = null;
@@ -118,7 +118,7 @@ export class NodeScanner {
   #successorTimer: Timer | null = null;
   #closed = false;
 
-  /** `late` hears of a scan that nobody waited for any more when it returned; `limit` is in milliseconds. */
+  /** `late` is called when a scan returns after its callers have stopped waiting; `limit` is in milliseconds. */
   constructor(root: string, late: () => void, start: StartScanThread = startWorker, limit = stalledAfter) {
     this.#root = root;
     this.#late = late;
@@ -180,7 +180,7 @@ export class NodeScanner {
     for (const { thread } of this.#slots.splice(0)) thread.terminate();
   }
 
-  /** Starts what is wanted, if a thread is free; else sees to it that a successor takes the place of one that does not return. */
+  /** Starts the pending scan if a thread is free; else makes sure that a successor replaces one that does not return. */
   #next(): void {
     if (!this.#wanted || this.#closed) return;
     const slot = this.#freeSlot();
@@ -281,7 +281,7 @@ export class NodeScanner {
     oldest.thread.terminate();
   }
 
-  /** Tells those who wait for a scan; false when nobody does any more. */
+  /** Settles those who wait for a scan; false when none does any more. */
   #settle(number: number, outcome: (waiter: Waiter) => void): boolean {
     const waiters = this.#awaited.get(number) ?? [];
     this.#awaited.delete(number);

@@ -14,7 +14,7 @@ import { type RdmaPort, readInfinibandPorts, readPKey, readRdmaNames } from "./r
 import { tryRead, type ReadProblem } from "./read-problem.ts";
 import { type Folder, readUio, readVdpa, readVfio } from "./userspace.ts";
 
-/** The functions of the node: what sysfs says without the kernel's link state. */
+/** The functions of the node: what sysfs has, without the kernel's link state. */
 export interface Functions {
   readonly pci: ReadonlyMap<PciAddress, PciFunction>;
   readonly auxiliary: readonly AuxiliaryDevice[];
@@ -35,7 +35,7 @@ interface OwnFacts {
   readonly pKey: () => string | null;
 }
 
-/** Reads all functions below `root`; `reached` hears what is read next. Throws when PCI functions can't be listed. */
+/** Reads all functions below `root`; `reached` is called with what is read next. Throws when PCI functions can't be listed. */
 export function readFunctions(root: string, reached: (what: string) => void): Functions {
   const problems: ReadProblem[] = [];
   const pci = new Map<PciAddress, PciFunction>();
@@ -78,7 +78,7 @@ function readOwn(root: string, folder: Folder, driver: string | null, hasOwnPort
   };
 }
 
-/** Puts what sysfs and what netlink said together into devices, PCI functions first, each kind sorted. */
+/** Joins what sysfs and netlink reported into devices, PCI functions first, each kind sorted. */
 export function devicesOf(
   root: string,
   functions: Functions,
@@ -169,7 +169,7 @@ export function devicesOf(
       numaNode: pci.numaNode,
       pcieRoot: pci.pcieRoot,
       functionIndex: vfIndex,
-      // In switchdev mode the representor decides; mlx5 then tells "disable" of every VF (kernel commit 3b83b6c2e024).
+      // In switchdev mode the representor decides; mlx5 then reports "disable" for every VF (kernel commit 3b83b6c2e024).
       vfLinkState: (vfIndex !== null && common.pf?.isSwitchdev === false && above?.vfLinkStates[vfIndex]) || null,
       auxType: null,
       acpiIndex: pci.acpiIndex,

@@ -1,4 +1,4 @@
-// How is a node's /sys, /dev and netlink written down? As text, one line an entry, so that a person can review it:
+// How is a node's /sys, /dev and netlink recorded? As text, one line an entry, so that a person can review it:
 //   folder/ · link -> target · attribute = text · device c · text | and the lines below it, indented · # remark
 // It is read again, and unpacked, by recorded-tree.ts.
 
@@ -10,7 +10,7 @@ export type Entry =
   | { readonly kind: "link"; readonly path: string; readonly target: string }
   /** A character device; in an unpacked tree it is an empty file, since making one needs privileges. */
   | { readonly kind: "device"; readonly path: string }
-  /** Bytes stand for text that is not UTF-8. */
+  /** Bytes where the text is not UTF-8. */
   | { readonly kind: "file"; readonly path: string; readonly content: string | Uint8Array };
 
 export const folder = (path: string): Entry => ({ kind: "folder", path });
@@ -70,10 +70,10 @@ const latin1 = {
   decode: (bytes: Uint8Array) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""),
 };
 
-/** Where a tree keeps what netlink answers. */
+/** The file of a tree with what netlink answers. */
 export const kernelFactsName = "netlink.json";
 
-/** The facts that netlink tells of a node as a file of its tree, one line a record. */
+/** The facts that netlink reports, as a file of the node's tree, one line a record. */
 export const kernelFacts = (facts: KernelFacts): Entry => file(kernelFactsName, formatKernelFacts(facts));
 
 export function formatKernelFacts(facts: KernelFacts): string {

@@ -7,7 +7,7 @@ import { isRecorded } from "./kernel.ts";
 
 /**
  * Milliseconds since boot, suspended time included (CLOCK_BOOTTIME: sysinfo(2), since a service's /proc need not have uptime: the unit has
- * ProcSubset=pid); null where a recorded node's proc/uptime does not say.
+ * ProcSubset=pid); null where a recorded node has no proc/uptime.
  */
 export function readUptime(root: string): number | null {
   if (!isRecorded(root)) return uptime() * 1000;

@@ -10,7 +10,7 @@ import { readRdmaContexts } from "../../native/netlink/rdma.ts";
  * - A netdev, or in exclusive mode an RDMA device, in another network namespace leaves its folder behind, empty: sysfs shows the
  *   entries of the mount's namespace only (fs/kernfs/dir.c; ib_core makes its class namespace-aware).
  * - vfio-pci enables a function when it is opened and disables it when it is closed (drivers/vfio/pci/vfio_pci_core.c), and `enable`
- *   tells the counter (drivers/pci/pci-sysfs.c).
+ *   shows the counter (drivers/pci/pci-sysfs.c).
  * - An RDMA device of which a program has opened the uverbs device has a user context.
  *
  * Ids may be anybody's: what is no name of a device in sysfs is left out.
@@ -29,12 +29,12 @@ export function readUseSigns(
   return signs;
 }
 
-/** Only the kernel that runs can be asked. */
+/** Only the running kernel can be queried. */
 function userContexts(root: string): ReadonlyMap<string, number> {
   try {
     return (root === "" ? readRdmaContexts() : null) ?? new Map<string, number>();
   } catch {
-    // A kernel that does not know the question shows no sign.
+    // A kernel without this request shows no sign.
     return new Map();
   }
 }

@@ -12,10 +12,10 @@ export interface Folder {
 }
 
 /**
- * A node as sysfs tells of it, or as /dev has it where sysfs has no such class.
+ * A node as sysfs shows it, or as /dev has it where sysfs has no such class.
  *
  * sysfs comes first: it is the host's in every container, while a container's /dev is its own. The one of a privileged container has
- * copies of the nodes that there were at its start, none that were made since, and those that went; an unprivileged one has none.
+ * copies of the nodes that existed at its start, removed ones included, and none of those made since; an unprivileged one has none.
  */
 export function charDevice(root: string, path: string, entry: string): CharDevice {
   const classFolder = classPath(root, entry.slice(0, entry.indexOf("/")));
@@ -30,7 +30,7 @@ const first = (names: readonly string[] | null): string | null =>
  * Reads how a function that is bound to a VFIO driver is opened; null when it is not.
  *
  * Any driver that makes a vfio-dev entry is one (vfio-pci, mlx5_vfio_pci, …); kernels before 6.1 make none, there the
- * driver's name tells. drivers/vfio/group.c names the nodes, CONFIG_VFIO_DEVICE_CDEV adds the cdev's `dev` file.
+ * driver's name decides. drivers/vfio/group.c names the nodes, CONFIG_VFIO_DEVICE_CDEV adds the cdev's `dev` file.
  */
 export function readVfio(root: string, { folder, entries }: Folder, driver: string | null): Vfio | null {
   if (!entries.has("vfio-dev") && !/(^|[-_])vfio([-_]|$)/.test(driver ?? "")) return null;
@@ -72,7 +72,7 @@ export function readVdpa(root: string, name: string): Vdpa {
   return { name, type: "vhost", node: node === undefined ? null : { path: deviceNode(node), present: true } };
 }
 
-/** The nodes that `needVhostNet` asks for, and what is known of each: null where neither sysfs nor /dev can tell. */
+/** The nodes that `needVhostNet` needs, and whether each is present: null where neither sysfs nor /dev shows it. */
 export type VhostNet = readonly { readonly path: string; readonly present: boolean | null }[];
 
 /**
@@ -80,7 +80,7 @@ export type VhostNet = readonly { readonly path: string; readonly present: boole
  *
  * Both are static nodes: kmod makes them at boot, and the first who opens one loads its module (MODULE_ALIAS("devname:…") in
  * drivers/vhost/net.c and drivers/net/tun.c). Before, sysfs has no trace of them, and an unprivileged container's /dev never has: then
- * nothing is known. That /dev shows the host's nodes at all is told by nodes that runtimes give to no other container (OCI runtime-spec,
+ * nothing is known. That /dev shows the host's nodes is known by nodes that runtimes give to no other container (OCI runtime-spec,
  * config-linux.md, "Default Devices").
  */
 export function readVhostNet(root: string): VhostNet {

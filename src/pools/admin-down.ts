@@ -2,20 +2,20 @@
 
 import type { Port } from "../host/device.ts";
 
-/** "takes down": VFs carry nothing. "keeps": VFs carry traffic as far as the cable does, and nothing tells whether it does. */
+/** "takes down": VFs carry nothing. "keeps": VFs carry traffic as far as the cable does, and nothing shows whether it does. */
 export type AdminDownEffect = "takes down" | "keeps";
 
 interface Row {
   readonly effect: AdminDownEffect;
   /** The private flag link-down-on-close turns "keeps" around. */
   readonly hasFlag?: true;
-  /** In switchdev mode the representors decide, and nothing is known. */
+  /** In switchdev mode the representors decide, and the state is unknown. */
   readonly legacyOnly?: true;
 }
 
 /**
- * Drivers by what their ndo_stop does, read in Linux 6.12 below drivers/net/ethernet. Drivers that are missing were not read or can't be
- * told from the source (fm10k, cxgb4: their switch or firmware decides): unknown.
+ * Drivers by what their ndo_stop does, read in Linux 6.12 below drivers/net/ethernet. Drivers that are missing were not read or are unclear
+ * from the source (fm10k, cxgb4: their switch or firmware decides): unknown.
  */
 const drivers: Readonly<Record<string, Row>> = {
   // intel/i40e/i40e_main.c i40e_down: i40e_force_link_state only with LINK_DOWN_ON_CLOSE; VFs follow the physical link.
@@ -48,10 +48,10 @@ const drivers: Readonly<Record<string, Row>> = {
   be2net: { effect: "keeps" },
 };
 
-/** What a rule says of a port: whether it carries no traffic (null: nothing is known), and why. */
+/** What a rule decides about a port: whether it carries no traffic (null: unknown), and why. */
 export interface RuleResult {
   readonly isDown: boolean | null;
-  /** A sentence's end, behind the name of the port. */
+  /** The end of a sentence, behind the name of the port. */
   readonly rule: string;
 }
 

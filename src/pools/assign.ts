@@ -1,5 +1,5 @@
-// Which devices belong where? The first entry of the file, and the first selector object in it, that wants a device
-// gets it; a device that a pod holds stays where the pod got it from.
+// Which devices belong where? The first entry of the file, and the first selector object in it, that selects a device
+// gets it; an allocated device stays in the pool that it was allocated from.
 
 import type { Device } from "../host/device.ts";
 import { deviceTypes, hostExclusionOf, isExcluded } from "./device-types.ts";
@@ -11,18 +11,18 @@ import { matches, type SelectorName, type Wanted } from "./selectors.ts";
 /** What pods hold: the resource under which each device id was allocated. */
 export type Held = ReadonlyMap<string, string>;
 
-/** Devices that must not be handed out under a resource for now, by id: why, as a sentence's end. */
+/** Devices that must not be handed out under a resource for now, by id: why, as the end of a sentence. */
 export type Suspended = ReadonlyMap<string, { readonly resource: string; readonly reason: string }>;
 
-/** A wish for anything: what a held device that no selector recognises any more is claimed with. */
+/** The selector object of an allocated device that no selector matches any more. */
 const anything: Wanted = {};
 
 /**
  * Assigns every device to the pool that gets it.
  *
- * A device that a pod holds never appears in another pool than the one it was allocated from, whatever the config
- * says now: it would be handed to a second pod. There it is Unhealthy when the host needs it, or when another pool would get it
- * by now. `before` says by which wish it was claimed.
+ * An allocated device never appears in another pool than the one it was allocated from, whatever the config
+ * is now: it would be handed to a second pod. There it is Unhealthy when the host needs it, or when another pool would get it
+ * now. `before` has the selector objects by which devices were claimed.
  */
 export function assignPools(
   specs: readonly PoolSpec[],
@@ -93,7 +93,7 @@ const hidden: Partial<Record<SelectorName, (device: Device) => boolean>> = {
   ddpProfiles: ({ ddpProfile }) => ddpProfile === null,
 };
 
-/** What a held device is to its pool: what the config gives to another pool, or to none, is on its way out of this one. */
+/** Why an allocated device is in its pool; one that the config gives to another pool, or to none, is draining. */
 function basisOf(device: Device, spec: PoolSpec, earlier: readonly PoolSpec[]): ClaimBasis {
   const goesTo = ({ deviceType, selectors }: PoolSpec) =>
     deviceTypes[deviceType].isOfType(device) && selectors.some((wanted) => matches(device, wanted));

@@ -32,7 +32,7 @@ export function changeLogLines(before: Pool, now: Pool): LogLine[] {
   return lines;
 }
 
-/** What a pool is when it is first served: one warning a reason for which devices start as Unhealthy. */
+/** The lines of a pool that is first served, with one warning for each reason why devices start as Unhealthy. */
 export function startLogLines({ spec: { resource }, claims, unhealthy }: Pool): LogLine[] {
   const fields = { resource, devices: claims.size, unhealthy: unhealthy.size };
   return [
@@ -47,8 +47,8 @@ export function startLogLines({ spec: { resource }, claims, unhealthy }: Pool): 
 }
 
 /**
- * What is doubtful about the config on this node: one warning for each warning that was not there at the scan before.
- * `known` is what to give as `before` at the next scan. To be called after settled scans only: while VFs are made one
+ * The config warnings of this node, one line for each that the scan before did not have.
+ * `known` is the `before` of the next scan. To be called after settled scans only: while VFs are made one
  * after the other, a pool has none, one, two.
  */
 export function warningsOf(

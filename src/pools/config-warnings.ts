@@ -1,5 +1,5 @@
 // Which entries of a config file are doubtful, though every one is well-formed? Selector objects that can't win anything
-// because of those before them, and, on a given node, those that select nothing and PFs that aren't there.
+// because of those before them, and, on a given node, those that select nothing and PFs that are missing.
 
 import { counted } from "../text.ts";
 import type { Device } from "../host/device.ts";
@@ -17,7 +17,7 @@ export interface ConfigWarning {
   readonly message: string;
 }
 
-/** Where an earlier selector object stands that wants all that a later one wants. */
+/** The place of an earlier selector object that selects all that a later one selects. */
 interface Cover {
   readonly spec: PoolSpec;
   readonly wanted: number;
@@ -53,7 +53,7 @@ export function warningsOnEveryNode(specs: readonly PoolSpec[]): ConfigWarning[]
 }
 
 /**
- * Doubts on the node that has these devices. What is shadowed is told of objects that would select a device here: of the
+ * Warnings on the node that has these devices. Shadowing is reported for objects that would select a device here: for the
  * others it is enough that they select nothing.
  */
 export function warningsOnNode(pools: readonly Pool[], devices: readonly Device[]): ConfigWarning[] {
@@ -95,7 +95,7 @@ export function warningsOnNode(pools: readonly Pool[], devices: readonly Device[
   return [...byPool, ...groupWarnings(pools)];
 }
 
-/** The node's devices by what warnings ask for, each found once however many entries there are. */
+/** The node's devices by what warnings depend on, each found once however many entries there are. */
 class NodeIndex {
   readonly devices: readonly Device[];
   readonly owners: ReadonlyMap<string, string>;
@@ -153,7 +153,7 @@ class NodeIndex {
     return cached(this.#pfs, `${deviceType} ${selector}`, () => pfsWith(selector, deviceType, this));
   }
 
-  /** What a selector object would win if no other stood before it. */
+  /** What a selector object would select if it were the first. */
   selectedBy({ deviceType }: PoolSpec, wanted: Wanted): readonly Device[] {
     return this.ofType(deviceType).filter(
       (device) => matches(device, wanted) && !isExcluded(device, deviceTypes[deviceType]),
@@ -190,7 +190,7 @@ const nothingBy = (selects: readonly Device[]): string =>
     : "selects nothing on this node";
 
 /**
- * Doubts about IOMMU groups whose VFIO devices are in several pools: a group is opened by one process at a time
+ * Warnings about IOMMU groups whose VFIO devices are in several pools: a group is opened by one process at a time
  * (drivers/vfio/group.c, vfio_group_fops_open gives EBUSY), so that only one of the pods can use its device.
  */
 function groupWarnings(pools: readonly Pool[]): ConfigWarning[] {
@@ -215,7 +215,7 @@ function groupWarnings(pools: readonly Pool[]): ConfigWarning[] {
   });
 }
 
-/** By which fact a selector knows a PF. */
+/** The fact by which a selector names a PF. */
 const pfFacts = {
   pfNames: {
     ofFunction: ({ pf }: Device) => (pf?.interfaceName == null ? [] : [pf.interfaceName, ...pf.laterNames]),
@@ -229,7 +229,7 @@ const pfFacts = {
 
 type PfWarning = Required<Pick<ConfigWarning, "value">> & Pick<ConfigWarning, "message">;
 
-/** Doubts about the PFs that a selector object names, and the indexes below them. */
+/** Warnings about the PFs that a selector object names, and the indexes below them. */
 function pfWarnings(wanted: Wanted, { deviceType }: PoolSpec, node: NodeIndex): PfWarning[] {
   return (["pfNames", "rootDevices"] as const).flatMap((selector) =>
     (wanted[selector] ?? []).flatMap((entry: FunctionRange, index): PfWarning[] => {
@@ -285,7 +285,7 @@ function pfsWith(selector: keyof typeof pfFacts, deviceType: PoolSpec["deviceTyp
   return told.length === 0 ? `none has ${functions}` : told.join("; ");
 }
 
-/** The parts of the ranges in which the PF has no function; SFs are numbered as their maker likes, so for them only whole ranges count. */
+/** The parts of the ranges in which the PF has no function; SFs have arbitrary numbers, so for them only whole ranges count. */
 function beyond({ pf, ranges }: FunctionRange, below: readonly Device[], functions: string): string | null {
   const indexes = below.flatMap(({ functionIndex }) => (functionIndex === null ? [] : [functionIndex]));
   const last = Math.max(...indexes);

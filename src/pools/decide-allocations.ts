@@ -1,7 +1,7 @@
 // Which devices are allocated to pods, under which resource? Evidence decides, never memory alone: the kubelet keeps pods that
 // ended in its checkpoint, also over a reboot after which ids mean other devices.
 
-/** A device that one source says a container has. */
+/** A device that a container has according to one source. */
 export interface PodDevice {
   readonly resource: string;
   readonly id: string;
@@ -64,13 +64,13 @@ export const recordDelay = 250;
 /** Milliseconds for which a kubelet must have run before its silence on a pod counts: it reads its pods from the API first. */
 export const kubeletSettled = 60_000;
 
-/** Milliseconds after which what only a record tells does not count any more. */
+/** Milliseconds after which a record without other evidence no longer counts. */
 export const longestWithoutEvidence = 3_600_000;
 
 /**
  * The devices that are allocated to pods, by id.
  *
- * What pod-resources names is. Where pods' cgroups are visible, so is what the checkpoint records for a pod that has one, and nothing
+ * What pod-resources names is allocated. Where pods' cgroups are visible, so is what the checkpoint records for a pod that has one, and nothing
  * else but what was allocated a moment ago. Where they are not, signs of use decide; then, for an hour at most, what this process
  * allocated and the checkpoint records, and what pod-resources stopped naming while the kubelet was starting or still records it.
  */
@@ -133,7 +133,7 @@ function counts(own: OwnAllocation, isRecorded: boolean, evidence: PodEvidence):
   return podCgroups === null && isRecorded && age <= longestWithoutEvidence;
 }
 
-/** Whether a device that pod-resources named and no longer names may still be allocated, where no cgroup tells. */
+/** Whether a device that pod-resources named and no longer names may still be allocated, where cgroups are not visible. */
 function mayStillBe(device: AllocatedDevice, isRecorded: boolean, evidence: PodEvidence): boolean {
   const { now, podCgroups, checkpoint, kubeletSince } = evidence;
   // With cgroups the record decides: the kubelet drops it only when the pod has ended, and it names the pod.

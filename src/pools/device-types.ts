@@ -15,7 +15,7 @@ type ExclusionCheck = (device: Device) => ExclusionReason | null;
 /** A device type of the config file. */
 export interface DeviceType {
   readonly help: string;
-  /** Tells whether the device is of this type at all. */
+  /** Whether the device is of this type. */
   readonly isOfType: (device: Device) => boolean;
   /** What can keep a device of this type from being offered at all. */
   readonly exclusionChecks: readonly ExclusionCheck[];
@@ -93,7 +93,7 @@ export const deviceTypes = {
 export type DeviceTypeName = keyof typeof deviceTypes;
 export const deviceTypeNames = Object.keys(deviceTypes) as readonly DeviceTypeName[];
 
-/** The device type that a device is of; null when no pool can be made of its kind. */
+/** The device type that a device is of; null when there is none for it. */
 const typeOf = (device: Device): DeviceTypeName | null =>
   deviceTypeNames.find((name) => deviceTypes[name].isOfType(device)) ?? null;
 
@@ -105,7 +105,7 @@ export const isExcluded = (device: Device, { exclusionChecks }: DeviceType): boo
 export const hostExclusionOf = (device: Device, { exclusionChecks }: DeviceType): ExclusionReason | null =>
   exclusionChecks.filter((check) => check !== unbound).find((check) => check(device) !== null)?.(device) ?? null;
 
-/** All that keeps a device from being offered; nothing when it may be, or when no pool can be made of its kind. */
+/** Every reason why a device is not offered; none when it may be, or when no device type has it. */
 export function exclusionsOf(device: Device): ExclusionReason[] {
   const type = typeOf(device);
   if (type === null) return [];

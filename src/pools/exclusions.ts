@@ -1,5 +1,5 @@
-// Which devices does the host keep for itself, since when, and until when? Exclusions outlast their reason: routes go for minutes when a switch
-// reboots, VFs are made anew. Pure: what is remembered goes in and comes out.
+// Which devices are excluded since the host needs them, since when, and until when? Exclusions outlast their reason: routes vanish for minutes when a switch
+// reboots, VFs are recreated. Pure: the memory goes in and comes out.
 
 import type { Device } from "../host/device.ts";
 import { counted } from "../text.ts";
@@ -75,7 +75,7 @@ export const bootGrace = 300_000;
 /**
  * Applies the exclusions of a scan, and those that outlast it.
  *
- * - A route that a router advertisement made: until 60 s have passed in which a default route existed and none left through the function.
+ * - A route from a router advertisement: until 60 s have passed in which a default route existed and none left through the function.
  * - Any other route, and VFs below a PF: until a reload or restart, or until the function leaves.
  * - A PCI function with an interface and without a PF, in the first five minutes after boot: until a default route is seen.
  */
@@ -119,7 +119,7 @@ export function applyExclusions(
 /** What is remembered only of a default route, or only of VFs. */
 const nothingElse = { interfaceName: null, isAdvertised: false, vfs: 0, clearSince: null } as const;
 
-/** A function without a PF stays what it is when it is bound anew or rescanned; below a PF, the same name may be another function. */
+/** A function without a PF stays what it is when it is bound again or rescanned; below a PF, the same name may be another function. */
 const memoryKey = ({ id, pf, instance }: Device): string => (pf === null ? id : `${id} ${instance}`);
 
 function routeExclusion({ host }: Device, before: Latched | undefined, moment: ScanMoment): Latched | null {

@@ -1,4 +1,4 @@
-// Why is a device where it is, and what is in a pool? The same decisions as in assign.ts, told step by step.
+// Why is a device where it is, and what is in a pool? The same decisions as in assign.ts, step by step.
 
 import type { Device } from "../host/device.ts";
 import { exclusionsOf, deviceTypes } from "./device-types.ts";
@@ -15,7 +15,7 @@ export interface Test {
   readonly passes: boolean;
 }
 
-/** A selector object put to one device: it wants the device when all tests pass. */
+/** A selector object tested against one device: it selects the device when all tests pass. */
 export interface Trial {
   /** Its index in the entry's `selectors`. */
   readonly index: number;
@@ -23,7 +23,7 @@ export interface Trial {
   readonly tests: readonly Test[];
 }
 
-/** What one pool says of one device. */
+/** How one pool relates to one device. */
 export interface PoolVerdict {
   readonly resource: string;
   readonly outcome: "taken" | "refused";
@@ -128,7 +128,7 @@ export interface PoolStory {
     readonly selector: number | null;
     readonly unhealthy: string | null;
   }[];
-  /** Devices that it wants and that a pool before it in the file has. */
+  /** Devices that it selects and that a pool listed earlier has. */
   readonly taken: readonly { readonly device: Device; readonly by: string }[];
   /** Devices that it wants and that are in no pool until the pod ends that has them. */
   readonly withheld: readonly { readonly device: Device; readonly retention: Retention }[];
@@ -178,7 +178,7 @@ export function explainPool(
   };
 }
 
-/** Sums up: devices that fail the same selectors of the same objects, or are barred alike, are told together. */
+/** Sums up: devices that fail the same selectors of the same objects, or have the same exclusions, are summed up together. */
 function refusalsOf(lost: readonly { readonly device: Device; readonly verdict: PoolVerdict }[]): Refusal[] {
   const groups = Map.groupBy(lost, ({ device, verdict }) => {
     const exclusions = exclusionsOf(device);

@@ -44,9 +44,9 @@ interface LinkRule extends RuleResult {
 }
 
 /**
- * Which rule decides about a device's link, and what it says, as a sentence's end.
+ * Which rule decides about a device's link, and its result, as the end of a sentence.
  *
- * A VF follows its PF's ports. Its own interface is no signal: it is down while nobody uses it and invisible while a pod does. Neither
+ * A VF follows its PF's ports. Its own interface is no signal: it is down while unused and invisible while a pod uses it. Neither
  * is a link-state policy of "disable": CNIs set it at ADD, fresh mlx5 InfiniBand VFs have it (kernel commit 64d701c608fe), and in
  * switchdev mode it is not even read.
  */
@@ -66,7 +66,7 @@ function linkRule(device: Device): LinkRule {
   return together(ports.map(ruleOfPf), used.length > 0 ? "that it uses " : "of its PF ", ports);
 }
 
-/** Two functions of a NIC share a port when both tell the same id, or, where one tells none, the same number. */
+/** Two functions of a NIC share a port when both have the same port id, or, where one has none, the same number. */
 const isSamePort = (a: Pick<Port, "portId" | "devPort">, b: Pick<Port, "portId" | "devPort">): boolean =>
   a.portId !== null && b.portId !== null ? a.portId === b.portId : a.devPort !== null && a.devPort === b.devPort;
 
@@ -82,7 +82,7 @@ function together(results: readonly LinkRule[], which: string, ports: readonly P
   return { isDown: false, rule: `not all ports ${which}are down (${names})` };
 }
 
-/** What a port of a PF says of the functions below the PF. */
+/** What the state of a PF's port means for the functions below the PF. */
 function ruleOfPf(port: Port): LinkRule {
   if (port.isInfiniband) return infinibandRule(port, "its PF's port");
   const { link } = port;
@@ -98,7 +98,7 @@ function ruleOfPf(port: Port): LinkRule {
   );
 }
 
-/** What the port's own state says: down is down; a port that the subnet manager has not set up yet is not. */
+/** What the port's own state means: down is down; a port that the subnet manager has not set up yet is not. */
 function infinibandRule(port: Port, which: string): RuleResult {
   const { name, infinibandState } = port;
   if (infinibandState === null) return { isDown: null, rule: `the state of ${which} ${name} can't be read` };
@@ -141,7 +141,7 @@ const decidingPorts = ({ pf, ports }: Device): readonly Port[] => pf?.sharedPort
 /** How often the states of InfiniBand ports are read, in milliseconds: the kernel sends no event for them. */
 const infinibandPoll = 5000;
 
-/** The functions of whose InfiniBand ports a scan of links has to know the states: reading them asks the NIC. */
+/** The functions whose InfiniBand port states a scan of links must read: each read queries the NIC. */
 export function infinibandOwners(pools: Iterable<Pool>): ReadonlySet<string> {
   const owners = new Set<string>();
   for (const { spec, claims } of pools) {

@@ -8,7 +8,7 @@ import { matches } from "./selectors.ts";
 /**
  * Gives the devices with the PF's name by which a selector finds them.
  *
- * A PF can have several interfaces (mlx4 with two ports, nfp). The upstream plugin knows the first alone, so what an entry selects by that
+ * A PF can have several interfaces (mlx4 with two ports, nfp). The upstream plugin has the first alone, so what an entry selects by that
  * stays there; a later name selects what would be in no pool.
  */
 export function namedForSelection(specs: readonly PoolSpec[], devices: readonly Device[]): readonly Device[] {

@@ -1,4 +1,4 @@
-// The nouns of selection: a pool spec is a list of wishes, a wish that won a device is a claim.
+// The nouns of selection: a pool spec is a list of selector objects, a device that one of them selected is a claim.
 
 import type { Device } from "../host/device.ts";
 import type { DeviceTypeName } from "./device-types.ts";
@@ -29,7 +29,7 @@ export interface PoolSpec {
   readonly additionalInfo: Readonly<Record<string, Readonly<Record<string, string>>>> | null;
 }
 
-/** A device together with the wish that won it. */
+/** A device together with the selector object that selected it. */
 export interface Claim {
   readonly device: Device;
   readonly wanted: Wanted;
@@ -37,8 +37,8 @@ export interface Claim {
 }
 
 /**
- * Why a device is in its pool. "selected": a selector wants it. "retained": a pod holds it, and what a selector would know it
- * by is hidden in the pod. "draining": a pod holds it, and it belongs to another pool or to none by now.
+ * Why a device is in its pool. "selected": a selector matches. "retained": it is allocated, and what a selector would match
+ * is hidden in the pod. "draining": it is allocated, and the config gives it to another pool or to none now.
  */
 export type ClaimBasis = "selected" | "retained" | "draining";
 

@@ -17,11 +17,11 @@ export interface RecallContext {
   readonly startedAfterBoot: number | null;
   /** Whether only links were scanned: then names are those of before, since they are read before they have settled. */
   readonly linksOnly: boolean;
-  /** The PFs that were seen, by address; kept up to date. They outlast their VFs, which can be made anew at the same time as an interface. */
+  /** The PFs that were seen, by address; kept up to date. They outlast their VFs, which can be recreated at the same time as an interface. */
   readonly pfs?: RememberedPfs;
 }
 
-/** What tells whether the function at an address is the same one: null where it can't be read, or has no driver. */
+/** By what a function at an address is recognized: null where it can't be read, or has no driver. */
 interface FunctionIdentity {
   readonly instance: string | null;
   readonly driver: string | null;
@@ -30,14 +30,14 @@ interface FunctionIdentity {
 /** A PF as it was recalled last. */
 export type RememberedPfs = Map<string, FunctionIdentity & { readonly pf: ParentFunction }>;
 
-/** No memory of times: for what is looked at once. */
+/** No memory of times: for a single scan. */
 const once: RecallContext = { now: 0, startedAfterBoot: null, linksOnly: false };
 
 /**
  * Carries over what was seen before and can't be seen now, as long as the function is there with the same driver: a
  * device bound to another driver is another device.
  *
- * Not so RDMA devices: those in another namespace leave an empty folder that says so (see host/rdma-devices.ts), and those that
+ * Not so RDMA devices: those in another namespace leave an empty folder (see host/rdma-devices.ts), and those that
  * were removed are gone.
  *
  * A function that left and came back is another one, whatever its id. What excludes a device is remembered by exclusions.ts.
@@ -79,7 +79,7 @@ const portListsOf = (pf: ParentFunction | null): (readonly Port[])[] =>
   pf === null ? [] : [pf.ports, ...(pf.sharedPorts ? [pf.sharedPorts.ports] : [])];
 
 function recallDevice(now: Device, before: Device | undefined, parents: Parents, { linksOnly }: RecallContext): Device {
-  // What a PF is called does not depend on what became of a VF.
+  // The name of a PF does not depend on its VFs.
   const pf = parents.recalled(now.pf, before?.pf ?? null);
   if (!before || before.driver !== now.driver || before.instance !== now.instance) return { ...now, pf };
   return {
@@ -142,7 +142,7 @@ class Parents {
     if (now.interfaceName === null || key === namesKey(before)) {
       return now.interfaceName === null ? { ...now, interfaceName, laterNames, isKernelNamed } : now;
     }
-    // An interface that is made anew has the kernel's name until udev gives it its own.
+    // A recreated interface has the kernel's name until udev gives it its own.
     if (interfaceName === null || !now.isKernelNamed) return now;
     const at = pendingNames?.key === key ? pendingNames.at : this.#context.now + kernelNameDelay;
     return at <= this.#context.now
@@ -154,7 +154,7 @@ class Parents {
 /** What is the same port in two scans: an interface by its index, which a new one never shares, an InfiniBand port by its name. */
 const portKey = ({ link, owner, name }: Port): string => (link ? String(link.index) : `${owner} ${name}`);
 
-/** Ports with the time until which the lack of a carrier says nothing. */
+/** Ports with the time until which the lack of a carrier does not count. */
 class Graces {
   readonly #isDown: (port: Port) => boolean;
   readonly #isFirst: boolean;
@@ -164,7 +164,7 @@ class Graces {
   readonly #lists = new Map<readonly Port[], readonly Port[]>();
   readonly #parents = new Map<ParentFunction, ParentFunction>();
 
-  /** `before` are the lists of ports of the scan before; `isDown` tells which of them made devices Unhealthy. */
+  /** `before` are the lists of ports of the scan before; `isDown` is true for those that made devices Unhealthy. */
   constructor(
     before: readonly (readonly Port[])[],
     isDown: (port: Port) => boolean,
@@ -216,7 +216,7 @@ class Graces {
     const { now, startedAfterBoot } = this.#context;
     const before = this.#before.get(portKey(port));
     if (hadCarrier(port, before)) return null;
-    // What was down is not healed by being made anew, or by being set up.
+    // What was down stays down when it is recreated, or enabled.
     const former = before ? [before] : (this.#byOwner.get(port.owner) ?? []);
     if (former.length > 0 && former.every(this.#isDown)) return null;
     const appeared = !before && !this.#isFirst;
@@ -228,7 +228,7 @@ class Graces {
 }
 
 /**
- * Whether a port has had a carrier: its loss counts at once then, and so it does where the kernel does not tell. Of an InfiniBand port,
+ * Whether a port has had a carrier: its loss counts at once then, and so it does where the kernel does not count. Of an InfiniBand port,
  * which has no counter, only what was seen before is known.
  */
 const hadCarrier = ({ link, isInfiniband, infinibandState }: Port, before: Port | undefined): boolean =>
@@ -239,7 +239,7 @@ const hadCarrier = ({ link, isInfiniband, infinibandState }: Port, before: Port 
 
 /**
  * In how many milliseconds the functions have to be scanned again though no event comes, since a name will have been there for long
- * enough to be believed; null when none is waited for.
+ * enough to count; null when none is pending.
  */
 export function nextNameScan(devices: readonly Device[], now: number): number | null {
   const times = devices.flatMap(({ pf }) => (pf?.pendingNames ? [pf.pendingNames.at - now] : []));

@@ -23,7 +23,7 @@ export interface Retention {
 
 /**
  * The devices that pods keep from where the config would have them, in the order of the node's devices. `pools` are the pools as
- * they are, `free` says where each device would be without pods.
+ * they are, `free` has the pool of each device without pods.
  */
 export function retentionsOf(
   devices: readonly Device[],

@@ -1,4 +1,4 @@
-// By what may an operator choose devices? One row a selector: its value's form, the fact it looks at, its help.
+// By what are devices selected? One row a selector: the form of its value, the fact that it tests, its help.
 // A row is all that a new selector needs: the config schema, the checks and the documentation follow.
 
 import * as v from "valibot";
@@ -11,12 +11,12 @@ export interface Selector<T> {
   readonly example: string;
   /** A value as an operator would write it, one text for each alternative. */
   readonly shows: (wanted: T) => readonly string[];
-  /** What the device has where the selector looks, for explanations: "iavf", "none". */
+  /** What the device has of the tested fact, for explanations: "iavf", "none". */
   readonly has: (device: Device) => string;
   readonly matches: (device: Device, wanted: T) => boolean;
   /** Whether whatever device matches the narrow value (undefined: any device) matches the wide one too. */
   readonly covers: (wide: T, narrow: T | undefined) => boolean;
-  /** Asks for something without choosing devices. */
+  /** Requests something for containers and selects nothing. */
   readonly isNoCondition?: true;
   /** Whether a list that is not empty narrows what an object selects enough for keys beside it to be ignored. */
   readonly isRestricting?: boolean;
@@ -40,7 +40,7 @@ const notText = "expected a list of strings";
 const names = v.array(v.string("expected a string"), notText);
 const quoted = (values: readonly string[]) => values.map((value) => JSON.stringify(value)).join(", ");
 
-/** Doubts about values that no fact can equal: with blanks at their ends, which nobody sees, or with wildcards, which there are none. */
+/** Warnings about values that no fact can equal: with blanks at their ends, which are invisible, or with wildcards, which do not exist. */
 function textWarnings(values: readonly string[]): string[] {
   const blank = values.filter((value) => value.trim() !== value);
   const wild = values.filter((value) => value.includes("*"));
@@ -69,7 +69,7 @@ const oneOf = (
   warnings: (wanted) => [...(more.pattern ? [] : textWarnings(wanted)), ...(more.warnings?.(wanted) ?? [])],
 });
 
-/** Doubts about values that can't equal any fact, since facts are always spelt in one way. */
+/** Warnings about values that can't equal any fact, since facts are always spelled in one way. */
 const spelling = (pattern: RegExp, right: string) => ({
   pattern,
   warnings: (wanted: readonly string[]) => {
@@ -89,7 +89,7 @@ const linkType = spelling(
 );
 
 /**
- * Names that are taken for those of PCI drivers and are none, with the driver that is meant: RDMA drivers bind to
+ * Names that are mistaken for those of PCI drivers, with the driver that is meant: RDMA drivers bind to
  * auxiliary devices of the function (drivers/infiniband/hw), and modules need not be called as their driver
  * (drivers/vfio/pci/vfio_pci.c: "vfio-pci"; drivers/vfio/pci/mlx5/main.c: KBUILD_MODNAME).
  */
@@ -160,7 +160,7 @@ const showRange = ({ pf, ranges }: FunctionRange): string =>
     ? pf
     : `${pf}#${ranges.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(",")}`;
 
-/** Whether entries together want every function that one entry wants. */
+/** Whether entries together select every function that one entry selects. */
 function coversRange(wide: readonly FunctionRange[], { pf, ranges }: FunctionRange): boolean {
   const same = wide.filter((entry) => entry.pf.toLowerCase() === pf.toLowerCase());
   if (same.some((entry) => entry.ranges === null)) return true;
@@ -301,7 +301,7 @@ export type Wanted = {
   readonly [K in SelectorName]?: (typeof selectors)[K] extends Selector<infer T> ? T : never;
 };
 
-/** Tells whether the device fulfils all selectors of a selector object. */
+/** Whether the device fulfills all selectors of a selector object. */
 export function matches(device: Device, wanted: Wanted): boolean {
   for (const name in wanted) {
     const selector = selectors[name as SelectorName] as Selector<unknown>;
@@ -310,14 +310,14 @@ export function matches(device: Device, wanted: Wanted): boolean {
   return true;
 }
 
-/** Whether one selector object wants every device that the other wants, whatever devices there are. */
+/** Whether one selector object selects every device that the other selects, on any node. */
 export const covers = (wide: Wanted, narrow: Wanted): boolean =>
   selectorNames.every((name) => {
     const value = wide[name];
     return value === undefined || (selectors[name] as Selector<unknown>).covers(value, narrow[name]);
   });
 
-/** Whether nothing can fulfil a selector object, whatever devices there are. */
+/** Whether no device can fulfill a selector object, on any node. */
 export const isImpossible = (wanted: Wanted): boolean =>
   selectorNames.some((name) => {
     const value: unknown = wanted[name];

@@ -34,13 +34,13 @@ export function refuseIds(pool: Pool, ids: readonly string[]): string | null {
   return null;
 }
 
-/** What an answer by CDI is made of: how devices are named in it, and what the pool's spec says. */
+/** What an answer by CDI is made of: how devices are named in it, and which devices the pool's spec has. */
 export interface CdiContext {
   readonly mode: CdiMode;
   readonly devices: CdiDevices;
 }
 
-/** A device that is about to be handed out: what was read of it, and what that gives to a container. Made once a request. */
+/** A device that is about to be handed out: what was read of it, and what that contributes to a container. Made once a request. */
 export interface PreparedDevice {
   readonly claim: Claim;
   readonly facts: AllocationFacts;

@@ -1,5 +1,5 @@
 // Would a pod get the devices that it is given? After a reboot the kubelet starts a pod with the answer to Allocate that it cached
-// before (pkg/kubelet/cm/devicemanager/manager.go, devicesToAllocate): its node numbers may be another device's by now.
+// before (pkg/kubelet/cm/devicemanager/manager.go, devicesToAllocate): its node numbers may belong to another device now.
 
 import { commonNodes } from "../host/node-paths.ts";
 
@@ -19,7 +19,7 @@ export interface CachedAnswer {
 export interface StaleAnswer {
   readonly resource: string;
   readonly pod: string;
-  /** A sentence's end. */
+  /** The end of a sentence. */
   readonly reason: string;
 }
 
@@ -29,7 +29,7 @@ const own = (nodes: readonly string[]) => nodes.filter((path) => !common.has(pat
 
 /**
  * The devices whose cached answer names other nodes than Allocate would give now, by id. `nodesOf` gives the nodes of a device as
- * this resource hands it out, and null for a device that is not this resource's, which is not judged.
+ * this resource hands it out, and null for a device that is not this resource's, which is skipped.
  */
 export function staleAnswers(
   answers: readonly CachedAnswer[],
@@ -41,7 +41,7 @@ export function staleAnswers(
     if (namesCdiDevices && cached.size === 0) continue;
     const now = ids.map((id) => ({ id, nodes: nodesOf(resource, id) }));
     const known = new Set(now.flatMap((each) => own(each.nodes ?? [])));
-    // A node that is nobody's now can have been any device's, as long as all are known.
+    // A node that no device has now may have been any device's, so it counts against all, once the nodes of all are known.
     const hasForeign = now.every((each) => each.nodes !== null) && [...cached].some((path) => !known.has(path));
     for (const each of now) {
       if (each.nodes === null) continue;

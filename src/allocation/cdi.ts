@@ -10,7 +10,7 @@ export type CdiMode = (typeof cdiModes)[number];
 /** The CDI devices of a file by their names, each with its nodes, of which it has at least one. */
 export type CdiDevices = ReadonlyMap<string, readonly DeviceNode[]>;
 
-/** What a spec file says. */
+/** The content of a spec file. */
 export interface CdiFile {
   readonly kind: string;
   readonly devices: CdiDevices;
@@ -42,7 +42,7 @@ const versionOf = (kind: string): CdiSpec["cdiVersion"] =>
 /**
  * Describes a pool, its devices in the order of their names; null when no device has a node.
  *
- * A device without nodes has nothing to be edited in, and one with empty edits makes the whole spec invalid: it is left
+ * A device without nodes has no edits, and one with empty edits makes the whole spec invalid: it is left
  * out, and its Allocate answer names no CDI device. A spec without devices is invalid, too.
  */
 export function cdiSpec({ kind, devices }: CdiFile): CdiSpec | null {
@@ -62,7 +62,7 @@ export function cdiSpec({ kind, devices }: CdiFile): CdiSpec | null {
   return described.length === 0 ? null : { cdiVersion: versionOf(kind), kind, devices: described };
 }
 
-/** What is left of each file that has devices which are not to stay in it; the other files are missing. */
+/** The files that have devices which `stays` does not keep, without those; the other files are missing. */
 export function withoutDevices(
   files: ReadonlyMap<string, CdiFile>,
   stays: (file: string, kind: string, id: string) => boolean,

@@ -53,7 +53,7 @@ function iommufd({ facts, spec }: ContributionInput): Contribution | null {
   };
 }
 
-// Unlike the upstream plugin, for every UIO driver: a uio_pci_generic device without its node is of no use.
+// Unlike the upstream plugin, for every UIO driver: a uio_pci_generic device is useless without its node.
 const uio: Contributor = ({ facts: { uio: handle } }) =>
   handle && { nodes: [node(handle.path)], info: { mount: handle.path } };
 

@@ -11,7 +11,7 @@ export interface DeviceInfoFile {
   readonly content: string;
 }
 
-/** The device-info file of a claim; null for device types that have none. Keys stand in the order of the spec. */
+/** The device-info file of a claim; null for device types that have none. Keys are in the order of the spec. */
 export function deviceInfoFile(claim: Claim, facts: AllocationFacts, spec: PoolSpec): DeviceInfoFile | null {
   if (!deviceTypes[spec.deviceType].deviceInfo) return null;
   const name = deviceInfoName(spec.resource, claim.device.id);

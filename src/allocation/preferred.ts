@@ -1,10 +1,10 @@
-// Which of the free devices should a container be given? A pure function of the pool and the kubelet's question
+// Which of the free devices should a container be given? A pure function of the pool and the kubelet's request
 // (v1beta1 GetPreferredAllocation); the order in which the kubelet lists devices never counts, that of the node does.
 
 import type { Pool, Preference } from "../pools/pool.ts";
 import { shownId } from "./allocate.ts";
 
-/** What the kubelet asks for one container. */
+/** What the kubelet requests for one container. */
 export interface PreferredRequest {
   /** What may be given; those that must be given are among them. */
   readonly available: readonly string[];
@@ -27,7 +27,7 @@ type Level = "numaNode" | "pcieRoot";
 /** What a container's devices should share, where they can. */
 const levels: readonly Level[] = ["numaNode", "pcieRoot"];
 
-/** Why a question has no answer, as a sentence; null when it has one. The kubelet fails the pod for it, so few have none. */
+/** Why a request is refused, as a sentence; null when it is not. The kubelet fails the pod for it, so few are. */
 export function refusePreferred(resource: string, { available, mustInclude, size }: PreferredRequest): string | null {
   const of = `GetPreferredAllocation of ${resource}`;
   if (size < 0) return `${of}: ${size} devices can't be given`;
@@ -43,7 +43,7 @@ export function refusePreferred(resource: string, { available, mustInclude, size
 /**
  * The devices that a container should be given: those that must be included first, then the chosen ones.
  *
- * Devices that left the pool meanwhile are passed over, which can leave fewer than asked for; the kubelet then fills up
+ * Devices that have left the pool are skipped, which can leave fewer than requested; the kubelet then fills up
  * by itself (kubernetes pkg/kubelet/cm/devicemanager/manager.go devicesToAllocate).
  */
 export function preferredDevices({ claims }: Pool, preference: Preference, request: PreferredRequest): string[] {

@@ -1,4 +1,4 @@
-// What may stand in the config file? The form of an entry and, derived from the tables of pools/, of its selectors.
+// What may be in the config file? The form of an entry and, derived from the tables of pools/, of its selectors.
 
 import * as v from "valibot";
 import { limits } from "../limits.ts";
@@ -29,7 +29,7 @@ const objectOf = <T>(values: v.GenericSchema<unknown, T>, empty: T, expected: st
     v.transform((value) => Object.fromEntries(value) as Record<string, T>),
   );
 
-/** Names that Kubernetes takes behind the "/" (IsQualifiedName), further narrowed as the upstream plugin does. */
+/** Names that Kubernetes accepts behind the "/" (IsQualifiedName), further narrowed as the upstream plugin does. */
 export const resourceNameSchema = v.pipe(
   text,
   v.regex(/^[a-zA-Z0-9_-]+$/, 'only letters, digits, "_" and "-" can be used, as in "sriov_net_A"'),
@@ -49,7 +49,7 @@ export const resourcePrefixSchema = v.pipe(
   v.check((prefix) => !prefix.startsWith("requests."), 'Kubernetes refuses names that start with "requests."'),
 );
 
-/** The fields of an entry of resourceList, without its selectors; each with what the reference documentation says. */
+/** The fields of an entry of resourceList, without its selectors; each with its text of the reference documentation. */
 export const entryFields = {
   resourceName: v.pipe(resourceNameSchema, v.description("Name of the resource, unique within its prefix")),
   resourcePrefix: v.optional(

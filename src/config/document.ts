@@ -19,7 +19,7 @@ export interface Document {
   readonly syntaxErrors: readonly Problem[];
 }
 
-/** Parses JSON with comments and trailing commas; what can't be parsed is told in syntaxErrors. */
+/** Parses JSON with comments and trailing commas; what can't be parsed is listed in syntaxErrors. */
 export function parseDocument(text: string): Document {
   const content = text.startsWith("\uFEFF") ? ` ${text.slice(1)}` : text;
   const starts = [0];

@@ -1,4 +1,4 @@
-// How is the config file read? With its size limited, and file trouble told in the same form as any other problem.
+// How is the config file read? With its size limited; errors of the file have the form of any other problem.
 
 import { messageOf } from "../text.ts";
 import { limits } from "../limits.ts";

@@ -1,5 +1,5 @@
-// What was meant by a key that is not one of its place? Keys of other places, of other device types, of the format before
-// version 3 and of the operator's policies have words of their own; a near miss names the key that it misses.
+// What was meant by a key that is not one of its place? Keys of other levels, of other device types, of the format before
+// version 3 and of the operator's policies have their own hints; a near miss names the key.
 
 import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../pools/device-types.ts";
 import { type SelectorName, selectorNames } from "../pools/selectors.ts";
@@ -21,7 +21,7 @@ const home: Readonly<Record<Level, string>> = {
   selector: 'is a selector and belongs inside "selectors"',
 };
 
-/** Keys that other programs and earlier formats have, in lower case, with what stands for them here. */
+/** Keys that other programs and earlier formats have, in lower case, with their equivalents here. */
 const otherKeys: Readonly<Record<string, string>> = {
   // The upstream plugin's format before version 3 (its README of v2.2).
   sriovmode: 'is of the format before version 3; select VFs with "drivers", "pfNames" or "rootDevices"',

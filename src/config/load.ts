@@ -1,4 +1,4 @@
-// What does the operator want? From the text of the config file to pool specs, with every problem found at once.
+// What does the operator configure? From the text of the config file to pool specs, with every problem found at once.
 // The compatibility rule: what the upstream plugin runs with, runs, with a warning where it is doubtful; what it refuses,
 // crashes on or silently gets wrong is refused or done right.
 
@@ -21,7 +21,7 @@ import {
 } from "./config-schema.ts";
 import { readSelectors } from "./selector-objects.ts";
 
-/** What the command line says about all entries. */
+/** What the command line sets for all entries. */
 export interface LoadOptions {
   readonly resourcePrefix: string;
   readonly useCdi: boolean;
@@ -29,7 +29,7 @@ export interface LoadOptions {
   readonly socketNameLimit: number;
 }
 
-/** The outcome of loading a file: specs is null when the file is refused. */
+/** The outcome of loading a file: specs is null when the file is rejected. */
 export interface Loaded {
   readonly specs: readonly PoolSpec[] | null;
   /** Entries without a mistake of their own, also of a file that is refused: checks beyond the loader's go on with them. */
@@ -41,7 +41,7 @@ export interface Loaded {
   readonly entries: readonly number[];
 }
 
-/** Reads the text of a config file into pool specs; never throws for what the operator wrote. */
+/** Reads the text of a config file into pool specs; never throws for what is in the file. */
 export function loadConfig(text: string, options: LoadOptions): Loaded {
   const document = parseDocument(text);
   const root = document.root;
@@ -84,7 +84,7 @@ const refused = (problems: readonly Problem[]): Loaded => ({
 
 const inOrder = (problems: readonly Problem[]) => problems.toSorted(inFileOrder);
 
-/** So many problems that somebody may read them, those that refuse the file first, and the number of the others. */
+/** As many problems as a person reads, those that reject the file first, and the number of the others. */
 function listed(problems: readonly Problem[]): readonly Problem[] {
   const { max } = limits.problems;
   if (problems.length <= max) return problems;
@@ -117,7 +117,7 @@ class EntryReader {
     this.problems.push(this.#document.at(node, path, message, severity));
   }
 
-  /** Reports keys of the file or of an entry that are not known there, and keys that stand twice. */
+  /** Reports keys of the file or of an entry that are unknown there, and duplicate keys. */
   reportUnknownKeys(fields: Fields, path: string, level: Exclude<Level, "selector">): void {
     const below = (key: string) => (path === "" ? key : `${path}.${key}`);
     for (const { key, node } of fields.unknown) {
@@ -135,7 +135,7 @@ class EntryReader {
     this.repeated(fields, below);
   }
 
-  /** Reports keys that are there twice. */
+  /** Reports duplicate keys. */
   repeated({ repeated }: Fields, pathOf: (key: string) => string): void {
     for (const { key, node } of repeated)
       this.problem(node, pathOf(key), "duplicate key; the last value is used", "warning");

@@ -1,4 +1,4 @@
-// Where in the file does an entry, a selector object or one of its values stand?
+// Where in the file is an entry, a selector object or one of its values?
 
 import type { Node } from "jsonc-parser";
 import { selectorNames } from "../pools/selectors.ts";

@@ -5,7 +5,7 @@ import { oneLine } from "../text.ts";
 /**
  * One finding in the config file.
  *
- * "error" refuses the file; "skip" refuses the entry it is in and lets the others run, as the upstream plugin does;
+ * "error" rejects the file; "skip" rejects the entry it is in, and the others run, as the upstream plugin does;
  * "warning" is doubtful and runs.
  */
 export interface Problem {

@@ -92,7 +92,7 @@ function readObject(to: Reporter, node: Node, path: string, deviceType: DeviceTy
   }
   const wanted: Record<string, unknown> = {};
   let isWhole = true;
-  // One by one, so that no mistake hides another, nor a doubt.
+  // One by one, so that no mistake hides another, nor a warning.
   for (const [name, value] of Object.entries(plain)) {
     if (![...has, ...(type?.ignoredSelectors ?? [])].includes(name as SelectorName)) continue;
     const { schema, warnings } = selectors[name as SelectorName] as Selector<unknown>;
@@ -151,6 +151,6 @@ function reportStrayKeys(
   return ignored;
 }
 
-/** Whether a selector's value asks for nothing in any type that has it. */
+/** Whether a selector's value selects nothing in any type that has it. */
 const isEmpty = (value: unknown): boolean =>
   value === false || value === "" || (Array.isArray(value) && value.length === 0);

@@ -1,4 +1,4 @@
-// Which CDI specs are on the node? One file a pool, written before the kubelet hears of its devices. No two files ever
+// Which CDI specs are on the node? One file a pool, written before the kubelet is sent its devices. No two files ever
 // name one device: readers refuse a device that two files of one kind name (pkg/cdi/cache.go).
 
 import { existsSync } from "node:fs";
@@ -24,7 +24,7 @@ export class CdiFiles {
     this.folder = folder;
   }
 
-  /** Takes up the specs that an earlier process left; gives the names of those that can't be read, which are removed. */
+  /** Loads the specs that an earlier process left; returns the names of those that can't be read, which are removed. */
   load(): string[] {
     if (existsSync(this.folder)) removeTemporaryFiles(this.folder, isCdiFileName);
     return namesIn(this.folder)
@@ -36,13 +36,13 @@ export class CdiFiles {
       });
   }
 
-  /** What the pool's spec says now. */
+  /** The devices that the pool's spec has now. */
   devicesOf(spec: PoolSpec): CdiDevices {
     return this.#files.get(cdiFileName(spec))?.devices ?? new Map();
   }
 
   /**
-   * Says in the pool's spec by which nodes these devices are used; what it says of others stays. Tells whether it wrote.
+   * Writes the nodes of these devices into the pool's spec; its other devices stay. Returns whether the file changed.
    * Throws when it can't, and leaves the spec as it was.
    */
   describe(spec: PoolSpec, nodes: ReadonlyMap<string, readonly DeviceNode[]>): boolean {
@@ -54,26 +54,26 @@ export class CdiFiles {
     return this.#write(cdiFileName(spec), { kind: cdiKind(spec), devices });
   }
 
-  /** Whether the pool's spec is in place as it was written, and says this of these devices. */
+  /** Whether the pool's spec is in place as it was written, and has these nodes for these devices. */
   says(spec: PoolSpec, nodes: ReadonlyMap<string, readonly DeviceNode[]>): boolean {
     const devices = this.devicesOf(spec);
     const isSame = [...nodes].every(([id, of]) => Bun.deepEquals(devices.get(id) ?? [], of));
     return isSame && (devices.size === 0 || this.#isInPlace(cdiFileName(spec)));
   }
 
-  /** Takes devices out of every spec that is not their pool's any more, before that pool's names them. Gives the files. */
+  /** Removes devices from every spec that is no longer their pool's, before that pool's names them. Returns the files. */
   withdraw(pools: readonly Pool[]): string[] {
     const homes = this.#homesIn(pools);
     return this.#reduce((file, kind, id) => (homes.get(`${kind}=${id}`) ?? file) === file);
   }
 
-  /** Takes devices that no pool has any more out of their specs, unless a pod holds them. Gives the files. */
+  /** Removes devices that no pool has any more from their specs, unless they are allocated. Returns the files. */
   prune(pools: readonly Pool[], isHeld: (file: string, id: string) => boolean): string[] {
     const homes = this.#homesIn(pools);
     return this.#reduce((file, kind, id) => homes.get(`${kind}=${id}`) === file || isHeld(file, id));
   }
 
-  /** Writes specs of these pools again that somebody removed or replaced. Gives the files. */
+  /** Writes specs of these pools again that were removed or replaced. Returns the files. */
   restore(specs: readonly PoolSpec[]): string[] {
     return specs.map(cdiFileName).filter((name) => {
       const file = this.#files.get(name);
@@ -97,7 +97,7 @@ export class CdiFiles {
   #reduce(stays: (file: string, kind: string, id: string) => boolean): string[] {
     const left = withoutDevices(this.#files, stays);
     const failures: unknown[] = [];
-    // One file that can't be written keeps none of the others as they are.
+    // A file that can't be written does not keep the others from being written.
     for (const [name, file] of left) {
       try {
         this.#write(name, file);
@@ -138,7 +138,7 @@ export class CdiFiles {
   }
 }
 
-/** Removes our specs from a folder in which they have no business, as /etc/cdi; gives the names of the removed. */
+/** Removes our specs from a folder in which they do not belong, as /etc/cdi; returns the names of the removed files. */
 export const removeCdiSpecs = (folder: string): string[] =>
   namesIn(folder).filter((name) => isCdiFileName(name) && removeFile(`${folder}/${name}`));
 
@@ -155,7 +155,7 @@ const specSchema = v.object({
   ),
 });
 
-/** Reads a spec; null when it is none, or of another form than ours. */
+/** Reads a spec; null when it can't be parsed, or has another form than ours. */
 function read(path: string): CdiFile | null {
   try {
     const { kind, devices } = v.parse(specSchema, parse(contentOf(path) ?? ""));

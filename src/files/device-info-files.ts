@@ -5,12 +5,12 @@ import type { DeviceInfoFile } from "../allocation/device-info.ts";
 import { deviceInfoId } from "../pools/names.ts";
 import { contentOf, ensureFolder, removeTemporaryFiles, removeFile, writeAtomic } from "../fs/atomic.ts";
 
-/** Writes the files, readable by all and writable by none, into a folder that is made or mended when it must be. */
+/** Writes the files, readable by all and writable by none, into a folder that is created, or made accessible, when necessary. */
 export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]): void {
   const write = () => {
     for (const { name, content } of files) {
       const path = `${folder}/${name}`;
-      // A device that was allocated before mostly says the same again.
+      // A device that was allocated before mostly has the same content again.
       if (contentOf(path) !== content) writeAtomic(path, content, 0o444);
     }
   };
@@ -24,7 +24,7 @@ export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]
 }
 
 /**
- * Removes the files of a resource's devices that `keep` does not name; gives the names of the removed.
+ * Removes the files of a resource's devices that `keep` does not name; returns the names of the removed files.
  *
  * Files of other programs, and of resources that are not ours, stay.
  */

@@ -22,7 +22,7 @@ import { readText } from "./read-text.ts";
  * Writes a file by rename; throws the system's error and leaves the old file as it was when that fails.
  *
  * The temporary name starts with "." and ends in ".tmp", so that no reader of the folder takes it for a file of its own. It
- * ends in chance: in their containers two plugins that overlap are both process 1.
+ * ends in a random number: in their containers two plugins that overlap are both process 1.
  */
 export function writeAtomic(path: string, content: string, mode: number): void {
   const [chance = 0] = crypto.getRandomValues(new Uint32Array(1));
@@ -60,7 +60,7 @@ export function removeTemporaryFiles(folder: string, ours: (name: string) => boo
  * Makes a folder that this process can write to.
  *
  * The upstream plugin's library makes its folders, at every level, without any permission bits; a process without
- * CAP_DAC_OVERRIDE can't enter them, but their owner may mend them, from the top. Folders with any bit are left as they
+ * CAP_DAC_OVERRIDE can't enter them, but their owner may change them, from the top. Folders with any bit are left as they
  * are: "/" itself may be 0555.
  */
 export function ensureFolder(path: string): void {
@@ -72,9 +72,9 @@ export function ensureFolder(path: string): void {
   if (isNew || (statSync(path).mode & 0o777) === 0) chmodSync(path, 0o755);
 }
 
-/** Removes what has this name, a link and not what it leads to; false for a folder, which is none of ours, and for nothing. */
+/** Removes what has this name, a link and not what it leads to; false for a folder, which is never ours, and when it is missing. */
 export function removeFile(path: string): boolean {
-  // A read-only file system refuses to remove also what is not there.
+  // A read-only file system refuses even the removal of a missing file.
   if (!lstatSync(path, { throwIfNoEntry: false })) return false;
   try {
     unlinkSync(path);
@@ -85,10 +85,10 @@ export function removeFile(path: string): boolean {
   }
 }
 
-/** Beyond so many bytes nothing is a file of ours. */
+/** No file of ours is larger, in bytes. */
 const largest = 16 << 20;
 
-/** A file's text; null when there is none, or anything else that is no file of ours: a link, a FIFO, a folder. */
+/** A file's text; null when it is missing, or can't be ours: a link, a FIFO, a folder. */
 export function contentOf(path: string): string | null {
   try {
     return readText(path, largest, "refuse");

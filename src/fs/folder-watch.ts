@@ -1,12 +1,12 @@
 // When does something change in a folder? inotify on the folder and on the folders above it, since a watch is silently
-// dead after its folder was deleted and made again. Events that come together are told together: sixteen pools that bind their
+// dead after its folder was deleted and created again. Events that come together are reported together: sixteen pools that bind their
 // sockets at once are one change of their folder.
 
 import { type FSWatcher, watch } from "node:fs";
 import { dirname } from "node:path";
 import { targetIdentityOf } from "./identity.ts";
 
-/** How many folders above the watched one are watched for its coming and going. */
+/** How many folders above the watched one are watched for its creation and removal. */
 const ancestors = 2;
 
 interface Watched {
@@ -15,10 +15,10 @@ interface Watched {
   watcher: FSWatcher | null;
 }
 
-/** What changed in a folder: names, and null when it was the folder itself or what in it is not known. */
+/** What changed in a folder: names, and null when it was the folder itself, or the name is unknown. */
 export type Changed = ReadonlySet<string | null>;
 
-/** Watches a folder that may come and go; tells what changed in it since it told last. */
+/** Watches a folder that may be created and removed; reports what changed in it since the last report. */
 export class FolderWatch {
   readonly #chain: Watched[] = [];
   readonly #changed: (names: Changed) => void;
@@ -35,11 +35,11 @@ export class FolderWatch {
     this.rearm();
   }
 
-  /** Watches again what was made anew since; tells whether the folder itself was. */
+  /** Watches again what was recreated since; returns whether the folder itself was. */
   rearm(): boolean {
     if (this.#closed) return false;
     let renewed = false;
-    // From above to below: what is made meanwhile is seen by the watch above it.
+    // From the top down: what is created meanwhile is seen by the watch above it.
     for (const [level, watched] of [...this.#chain.entries()].toReversed()) {
       const identity = targetIdentityOf(watched.path);
       if (identity === watched.identity) continue;
@@ -57,7 +57,7 @@ export class FolderWatch {
           watched.identity = null;
         });
       } catch {
-        // It went away between the look and the watch: the folder above tells when it is back.
+        // It was removed before it could be watched: the watch on the folder above reports when it is back.
         watched.identity = null;
       }
     }
@@ -77,7 +77,7 @@ export class FolderWatch {
     this.#notification ??= setImmediate(() => this.#notify());
   }
 
-  /** Behind all events that are there: whatever they tell of has happened, so that one look at the folders is enough. */
+  /** Runs after all pending events: what they report has happened by then, so that the folders are checked once. */
   #notify(): void {
     this.#notification = null;
     const names = this.#names;

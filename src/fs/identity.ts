@@ -1,4 +1,4 @@
-// Is what is at a path still the same file? Paths are reused: sockets and files are replaced by rename, folders are removed and made anew.
+// Is what is at a path still the same file? Paths are reused: sockets and files are replaced by rename, folders are removed and created again.
 
 import { type BigIntStats, lstatSync, statSync } from "node:fs";
 

@@ -1,4 +1,4 @@
-// How is a file read that somebody else may have put there? Only a regular file, only so much of it, and never waiting:
+// How is a file read that another program may have put there? Only a regular file, only so much of it, and never waiting:
 // a FIFO without a writer would hold the whole program up.
 
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
@@ -16,7 +16,7 @@ class FileError extends Error {
 
 /**
  * The text of a regular file of at most `most` bytes; throws an error with a `code` (EISDIR, EFBIG, or the system's) when it
- * is none. A symbolic link is followed unless `links` is "refuse" (then ELOOP).
+ * is not one. A symbolic link is followed unless `links` is "refuse" (then ELOOP).
  */
 export function readText(path: string, most: number, links: "follow" | "refuse" = "follow"): string {
   const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = constants;
@@ -27,7 +27,7 @@ export function readText(path: string, most: number, links: "follow" | "refuse" 
     if (!status.isFile()) throw new FileError("EINVAL", `EINVAL: ${path} is not a regular file`);
     const tooLarge = () => new FileError("EFBIG", `too large: at most ${most} bytes are read of ${path}`);
     if (status.size > most) throw tooLarge();
-    // One byte more than there should be: a file that grows is read again when its event comes, not without end.
+    // One byte more than there should be: a file that grows is read again when its event comes, not endlessly.
     let bytes = Buffer.allocUnsafe(status.size + 1);
     let length = 0;
     for (;;) {

@@ -1,4 +1,4 @@
-// Whose socket stands at a path? A socket is bound under a hidden name and renamed into place: the kubelet never sees
+// Whose socket is at a path? A socket is bound under a hidden name and renamed into place: the kubelet never sees
 // one that does not listen yet, and a socket that another instance put there is never taken for ours.
 
 import { lstatSync, readdirSync, renameSync, rmSync } from "node:fs";
@@ -10,12 +10,12 @@ export function hiddenName(folder: string): string {
   return `${folder}/.${crypto.randomUUID().slice(0, 8)}`;
 }
 
-/** Something else may take the file away at any time. */
+/** Another process may remove the file at any time. */
 const isSocket = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
 
 /**
- * Removes sockets that nobody listens on, under hidden names and those that `ours` knows: who made them was killed. A kubelet
- * would dial them for ever.
+ * Removes sockets that nobody listens on, under hidden names and those that `ours` knows: their process was killed. A kubelet
+ * would dial them forever.
  */
 export async function removeAbandonedSockets(folder: string, ours: (name: string) => boolean): Promise<void> {
   for (const name of readdirSync(folder)) {
@@ -40,7 +40,7 @@ export function removeIf(path: string, identity: string): void {
 /** How long a process may take to accept a connection, in milliseconds. */
 const probeLimit = 1000;
 
-/** Whether a process listens on a unix socket, stopped or not; false when it refuses or is not there. */
+/** Whether a process listens on a unix socket, stopped or not; false when it refuses or is missing. */
 export async function isListening(path: string): Promise<boolean> {
   const { listens, socket } = await dial(path);
   socket?.destroy();

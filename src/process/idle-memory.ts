@@ -1,41 +1,41 @@
-// What does it cost that nothing happens? Once it is quiet, what a start or a burst of calls left in memory is given back, and timers
+// What does an idle plugin cost? Once it is quiet, memory that a start or a burst of calls left is released, and timers
 // may be late, so that fewer of them wake the process.
 
 import { setTimerSlack } from "../../native/libc.ts";
 import { releaseExecutable } from "../../native/memory.ts";
 import type { Log } from "./log.ts";
 
-/** How often it is looked, in milliseconds: first, and at most, since every look is a wake-up. */
+/** How often idleness is checked, in milliseconds: first, and at most, since every check is a wake-up. */
 const interval = { first: 5000, most: 60_000 } as const;
 
-/** CPU time between two looks from which on the process is busy, in milliseconds. */
+/** CPU time between two checks from which on the process is busy, in milliseconds. */
 const busy = 50;
 
-/** So much more than after the last rest is worth another, in bytes. */
+/** How much resident memory must have grown for another release, in bytes. */
 const worth = 16 << 20;
 
-/** How long the heap may take to shrink before the executable's pages, which it needs for that, are given back, in milliseconds. */
+/** How long the heap may take to shrink before the executable's pages, which it needs for that, are released, in milliseconds. */
 const shrinking = 500;
 
 /**
- * How late timers may be while it is quiet, in milliseconds. Bun wakes up once a second as long as a connection is open, for the date
+ * How late timers may be while idle, in milliseconds. Bun wakes up once a second as long as a connection is open, for the date
  * in HTTP headers and for time limits that we don't use.
  */
 const late = 2000;
 
-/** Gives memory back whenever the process was busy and is no longer. */
+/** Releases memory whenever the process was busy and is no longer. */
 export class IdleMemory {
   readonly #log: Log;
   readonly #resting: () => void;
   #timer: Timer;
   #wait: number = interval.first;
   #cpu = cpuTime();
-  /** What was resident after the last rest, in bytes. */
+  /** What was resident after the last release, in bytes. */
   #rested = 0;
   #late = false;
   #wasActive = false;
 
-  /** `resting` is called when memory is given back, for others to do the same. */
+  /** `resting` is called when memory is released, for others to do the same. */
   constructor(log: Log, resting: () => void) {
     this.#log = log;
     this.#resting = resting;
@@ -58,7 +58,7 @@ export class IdleMemory {
     const cpu = cpuTime();
     const quiet = cpu - this.#cpu < busy;
     this.#cpu = cpu;
-    // What was stirred may still have timers to come; the next look is later than they are.
+    // Recent activity may have timers pending; the next check is later than they are.
     if (quiet && !this.#wasActive && !this.#late) {
       setTimerSlack(late);
       this.#late = true;

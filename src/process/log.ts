@@ -1,4 +1,4 @@
-// What does the operator read? One line an event: a constant message, then its fields. Values of additionalInfo are
+// The log: one line an event: a constant message, then its fields. Values of additionalInfo are
 // never logged at any level.
 
 import { createConsola, LogLevels, type LogObject } from "consola/core";
@@ -19,7 +19,7 @@ export interface LogOptions {
 
 interface Sink {
   readonly write: (line: string, severe: boolean) => void;
-  /** Resolves when everything that was written is where it belongs. */
+  /** Resolves when everything that was logged is written. */
   readonly finish?: () => Promise<void>;
 }
 
@@ -67,7 +67,7 @@ export function createLog(
   if (options.folder !== null) {
     const { folder } = options;
     const failed = ({ message: reason }: Error) => {
-      // What the folder does not take is not lost.
+      // What can't be written to the folder goes to standard error.
       all = true;
       toStderr(notice("cannot write to the log folder; logging to standard error", { folder, reason }));
     };
@@ -92,12 +92,12 @@ export function createLog(
   return Object.assign(log, { finish, recent: () => recent.text });
 }
 
-/** How many lines wait at most for a reader of standard error that is slow, or stands still. */
+/** How many lines wait at most for a reader of standard error that is slow, or does not read. */
 const maxBacklog = 4096;
 
 interface Writer {
   readonly write: (line: string) => void;
-  /** How many lines were dropped since it was asked last; 0 while none can be written. */
+  /** How many lines were dropped since the last call; 0 while none can be written. */
   readonly takeDropped: () => number;
 }
 
@@ -105,8 +105,8 @@ interface Writer {
 let writer: Writer | null = null;
 
 /**
- * Writes lines to standard error, whatever becomes of it: a log that nobody can read is no reason to end. A pipe without
- * a reader (EPIPE) or a full disk (ENOSPC) costs the lines; behind a reader that stands still lines beyond the backlog are
+ * Writes lines to standard error, whether it works or not: a log that can't be written is no reason to end. A pipe without
+ * a reader (EPIPE) or a full disk (ENOSPC) costs the lines; behind a reader that does not read, lines beyond the backlog are
  * dropped, since Bun keeps in memory what a pipe does not take.
  */
 function stderrWriter(): Writer {
@@ -118,7 +118,7 @@ function stderrWriter(): Writer {
   return {
     write: (line) => {
       if (backlog >= maxBacklog) dropped++;
-      // Of each write that a pipe does not take at once Bun says false, and later "drain".
+      // For each write that a pipe does not take at once Bun returns false, and emits "drain" later.
       else if (!stderr.write(line)) backlog++;
     },
     takeDropped: () => {
@@ -160,7 +160,7 @@ export function formatLine({ date, type, args }: Entry): string {
 
 /**
  * One JSON object on a line, ended: "time", "level" and "message", then the fields. Of a long list the first elements are
- * told, and under "KEY_more" the number of the rest.
+ * written, and under "KEY_more" the number of the rest.
  */
 export function formatJson({ date, type, args }: Entry): string {
   const [message, fields] = partsOf(args);
@@ -183,7 +183,7 @@ function partsOf(args: readonly unknown[]): [message: string, fields: Readonly<R
   return [String(message), fields ?? {}];
 }
 
-/** Beyond so many elements of a list only their number is told. */
+/** Of further elements of a list only the number is written. */
 const longestList = 16;
 
 function formatValue(value: unknown): string {

@@ -1,5 +1,5 @@
-// What does systemd hear of us? Readiness, a status line, reloads, the end, and while we live a sign of life. Nothing at all
-// where no service manager asks for it by NOTIFY_SOCKET.
+// Notifies systemd: readiness, a status line, reloads, the end, and the watchdog. Nothing at all
+// where no service manager sets NOTIFY_SOCKET.
 
 import { monotonicMicroseconds, notify } from "../../native/notify.ts";
 import { counted, messageOf } from "../text.ts";
@@ -10,14 +10,14 @@ export interface Offer {
   readonly pools: number;
   readonly devices: number;
   readonly unhealthy: number;
-  /** Whether the config file is another one than that which runs, and can't be taken up. */
+  /** Whether the config file was rejected, and the previous config is active. */
   readonly configRefused: boolean;
 }
 
-/** Where and how often the manager wants to hear of us. */
+/** Where and how often the manager is notified. */
 export interface Manager {
   readonly socket: string;
-  /** Milliseconds without a sign of life after which it ends us; null when it doesn't watch. */
+  /** Milliseconds without a watchdog notification after which it ends the service; null without watchdog. */
   readonly watchdog: number | null;
 }
 
@@ -25,7 +25,7 @@ export interface Manager {
 export function managerOf(environment: Readonly<Record<string, string | undefined>>, pid: number): Manager | null {
   const socket = environment["NOTIFY_SOCKET"];
   if (!socket) return null;
-  // The variables may have been handed on by a parent that they were meant for.
+  // The variables may be inherited from a parent that they were meant for.
   const meant = [undefined, String(pid)].includes(environment["WATCHDOG_PID"]);
   const microseconds = Number(environment["WATCHDOG_USEC"]);
   return { socket, watchdog: meant && microseconds > 0 ? microseconds / 1000 : null };
@@ -38,7 +38,7 @@ export function statusLine({ pools, devices, unhealthy, configRefused }: Offer):
   return `${counted(pools, "pool")}, ${counted(devices, "device")}${bad}${refused}`;
 }
 
-/** Tells the manager; a manager that can't be told costs one warning. */
+/** Notifies the manager; one that can't be notified costs one warning. */
 export class ServiceNotices {
   readonly #manager: Manager | null;
   readonly #log: Log;
@@ -49,7 +49,7 @@ export class ServiceNotices {
   #reloading = false;
   #reloadsWanted = false;
 
-  /** `alive` says whether the plugin makes progress: while it doesn't, the watchdog's signs of life stay out. */
+  /** `alive` is whether the plugin makes progress: while it does not, the watchdog is not notified. */
   constructor(manager: Manager | null, alive: () => boolean, log: Log) {
     this.#manager = manager;
     this.#log = log;
@@ -57,7 +57,7 @@ export class ServiceNotices {
     this.#watchdog = limit === null ? null : setInterval(() => alive() && this.#tell("WATCHDOG=1"), limit / 2);
   }
 
-  /** Started as far as it goes without the kubelet: what waits for us need not wait longer. */
+  /** Started as far as possible without the kubelet: units ordered after this one need not wait longer. */
   waiting(): void {
     this.#isReady("waiting for the kubelet");
   }
@@ -67,7 +67,7 @@ export class ServiceNotices {
     this.#isReady(statusLine(offer));
   }
 
-  /** A reload was requested; resolves when it is done, which `reload` tells. Requests that come meanwhile are one more reload. */
+  /** A reload was requested; resolves when `reload` has. Requests that come meanwhile are one more reload. */
   async reloading(reload: () => Promise<void>): Promise<void> {
     this.#reloadsWanted = true;
     if (this.#reloading) return;

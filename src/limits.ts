@@ -4,7 +4,7 @@ interface Limit {
   readonly max: number;
   /** What is counted, for the documentation. */
   readonly unit: string;
-  /** What happens beyond it; pools that have nothing to do with it go on in any case. */
+  /** What happens beyond it; unrelated pools go on in any case. */
   readonly onExceed: string;
 }
 

@@ -56,7 +56,7 @@ function logOf({ options }: CommandLine, root: string): ReturnType<typeof create
 
 const printed = (text: string) => output.err(`${text}\n`);
 
-/** Runs until a signal ends it. As process 1 a program without handlers would not hear SIGTERM, so they come first. */
+/** Runs until a signal ends it. As process 1 a program without handlers would ignore SIGTERM, so they come first. */
 async function run(line: CommandLine): Promise<number> {
   const { promise: ended, resolve: end } = Promise.withResolvers<string>();
   for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) process.on(signal, () => end(signal));
@@ -107,7 +107,7 @@ async function run(line: CommandLine): Promise<number> {
   try {
     const failed = new Promise<never>((_, reject) => {
       agent.run().catch(reject);
-      // Bun's own report of an error that nobody caught would show the error's fields, whatever they hold.
+      // Bun's own report of an uncaught error would show the error's fields, whatever they contain.
       process.on("uncaughtException", reject);
       process.on("unhandledRejection", reject);
     });
@@ -138,7 +138,7 @@ async function run(line: CommandLine): Promise<number> {
 main().then(
   (status) => process.exit(status),
   (error: unknown) => {
-    // Whoever read what we print has heard enough, as `head` has.
+    // The reader of our output has closed it, as `head` does.
     if ((error as NodeJS.ErrnoException | null)?.code === "EPIPE") process.exit(exitStatus.failure);
     output.err(`sriovdp: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
     process.exit(exitStatus.failure);

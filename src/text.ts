@@ -1,4 +1,4 @@
-// Words that several rooms need: how a number of things is written, and what a caught value says.
+// Texts that several folders need: a counted noun, the message of a caught value, a text on one line.
 
 /** "1 device", "2 devices". */
 export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;

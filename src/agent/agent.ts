@@ -29,7 +29,7 @@ import { ScheduledScans } from "./scheduled-scans.ts";
 import { ServedPools } from "./served-pools.ts";
 import { kubeletFolders, registrationMode, watchAll } from "./watches.ts";
 
-/** What the command line decides for the whole life of the process. */
+/** What the command line sets for the life of the process. */
 export interface AgentOptions {
   /** Goes before every path of the node; "" for the node itself. */
   readonly root: string;
@@ -188,7 +188,7 @@ export class Agent {
   }
 
   /**
-   * Reads the config file again and rescans the whole node; exclusions whose reason is gone end. Resolves when that is done, whatever came of it.
+   * Reads the config file again and rescans the whole node; exclusions whose reason is gone end. Resolves when that is done, successfully or not.
    * Before the first scan only the config is read.
    */
   reload(): Promise<void> {
@@ -241,7 +241,7 @@ export class Agent {
     return kubeletFolders(this.#paths, this.#ended.signal);
   }
 
-  /** Scans and applies what came of it; a failure is logged and retried, and what is served goes on. */
+  /** Scans and applies the result; a failure is logged and retried, and what is served goes on. */
   async #safeScan(stale: ReadonlySet<Stale>): Promise<boolean> {
     try {
       const configChanged = stale.has("config") && this.#config.load(this.#pools);

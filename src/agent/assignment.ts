@@ -22,7 +22,7 @@ export interface AssignmentOptions {
   /** Goes before every path of the node. */
   readonly root: string;
   readonly podAllocations: PodAllocations;
-  /** Asks for another assignment after so many milliseconds; the functions need not be read anew for it. */
+  /** Requests another assignment after so many milliseconds; the functions need not be read again for it. */
   readonly again: (after: number) => void;
 }
 
@@ -62,7 +62,7 @@ export class Assignment {
 
   /**
    * Assigns pools. The evidence of what pods hold is read when a device would come to another place than it has in `served`, and
-   * while one waits for its pod's end, from time to time and whenever the functions were read anew (`isRescan`): a device stays where
+   * while one waits for its pod's end, from time to time and whenever the functions were read again (`isRescan`): a device stays where
    * its pod got it from. Without evidence every served device stays where it is.
    */
   async assign(

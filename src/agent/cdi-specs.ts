@@ -16,7 +16,7 @@ import type { Pool, PoolSpec } from "../pools/pool.ts";
 
 /** What CDI needs of the agent. */
 export interface CdiOptions {
-  /** What stands before every path of the node. */
+  /** Goes before every path of the node. */
   readonly root: string;
   readonly mode: CdiMode;
   readonly podAllocations: PodAllocations;
@@ -54,7 +54,7 @@ export class CdiSpecs {
     remove(this.#specs.folder, () => this.#specs.load());
   }
 
-  /** Before the pools change: no spec goes on naming a device that another pool's will name. False when one does. */
+  /** Before the pools change: removes devices from specs where another pool's spec will name them. False when that failed. */
   withdraw(pools: readonly Pool[]): boolean {
     const known = new Set(pools.flatMap(({ spec, claims }) => [spec.resource, ...claims.keys()]));
     for (const what of this.#failures.keys())
@@ -62,7 +62,7 @@ export class CdiSpecs {
     return this.#change(() => this.#specs.withdraw(pools));
   }
 
-  /** Writes the pool's spec before the kubelet hears of its devices; tells whether the pool may be offered. */
+  /** Writes the pool's spec before the kubelet is sent its devices; returns whether the pool may be offered. */
   describe({ spec, claims }: Pool): boolean {
     const nodes = new Map<string, readonly DeviceNode[]>();
     for (const [id, claim] of claims) {
@@ -82,14 +82,14 @@ export class CdiSpecs {
     }
   }
 
-  /** After the pools changed: what no pool has any more goes, unless a pod holds it. False when it can't. */
+  /** After the pools changed: removes devices that no pool has any more, unless they are allocated. False when that failed. */
   prune(pools: readonly Pool[]): boolean {
     const isHeld = (file: string, id: string) =>
       this.#options.podAllocations.mayHoldAs(id, (resource) => cdiFileNames(resource).includes(file));
     return this.#change(() => this.#specs.prune(pools, isHeld));
   }
 
-  /** Writes specs of these pools again that somebody removed or replaced. */
+  /** Writes specs of these pools again that were removed or replaced. */
   restore(specs: readonly PoolSpec[]): void {
     this.#change(() => this.#specs.restore(specs));
   }
@@ -111,7 +111,7 @@ export class CdiSpecs {
     this.#quietly(cdiFileName(spec), "cannot remove the pool's CDI spec", fields, () => this.#specs.remove(spec));
   }
 
-  /** Tells whether it could be done. */
+  /** Changes specs and logs their files; false when that failed. */
   #change(change: () => readonly string[]): boolean {
     const { folder } = this.#specs;
     return this.#quietly(folder, "cannot update CDI specs", { folder }, () => {

@@ -1,18 +1,18 @@
-// What must be looked at again, and when? Events say only which reader to run; bursts coalesce into one pass, after a
+// What must be read again, and when? Events decide only which reader runs; bursts coalesce into one scan, after a
 // moment of quiet that depends on what changed.
 
 /** What can be stale: functions (sysfs), links (netlink), the config file; or what is done with a scan that returned late. */
 export type Stale = "functions" | "links" | "config" | "late scan";
 
 interface Debounce {
-  /** Milliseconds without a further event before a pass; 0 means that a pass follows the first event after `maxMs`. */
+  /** Milliseconds without a further event before a scan; 0 means that a scan follows the first event after `maxMs`. */
   readonly quietMs: number;
-  /** Milliseconds after the first event at which a pass runs even when events go on. */
+  /** Milliseconds after the first event at which a scan runs even when events go on. */
   readonly maxMs: number;
 }
 
 /**
- * VFs are made one after the other over many events, so functions want quiet; a link that flaps shorter than its
+ * VFs are created one after the other over many events, so functions need quiet; a link that flaps shorter than its
  * delay is never seen to be down.
  */
 export const debounce: Readonly<Record<Stale, Debounce>> = {
@@ -44,12 +44,12 @@ export class ChangeQueue {
     const known = this.#due.get(stale);
     const first = known?.first ?? time;
     const settled = Math.min(first + maxMs, quietMs === 0 ? first + maxMs : time + quietMs);
-    // What must be looked at now is not put off by what happens meanwhile.
+    // What is due now is not delayed by later events.
     this.#due.set(stale, known?.now === true ? known : { first, at: now ? time : settled, now });
     this.#schedule();
   }
 
-  /** Waits until something has settled; null when closed. Everything that is stale by then is given at once. */
+  /** Waits until something has settled; null when closed. Returns everything that is stale by then. */
   async next(): Promise<ReadonlySet<Stale> | null> {
     while (!this.#closed) {
       const time = performance.now();

@@ -17,14 +17,14 @@ export class DeviceInfo {
   /** Pools that left the config while pods held devices of them, with just these. */
   readonly #retired = new Map<string, Pool>();
 
-  /** `root` stands before every path of the node. */
+  /** `root` goes before every path of the node. */
   constructor(root: string, podAllocations: PodAllocations, log: Log) {
     this.#folder = deviceInfoFolder(root);
     this.#podAllocations = podAllocations;
     this.#log = log;
   }
 
-  /** Writes what an answer to Allocate comes with; throws when it can't. */
+  /** Writes the files of an answer to Allocate; throws when it can't. */
   write(files: readonly DeviceInfoFile[]): void {
     writeDeviceInfo(this.#folder, files);
   }
@@ -38,7 +38,7 @@ export class DeviceInfo {
     }
   }
 
-  /** A pool is served (again): only what an earlier life left goes. */
+  /** A pool is served (again): only files that an earlier process left are removed. */
   begin(resource: string): void {
     this.#retired.delete(resource);
     this.prune(resource);

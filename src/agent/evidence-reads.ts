@@ -1,4 +1,4 @@
-// When is the evidence of what pods hold read beside the scans? When somebody wants to see it, and after Allocate until each pod was seen.
+// When is the evidence of what pods hold read beside the scans? For status and metrics, and after Allocate until each pod was seen.
 
 import type { PodAllocations } from "../kubelet/pod-allocations.ts";
 import type { AllocatedDevice } from "../pools/decide-allocations.ts";

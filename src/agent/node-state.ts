@@ -1,4 +1,4 @@
-// The node as the agent knows it: what the last scan found, what earlier ones saw and this one can't, and what the host keeps for itself.
+// The node as the agent knows it: what the last scan found, what earlier ones saw and this one can't, and which devices are excluded since the host needs them.
 
 import type { Device } from "../host/device.ts";
 import type { NodeScan } from "../host/scanner.ts";
@@ -29,7 +29,7 @@ export class NodeState {
   /** The time of the start, when the node had booted shortly before. */
   readonly #startedAfterBoot: number | null;
 
-  /** `root` goes before every path of the node; scans that no event asks for are put into `scheduled`. */
+  /** `root` goes before every path of the node; scans without an event are put into `scheduled`. */
   constructor(root: string, scheduled: ScheduledScans, log: Log) {
     this.#root = root;
     this.#scheduled = scheduled;
@@ -64,7 +64,7 @@ export class NodeState {
     this.#scan = scan;
     const { problems, hasDefaultRoute } = scan;
     for (const { key, message } of problems) if (!this.#problems.has(key)) this.#log.warn(message);
-    // What is no problem any more is logged again when it comes back; a scan of links alone does not know of all.
+    // A problem that was gone is logged again when it returns; a scan of links alone does not find all.
     if (scan.isWhole) this.#problems = new Set(problems.map(({ key }) => key));
     const now = performance.now();
     const context = { now, startedAfterBoot: this.#startedAfterBoot, linksOnly: !scan.isWhole, pfs: this.#pfs };
@@ -83,7 +83,7 @@ export class NodeState {
     this.#scheduled.set("exclusions", "links", recheckIn === null ? null : recheckIn + 1);
   }
 
-  /** Schedules the scans that no event will ask for: of InfiniBand ports, of carriers that are late, of names that have stayed. */
+  /** Schedules the scans that no event will cause: of InfiniBand ports, of carriers that are late, of names that have stayed. */
   scheduleScans(pools: readonly Pool[]): void {
     const now = performance.now();
     this.#scheduled.set("ports", "links", nextLinkScan(pools, now));

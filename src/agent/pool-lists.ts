@@ -1,4 +1,4 @@
-// Which list is the kubelet sent of a pool? All its devices, or of one that is too long those that fit, whoever has them.
+// Which list is the kubelet sent of a pool? All its devices, or those that fit when there are too many.
 
 import type { Device } from "../kubelet/api/deviceplugin.ts";
 import { deviceList, truncateToBytes } from "../kubelet/device-list.ts";

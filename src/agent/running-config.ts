@@ -8,7 +8,7 @@ import type { PoolSpec } from "../pools/pool.ts";
 import type { Log } from "../process/log.ts";
 import { type Journal, noteConfig } from "../telemetry/journal.ts";
 
-/** The config file is rejected at the start; the problems say why. */
+/** The config file is rejected at the start; the problems have the reasons. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly problems: readonly Problem[];

@@ -1,4 +1,4 @@
-// Scans that no event asks for: each has a reason, and one reason has one scan.
+// Scans that no event causes: each has a reason, and one reason has one scan.
 
 import type { Stale } from "./change-queue.ts";
 

@@ -1,5 +1,5 @@
 // The pools that are served: each with its server, its list, and the files that its devices need on the node. Effects come in, and what the kubelet
-// asks is answered from what is served now.
+// calls is answered from what is served now.
 
 import { existsSync } from "node:fs";
 import type { CdiMode } from "../allocation/cdi.ts";
@@ -24,12 +24,12 @@ import { DeviceInfo } from "./device-info-retention.ts";
 import { lossesSeen } from "./handover.ts";
 import { PoolLists } from "./pool-lists.ts";
 
-/** How long the kubelet may take to say what pods hold when the plugin ends, in milliseconds. */
+/** How long the kubelet may take to list what pods hold when the plugin ends, in milliseconds. */
 const lastQuestion = 200;
 
 /** What serving pools needs. */
 export interface ServedPoolsOptions {
-  /** What stands before every path of the node. */
+  /** Goes before every path of the node. */
   readonly root: string;
   readonly paths: KubeletPaths;
   /** How devices are handed out by CDI; null: by their nodes. */
@@ -42,7 +42,7 @@ export interface ServedPoolsOptions {
   readonly allocated: () => void;
 }
 
-/** A pool that is served: what it was when the kubelet last heard of it, and by what it is served. */
+/** A pool that is served: as the kubelet has it, and its server. */
 interface Served {
   readonly server: PluginServer;
   readonly counts: PoolCounts;
@@ -113,7 +113,7 @@ export class ServedPools {
     return new Map(connected.map(({ resource, since }) => [resource, since]));
   }
 
-  /** Takes up what an earlier process left: sockets of these prefixes that nobody listens on go, CDI specs are read. */
+  /** Takes over what an earlier process left: dead sockets of these prefixes are removed, CDI specs are read. */
   async begin(mode: RegistrationMode, prefixes: readonly string[]): Promise<void> {
     this.#mode = mode;
     const isOurs = (name: string) => isSocketName(name, prefixes);
@@ -123,14 +123,14 @@ export class ServedPools {
     (this.#cdi ?? this.#leftCdi)?.load();
   }
 
-  /** Looks whether every socket is in its place, after something changed in the kubelet's folders. */
+  /** Checks whether every socket is in place, after something changed in the kubelet's folders. */
   checkSockets(): void {
     for (const { server } of this.#served.values()) server.check();
   }
 
   /**
    * Makes the pools what they should be; gives the number of those that changed. A device that goes to another pool leaves its list first: the
-   * gaining list waits, for a second at most, until the kubelet has seen the loss. With `isRescan` CDI specs that somebody removed are put back.
+   * gaining list waits, for a second at most, until the kubelet has seen the loss. With `isRescan` CDI specs that were removed are restored.
    */
   async apply(pools: readonly Pool[], isRescan: boolean, isClosed: () => boolean): Promise<number> {
     const before = this.pools;
@@ -162,7 +162,7 @@ export class ServedPools {
     return effects.length;
   }
 
-  /** Leaves no files of pools that have no server of ours, nor of anybody else. */
+  /** Removes the files of pools that have no server, neither ours nor another instance's. */
   tidyUnserved(specs: readonly PoolSpec[]): void {
     const folder = socketFolder(this.#options.paths, this.#mode);
     for (const spec of specs) {
@@ -170,7 +170,7 @@ export class ServedPools {
     }
   }
 
-  /** Ends all servers, after `specs` and what is served have left no files that nobody needs. */
+  /** Ends all servers, after the files of `specs` and of what is served that are no longer needed were removed. */
   async close(specs: readonly PoolSpec[]): Promise<void> {
     await this.#tidy(specs);
     await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
@@ -250,7 +250,7 @@ export class ServedPools {
     served.server.setDevices(list);
   }
 
-  /** Answers Allocate, and remembers who is about to hold what. */
+  /** Answers Allocate, and notes the devices as allocated. */
   #allocate(resource: string, request: AllocateRequest): AllocateResponse {
     const answer = handleAllocate(this.#poolOf(resource), request, {
       root: this.#options.root,
@@ -272,7 +272,7 @@ export class ServedPools {
   }
 
   /**
-   * Leaves no files that nobody needs, by the evidence of now. The files of what pods hold stay, since containers are restarted, and
+   * Removes files that are no longer needed, by the evidence of now. The files of what pods hold stay, since containers are restarted, and
    * CNIs called, while the plugin is away. So do the files of pools that another instance serves by now.
    */
   async #tidy(specs: readonly PoolSpec[]): Promise<void> {

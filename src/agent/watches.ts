@@ -59,7 +59,7 @@ export function watchAll(
   };
 }
 
-/** How the kubelet hears of plugins, as for the upstream plugin by whether it has plugins_registry; null without any of its folders. */
+/** How the kubelet discovers plugins, which as for the upstream plugin depends on whether it has plugins_registry; null without any of its folders. */
 export const registrationMode = ({ registry, devicePlugins }: KubeletPaths): RegistrationMode | null =>
   existsSync(registry) ? "watcher" : existsSync(devicePlugins) ? "legacy" : null;
 

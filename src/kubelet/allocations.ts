@@ -1,4 +1,4 @@
-// What does the kubelet say of pods' devices? Its pod-resources socket names those of active pods, where it is mounted; the
+// What does the kubelet report about pods' devices? Its pod-resources socket names those of active pods, where it is mounted; the
 // checkpoint file beside its own socket, which every device plugin can read, records what it allocated, also to pods that ended.
 
 import { existsSync } from "node:fs";
@@ -110,7 +110,7 @@ export function readRegisteredDevices(path: string): ReadonlyMap<string, Readonl
   }
 }
 
-/** The answer that the kubelet cached; null when there is none, or what there is can't be understood. */
+/** The answer that the kubelet cached; null when there is none, or it can't be decoded. */
 export function cachedAnswerIn({ resource, ids, pod, answer }: CheckpointRecord): CachedAnswer | null {
   if (answer === "") return null;
   try {

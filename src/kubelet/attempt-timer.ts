@@ -8,7 +8,7 @@ const retry = { first: 1000, most: 30_000 } as const;
 
 /**
  * How long a kubelet that can know of the socket may take to open the stream, in milliseconds: first, and at most. Its
- * plugin manager scans once a second, and a socket that appears anew while it registers would only make it begin again.
+ * plugin manager scans once a second, and a socket that reappears while it registers would only make it start over.
  */
 const patience = { first: 10_000, most: 60_000 } as const;
 
@@ -16,7 +16,7 @@ const patience = { first: 10_000, most: 60_000 } as const;
 const standbyInterval = 2000;
 
 /**
- * How long after the kubelet closed its connection the pool is registered anew, in milliseconds: the kubelet marks the resource after that
+ * How long after the kubelet closed its connection the pool is registered again, in milliseconds: the kubelet marks the resource after that
  * (kubernetes pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go Disconnect).
  */
 export const marking = 50;

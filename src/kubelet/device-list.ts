@@ -1,4 +1,4 @@
-// What does the kubelet hear of a pool? The list of its devices, as ListAndWatch sends it.
+// What is the kubelet sent of a pool? The list of its devices, as ListAndWatch sends it.
 
 import type { Pool } from "../pools/pool.ts";
 import type { Device } from "./api/deviceplugin.ts";
@@ -12,7 +12,7 @@ export function deviceList(pool: Pool): Device[] {
   }));
 }
 
-/** Tells whether two lists say the same, in the same order. */
+/** Whether two lists have the same devices in the same order. */
 export function sameList(a: readonly Device[], b: readonly Device[]): boolean {
   return (
     a.length === b.length &&

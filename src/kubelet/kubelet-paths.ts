@@ -2,7 +2,7 @@
 
 import { limits } from "../limits.ts";
 
-/** How the kubelet hears of a plugin: it watches plugins_registry, or is called at device-plugins/kubelet.sock. */
+/** How the kubelet discovers a plugin: it watches plugins_registry, or is called at device-plugins/kubelet.sock. */
 export type RegistrationMode = "watcher" | "legacy";
 
 /** The kubelet's directories and sockets, as absolute paths. */
@@ -27,7 +27,7 @@ export function kubeletPaths(root: string): KubeletPaths {
   };
 }
 
-/** The folder in which a pool's socket stands. */
+/** The folder of a pool's socket. */
 export const socketFolder = (paths: KubeletPaths, mode: RegistrationMode): string =>
   mode === "watcher" ? paths.registry : paths.devicePlugins;
 

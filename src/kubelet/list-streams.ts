@@ -1,7 +1,7 @@
-// Who listens to a pool's list? Every open ListAndWatch stream, each sent the newest list, and only when it changed. Which of
-// them are the kubelet's is known by how it comes: it asks for the pool's options on the same connection before. Kubelets before
-// 1.25 don't, when they were told by Register: of theirs it is the first that is opened after Register was called, once that is
-// answered well. Whoever else opens streams (root with a tool) does not change how the pool stands.
+// Sends a pool's list to every open ListAndWatch stream: the newest one, and only when it changed. Which of
+// them are the kubelet's is known by its calls: it requests the pool's options on the same connection before. Kubelets before
+// 1.25 don't, after Register: of theirs it is the first that is opened after Register was called, once that is
+// answered OK. Streams of other clients (root with a tool) do not change the pool's registration.
 
 import { limits } from "../limits.ts";
 import type { Device, ListAndWatchResponse } from "./api/deviceplugin.ts";
@@ -13,12 +13,12 @@ import { status, StatusError } from "./grpc/status-error.ts";
 type ListStream = AnswerStream<ListAndWatchResponse>;
 
 /**
- * Lists of one stream stand at least so far apart, in milliseconds: two that share a round trip count as one large
+ * The least time between lists of one stream, in milliseconds: two that share a round trip count as one large
  * message for grpc-go's window estimate, and Bun's HTTP/2 stalls on large ones.
  */
 const gap = 100;
 
-/** A list that is not taken within so long ends its stream, in milliseconds: a stalled stream never recovers. */
+/** How long the transport may take for a list before its stream is ended, in milliseconds: a stalled stream never recovers. */
 const patience = 5000;
 
 /** How long a kubelet may take to see that its stream has ended, in milliseconds. */
@@ -35,7 +35,7 @@ interface Listener {
 }
 
 /**
- * Whom to tell: a stream of the kubelet's was opened, or one ended; any stream stalled and was cut. A kubelet has two when a dial
+ * Is called when a stream of the kubelet's was opened or ended, and when any stream stalled and was cut. A kubelet has two when a dial
  * came through late, and takes the end of either for the end of the pool (1.25 and newer: kubernetes
  * pkg/kubelet/cm/devicemanager/plugin/v1beta1/handler.go runClient).
  */
@@ -64,7 +64,7 @@ export class ListStreams {
     return this.#listeners.size;
   }
 
-  /** Whether the kubelet listens. */
+  /** Whether the kubelet has a stream. */
   get hasKubeletStream(): boolean {
     return this.#kubelets.size > 0;
   }
@@ -82,7 +82,7 @@ export class ListStreams {
     if (isTaken && this.#first && this.#listeners.has(this.#first.stream)) this.#take(this.#first);
   }
 
-  /** The kubelet is one that asks for options: its stream will be known by that. */
+  /** The kubelet is one that requests options: its stream will be known by that. */
   optionsRequested(): void {
     this.#register = "idle";
   }
@@ -106,14 +106,14 @@ export class ListStreams {
     if (isKubelets || this.#register === "answered") this.#take(listener);
   }
 
-  /** Sets the list; streams hear of it when it differs from what they were sent last. */
+  /** Sets the list; it is sent to the streams whose last list differs. */
   set(devices: readonly Device[]): void {
     this.#devices = devices;
     for (const listener of this.#listeners.values()) this.#send(listener);
   }
 
   /**
-   * Ends all streams; nobody is told of it. Resolves once the kubelet has seen it: it closes its connection then (kubernetes
+   * Ends all streams, without a callback. Resolves once the kubelet has seen it: it closes its connection then (kubernetes
    * pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go Disconnect). After a second it resolves in any case.
    */
   close(): Promise<void> {
@@ -155,7 +155,7 @@ export class ListStreams {
     });
   }
 
-  /** Starts the watchdog anew while the transport owes something, and stops it when nothing is owed. */
+  /** Restarts the watchdog while lists wait for the transport, and stops it when none does. */
   #watch(listener: Listener): void {
     if (listener.watchdog) clearTimeout(listener.watchdog);
     listener.watchdog = null;

@@ -36,7 +36,7 @@ export class PluginServer {
   readonly #registrar: Registrar;
   /** Whether the kubelet was connected before; only the first time is logged at info level. */
   #wasConnected = false;
-  /** What the kubelet was answered about preferences; null until it is answered anew. */
+  /** What the kubelet was answered about preferences; null until it is answered again. */
   #answeredPreferring: boolean | null = null;
   #isClosed = false;
 
@@ -77,7 +77,7 @@ export class PluginServer {
     this.#streams.set(devices);
   }
 
-  /** Registers the pool anew when the kubelet was answered other options than those of now. */
+  /** Registers the pool again when its options are no longer those that the kubelet has. */
   checkOptions(): void {
     if (this.#answeredPreferring === null || this.#answeredPreferring === this.#options.isPreferring()) return;
     // A kubelet that is about to open its stream is checked when it has.
@@ -113,11 +113,11 @@ export class PluginServer {
     if (this.#isClosed) return;
     this.#registrar.disconnected();
     this.#options.log.debug("kubelet disconnected", { resource: this.#options.resource });
-    // Should the kubelet have another stream, it must have seen the end of that, too, before the pool is registered anew.
+    // Should the kubelet have another stream, it must have seen the end of that, too, before the pool is registered again.
     void this.#streams.close();
   }
 
-  /** The pool's options, which the kubelet keeps until the pool is registered anew. */
+  /** The pool's options, which the kubelet keeps until the pool is registered again. */
   #answerOptions(): DevicePluginOptions {
     this.#answeredPreferring = this.#options.isPreferring();
     return { preStartRequired: false, getPreferredAllocationAvailable: this.#answeredPreferring };

@@ -57,7 +57,7 @@ export class PodAllocations {
     return this.#isKnown;
   }
 
-  /** Answers in the checkpoint, as it was read last, of pods that show no life: the kubelet may start them again by these. */
+  /** Answers in the checkpoint, as it was read last, of pods that are not running: the kubelet may start them again with these. */
   get cachedAnswers(): readonly CachedAnswer[] {
     const alive = new Set([...this.#allocations.values()].map(allocationKey));
     return this.#records
@@ -85,7 +85,7 @@ export class PodAllocations {
 
   /**
    * Reads the evidence and decides; the kubelet may take `within` milliseconds to answer. Rejects when neither the kubelet nor its
-   * checkpoint tells anything; then `assume` says what to go by.
+   * checkpoint can be read; then `assume` provides a guess.
    */
   async read(within?: number): Promise<void> {
     const turn = ++this.#begun;
@@ -102,7 +102,7 @@ export class PodAllocations {
       return null;
     });
     if (records === null && podResources === null) throw failure;
-    // One that began later knows more.
+    // A later read has newer evidence.
     if (turn < this.#decided) return;
     this.#decided = turn;
     const checkpoint = records && devicesIn(records);
@@ -125,7 +125,7 @@ export class PodAllocations {
     this.#settle(checkpoint ?? [], now);
   }
 
-  /** Goes by a guess until there is evidence: nothing that pods may hold is removed meanwhile. */
+  /** Uses a guess until there is evidence: nothing that pods may hold is removed meanwhile. */
   assume(held: Held): void {
     this.#held = held;
     this.#isKnown = false;
@@ -158,7 +158,7 @@ export class PodAllocations {
     return own !== undefined && !own.recorded && !own.seenAlive && isMatch(own.resource);
   }
 
-  /** Notes what the evidence tells of this process's allocations; those that are over, or beyond any use, are forgotten. */
+  /** Notes what the evidence shows of this process's allocations; those that have ended, or are too old, are forgotten. */
   #settle(checkpoint: readonly { readonly resource: string; readonly id: string }[], now: number): void {
     const recorded = new Set(checkpoint.map(allocationKey));
     for (const [id, own] of this.#own) {

@@ -19,7 +19,7 @@ import type { RegistrationMode } from "./kubelet-paths.ts";
 export interface PoolCalls {
   /** The kubelet asks who listens at the socket. */
   readonly info: () => { readonly resource: string; readonly endpoint: string };
-  /** The kubelet says whether it registered the pool, and why not. */
+  /** The kubelet reports whether it registered the pool, and why not. */
   readonly notified: (registration: RegistrationStatus) => void;
   readonly options: () => DevicePluginOptions;
   /** `isKubelets`: options were requested on the same connection, which the kubelet alone has a use for. */

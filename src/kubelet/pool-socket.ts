@@ -1,18 +1,18 @@
 // How does a pool's socket come to its path, and is it still there? It is bound under a hidden name and renamed, so that the kubelet never
-// sees one that does not listen yet; and what another instance has put there is never taken for ours.
+// sees one that does not listen yet; and a socket of another instance is never mistaken for ours.
 
 import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
 import { identityOf } from "../fs/identity.ts";
 import { hiddenName, reappear, removeIf } from "../fs/socket-file.ts";
 import { messageOf } from "../text.ts";
 
-/** What listens at the socket. */
+/** The server behind the socket. */
 export interface SocketServer {
   listen(path: string): Promise<void>;
   close(): Promise<void>;
 }
 
-/** What is at the pool's path: our socket, nothing, or what somebody else put there, whether or not anybody listens to it. */
+/** What is at the pool's path: our socket, nothing, or another file, whether or not a process listens on it. */
 export type SocketPlace = "ours" | "empty" | "foreign";
 
 /** The socket of one pool, over all servers that listen at it one after the other. */
@@ -45,7 +45,7 @@ export class PoolSocket<Server extends SocketServer> {
   /**
    * Lets a server listen at the path, in place of whatever is there. Gives the server that was bound before, which goes on with its
    * connections until it is closed; null when there was none. After close() the new server is closed. Throws when the socket can't be
-   * put in place, for the operator to read.
+   * put in place, with what to do.
    */
   async bind(server: Server): Promise<Server | null> {
     const hidden = hiddenName(this.folder);
@@ -58,7 +58,7 @@ export class PoolSocket<Server extends SocketServer> {
       return null;
     }
     try {
-      // The kubelet is root; whatever the umask, nobody else is to connect.
+      // The kubelet is root; whatever the umask, no other user may connect.
       chmodSync(hidden, 0o600);
       renameSync(hidden, this.path);
     } catch (cause) {

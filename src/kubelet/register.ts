@@ -1,4 +1,4 @@
-// How does the kubelet hear of a plugin that it does not watch for? One call of v1beta1.Registration/Register.
+// Registers a plugin with a kubelet that does not watch a folder for it: one call of v1beta1.Registration/Register.
 
 import { type DevicePluginOptions, RegistrationService } from "./api/deviceplugin.ts";
 import { call } from "./grpc/client.ts";
@@ -6,7 +6,7 @@ import { call } from "./grpc/client.ts";
 /** How long the kubelet may take to answer Register, in milliseconds. */
 const limit = 5000;
 
-/** What an answer that says nothing may have, in bytes. */
+/** The largest answer, which has no content, in bytes. */
 const answerBytes = 1024;
 
 /** Registers a resource whose socket has this file name; rejects with the kubelet's status, or after 5 s. */

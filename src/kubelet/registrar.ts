@@ -1,4 +1,4 @@
-// Keeps one pool registered: does what registration.ts decides, and reports what comes of it.
+// Keeps one pool registered: does what registration.ts decides, and reports the results.
 
 import type { Socket } from "node:net";
 import { identityOf } from "../fs/identity.ts";
@@ -250,7 +250,7 @@ export class Registrar {
       if (this.#isClosed) throw new Error("the pool server was closed while its socket was bound");
       this.#on({ kind: "bound" });
       if (earlier) {
-        // Before the pool is registered anew, the kubelet must have seen the streams end: it would take their end for the end of the
+        // Before the pool is registered again, the kubelet must have seen the streams end: it would take their end for the end of the
         // new registration (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected).
         void this.#parts.streams.close();
         await earlier.close();

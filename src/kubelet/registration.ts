@@ -15,7 +15,7 @@ export type RegistrationState = (typeof registrationStates)[number];
 /** A pool's registration as status and metrics show it. Times are milliseconds since 1970. */
 export interface Registration {
   readonly state: RegistrationState;
-  /** Why it is so; null when there is nothing to say. */
+  /** Why it is so; null when it needs none. */
   readonly reason: string | null;
   readonly since: number;
   /** Since the start: registrations that the kubelet confirmed, those that failed, and when the last one was confirmed. */
@@ -104,16 +104,16 @@ export type RegistrationEvent =
   /** Register was answered, well or not, or was given up; a kubelet that was not reached is called again at the next sign of it. */
   | { readonly kind: "callEnded"; readonly isReached: boolean }
   | { readonly kind: "confirmed" }
-  /** A kubelet that watches the folder says that it refuses the pool. */
+  /** A kubelet that watches the folder rejected the pool. */
   | { readonly kind: "rejected"; readonly reason: string }
   | { readonly kind: "attemptFailed"; readonly reason: string }
   /** `isAnnounced`: the kubelet can know of the socket now. */
   | { readonly kind: "attemptEnded"; readonly isAnnounced: boolean }
-  /** The kubelet asks who we are: it is about to open its stream. */
+  /** The kubelet requests the plugin's info: it is about to open its stream. */
   | { readonly kind: "infoRequested" }
   | { readonly kind: "connected" }
   | { readonly kind: "disconnected" }
-  /** The pool must be registered anew, after the kubelet has seen the end of its streams. */
+  /** The pool must be registered again, after the kubelet has seen the end of its streams. */
   | { readonly kind: "renewalBegan"; readonly reason: string }
   | { readonly kind: "streamsEnded" };
 
@@ -167,7 +167,7 @@ const handlers: { readonly [Kind in RegistrationEvent["kind"]]: Handler<Extract<
     foldersChanged(progress, _, facts) {
       const calling = progress.attempt?.calling ?? null;
       const givesUp = calling !== null && calling !== facts.kubelet;
-      // Without a kubelet there is nobody to register with, as long as the socket is in place for the next one.
+      // Without a kubelet there is nothing to register with, as long as the socket is in place for the next one.
       const isIdle = isSettled(progress, facts) || (facts.inPlace && facts.kubelet === null);
       return { ...(isIdle ? decision(progress) : attemptNow(progress)), givesUp };
     },

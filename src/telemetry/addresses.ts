@@ -1,11 +1,11 @@
-// Where can the running plugin be asked? At a unix socket, by plugin and clients tried in the same order, and at an address.
+// Where does the running plugin serve its status? On a unix socket, whose paths plugin and clients try in the same order, and on an address.
 
 import { statusSocketPath } from "../host/node-paths.ts";
 import { kubeletPaths } from "../kubelet/kubelet-paths.ts";
 
 /**
- * The places of the status socket. The second is for containers whose root file system is read-only and which have
- * nothing mounted but the kubelet's folders: the kubelet scans over names there that begin with a dot.
+ * The paths of the status socket. The second is for containers whose root file system is read-only and which have
+ * nothing mounted but the kubelet's folders: the kubelet skips names there that begin with a dot.
  */
 export const statusSockets = (root: string, kubeletRoot: string): string[] => [
   statusSocketPath(root),

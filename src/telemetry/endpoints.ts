@@ -1,5 +1,5 @@
-// How is the running plugin asked? By HTTP on a unix socket that root alone may open, and on an address where one was
-// given. Neither is needed for the plugin's work: what can't be opened is told, and tried again.
+// Serves status, probes and metrics: by HTTP on a unix socket that only root may open, and on an address where one was
+// given. Neither is needed for the plugin's work: what can't be opened is logged, and retried.
 
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
@@ -17,7 +17,7 @@ import { processFacts } from "./process-facts.ts";
 import { fullStatus, type Status } from "./plugin-status.ts";
 import type { ProbeResult } from "./probes.ts";
 
-/** What can be asked. */
+/** The source of the answers. */
 export interface StatusSource {
   readonly journal: Journal;
   /** The last lines of the log. */
@@ -32,8 +32,8 @@ export interface StatusSource {
 }
 
 /**
- * How often it is looked whether the socket is where clients find it, in milliseconds; more often while another instance has
- * its own there, so that no probe of this one fails often enough to end it when the other one goes.
+ * How often it is checked whether the socket is where clients find it, in milliseconds; more often while another instance has
+ * its own there, so that no probe of this one fails often enough to restart it when the other one ends.
  */
 const recheck = { usually: 15_000, displaced: 2000 } as const;
 
@@ -83,7 +83,7 @@ export class Endpoints {
   }
 
   /**
-   * Puts the socket back where another instance had its own and is gone, or where somebody removed it; and opens an address
+   * Puts the socket back where another instance had its own and is gone, or where it was removed; and opens an address
    * that was taken, as it is while another instance ends.
    */
   async check(): Promise<void> {
@@ -215,7 +215,7 @@ const probeAnswer = ({ ok, reasons }: ProbeResult) => plain(ok ? 200 : 503, ok ?
 
 /** Binds under a hidden name, never open to others, and renames into place. */
 function listen(path: string, answer: (request: Request) => Promise<Response>) {
-  // Bound under a shorter name, it would be there and nobody could connect to it.
+  // Bound under a shorter name, it would exist and no client could connect.
   if (Buffer.byteLength(path) > limits.socketPath.max)
     throw new Error(`${path} is longer than the ${limits.socketPath.max} bytes of a socket's path`);
   const folder = dirname(path);

@@ -1,5 +1,5 @@
-// The text of a scrape, as prom-client writes it, from values that are read when they are asked for. prom-client is loaded at the
-// first scrape: a plugin that nobody scrapes does without its memory.
+// The text of a scrape, as prom-client writes it, from values that are read at the scrape. prom-client is loaded at the
+// first scrape: without scrapes the plugin does without its memory.
 
 import type * as library from "prom-client";
 import type { OpenMetricsContentType, PrometheusContentType, Registry } from "prom-client";
@@ -43,7 +43,7 @@ function addValues(
   for (const { labels = {}, value } of values) metric.inc(labels, value);
 }
 
-/** A histogram whose buckets are counted already: its own would have to be told each value. */
+/** A histogram whose buckets are counted already: prom-client's own would have to observe each value. */
 function addHistogram(
   { Gauge, Histogram }: Library,
   registry: AnyRegistry,

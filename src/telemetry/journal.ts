@@ -1,4 +1,4 @@
-// What happened since the start? Plain counters: the agent counts, status and metrics read when they are asked.
+// What happened since the start? Plain counters: the agent counts, status and metrics read.
 
 import type { Problem } from "../config/problem.ts";
 import { messageOf } from "../text.ts";
@@ -88,7 +88,7 @@ export const newPoolCounts = (): PoolCounts => ({
   linkFlaps: 0,
 });
 
-/** Notes that the config file was found to say something else, and what became of it. */
+/** Notes that the config file has changed, and whether it was accepted. */
 export function noteConfig({ config }: Journal, success: boolean, problems: readonly Problem[]): void {
   config.last = { at: Date.now(), success, problems };
   if (success) {

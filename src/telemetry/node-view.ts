@@ -1,5 +1,5 @@
 // The node and its pools as the running plugin has them: what explain and discover show, so that they agree with it. A value for JSON; nothing in it
-// tells a value of additionalInfo.
+// is a value of additionalInfo.
 
 import type { Device } from "../host/device.ts";
 import { namedForSelection } from "../pools/pf-names.ts";

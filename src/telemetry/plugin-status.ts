@@ -1,5 +1,5 @@
 // What is seen of the running plugin from outside? One value: /status and `sriovdp status` print it, probes and metrics
-// are made of it. Nothing in it tells a value of additionalInfo.
+// are made of it. It contains no value of additionalInfo.
 
 import type { Problem } from "../config/problem.ts";
 import type { Registration } from "../kubelet/registration.ts";
@@ -21,14 +21,14 @@ export interface Status {
   readonly commit: string;
   readonly pid: number;
   readonly started: string;
-  /** How the kubelet hears of the pools; null until one of its folders is there. */
+  /** How the kubelet discovers the pools; null until one of its folders is there. */
   readonly mode: RegistrationMode | null;
   /** Whether the initial node scan is complete and every pool has its server. */
   readonly ready: boolean;
   readonly config: ConfigStatus;
   readonly scans: ScanStatus;
   readonly pools: readonly PoolStatus[];
-  /** Devices that are in no pool, whatever the config says, since the host needs them. */
+  /** Devices that are in no pool, whatever the config, since the host needs them. */
   readonly excluded: readonly ExcludedStatus[];
   /** Devices that pods keep from where the config would have them. */
   readonly retentions: readonly Retention[];
@@ -41,11 +41,11 @@ export interface ConfigStatus {
   readonly file: string;
   /** How many configs were taken into use since the start: 1 is the first. */
   readonly generation: number;
-  /** The last time that the file was found to say something else; null before the first. */
+  /** The last time that the file had changed; null before the first. */
   readonly lastReload: { readonly at: string; readonly success: boolean; readonly problems: readonly Problem[] } | null;
 }
 
-/** Looks at the node. */
+/** The scans of the node. */
 export interface ScanStatus {
   readonly count: number;
   readonly failures: number;
@@ -62,7 +62,7 @@ export interface ScanStatus {
 export interface PoolStatus {
   readonly resource: string;
   readonly deviceType: DeviceTypeName;
-  /** How it stands with the kubelet; null for a pool that never had a device, which is not offered. */
+  /** Its registration with the kubelet; null for a pool that never had a device, which is not offered. */
   readonly registration:
     | (Omit<Registration, "since" | "lastAt"> & { readonly since: string; readonly lastAt: string | null })
     | null;

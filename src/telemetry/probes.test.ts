@@ -53,7 +53,7 @@ test("every reason is told", () => {
   expect(readinessOf({ ready: false, scans: { ...scans, failure: "EMFILE" }, pools }, true).reasons).toEqual([
     "the initial node scan is not complete",
     "the last node scan failed: EMFILE",
-    "the kubelet refuses pool intel.com/a: no",
+    "the kubelet rejects pool intel.com/a: no",
     "pool intel.com/a has no socket: disk full",
   ]);
 });

@@ -1,4 +1,4 @@
-// Is the plugin alive, and does it serve? Pure: the agent tells what is, these say what follows.
+// Is the plugin alive, and does it serve? Pure functions of the status.
 
 import type { PoolStatus, Status } from "./plugin-status.ts";
 
@@ -10,7 +10,7 @@ export interface ProbeResult {
 
 /**
  * How long a scan may take before the plugin counts as stuck, in milliseconds. Sysfs of a NIC whose
- * firmware resets answers after tens of seconds, and a restart would only begin the same wait anew.
+ * firmware resets answers after tens of seconds, and a restart would only start the same wait again.
  */
 export const scanLimit = 120_000;
 
@@ -26,8 +26,8 @@ export function livenessOf({ scans: { runningMs } }: Pick<Status, "scans">): Pro
 }
 
 /**
- * Whether every pool is where it should be: the initial scan is complete, the last one did not fail, and the kubelet listens
- * to each pool, or is away. A pool without devices is not offered, and asks for nothing.
+ * Whether every pool is where it should be: the initial scan is complete, the last one did not fail, and the kubelet is connected
+ * to each pool, or is away. A pool without devices is not offered, and needs nothing.
  */
 export function readinessOf(
   { ready, scans, pools }: Pick<Status, "ready" | "scans" | "pools">,
@@ -37,16 +37,16 @@ export function readinessOf(
     ...(ready ? [] : ["the initial node scan is not complete"]),
     ...(scans.failure === null ? [] : [`the last node scan failed: ${scans.failure}`]),
     ...(scans.stalled === null ? [] : [stalledReason(scans.stalled)]),
-    ...pools.flatMap((pool) => hindrance(pool, kubeletIsThere) ?? []),
+    ...pools.flatMap((pool) => reasonNotReady(pool, kubeletIsThere) ?? []),
   ]);
 }
 
 const stalledReason = ({ ms, reading }: NonNullable<Status["scans"]["stalled"]>): string =>
   `degraded: a node scan has been stalled for ${Math.round(ms / 1000)} s${reading === null ? "" : ` at ${reading}`}; device lists stay as they are`;
 
-function hindrance({ resource, registration }: PoolStatus, kubeletIsThere: boolean): string | null {
+function reasonNotReady({ resource, registration }: PoolStatus, kubeletIsThere: boolean): string | null {
   if (!registration) return null;
-  const told = registration.reason === null ? "" : `: ${registration.reason}`;
+  const suffix = registration.reason === null ? "" : `: ${registration.reason}`;
   switch (registration.state) {
     case "connected":
     case "standby":
@@ -56,6 +56,6 @@ function hindrance({ resource, registration }: PoolStatus, kubeletIsThere: boole
     case "rejected":
       return kubeletIsThere ? `the kubelet refuses pool ${resource}${told}` : null;
     default:
-      return kubeletIsThere ? `the kubelet does not listen to pool ${resource} yet${told}` : null;
+      return kubeletIsThere ? `the kubelet is not connected to pool ${resource} yet${suffix}` : null;
   }
 }

@@ -221,7 +221,7 @@ describe.concurrent("readiness", () => {
     await node.kubelet.start();
     expect(await becomesReady(node, false)).toContain(net);
     await until("the refusal is told", async () =>
-      /refuses pool intel.com\/net: ./.test(await becomesReady(node, false)),
+      /rejects pool intel.com\/net: ./.test(await becomesReady(node, false)),
     );
     expect((await statusOf(node)).pools).toMatchObject([{ registration: { state: "rejected", streams: 0 } }]);
     expect(await probe(node, "readiness")).toMatchObject({ status: 1 });
@@ -246,7 +246,7 @@ describe.concurrent("readiness", () => {
     await using node = await start();
     node.kubelet.holdsStreams = true;
     await node.kubelet.restart();
-    expect(await becomesReady(node, false)).toContain("does not listen to pool intel.com/net yet");
+    expect(await becomesReady(node, false)).toContain("is not connected to pool intel.com/net yet");
     node.kubelet.holdsStreams = false;
     await becomesReady(node, true);
   });

@@ -44,7 +44,7 @@ export type Handler<M extends Method> = M["responseStream"] extends true
 /** The handlers of a service's methods. */
 export type Handlers<S extends Service> = { readonly [Name in keyof S]: Handler<S[Name]> };
 
-/** A server's limits, and whom it reports to. */
+/** A server's limits, and its callback for refused calls. */
 export interface ServerOptions {
   /** Bytes of a request; more is answered by RESOURCE_EXHAUSTED. */
   readonly requestBytes: number;
@@ -127,7 +127,7 @@ export class GrpcServer {
   ): handleUnaryCall<unknown, unknown> {
     return (call, done) => {
       const connection = this.#connections.get(call.getPeer());
-      // The call was reset, or its connection closed, before its request was whole: there is nobody to answer.
+      // The call was reset, or its connection closed, before its request was whole: there is no one to answer.
       if (!connection) return;
       const refuse = (error: unknown) => {
         this.#options.refused(method, error);
@@ -163,7 +163,7 @@ export class GrpcServer {
   }
 }
 
-/** A throw from grpc-js while it sends means that the call's stream is broken: nobody can be told. */
+/** A throw from grpc-js while it sends means that the call's stream is broken: nothing can be sent. */
 function quietly(send: () => void): void {
   try {
     send();
@@ -209,12 +209,12 @@ export class AnswerStream<Answer> {
     this.#call = call;
     this.connection = connection;
     connection.streams++;
-    // grpc-js emits "cancelled" at the end of every call, whoever ended it.
+    // grpc-js emits "cancelled" at the end of every call, by either side.
     call.once("cancelled", () => this.#end());
     call.once("close", () => this.#end());
   }
 
-  /** Calls back once, when the call is over, whoever ended it. */
+  /** Calls back once, when the call is over, by either side. */
   whenOver(over: () => void): void {
     if (this.#isOver) over();
     else this.#over.add(over);

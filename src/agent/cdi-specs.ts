@@ -123,7 +123,7 @@ export class CdiSpecs {
     this.#log.info("updated a CDI spec", { file });
   }
 
-  /** Tries something with `what`; a failure is reported, and gives false. */
+  /** Tries something with `what`; returns false for a failure, which is logged. */
   #quietly(what: string, message: LogMessage, fields: Record<string, unknown>, action: () => unknown): boolean {
     try {
       action();

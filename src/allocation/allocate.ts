@@ -7,7 +7,7 @@ import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
 import type { CdiDevices, CdiMode } from "./cdi.ts";
 import { contribute, type Contributions, nodesOf } from "./contributions.ts";
 import { deviceInfoFile, type DeviceInfoFile } from "./device-info.ts";
-import { environment } from "./environment.ts";
+import { poolEnvironment } from "./environment.ts";
 
 /** The answer for one container, in the shape of the device plugin API's ContainerAllocateResponse. */
 export interface ContainerAnswer {
@@ -79,7 +79,7 @@ export function allocate(
   const names = ids.filter((id) => cdi?.devices.has(id)).map((id) => cdiDeviceName(spec, id));
   const isAnnotated = cdi?.mode === "annotations" && names.length > 0;
   const answer: ContainerAnswer = {
-    envs: environment(spec, contributions),
+    envs: poolEnvironment(spec, contributions),
     mounts: [],
     devices: cdi ? [] : nodesOf(contributions.values()).map((node) => ({ ...node, permissions: "rw" })),
     annotations: isAnnotated ? { [cdiAnnotationKey(spec)]: names.join(",") } : {},

@@ -5,7 +5,10 @@ import type { PoolSpec } from "../pools/pool.ts";
 import type { Contributions } from "./contributions.ts";
 
 /** The two variables of a pool, for ids in the order of the request. */
-export function environment(spec: PoolSpec, contributions: ReadonlyMap<string, Contributions>): Record<string, string> {
+export function poolEnvironment(
+  spec: PoolSpec,
+  contributions: ReadonlyMap<string, Contributions>,
+): Record<string, string> {
   const info: Record<string, Record<string, Readonly<Record<string, string>>>> = {};
   for (const [id, providers] of contributions) {
     info[id] = Object.fromEntries([...providers].map(([provider, given]) => [provider, given.info]));

@@ -111,8 +111,8 @@ export async function scan(line: CommandLine, specs: readonly PoolSpec[], why: s
   const { root } = pathsOf(line);
   // Below another root nobody expects a plugin.
   if (root === "") err(`note: ${oneLine(why)}; this is a scan of the node, without what a running plugin remembers\n`);
-  const { devices, troubles } = await scanNode(root, optionalFactsOf(specs), null);
-  for (const { message } of troubles) err(`warning: ${oneLine(message)}\n`);
+  const { devices, problems } = await scanNode(root, optionalFactsOf(specs), null);
+  for (const { message } of problems) err(`warning: ${oneLine(message)}\n`);
   const pools = assignPools(counting(line, specs), devices);
   return { devices, pools, status: null, allocations: new Map(), withheld: new Map() };
 }

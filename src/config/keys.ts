@@ -7,15 +7,15 @@ import { didYouMean } from "./problem.ts";
 import { entryKeys, fileKeys } from "./config-schema.ts";
 
 /** Where a key can be: at the top of the file, in an entry of resourceList, in a selector object. */
-export type Level = "file" | "entry" | "selector";
+export type KeyLevel = "file" | "entry" | "selector";
 
-const keysOf: Readonly<Record<Level, readonly string[]>> = {
+const keysOf: Readonly<Record<KeyLevel, readonly string[]>> = {
   file: fileKeys,
   entry: entryKeys,
   selector: selectorNames,
 };
 
-const home: Readonly<Record<Level, string>> = {
+const home: Readonly<Record<KeyLevel, string>> = {
   file: "belongs at the top of the file",
   entry: 'belongs in the entry, beside "selectors"',
   selector: 'is a selector and belongs inside "selectors"',
@@ -32,7 +32,7 @@ const otherKeys: Readonly<Record<string, string>> = {
 };
 
 /** A key that is right elsewhere: where, as the end of a sentence; null when it is right nowhere. */
-export function misplaced(key: string, at: Level): string | null {
+export function misplaced(key: string, at: KeyLevel): string | null {
   const lower = key.toLowerCase();
   const level = (["selector", "entry", "file"] as const).find(
     (each) => each !== at && keysOf[each].some((known) => known.toLowerCase() === lower),
@@ -42,7 +42,7 @@ export function misplaced(key: string, at: Level): string | null {
 }
 
 /** The key that was probably meant, of this place or of one below it, as the end of a sentence; null when none is near. */
-export function nearKeyHint(key: string, at: Level): string | null {
+export function nearKeyHint(key: string, at: KeyLevel): string | null {
   const here = didYouMean(key, keysOf[at]);
   if (here !== null) return `did you mean "${here}"?`;
   const below = at === "entry" ? "selector" : at === "file" ? "entry" : null;

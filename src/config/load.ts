@@ -9,7 +9,7 @@ import { limits } from "../limits.ts";
 import { cdiFileName, idsVariable, resourceName, socketName } from "../pools/names.ts";
 import type { PoolSpec } from "../pools/pool.ts";
 import { type Document, type Fields, fieldsOf, nodeAt, parseDocument, valueOf } from "./document.ts";
-import { deviceTypeHint, type Level, misplaced, nearKeyHint } from "./keys.ts";
+import { deviceTypeHint, type KeyLevel, misplaced, nearKeyHint } from "./keys.ts";
 import { inFileOrder, type Problem } from "./problem.ts";
 import {
   entryFields,
@@ -118,7 +118,7 @@ class EntryReader {
   }
 
   /** Reports keys of the file or of an entry that are unknown there, and duplicate keys. */
-  reportUnknownKeys(fields: Fields, path: string, level: Exclude<Level, "selector">): void {
+  reportUnknownKeys(fields: Fields, path: string, level: Exclude<KeyLevel, "selector">): void {
     const below = (key: string) => (path === "" ? key : `${path}.${key}`);
     for (const { key, node } of fields.unknown) {
       if (meaninglessKeys.has(key.toLowerCase())) continue;

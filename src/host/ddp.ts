@@ -41,7 +41,7 @@ export async function readDdpProfiles(
       if (answer === null) {
         const message =
           `the DDP profile of ${pf.address} is skipped: neither its firmware nor ddptool answered` as const;
-        troubles.push({ key: `ddp ${pf.address}`, message });
+        problems.push({ key: `ddp ${pf.address}`, message });
         return;
       }
       known.set(key, answer.profile);

@@ -4,7 +4,7 @@
 import { counted } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import { contradictionsIn } from "./contradictions.ts";
-import { barsOf, deviceTypes, isBarred } from "./device-types.ts";
+import { exclusionsOf, deviceTypes, isExcluded } from "./device-types.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
 import { covers, type FunctionRange, isImpossible, matches, type Wanted } from "./selectors.ts";
 
@@ -41,7 +41,7 @@ const shadowed = (spec: PoolSpec, { spec: by, wanted }: Cover): string =>
     ? `gets nothing: selectors[${wanted}], listed earlier, selects all that it selects`
     : `gets nothing: selectors[${wanted}] of ${by.resource}, listed earlier, selects all that it selects`;
 
-/** Doubts that hold on every node: selector objects that nothing can match, and those that are shadowed by others before them. */
+/** Warnings that hold on every node: selector objects that nothing can match, and those that are shadowed by others before them. */
 export function warningsOnEveryNode(specs: readonly PoolSpec[]): ConfigWarning[] {
   return specs.flatMap((spec, index): ConfigWarning[] =>
     spec.selectors.flatMap((wanted, place): ConfigWarning[] => {
@@ -72,7 +72,7 @@ export function warningsOnNode(pools: readonly Pool[], devices: readonly Device[
     // Of these it is enough that nothing on any node can match.
     const explained = [...shadows, ...contradictory];
     const open = spec.selectors.flatMap((wanted, place) =>
-      explained.some((doubt) => doubt.wanted === place) ? [] : [{ wanted, place, selects: selected[place] ?? [] }],
+      explained.some((warning) => warning.wanted === place) ? [] : [{ wanted, place, selects: selected[place] ?? [] }],
     );
     const unknown = open.flatMap(({ wanted, place }) =>
       pfWarnings(wanted, spec, node).map((warning) => ({ spec: index, wanted: place, ...warning })),

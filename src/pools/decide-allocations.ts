@@ -10,7 +10,7 @@ export interface PodDevice {
   readonly container: string;
 }
 
-/** By what a device counts as allocated. */
+/** The evidence by which a device counts as allocated. */
 export const allocationEvidences = ["pod-resources", "pod cgroup", "in use", "allocated here", "named before"] as const;
 export type AllocationEvidence = (typeof allocationEvidences)[number];
 

@@ -78,7 +78,7 @@ function whoseItIs({ id }: Device, owner: Pool | undefined, withheld: Retention 
   if (!owner && withheld) return `withheld: allocated to ${withheld.pod} as ${withheld.resource}, until that pod ends`;
   const name = owner?.spec.resource ?? "another pool";
   // A pod's device is retained by the pool that it was allocated from, wherever that is in the file.
-  return owner?.claims.get(id)?.standing === "leaving"
+  return owner?.claims.get(id)?.basis === "draining"
     ? `${name} retains it until its pod ends`
     : `${name} claimed it already, listed earlier`;
 }

@@ -53,12 +53,12 @@ export class Endpoints {
 
   /** Opens the first of the places that a socket can be made at, and the address, if any. */
   constructor(
-    asked: StatusSource,
+    source: StatusSource,
     places: readonly string[],
     address: Address | null,
     log: LogAt<"info" | "warn" | "error">,
   ) {
-    this.#asked = asked;
+    this.#source = source;
     this.#places = places;
     this.#log = log;
     this.#openLocal();
@@ -164,7 +164,7 @@ export class Endpoints {
         if (local) return reply(200, "application/json", `${JSON.stringify(await this.#node())}\n`);
         break;
       case "/log":
-        if (local) return reply(200, "text/plain; charset=utf-8", this.#asked.log());
+        if (local) return reply(200, "text/plain; charset=utf-8", this.#source.log());
     }
     return plain(404, `there is ${local ? "/status, /node, /log, " : ""}/metrics, /livez and /readyz`);
   }
@@ -175,7 +175,7 @@ export class Endpoints {
 
   async #node(): Promise<PluginView> {
     // Of one moment: what is read for the status takes time, in which a scan may end.
-    const [seen, status] = [this.#asked.node(), this.#status()];
+    const [seen, status] = [this.#source.node(), this.#status()];
     return { ...seen, status: await status };
   }
 

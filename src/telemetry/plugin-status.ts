@@ -10,7 +10,7 @@ import { type DeviceKind, kindOf } from "../pools/device-kind.ts";
 import type { DeviceTypeName } from "../pools/device-types.ts";
 import type { Exclusion } from "../pools/exclusions.ts";
 import type { AllocatedDevice } from "../pools/decide-allocations.ts";
-import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import type { ClaimBasis, Pool, PoolSpec } from "../pools/pool.ts";
 import type { Retention } from "../pools/retention.ts";
 import { commit, version } from "../process/build-info.ts";
 import { type Journal, newPoolCounts, type PoolCounts } from "./journal.ts";
@@ -93,15 +93,6 @@ export interface DeviceStatus {
   /** Whether the kubelet has been told of it: a pool may have more devices than one list can hold. */
   readonly listed: boolean;
 }
-
-/** "selected" by a selector; "retained" for its pod, which hides what a selector goes by; "draining": it leaves when its pod ends. */
-export type ClaimBasis = "selected" | "retained" | "draining";
-
-const bases = {
-  wished: "selected",
-  kept: "retained",
-  leaving: "draining",
-} as const satisfies Record<Claim["standing"], ClaimBasis>;
 
 /** The pod to which a device is allocated. */
 export type AllocationStatus = Pick<AllocatedDevice, "resource" | "pod" | "container" | "evidence">;
@@ -227,7 +218,7 @@ function poolStatus({ spec: { resource, deviceType }, served }: Offered): PoolSt
       since: dateOf(served.registration.since),
       lastAt: dateOrNull(served.registration.lastAt),
     },
-    devices: [...(served?.pool.claims ?? [])].map(([id, { device, standing }]) => {
+    devices: [...(served?.pool.claims ?? [])].map(([id, { device, basis }]) => {
       const unhealthyReason = served?.pool.unhealthy.get(id) ?? null;
       return {
         id,
@@ -237,7 +228,7 @@ function poolStatus({ spec: { resource, deviceType }, served }: Offered): PoolSt
         interfaces: device.interfaces,
         health: unhealthyReason === null ? "Healthy" : "Unhealthy",
         unhealthyReason,
-        basis: bases[standing],
+        basis,
         listed: served?.listed.has(id) ?? false,
       };
     }),

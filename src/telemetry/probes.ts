@@ -52,9 +52,9 @@ function reasonNotReady({ resource, registration }: PoolStatus, kubeletIsThere: 
     case "standby":
       return null;
     case "failed":
-      return `pool ${resource} has no socket${told}`;
+      return `pool ${resource} has no socket${suffix}`;
     case "rejected":
-      return kubeletIsThere ? `the kubelet refuses pool ${resource}${told}` : null;
+      return kubeletIsThere ? `the kubelet rejects pool ${resource}${suffix}` : null;
     default:
       return kubeletIsThere ? `the kubelet is not connected to pool ${resource} yet${suffix}` : null;
   }

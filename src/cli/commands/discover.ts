@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import type { Device } from "../../host/device.ts";
 import { kindOf } from "../../pools/device-kind.ts";
 import { readIommuGroup } from "../../host/userspace.ts";
-import { barsOf as exclusionsOf } from "../../pools/device-types.ts";
+import { exclusionsOf } from "../../pools/device-types.ts";
 import type { Pool } from "../../pools/pool.ts";
 import { follows, linkOf, runIdRange, runKindLabel, runsOf, spanOf } from "../describe.ts";
 import { isConfigNamed, loadConfigFile, look, runningView, scan, type View } from "../view.ts";

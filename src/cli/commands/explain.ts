@@ -3,7 +3,7 @@
 import { oneLine } from "../../text.ts";
 import type { Device } from "../../host/device.ts";
 import { kindOf } from "../../pools/device-kind.ts";
-import { barsOf as exclusionsOf } from "../../pools/device-types.ts";
+import { exclusionsOf } from "../../pools/device-types.ts";
 import { notableLinkRule } from "../../pools/health.ts";
 import { explain, explainPool, type PoolStory, type Trial, type PoolVerdict } from "../../pools/explanation.ts";
 import { type Selector, type SelectorName, selectors } from "../../pools/selectors.ts";

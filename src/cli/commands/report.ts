@@ -107,8 +107,8 @@ async function collect(line: CommandLine): Promise<Report> {
     return shown;
   });
   await add("node.host", "the node as capture prints it, MACs and GUIDs replaced", async () => {
-    const { text, troubles } = await captureNode(paths.root);
-    return [...troubles.map(({ message }) => `# unreadable: ${oneLine(message)}\n`), text].join("");
+    const { text, problems } = await captureNode(paths.root);
+    return [...problems.map(({ message }) => `# unreadable: ${oneLine(message)}\n`), text].join("");
   });
   await add("versions.txt", "versions of kernel, drivers, kubelet and runtime", () => versionsText(paths));
   await add("files.txt", "sockets and files by which kubelet, plugin and runtime meet", () => filesText(paths));

@@ -5,7 +5,7 @@ import type { ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts
 import { pluginClient } from "../../test/support/grpc.ts";
 import type { KubeletDouble } from "../../test/support/kubelet.ts";
 import { addVf, removeFunction, setLink } from "../../test/support/live.ts";
-import { vfAddress } from "../../test/support/node.ts";
+import { vfAddress } from "../../test/support/node-entries.ts";
 import { executable, TestNode } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
 import { settings } from "../build/environment.ts";

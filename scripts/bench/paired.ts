@@ -2,7 +2,7 @@
 // reads /sys and asks the kernel itself, so it runs in namespaces of its own in which the node's tree is /sys.
 
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { readFacts } from "../../test/support/live.ts";
+import { readFacts } from "../../test/support/node-changes.ts";
 import { TestNode } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
 import { settings } from "../build/environment.ts";

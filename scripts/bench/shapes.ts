@@ -1,6 +1,7 @@
 // On what nodes is measured? PFs that all have as many VFs, of iavf and vfio-pci in turn, and pools that share them evenly.
 
-import { buildNode, type PfPlan } from "../../test/support/node.ts";
+import { buildNode } from "../../test/support/node.ts";
+import type { PfPlan } from "../../test/support/node-plan.ts";
 import type { Entry } from "../../test/support/tree.ts";
 
 /** How large a node is. */

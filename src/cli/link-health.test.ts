@@ -2,8 +2,10 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { changeFacts, setLink } from "../../test/support/live.ts";
-import { buildNode, type NodePlan, type PfPlan } from "../../test/support/node.ts";
+import { setLink } from "../../test/support/live.ts";
+import { changeFacts } from "../../test/support/node-changes.ts";
+import { buildNode } from "../../test/support/node.ts";
+import type { NodePlan, PfPlan } from "../../test/support/node-plan.ts";
 import { host, removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
 import { attribute, type Entry, unpack } from "../../test/support/tree.ts";
 import { brokenLink } from "../pools/health.ts";

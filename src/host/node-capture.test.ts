@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { accelerator, buildNode, type NodePlan } from "../../test/support/node.ts";
+import { buildNode } from "../../test/support/node.ts";
+import { accelerator, type NodePlan } from "../../test/support/node-plan.ts";
 import { attribute, type Entry, file, kernelFacts, link, parse, unpack } from "../../test/support/tree.ts";
 import type { Link } from "../../native/netlink/route.ts";
 import { captureNode } from "./node-capture.ts";

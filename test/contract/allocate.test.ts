@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { addRdma, moveNetdevAway, rebind, removeRdma } from "../support/live.ts";
-import { pciFolder } from "../support/node.ts";
+import { pciFolder } from "../support/node-entries.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { lookAgain } from "./live.ts";
 

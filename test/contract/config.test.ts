@@ -1,7 +1,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { accelerator, buildNode } from "../support/node.ts";
+import { buildNode } from "../support/node.ts";
+import { accelerator } from "../support/node-plan.ts";
 import { host, removeTemporaryFolder, runCommand, temporaryFolder, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
 

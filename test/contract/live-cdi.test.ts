@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { parse } from "yaml";
 import type { CdiSpec } from "../../src/allocation/cdi.ts";
 import { addRdma, addVf, moveNetdevAway, removeFunction, removeRdma, renumberGroup } from "../support/live.ts";
-import type { NodePlan } from "../support/node.ts";
+import type { NodePlan } from "../support/node-plan.ts";
 import { until } from "../support/until.ts";
 import type { TestNode } from "../support/plugin.ts";
 import { listed, lookAgain, running } from "./live.ts";

@@ -4,7 +4,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import type { FullStatus } from "../../src/telemetry/plugin-status.ts";
 import { detach, moveNetdevAway, rebind, renumberGroup, setDefaultRoutes, setLink } from "../support/live.ts";
-import type { NodePlan } from "../support/node.ts";
+import type { NodePlan } from "../support/node-plan.ts";
 import { executable, type TestNode } from "../support/plugin.ts";
 import { healthy, listed, lookAgain, running } from "./live.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { addVf, functionsChanged, moveNetdevAway, rebind, removeFunction, setDefaultRoutes } from "../support/live.ts";
-import type { NodePlan } from "../support/node.ts";
+import type { NodePlan } from "../support/node-plan.ts";
 import { until } from "../support/until.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { file } from "../support/tree.ts";

@@ -4,7 +4,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { functionsChanged, setLink } from "../support/live.ts";
-import { pciFolder } from "../support/node.ts";
+import { pciFolder } from "../support/node-entries.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
 import { askPlugin, healthy, listed, running, statusOf } from "./live.ts";

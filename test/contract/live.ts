@@ -3,7 +3,8 @@
 import type { FullStatus } from "../../src/telemetry/plugin-status.ts";
 import type { RegistrationMode } from "../support/kubelet.ts";
 import { functionsChanged } from "../support/live.ts";
-import { buildNode, type NodePlan } from "../support/node.ts";
+import { buildNode } from "../support/node.ts";
+import type { NodePlan } from "../support/node-plan.ts";
 import { executable, host, type Plugin, TestNode } from "../support/plugin.ts";
 
 export const modes = [["watcher"], ["legacy"]] as const;

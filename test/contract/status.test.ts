@@ -3,7 +3,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { FullStatus } from "../../src/telemetry/plugin-status.ts";
 import { setLink } from "../support/live.ts";
-import type { NodePlan } from "../support/node.ts";
+import type { NodePlan } from "../support/node-plan.ts";
 import { executable } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
 import { command, listed, rescanned, running } from "./live.ts";

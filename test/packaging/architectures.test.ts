@@ -127,6 +127,7 @@ testWhere(missing, "the executable for arm64 follows its node and its kubelet wh
   const { passed, failed } = contracts(
     "arm64",
     "test/contract/registration.test.ts",
+    "test/contract/pool-servers.test.ts",
     "test/contract/service-manager.test.ts",
     "-t",
     "watcher|service manager",

@@ -1,5 +1,6 @@
 // Does the bundle for sites without a network do what is promised: complete, checked, installed without any network, upgraded, removed?
 
+import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import {
@@ -11,19 +12,18 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { nativeArchitecture } from "../../scripts/build/architectures.ts";
-import { bundledPackages } from "../../scripts/release/bundled-packages.ts";
 import { version } from "../../scripts/build/checkout.ts";
 import { commandIn } from "../../scripts/common/command.ts";
 import { missingForPackages } from "../../scripts/image/debian.ts";
+import { bundledPackages } from "../../scripts/release/bundled-packages.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { readPage } from "../docs/pages.ts";
+import { contents } from "./folder-contents.ts";
 import { missingPrograms, missingRoot, testWhere } from "./needs.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -63,21 +63,6 @@ function install(from: string, ...args: readonly string[]): { status: number; sa
 
 /** A new, empty system to install into. */
 const system = () => mkdtempSync(join(work, "system-"));
-
-/** All files below a folder, with what is in them. */
-function contents(folder: string): Record<string, string> {
-  const files = (readdirSync(folder, { recursive: true }) as string[]).filter((path) =>
-    statSync(join(folder, path)).isFile(),
-  );
-  return Object.fromEntries(
-    files.toSorted().map((path) => [
-      path,
-      createHash("sha256")
-        .update(readFileSync(join(folder, path)))
-        .digest("hex"),
-    ]),
-  );
-}
 
 /** The bundle as an older version: without what is new in this one, with what is gone in this one. */
 function older(): string {

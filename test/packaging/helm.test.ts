@@ -11,6 +11,7 @@ import { parseCommandLine } from "../../src/cli/parse.ts";
 import { type ConfigMap, type DaemonSet, type KubernetesObject, objectsOf, only } from "../support/kubernetes.ts";
 import { runManifest } from "../support/manifest.ts";
 import { goProgram } from "./go-program.ts";
+import { on, pages, pools, sites, type Values } from "./helm-sites.ts";
 import { deployments, missingReader, readManifests } from "./manifest-reader.ts";
 import { testWhere } from "./needs.ts";
 
@@ -19,9 +20,6 @@ const { path: helm, missing: missingHelm } = goProgram("helm", { package: "helm.
 const missing = missingHelm ?? missingReader;
 const work = mkdtempSync(join(tmpdir(), "sriovdp-helm-"));
 afterAll(() => rmSync(work, { recursive: true, force: true }));
-
-/** Values as a user gives them. */
-type Values = Readonly<Record<string, unknown>>;
 
 let files = 0;
 const writtenFile = (text: string): string => {
@@ -68,7 +66,6 @@ function comparable(objects: readonly KubernetesObject[]): Record<string, unknow
 }
 
 const existing = { existingConfigMap: "sriovdp-config" };
-const on = { enabled: true };
 
 describe("the chart renders, object by object,", () => {
   /** Values, and what of deployments/ they stand for. */
@@ -102,70 +99,6 @@ describe("the chart renders, object by object,", () => {
     expect(overlays.filter((name) => !compared.includes(`overlays/${name}`))).toEqual([]);
   });
 });
-
-/** The base's own rule. */
-const pages = { key: "feature.node.kubernetes.io/arm64-64k-pages", operator: "NotIn", values: ["true"] };
-
-const pools = { resourceList: [{ resourceName: "mine", selectors: [{ drivers: ["iavf"] }] }] };
-
-/** Values as sites have them; each must lint, validate and start the plugin. */
-const sites: Readonly<Record<string, Values>> = {
-  "pools inline": { config: pools },
-  "pools as text with comments": { config: `{ // ours\n  "resourceList": ${JSON.stringify(pools.resourceList)}\n}\n` },
-  "pools for each node": {
-    nodeConfig: { ...on, configs: { "worker-1": pools, "worker-2": '{ "resourceList": [] }' } },
-  },
-  "an image of a registry, by digest": {
-    config: pools,
-    image: {
-      repository: "registry.example.com/net/sriovdp",
-      digest: `sha256:${"ab".repeat(32)}`,
-      pullPolicy: "Always",
-    },
-    imagePullSecrets: [{ name: "registry" }],
-  },
-  "every option": {
-    config: pools,
-    resourcePrefix: "example.com",
-    kubeletRootDir: "/var/snap/microk8s/common/var/lib/kubelet/",
-    cdi: { ...on, mode: "annotations" },
-    linkHealth: false,
-    log: { format: "json", level: "debug" },
-    metrics: {
-      ...on,
-      port: 9909,
-      podDevices: true,
-      podMonitor: { ...on, interval: "15s", labels: { release: "prometheus" } },
-      prometheusRule: { ...on, labels: { release: "prometheus" }, runbookUrl: "https://wiki.example.com/runbooks" },
-      dashboard: { ...on, labels: { grafana_dashboard: "1" } },
-    },
-    netAdmin: on,
-    openshift: on,
-    nfd: on,
-    serviceAccount: { create: true, name: "other", annotations: { a: "b" } },
-    nodeSelector: { pool: "sriov" },
-    affinity: {
-      nodeAffinity: {
-        requiredDuringSchedulingIgnoredDuringExecution: {
-          nodeSelectorTerms: [
-            { matchExpressions: [{ key: "gpu", operator: "DoesNotExist" }] },
-            { matchFields: [{ key: "metadata.name", operator: "In", values: ["a"] }] },
-          ],
-        },
-      },
-      podAntiAffinity: {},
-    },
-    tolerations: [{ key: "sriov", operator: "Exists", effect: "NoSchedule" }],
-    priorityClassName: "system-cluster-critical",
-    updateStrategy: { type: "OnDelete", rollingUpdate: null },
-    resources: { requests: { cpu: "20m", memory: "128Mi" }, limits: { memory: "512Mi" } },
-    commonLabels: { team: "net" },
-    podLabels: { name: "not-the-selector", app: "other", zone: "a" },
-    podAnnotations: { "example.com/note": "true" },
-    extraArgs: ["--resync-interval=600"],
-    fullnameOverride: "sriovdp-b",
-  },
-};
 
 describe("with values of a site", () => {
   for (const [name, values] of Object.entries(sites)) {

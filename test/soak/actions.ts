@@ -1,12 +1,9 @@
 // What happens to a node in months, in a few minutes? One row a kind of event; each changes node, kubelet or config, and
 // the truth with it.
 
-import { mkdirSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { basename, dirname } from "node:path";
+import { rmSync } from "node:fs";
 import { pluginClient } from "../support/grpc.ts";
 import {
-  addVf,
-  changeFacts,
   functionsChanged,
   moveNetdevAway,
   rebind,
@@ -17,24 +14,22 @@ import {
   setPortState,
   setVfLinkState,
 } from "../support/live.ts";
-import type { PfPlan } from "../support/node.ts";
-import type { TestNode } from "../support/plugin.ts";
-import type { Random } from "../support/random.ts";
-import { type Entry, type Fabric, resourceOf, type Truth, type Vf } from "./truth.ts";
-
-/** What an action acts on. */
-export interface World {
-  readonly node: TestNode;
-  readonly truth: Truth;
-  readonly random: Random;
-  /** Counts what is done beyond the rows' names: allocations, refused ones. */
-  readonly counts: Map<string, number>;
-  /** Starts the plugin as this soak does. */
-  readonly startPlugin: () => void;
-  /** Whether the plugin may be ended and started again in this phase. */
-  readonly restarts: boolean;
-  pods: number;
-}
+import { changeFacts } from "../support/node-changes.ts";
+import { configText, someConfig, writeConfig } from "./configs.ts";
+import {
+  anyVf,
+  bond,
+  count,
+  drivers,
+  endPod,
+  freeVf,
+  makeVf,
+  mostVfs,
+  pfOf,
+  pfs,
+  readmitPods,
+  type World,
+} from "./world.ts";
 
 interface Action {
   /** How often it is chosen, relative to the others. */
@@ -43,35 +38,6 @@ interface Action {
   /** Only while the plugin may be restarted. */
   readonly restarts?: true;
 }
-
-const uplink = { nic: "connectx6", eswitch: "switchdev", switchId: "000000000000c0ff" } as const;
-
-/** One PF of each kind: an E810, an X520, an InfiniBand port, and the two ports of a bond in hardware. */
-export const pfs = [
-  { name: "ens1f0", address: "0000:3b:00.0", fabric: "link, unless set down", plan: { nic: "e810" } },
-  { name: "ens2f0", address: "0000:5e:00.0", fabric: "link", plan: { nic: "x520" } },
-  {
-    name: "ibs3",
-    address: "0000:86:00.0",
-    fabric: "port",
-    plan: { nic: "connectx6", linkType: "infiniband", rdma: true },
-  },
-  { name: "p0", address: "0000:a1:00.0", fabric: "bond", plan: uplink },
-  { name: "p1", address: "0000:a5:00.0", fabric: "bond", plan: uplink },
-] as const satisfies readonly {
-  readonly name: string;
-  readonly address: string;
-  readonly fabric: Fabric;
-  readonly plan: Omit<PfPlan, "name" | "address">;
-}[];
-
-/** The bond's interface, and its ports. */
-export const bond = { name: "bond0", ports: ["p0", "p1"] } as const;
-
-/** At most so many VFs a PF. */
-export const mostVfs = 12;
-
-const drivers = ["iavf", "vfio-pci"] as const;
 
 export const actions = {
   "VFs are made": {
@@ -339,120 +305,3 @@ export function chooseAction({ random, restarts }: World): ActionName {
   }
   throw new Error("weights add up to less than their sum");
 }
-
-const groupOf = ({ root }: TestNode, address: string): string =>
-  basename(readlinkSync(`${root}/sys/bus/pci/devices/${address}/iommu_group`));
-
-/** The kubelet admits again the pods of before a reboot, by its cached answers: each gets what it had, or is rejected. */
-function readmitPods({ node, truth, counts }: World): void {
-  for (const pod of new Set(node.kubelet.endedRecords.map((each) => each.pod))) {
-    const records = node.kubelet.endedRecords.filter((each) => each.pod === pod);
-    try {
-      node.kubelet.readmit(pod);
-    } catch (error) {
-      if (!String(error).includes("no longer healthy")) throw error;
-      count(counts, "rejected after a reboot");
-      continue;
-    }
-    count(counts, "admitted again after a reboot");
-    for (const { resource, ids, answer } of records) {
-      for (const address of ids) {
-        const vf = truth.vfs.get(address);
-        const groups = answer.devices.map(({ hostPath }) => /^\/dev\/vfio\/(\d+)$/.exec(hostPath)?.[1]).filter(Boolean);
-        if (vf?.driver === "vfio-pci" && groups.length > 0 && !groups.includes(groupOf(node, address)))
-          throw new Error(`${pod} was started with groups ${groups.join()}, and ${address} is in none of them`);
-        truth.held.set(address, { pod, resource, address, bringBack: null });
-      }
-    }
-  }
-}
-
-const count = (counts: Map<string, number>, what: string) => counts.set(what, (counts.get(what) ?? 0) + 1);
-
-/** A VF more below a PF, with a driver by chance. */
-export function makeVf({ node, truth, random }: Pick<World, "node" | "truth" | "random">, pf: string): void {
-  const { address: parent, fabric } = pfs.find(({ name }) => name === pf)!;
-  const driver = random.of(drivers);
-  const index = truth.of(pf).length;
-  const address = addVf(node.root, parent, { driver });
-  // A VF that is made anew begins with the driver's policy, whatever the one before had: mlx5 says "disable" of those of InfiniBand
-  // and of switchdev mode.
-  const linkState = fabric === "port" || fabric === "bond" ? "disable" : "auto";
-  setVfLinkState(node.root, pf, index, linkState);
-  truth.vfs.set(address, { address, pf, index, driver, linkState });
-}
-
-export function endPod(node: TestNode, truth: Truth, pod: string): void {
-  for (const holding of [...truth.held.values()].filter((each) => each.pod === pod)) {
-    holding.bringBack?.();
-    truth.held.delete(holding.address);
-  }
-  node.kubelet.release(pod);
-}
-
-function pfOf(truth: Truth, name: string) {
-  const pf = truth.pfs.get(name);
-  if (!pf) throw new Error(`no PF is named ${name}`);
-  return pf;
-}
-
-const anyVf = (truth: Truth, random: Random): Vf | null =>
-  truth.vfs.size === 0 ? null : random.of([...truth.vfs.values()]);
-
-function freeVf(truth: Truth, random: Random): Vf | null {
-  const free = [...truth.vfs.values()].filter(({ address }) => !truth.held.has(address));
-  return free.length === 0 ? null : random.of(free);
-}
-
-/** Entries that overlap by chance: the first that wants a device gets it. */
-export function someConfig(random: Random): Entry[] {
-  const names = ["a", "b", "c", "d", "e", "f", "g", "h"].filter(() => !random.once(5));
-  return names.map((name) => {
-    const first = random.below(mostVfs);
-    return {
-      name,
-      pf: random.of(pfs).name,
-      first,
-      last: random.between(first, mostVfs - 1),
-      drivers: random.of([["iavf"], ["vfio-pci"], ["iavf", "vfio-pci"]] as const),
-    };
-  });
-}
-
-export const configText = (entries: readonly Entry[]): string =>
-  JSON.stringify({
-    resourceList: entries.map(({ name, pf, first, last, drivers: wanted }) => ({
-      resourceName: name,
-      selectors: [{ pfNames: [`${pf}#${first}-${last}`], drivers: wanted }],
-    })),
-  });
-
-/** Writes the file in place, by rename, or as a ConfigMap's volume does. */
-function writeConfig(node: TestNode, text: string, random: Random): void {
-  const folder = dirname(node.configFile);
-  switch (random.of(["in place", "by rename", "as a ConfigMap"] as const)) {
-    case "in place":
-      rmSync(node.configFile, { force: true });
-      writeFileSync(node.configFile, text);
-      return;
-    case "by rename":
-      writeFileSync(`${folder}/.new`, text);
-      renameSync(`${folder}/.new`, node.configFile);
-      return;
-    case "as a ConfigMap": {
-      const version = `${folder}/..version-${random.below(2 ** 31)}`;
-      mkdirSync(version);
-      writeFileSync(`${version}/config.json`, text);
-      symlinkSync(version, `${folder}/..data_tmp`);
-      renameSync(`${folder}/..data_tmp`, `${folder}/..data`);
-      rmSync(node.configFile, { force: true });
-      symlinkSync("..data/config.json", node.configFile);
-      for (const name of node.names(folder)) {
-        if (name.startsWith("..version-") && `${folder}/${name}` !== version)
-          rmSync(`${folder}/${name}`, { recursive: true });
-      }
-    }
-  }
-}
-
-export const resourcesOf = (entries: readonly Entry[]): string[] => entries.map(({ name }) => resourceOf(name));

@@ -7,7 +7,9 @@ import type { RegistrationMode } from "../support/kubelet.ts";
 import { buildNode } from "../support/node.ts";
 import { runCommand, TestNode } from "../support/plugin.ts";
 import { Random } from "../support/random.ts";
-import { bond, chooseAction, actions, configText, endPod, makeVf, pfs, someConfig, type World } from "./actions.ts";
+import { actions, chooseAction } from "./actions.ts";
+import { configText, someConfig } from "./configs.ts";
+import { bond, endPod, makeVf, pfs, type World } from "./world.ts";
 import { type Truth, Truth as NewTruth } from "./truth.ts";
 import { parse } from "yaml";
 

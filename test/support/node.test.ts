@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readlinkSync, realpathSync } from "node:fs";
-import { addVf, moveNetdevAway, readFacts, rebind, removeFunction } from "./live.ts";
-import { buildNode, modalias, vfAddress } from "./node.ts";
+import { addVf, moveNetdevAway, rebind, removeFunction } from "./live.ts";
+import { readFacts } from "./node-changes.ts";
+import { buildNode } from "./node.ts";
+import { modalias, vfAddress } from "./node-entries.ts";
 import { host, hostNames, removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 import { type Entry, unpack } from "./tree.ts";
 

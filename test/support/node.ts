@@ -1,137 +1,19 @@
 // What does a node with SR-IOV NICs look like? Builds the entries of a tree of any size from a short plan: /sys as the
 // kernel lays it out (real folders below sys/devices, links elsewhere), /dev, and what netlink answers.
 
-import type { Link, VfLinkState } from "../../native/netlink/route.ts";
+import type { Link } from "../../native/netlink/route.ts";
 import type { DevlinkFacts, KernelFacts } from "../../src/host/kernel.ts";
+import { aLink, hex, linked, linkTypeOf, modalias, pciFolder, unique, usage, vfAddress } from "./node-entries.ts";
+import {
+  type FunctionPlan,
+  type LinkStatePlan,
+  nics,
+  type NodePlan,
+  type PfPlan,
+  type UpperPlan,
+  type VfPlan,
+} from "./node-plan.ts";
 import { attribute, device, type Entry, folder, kernelFacts, link } from "./tree.ts";
-
-/** What a PF or a VF is used through. A driver that is not listed binds without making anything. */
-const drivers = {
-  ice: "netdev",
-  i40e: "netdev",
-  ixgbe: "netdev",
-  iavf: "netdev",
-  mlx4_core: "netdev",
-  mlx5_core: "netdev",
-  bnxt_en: "netdev",
-  "vfio-pci": "vfio",
-  igb_uio: "uio",
-  uio_pci_generic: "uio",
-} as const satisfies Record<string, "netdev" | "vfio" | "uio">;
-
-/** NICs by a short name: PCI ids of the PF and its VFs (pci.ids), and the drivers that bind to them by default. */
-export const nics = {
-  e810: { vendor: "8086", product: "159b", vfProduct: "1889", driver: "ice", vfDriver: "iavf" },
-  x710: { vendor: "8086", product: "1572", vfProduct: "154c", driver: "i40e", vfDriver: "iavf" },
-  x520: { vendor: "8086", product: "10fb", vfProduct: "10ed", driver: "ixgbe", vfDriver: "ixgbevf" },
-  connectx3: { vendor: "15b3", product: "1003", vfProduct: "1004", driver: "mlx4_core", vfDriver: "mlx4_core" },
-  connectx5: { vendor: "15b3", product: "1017", vfProduct: "1018", driver: "mlx5_core", vfDriver: "mlx5_core" },
-  connectx6: { vendor: "15b3", product: "101d", vfProduct: "101e", driver: "mlx5_core", vfDriver: "mlx5_core" },
-  bluefield2: { vendor: "15b3", product: "a2d6", vfProduct: "101e", driver: "mlx5_core", vfDriver: "mlx5_core" },
-  broadcom: { vendor: "14e4", product: "1750", vfProduct: "1806", driver: "bnxt_en", vfDriver: "bnxt_en" },
-} as const;
-
-export type NicName = keyof typeof nics;
-
-/** Some VFs of a PF that are alike. */
-export interface VfPlan {
-  readonly count: number;
-  /** Default: what binds by default. null: no driver. */
-  readonly driver?: string | null;
-  /** RDMA devices beside the netdev; default false. */
-  readonly rdma?: boolean;
-  /** The policy of `ip link set PF vf N state`; default "auto". */
-  readonly linkState?: VfLinkState;
-  /** The port of a PF with several interfaces that the VF's interface is on, from 0. */
-  readonly port?: number;
-  /** The VFIO group is one of the no-IOMMU mode. */
-  readonly noIommu?: boolean;
-  /** A vDPA device that the VF manages, and what it is bound to; the VF then has no netdev of its own. */
-  readonly vdpa?: "vhost" | "virtio";
-}
-
-/** A PF and all below it. */
-export interface PfPlan {
-  readonly nic: NicName;
-  /** The interface's name; null for a PF without a netdev, as one that is bound to vfio-pci. */
-  readonly name: string | null;
-  /** Default: bus 3b:00.0 for the first PF, four buses further for each other. */
-  readonly address?: string;
-  readonly driver?: string | null;
-  /** null writes the -1 that says "unknown". Default 0. */
-  readonly numaNode?: number | null;
-  readonly acpiIndex?: string;
-  /** Operational and administrative state. Default up. */
-  readonly link?: LinkStatePlan;
-  /** Of an interface that never had a carrier: 0. Default: one carrier where it is up, and nothing told where it is not. */
-  readonly carrierUps?: number;
-  /** What the driver's private flag link-down-on-close says; default: not told. */
-  readonly linkDownOnClose?: boolean;
-  /** Further interfaces of the PF, as mlx4 has one for each port: the second one counts port 1, and so on. */
-  readonly morePorts?: readonly { readonly name: string; readonly link?: LinkStatePlan }[];
-  /** The id of the eswitch in switchdev mode; PFs of one NIC share it. Default: one of its own. */
-  readonly switchId?: string;
-  /** Whether the eswitch is in multiport mode. */
-  readonly eswMultiport?: boolean;
-  /** The state of the PF's InfiniBand port as sysfs spells it; default "4: ACTIVE". */
-  readonly portState?: string;
-  readonly linkType?: "ether" | "infiniband";
-  /** The P_Key at index 0 of the RDMA devices of PF and VFs. */
-  readonly pKey?: string;
-  readonly rdma?: boolean;
-  readonly eswitch?: "legacy" | "switchdev";
-  /** The DDP package that devlink tells for the PF. */
-  readonly ddpProfile?: string;
-  readonly vfs?: readonly VfPlan[];
-  /** Sub-functions, by their sfnum. */
-  readonly sfs?: readonly { readonly sfnum: number; readonly rdma?: boolean }[];
-}
-
-/** "up", "down" (no carrier) or "disabled" (administratively down). */
-export type LinkStatePlan = "up" | "down" | "disabled";
-
-/** An interface without a device of its own, over others. */
-export interface UpperPlan {
-  readonly name: string;
-  readonly kind: "bond" | "bridge" | "team" | "vlan" | "macvlan";
-  /** Names of the interfaces below it. */
-  readonly over: readonly string[];
-}
-
-/** A function that is neither a NIC nor an accelerator, or an accelerator. */
-export interface FunctionPlan {
-  readonly address: string;
-  readonly vendor: string;
-  readonly product: string;
-  /** Six hexadecimal digits. */
-  readonly pciClass: string;
-  readonly driver?: string | null;
-  readonly numaNode?: number | null;
-  readonly acpiIndex?: string;
-}
-
-/** A whole node. */
-export interface NodePlan {
-  readonly pfs?: readonly PfPlan[];
-  readonly functions?: readonly FunctionPlan[];
-  readonly uppers?: readonly UpperPlan[];
-  /** Names of the interfaces by which default routes leave. */
-  readonly defaultRoutes?: readonly string[];
-  /** Whether /dev/vhost-net and /dev/net/tun are there; default true. */
-  readonly vhostNet?: boolean;
-  /** Seconds since the node booted; default: a long time. */
-  readonly uptime?: number;
-}
-
-/** The Intel FPGA of the upstream plugin's documentation. */
-export const accelerator = (address: string, more: Partial<FunctionPlan> = {}): FunctionPlan => ({
-  address,
-  vendor: "8086",
-  product: "0d90",
-  pciClass: "120000",
-  driver: "vfio-pci",
-  ...more,
-});
 
 /** The entries of a node. */
 export function buildNode(plan: NodePlan): Entry[] {
@@ -437,83 +319,3 @@ export class NodeBuilder {
     }
   }
 }
-
-/** How a driver lets its devices be used; null for drivers that make nothing. */
-export const usage = (driver: string | null): "netdev" | "vfio" | "uio" | null =>
-  driver !== null && Object.hasOwn(drivers, driver) ? drivers[driver as keyof typeof drivers] : null;
-
-const linkTypeOf = ({ linkType = "ether" }: Pick<PfPlan, "linkType">) => ({ linkType });
-
-/** The address of a VF: routing ids follow the PF's, eight further for the first (First VF Offset), one a VF. */
-export function vfAddress(pf: string, index: number): string {
-  const [domain = "", bus = "", rest = ""] = pf.split(":");
-  const [slot = "", fn = ""] = rest.split(".");
-  const id = (Number.parseInt(bus, 16) << 8) + (Number.parseInt(slot, 16) << 3) + Number(fn) + 8 + index;
-  return `${domain}:${hex(id >> 8, 2)}:${hex((id >> 3) & 0x1f, 2)}.${id & 7}`;
-}
-
-/** The real folder of a PCI function; every bus of a domain hangs below the same bridge here. */
-export const pciFolder = (address: string): string => {
-  const [domain = ""] = address.split(":");
-  return `sys/devices/pci${domain}:00/${address}`;
-};
-
-/** A relative link from one place of the tree to another. */
-export const linked = (from: string, to: string): [Entry] => {
-  const up = from.split("/").slice(0, -1);
-  const down = to.split("/");
-  let common = 0;
-  while (common < up.length && up[common] === down[common]) common++;
-  return [link(from, [...up.slice(common).map(() => ".."), ...down.slice(common)].join("/"))];
-};
-
-/** drivers/pci/pci-sysfs.c modalias_show. */
-export function modalias(vendor: string, product: string, pciClass: string): string {
-  const long = (id: string) => id.toUpperCase().padStart(8, "0");
-  const [base, sub, programming] = pciClass.toUpperCase().match(/../g) ?? [];
-  return `pci:v${long(vendor)}d${long(product)}sv${long(vendor)}sd00000000bc${base}sc${sub}i${programming}`;
-}
-
-const hex = (number: number, digits: number) => number.toString(16).padStart(digits, "0");
-
-const IFF_UP = 0x1;
-const IFF_RUNNING = 0x40;
-const IFF_LOWER_UP = 0x10000;
-
-/** Flags and states of a link (Documentation/networking/operstates.rst). */
-export const linkStates = {
-  up: { flags: IFF_UP | IFF_RUNNING | IFF_LOWER_UP, operstate: "up", carrier: true },
-  down: { flags: IFF_UP, operstate: "down", carrier: false },
-  disabled: { flags: 0, operstate: "down", carrier: null },
-} as const satisfies Record<LinkStatePlan, Pick<Link, "flags" | "operstate" | "carrier">>;
-
-function aLink(index: number, name: string, state: LinkStatePlan): Link {
-  return {
-    index,
-    name,
-    arphrd: 1,
-    ...linkStates[state],
-    master: null,
-    lower: null,
-    kind: null,
-    slaveKind: null,
-    parentBus: null,
-    parentDevice: null,
-    switchId: null,
-    portName: null,
-    carrierUps: null,
-    portId: null,
-    vfLinkStates: {},
-  };
-}
-
-/** Entries without those that say what an earlier one said of the same path. */
-function unique(entries: readonly Entry[]): Entry[] {
-  const byPath = new Map<string, Entry>();
-  for (const entry of entries) if (!byPath.has(entry.path)) byPath.set(entry.path, entry);
-  return [...byPath.values()];
-}
-
-/** A file of a tree by its path; undefined when there is none. */
-export const fileIn = (entries: readonly Entry[], path: string): string | Uint8Array | undefined =>
-  entries.flatMap((entry) => (entry.kind === "file" && entry.path === path ? [entry.content] : []))[0];

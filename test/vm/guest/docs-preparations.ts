@@ -1,19 +1,8 @@
 // What may the lab prepare before it runs a block of docs/? What the page takes for granted and no command of it makes.
 import { interfaceNames } from "../../docs/lab.ts";
 import { writeConfig } from "./plugin.ts";
-import {
-  addDevlink,
-  addRdma,
-  bind,
-  createVfs,
-  loadModules,
-  netdevOf,
-  pf0,
-  pf1,
-  plug,
-  renamePf,
-  sh,
-} from "./support.ts";
+import { addDevlink, addRdma, bind, createVfs, loadModules, netdevOf, pf0, pf1, renamePf, sh } from "./support.ts";
+import { plug } from "./monitor.ts";
 
 export const preparations: Readonly<Record<string, () => Promise<unknown>>> = {
   "four VFs": () => createVfs(pf0, 4),

@@ -17,12 +17,12 @@ import {
   netdevsOf,
   pf0,
   pf1,
-  plug,
   reset,
   sh,
   waitFor,
   writeSys,
 } from "./support.ts";
+import { plug } from "./monitor.ts";
 
 /** A node that has something of everything, but for InfiniBand. */
 beforeAll(async () => {

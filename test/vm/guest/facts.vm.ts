@@ -24,16 +24,14 @@ import {
   netdevsOf,
   pf0,
   pf1,
-  plug,
   readSys,
   reset,
-  setCarrier,
   sh,
-  unplug,
   vdpaDevices,
   vfsOf,
   waitFor,
 } from "./support.ts";
+import { plug, setCarrier, unplug } from "./monitor.ts";
 
 const functions = (): string[] =>
   readdirSync("/sys/bus/pci/devices")

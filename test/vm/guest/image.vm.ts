@@ -7,26 +7,24 @@ import daemonSetText from "../../../deployments/base/daemonset.yaml" with { type
 import { settings } from "../../../scripts/build/environment.ts";
 import { type DaemonSet, objectsOf, only } from "../../support/kubernetes.ts";
 import {
-  type Checkpoint,
-  type Container,
-  freshNode,
   container,
+  type Container,
   containerId,
   endContainer,
   findPod,
+  freshNode,
   type Kubelet,
   type Pod,
-  pluginsRegistry,
   pod,
   podOutput,
   putPod,
-  readCheckpoint,
   removePods,
   startKubelet,
   stay,
-  waitForAllocatable,
   waitForPhase,
 } from "./node.ts";
+import { type Checkpoint, readCheckpoint, waitForAllocatable } from "./kubelet-devices.ts";
+import { pluginsRegistry } from "./kubelet-paths.ts";
 import { writeConfigFile } from "./plugin.ts";
 import {
   bind,

@@ -5,20 +5,19 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { ContainerAllocateResponse } from "../../../src/kubelet/api/deviceplugin.ts";
 import {
-  freshNode,
   container,
   endContainer,
+  freshNode,
   type Kubelet,
   pod,
   podOutput,
   podRuns,
   putPod,
-  readCheckpoint,
   removePods,
   startKubelet,
   stay,
-  waitForAllocatable,
 } from "./node.ts";
+import { readCheckpoint, waitForAllocatable } from "./kubelet-devices.ts";
 import { startPluginIn, writeConfig } from "./plugin.ts";
 import {
   addNetns,

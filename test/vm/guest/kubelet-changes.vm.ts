@@ -3,21 +3,20 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import {
-  allocatedDevices,
-  freshNode,
   container,
+  freshNode,
   keepPod,
   type Kubelet,
-  pluginsRegistry,
   pod,
   putPod,
   removePod,
   removePods,
   startKubelet,
   stay,
-  waitForAllocatable,
   waitForPhase,
 } from "./node.ts";
+import { allocatedDevices, waitForAllocatable } from "./kubelet-devices.ts";
+import { pluginsRegistry } from "./kubelet-paths.ts";
 import { type Entry, startPluginIn, writeConfig } from "./plugin.ts";
 import { bind, bindDefault, createVfs, driverOf, netdevsOf, pf0, pf1, type Program, sh, waitFor } from "./support.ts";
 

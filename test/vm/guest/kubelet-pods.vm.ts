@@ -2,25 +2,22 @@
 // What pods get: the genuine kubelet allocates devices of the plugin to pods, on NUMA nodes that belong together.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import {
-  allocatableDevices,
-  allocatedDevices,
-  freshNode,
   container,
   endContainer,
+  freshNode,
   type Kubelet,
   pod,
   podLog,
   podOutput,
   podRuns,
   putPod,
-  readCheckpoint,
   removePod,
   removePods,
   startKubelet,
   stay,
-  waitForAllocatable,
   waitForPhase,
 } from "./node.ts";
+import { allocatableDevices, allocatedDevices, readCheckpoint, waitForAllocatable } from "./kubelet-devices.ts";
 import { ContainerAllocateResponse } from "../../../src/kubelet/api/deviceplugin.ts";
 import { startPluginIn, writeConfig } from "./plugin.ts";
 import {

@@ -2,18 +2,17 @@
 // What the genuine kubelet makes of preferred allocation: it asks, and takes what it is told.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import {
-  allocatedDevices,
-  freshNode,
   container,
+  freshNode,
   type Kubelet,
   pod,
   putPod,
   removePods,
   startKubelet,
   stay,
-  waitForAllocatable,
   waitForPhase,
 } from "./node.ts";
+import { allocatedDevices, waitForAllocatable } from "./kubelet-devices.ts";
 import { startPluginIn, writeConfig } from "./plugin.ts";
 import { createVfs, loadModules, pf0, pf1, type Program } from "./support.ts";
 

@@ -3,16 +3,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync, rmSync } from "node:fs";
 import {
-  allocatedDevices,
-  freshNode,
   container,
-  devicePlugins,
   endContainer,
   findPod,
+  freshNode,
   keepPod,
   type Kubelet,
   manifestOf,
-  pluginsRegistry,
   pod,
   podOutput,
   podRuns,
@@ -21,9 +18,10 @@ import {
   removePods,
   startKubelet,
   stay,
-  waitForAllocatable,
   waitForPhase,
 } from "./node.ts";
+import { allocatedDevices, waitForAllocatable } from "./kubelet-devices.ts";
+import { devicePlugins, pluginsRegistry } from "./kubelet-paths.ts";
 import { type Entry, startPluginIn, writeConfig, writeConfigFile } from "./plugin.ts";
 import { createVfs, pf0, pf1, type Program, waitFor } from "./support.ts";
 

@@ -27,19 +27,17 @@ import {
   netdevsOf,
   pf0,
   pf1,
-  plug,
   rdmaDevicesOf,
   rdmaLinks,
   readSys,
   reset,
-  setCarrier,
   sh,
-  unplug,
   vdpaDevices,
   vfsOf,
   waitFor,
   writeSys,
 } from "./support.ts";
+import { plug, setCarrier, unplug } from "./monitor.ts";
 
 beforeAll(reset);
 

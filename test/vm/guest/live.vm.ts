@@ -17,17 +17,15 @@ import {
   netdevsOf,
   pf0,
   pf1,
-  plug,
   rdmaDevicesOf,
-  reset,
-  setCarrier,
-  sh,
-  unplug,
-  vfsOf,
   readSys,
+  reset,
+  sh,
+  vfsOf,
   waitFor,
   writeSys,
 } from "./support.ts";
+import { plug, setCarrier, unplug } from "./monitor.ts";
 
 let node: Node;
 

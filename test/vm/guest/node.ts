@@ -1,7 +1,7 @@
 // A Kubernetes node in the guest (profile disk=node): containerd and the genuine kubelet, standalone, with static pods.
 // Standalone means that there is no API server and so no Node object: pods are read from the kubelet's read-only port,
 // devices from its pod-resources socket and from the device manager's checkpoint.
-import { credentials, type ServiceError } from "@grpc/grpc-js";
+
 import {
   chmodSync,
   existsSync,
@@ -14,70 +14,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import type {
-  AllocatableResourcesResponse,
-  ContainerDevices,
-  ListPodResourcesResponse,
-} from "../../../src/kubelet/api/podresources.ts";
-import { PodResourcesListerClient } from "../../support/grpc.ts";
-import { attempt, executable, loadModules, reset, sh, start, waitFor, type Program } from "./support.ts";
-
-export const kubeletRoot = "/var/lib/kubelet";
-export const devicePlugins = `${kubeletRoot}/device-plugins`;
-export const pluginsRegistry = `${kubeletRoot}/plugins_registry`;
-export const podResourcesSocket = `${kubeletRoot}/pod-resources/kubelet.sock`;
-const kubeletSocket = `${devicePlugins}/kubelet.sock`;
-const manifests = "/etc/kubernetes/manifests";
-const nodeName = "lab";
-
-// ---- containerd
-
-/** Starts containerd, unless it runs: files share boots, and this takes its time. */
-async function startContainerd(): Promise<void> {
-  if ((await attempt("ctr version")).status === 0) return;
-  await loadModules("overlay", "veth", "br_netfilter");
-  // The kubelet wants mounts that containers share with the node.
-  await sh("mount --make-rshared /");
-  await sh("mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf");
-  mkdirSync("/etc/containerd", { recursive: true });
-  writeFileSync("/etc/containerd/config.toml", containerdConfig);
-  start("containerd", ["containerd"]);
-  await waitFor("containerd", async () => await sh("ctr version"), 60);
-  for (const image of readdirSync("/images")) await sh(`ctr -n k8s.io images import --local /images/${image}`);
-}
-
-const containerdConfig = `
-version = 2
-disabled_plugins = [
-  "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.blockfile", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing",
-]
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "lab.local/pause:1"
-  disable_apparmor = true
-  enable_cdi = true
-  cdi_spec_dirs = ["/etc/cdi", "/var/run/cdi"]
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/opt/cni/bin"
-    conf_dir = "/etc/cni/net.d"
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      SystemdCgroup = false
-`;
+import { startContainerd } from "./containerd.ts";
+import { allocatableDevices } from "./kubelet-devices.ts";
+import { kubeletRoot, kubeletSocket, manifests, nodeName, waitForKubelet } from "./kubelet-paths.ts";
+import { attempt, executable, type Program, reset, sh, start } from "./support.ts";
 
 // ---- kubelet
-
-/** waitFor, at a pace that leaves the emulated processors to the kubelet that is asked */
-const waitForKubelet: typeof waitFor = (what, condition, seconds) =>
-  waitFor(
-    what,
-    async () => {
-      await Bun.sleep(200);
-      return condition();
-    },
-    seconds,
-  );
 
 /** Fields of KubeletConfiguration that a test wants otherwise, for instance { topologyManagerPolicy: "single-numa-node" } */
 export type KubeletConfiguration = Readonly<Record<string, unknown>>;
@@ -342,86 +284,6 @@ export const containerId = (name: string, container = "main"): Promise<string> =
 export async function endContainer(name: string, container = "main", signal = "SIGTERM"): Promise<void> {
   await sh(`ctr -n k8s.io tasks kill --signal ${signal} ${await containerId(name, container)}`);
 }
-
-// ---- devices as the kubelet sees them
-
-type Answer<T> = (error: ServiceError | null, response: T) => void;
-
-async function podResources<T>(call: (client: PodResourcesListerClient, answer: Answer<T>) => void): Promise<T> {
-  const client = new PodResourcesListerClient(`unix:${podResourcesSocket}`, credentials.createInsecure(), {
-    // The kubelet refuses the escaped socket path that would otherwise be the authority.
-    "grpc.default_authority": "localhost",
-  });
-  const { promise, resolve, reject } = Promise.withResolvers<T>();
-  call(client, (error, response) => (error ? reject(error) : resolve(response)));
-  return promise.finally(() => client.close());
-}
-
-export const listPodResources = (): Promise<ListPodResourcesResponse> =>
-  podResources<ListPodResourcesResponse>((client, answer) => client.list({}, answer));
-
-const getAllocatableResources = (): Promise<AllocatableResourcesResponse> =>
-  podResources<AllocatableResourcesResponse>((client, answer) => client.getAllocatableResources({}, answer));
-
-/** The healthy devices of each resource, whether in use or not: what status.allocatable of the Node counts */
-export async function allocatableDevices(): Promise<Record<string, string[]>> {
-  return byResource((await getAllocatableResources()).devices);
-}
-
-/** Waits until the healthy devices are these, resource by resource; one without any need not be named. */
-export async function waitForAllocatable(wanted: Readonly<Record<string, readonly string[]>>): Promise<void> {
-  let last: Record<string, string[]> = {};
-  const sorted = (lists: Readonly<Record<string, readonly string[]>>) =>
-    Object.fromEntries(
-      Object.entries(lists)
-        .filter(([, ids]) => ids.length > 0)
-        .map(([resource, ids]) => [resource, ids.toSorted()]),
-    );
-  const asked = async () => Bun.deepEquals(sorted((last = await allocatableDevices())), sorted(wanted));
-  await waitForKubelet("the devices wanted are allocatable", asked, 90).catch((cause: unknown) => {
-    throw new Error(`allocatable is ${JSON.stringify(last)}, not ${JSON.stringify(wanted)}`, { cause });
-  });
-}
-
-/** The devices that each container of a pod holds: { main: { "example.com/vf": ["0000:41:10.0"] } } */
-export async function allocatedDevices(podName: string): Promise<Record<string, Record<string, string[]>>> {
-  const { podResources } = await listPodResources();
-  const found = podResources.find(({ name }) => name === `${podName}-${nodeName}`);
-  return Object.fromEntries((found?.containers ?? []).map(({ name, devices }) => [name, byResource(devices)]));
-}
-
-function byResource(devices: readonly ContainerDevices[]): Record<string, string[]> {
-  // One entry a device or one for many, as the kubelet likes.
-  const groups = Map.groupBy(devices, ({ resourceName }) => resourceName);
-  return Object.fromEntries(
-    [...groups].map(([resource, entries]) => [
-      resource,
-      [...new Set(entries.flatMap(({ deviceIds }) => deviceIds))].sort(),
-    ]),
-  );
-}
-
-export interface Checkpoint {
-  /** healthy devices of each registered resource */
-  readonly RegisteredDevices: Readonly<Record<string, readonly string[]>>;
-  readonly PodDeviceEntries:
-    | readonly {
-        readonly PodUID: string;
-        readonly ContainerName: string;
-        readonly ResourceName: string;
-        /** by NUMA node, -1 for none */
-        readonly DeviceIDs: Readonly<Record<string, readonly string[]>>;
-        /** ContainerAllocateResponse, base64 */
-        readonly AllocResp: string;
-      }[]
-    | null;
-}
-
-export const checkpointFile = `${devicePlugins}/kubelet_internal_checkpoint`;
-
-/** The device manager's checkpoint, which it writes on every change; there is none before the first registration. */
-export const readCheckpoint = (): Checkpoint =>
-  (JSON.parse(readFileSync(checkpointFile, "utf8")) as { Data: Checkpoint }).Data;
 
 // ---- pod networks
 

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { KubeletDouble } from "../../support/kubelet.ts";
 import { deviceInfoFolder, type Entry, kubeletRoot, unhealthyIn, writeConfig } from "./plugin.ts";
-import { attempt, bind, createVfs, executable, iommuGroupOf, pf0, reset, setCarrier, sh, waitFor } from "./support.ts";
+import { attempt, bind, createVfs, executable, iommuGroupOf, pf0, reset, sh, waitFor } from "./support.ts";
+import { setCarrier } from "./monitor.ts";
 
 const dropIns = "/run/systemd/system/sriovdp.service.d";
 const registry = `${kubeletRoot}/plugins_registry`;

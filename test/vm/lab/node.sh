@@ -1,5 +1,5 @@
 # The root disk of a Kubernetes node: the guest's root with containerd, runc and the genuine kubelet. Sourced by make.sh.
-# Result: $lab/node/node.ext4. The configuration of kubelet and containerd is the tests' (test/vm/guest/node.ts).
+# Result: $lab/node/node.ext4. The configuration of kubelet and containerd is the tests' (test/vm/guest/node.ts, containerd.ts).
 
 kubelet_module="$here/../kubelet"
 

@@ -4,7 +4,7 @@
 
 import { lstatSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
-import type { RegistrationMode } from "../support/kubelet.ts";
+import type { RegistrationMode } from "../support/kubelet-view.ts";
 import { host, TestNode } from "../support/plugin.ts";
 
 /** What is expected of a node. */

@@ -1,6 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { rmSync } from "node:fs";
-import type { RegistrationMode } from "../support/kubelet.ts";
+import type { RegistrationMode } from "../support/kubelet-view.ts";
 import { removeFunction } from "../support/live.ts";
 import type { TestNode } from "../support/plugin.ts";
 import { listed, modes, onceRegistered, running, touches } from "./live.ts";

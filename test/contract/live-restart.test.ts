@@ -4,7 +4,7 @@ import { lstatSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { DevicePluginService } from "../../src/kubelet/api/deviceplugin.ts";
 import { identityOf } from "../../src/fs/identity.ts";
 import { RegistrationClient } from "../support/grpc.ts";
-import type { RegistrationMode } from "../support/kubelet.ts";
+import type { RegistrationMode } from "../support/kubelet-view.ts";
 import { removeFunction } from "../support/live.ts";
 import { host, type Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";

@@ -1,7 +1,7 @@
 // How does a test follow a plugin that runs on a changing node?
 
 import type { FullStatus } from "../../src/telemetry/plugin-status.ts";
-import type { RegistrationMode } from "../support/kubelet.ts";
+import type { RegistrationMode } from "../support/kubelet-view.ts";
 import { functionsChanged } from "../support/live.ts";
 import { buildNode } from "../support/node.ts";
 import type { NodePlan } from "../support/node-plan.ts";

@@ -3,7 +3,7 @@
 import { status } from "@grpc/grpc-js";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { RegisterRequest } from "../../src/kubelet/api/deviceplugin.ts";
-import type { RegistrationMode } from "../support/kubelet.ts";
+import type { RegistrationMode } from "../support/kubelet-view.ts";
 import type { TestNode } from "../support/plugin.ts";
 import { modes, running, touches } from "./live.ts";
 

@@ -3,7 +3,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { settings } from "../../scripts/build/environment.ts";
-import type { RegistrationMode } from "../support/kubelet.ts";
+import type { RegistrationMode } from "../support/kubelet-view.ts";
 import { buildNode } from "../support/node.ts";
 import { runCommand, TestNode } from "../support/plugin.ts";
 import { Random } from "../support/random.ts";

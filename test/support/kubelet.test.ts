@@ -16,7 +16,8 @@ import {
 } from "../../src/kubelet/api/pluginregistration.ts";
 import type { ListPodResourcesResponse } from "../../src/kubelet/api/podresources.ts";
 import { PodResourcesListerClient, RegistrationClient } from "./grpc.ts";
-import { KubeletDouble, podUid } from "./kubelet.ts";
+import { KubeletDouble } from "./kubelet.ts";
+import { podUid } from "./kubelet-view.ts";
 import { removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 
 /** A plugin of the fewest lines that gives what it is told to. */

@@ -2,12 +2,10 @@
 // Kubernetes 1.31 to 1.36, as far as a plugin can see them (pkg/kubelet/cm/devicemanager, pkg/kubelet/pluginmanager).
 
 import {
-  type ClientReadableStream,
   credentials,
   type sendUnaryData,
   Server,
   ServerCredentials,
-  type ServiceError,
   status,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
@@ -23,7 +21,6 @@ import {
   watch,
   writeFileSync,
 } from "node:fs";
-import { createHash } from "node:crypto";
 import {
   type AllocateRequest,
   type AllocateResponse,
@@ -38,82 +35,24 @@ import {
 } from "../../src/kubelet/api/deviceplugin.ts";
 import type { PluginInfo, RegistrationStatusResponse } from "../../src/kubelet/api/pluginregistration.ts";
 import { type PodResources, PodResourcesListerService } from "../../src/kubelet/api/podresources.ts";
-import { channelOptions, type DevicePluginClient, pluginClient, WatcherClient } from "./grpc.ts";
+import { channelOptions, pluginClient, WatcherClient } from "./grpc.ts";
+import {
+  answerOf,
+  close,
+  type Endpoint,
+  markUnhealthy,
+  newResource,
+  type Resource,
+  within,
+} from "./kubelet-endpoint.ts";
+import {
+  type Allocation,
+  type KubeletEvent,
+  podUid,
+  type RegistrationMode,
+  type ResourceView,
+} from "./kubelet-view.ts";
 import { until } from "./until.ts";
-
-/** How the kubelet hears of plugins. A kubelet with a plugins_registry also takes Register calls. */
-export type RegistrationMode = "watcher" | "legacy";
-
-/** Something that happened at the kubelet, in its order. */
-export interface KubeletEvent {
-  readonly what:
-    | "Register"
-    | "GetInfo"
-    | "GetDevicePluginOptions"
-    | "ListAndWatch"
-    | "list"
-    | "stream ended"
-    | "NotifyRegistrationStatus"
-    | "socket removed"
-    | "registration failed"
-    | "GetPreferredAllocation"
-    | "Allocate"
-    | "List";
-  /** The resource, or the socket's file name where the resource is not known yet. */
-  readonly of: string;
-  readonly told?: string;
-  /** When it happened, in milliseconds of performance.now(). */
-  readonly at: number;
-}
-
-/** A resource as the node's status shows it, and what the kubelet counted of it. */
-export interface ResourceView {
-  /** The devices of the last list, by id; all Unhealthy after the stream ended. */
-  readonly devices: ReadonlyMap<string, Device>;
-  readonly capacity: number;
-  readonly allocatable: number;
-  /** Whether its ListAndWatch stream is open. */
-  readonly connected: boolean;
-  /** Lists received, in all and those that said the same as the one before on the same stream. */
-  readonly lists: number;
-  readonly repeatedLists: number;
-  /** Register calls and GetInfo answers, successful or not. */
-  readonly registrations: number;
-  /** ListAndWatch calls. */
-  readonly streams: number;
-  /** What GetDevicePluginOptions answered last. */
-  readonly options: DevicePluginOptions | null;
-  /** What the plugin said last about itself: its Register call, or its GetInfo answer. */
-  readonly announced: RegisterRequest | PluginInfo | null;
-}
-
-/** What a container of a pod was given. */
-export interface Allocation {
-  readonly pod: string;
-  readonly container: string;
-  readonly resource: string;
-  readonly ids: readonly string[];
-  readonly answer: ContainerAllocateResponse;
-}
-
-interface Resource {
-  devices: Map<string, Device>;
-  endpoint: Endpoint | null;
-  lists: number;
-  repeatedLists: number;
-  registrations: number;
-  streams: number;
-  options: DevicePluginOptions | null;
-  announced: RegisterRequest | PluginInfo | null;
-}
-
-/** A registered plugin: its connection and its one stream. */
-interface Endpoint {
-  readonly socket: string;
-  readonly client: DevicePluginClient;
-  stream: ClientReadableStream<ListAndWatchResponse> | null;
-  closed: boolean;
-}
 
 /** The kubelet's time limits and back-off, in milliseconds. */
 const limits = { getInfo: 1000, notify: 5000, dial: 10_000, firstRetry: 500 } as const;
@@ -774,51 +713,12 @@ export class KubeletDouble {
   }
 }
 
-/** The UID of a pod, by its name. */
-export function podUid(pod: string): string {
-  const hex = createHash("sha256").update(pod).digest("hex");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join("-");
-}
-
-const newResource = (): Resource => ({
-  devices: new Map(),
-  endpoint: null,
-  lists: 0,
-  repeatedLists: 0,
-  registrations: 0,
-  streams: 0,
-  options: null,
-  announced: null,
-});
-
-/** PluginDisconnected (pkg/kubelet/cm/devicemanager/manager.go): no device is healthy, nothing can be allocated. */
-function markUnhealthy(resource: Resource): void {
-  resource.endpoint = null;
-  resource.devices = new Map([...resource.devices].map(([id, each]) => [id, { ...each, health: "Unhealthy" }]));
-}
-
-function close(endpoint: Endpoint): void {
-  endpoint.closed = true;
-  endpoint.stream?.cancel();
-  endpoint.stream = null;
-  endpoint.client.close();
-}
-
 function isSocket(path: string): boolean {
   try {
     return lstatSync(path).isSocket();
   } catch {
     return false;
   }
-}
-
-/** A call's limit; the generated types know it only together with metadata. */
-const within = (milliseconds: number): never => ({ deadline: Date.now() + milliseconds }) as never;
-
-function answerOf<Answer>(call: (done: (error: ServiceError | null, answer: Answer) => void) => unknown) {
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  call((error, answer) => (error ? reject(error) : resolve(answer)));
-  return promise;
 }
 
 /** Removes a cgroup and those below it as the kernel lets it be done, folder by folder: the files in it can't be removed. */

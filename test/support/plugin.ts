@@ -13,7 +13,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname } from "node:path";
-import { KubeletDouble, type RegistrationMode } from "./kubelet.ts";
+import { KubeletDouble } from "./kubelet.ts";
+import type { RegistrationMode } from "./kubelet-view.ts";
 import { undocumented } from "./log-lines.ts";
 import { type Entry, parse, unpack } from "./tree.ts";
 import { until } from "./until.ts";

@@ -1,7 +1,8 @@
 // The plugin in the guest: started on the live node with a config, beside the kubelet double.
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { KubeletDouble, type RegistrationMode } from "../../support/kubelet.ts";
+import { KubeletDouble } from "../../support/kubelet.ts";
+import type { RegistrationMode } from "../../support/kubelet-view.ts";
 import { executable, type Program, sh, start } from "./support.ts";
 
 export const kubeletRoot = "/var/lib/kubelet";

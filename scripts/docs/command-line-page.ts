@@ -1,8 +1,9 @@
 // What does docs/reference/command-line.md say? The tables of which --help and the manual page are made, and nothing else.
 
 import { signals, statuses } from "../../src/cli/commands/help.ts";
-import { environment } from "../../src/cli/commands/man.ts";
-import { type CommandRow, commands, type Option, options } from "../../src/cli/options.ts";
+import { environmentEffects } from "../../src/cli/commands/man.ts";
+import { type CommandRow, commands, options } from "../../src/cli/options.ts";
+import type { Option } from "../../src/cli/option.ts";
 import { table } from "./marked.ts";
 
 const inCell = (text: string): string => text.replaceAll("|", "\\|");
@@ -75,5 +76,5 @@ ${pairs(["status", "meaning"], Object.fromEntries(Object.entries(statuses)))}
 
 ## Environment
 
-${pairs(["variable", "effect"], environment)}
+${pairs(["variable", "effect"], environmentEffects)}
 `;

@@ -1,6 +1,7 @@
 // What does docs/reference/output.md say of each field that a command prints as JSON? Tables of the schemas, kept between marks.
 
-import { outputSchemas, type Schema } from "../../src/cli/output-schemas.ts";
+import { outputSchemas } from "../../src/cli/output-schemas.ts";
+import type { Schema } from "../../src/cli/schema-terms.ts";
 import { table, withMade } from "./marked.ts";
 
 interface Field extends Schema {

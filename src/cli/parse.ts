@@ -5,12 +5,12 @@ import {
   type Command,
   type CommandRow,
   commands,
-  type Option,
   type OptionName,
   options,
   type Options,
   optionsOf,
 } from "./options.ts";
+import type { Option } from "./option.ts";
 
 /** The parsed command line; `problems` are sentences, empty when all is well. */
 export interface CommandLine {

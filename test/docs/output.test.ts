@@ -3,7 +3,8 @@
 import Ajv from "ajv";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { outputSchemas, type Schema } from "../../src/cli/output-schemas.ts";
+import { outputSchemas } from "../../src/cli/output-schemas.ts";
+import type { Schema } from "../../src/cli/schema-terms.ts";
 import { exampleConfig } from "../../scripts/docs/example.ts";
 import { host, hostNames, removeTemporaryFolder, runCommand, temporaryFolder } from "../support/plugin.ts";
 import { command, running } from "../contract/live.ts";

@@ -3,7 +3,8 @@
 import { limits } from "../../limits.ts";
 import { version } from "../../process/build-info.ts";
 import { optionHelp, signals, statuses } from "./help.ts";
-import { type CommandRow, commands, type Option, options } from "../options.ts";
+import { type CommandRow, commands, options } from "../options.ts";
+import type { Option } from "../option.ts";
 import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 
@@ -44,7 +45,7 @@ const optionParts = (legacy: boolean): string[] =>
     .map(([name, option]) => tagged(optionTag(name, option), `${takers(option)}${optionHelp(option)}.`));
 
 /** What the environment changes, for the manual and the docs. */
-export const environment = {
+export const environmentEffects = {
   NO_COLOR: "When it is set and not empty, nothing is coloured.",
   TERM: 'With "dumb" nothing is coloured.',
   "BUN_BE_BUN, BUN_OPTIONS, BUN_INSPECT": "Bun's own; they change what the executable is. Don't set them.",
@@ -93,7 +94,7 @@ export function manual(): string {
     ),
     section("SIGNALS", ...Object.entries(signals).map(([name, text]) => tagged(bold(name), `${text}.`))),
     section("EXIT STATUS", ...Object.entries(statuses).map(([name, text]) => tagged(bold(name), `${text}.`))),
-    section("ENVIRONMENT", ...Object.entries(environment).map(([name, text]) => tagged(bold(name), text))),
+    section("ENVIRONMENT", ...Object.entries(environmentEffects).map(([name, text]) => tagged(bold(name), text))),
     section("FILES", ...Object.entries(files).map(([name, text]) => tagged(italic(name), text))),
     section("EXAMPLES", ...examples.map(([name, text]) => tagged(bold(name), text))),
     section("SEE ALSO", ".BR ip\\-link (8),\n.BR devlink (8),\n.BR rdma (8),\n.BR vdpa (8)"),

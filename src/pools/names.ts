@@ -78,8 +78,14 @@ export function cdiAnnotationKey(spec: TypedPoolName): string {
   return `${cdiAnnotationPrefix}${isShort ? key : `${key.slice(0, cdiAnnotationKeyLimit - 1 - hash.length)}_${hash}`}`;
 }
 
+/** A device's name in a ResourceSlice, a DNS label: its id, with every other character as "-". */
+export const sliceDeviceName = (id: string): string => id.toLowerCase().replaceAll(/[^a-z0-9]/g, "-");
+
+/** The kind of a DRA driver's CDI devices. */
+export const claimCdiKind = (driver: string): string => `${driver}/claim`;
+
 /** The 64-bit FNV-1a hash (Fowler, Noll, Vo) of a text's UTF-16 code units, in base 36; names are ASCII. */
-function hashOf(text: string): string {
+export function hashOf(text: string): string {
   let hash = 0xcbf29ce484222325n;
   for (let index = 0; index < text.length; index++)
     hash = BigInt.asUintN(64, (hash ^ BigInt(text.charCodeAt(index))) * 0x100000001b3n);

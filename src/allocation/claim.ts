@@ -1,0 +1,214 @@
+// What does a pod receive of a DRA claim? From the claim's allocation and the pools to CDI devices, as one CDI spec a claim, and to
+// the answer to the kubelet's NodePrepareResources. The spec's file is also the record of what was prepared. Pure.
+
+import * as v from "valibot";
+import type { AllocationFacts } from "../host/allocation-facts.ts";
+import { claimCdiKind, sliceDeviceName } from "../pools/names.ts";
+import type { Claim, Pool, PoolSpec } from "../pools/pool.ts";
+import { contribute, type DeviceNode, nodesOf } from "./contributions.ts";
+import { deviceInfoFile, type DeviceInfoFile } from "./device-info.ts";
+import { poolEnvironment } from "./environment.ts";
+
+/** An allocated device (resource.k8s.io/v1, DeviceRequestAllocationResult). */
+export interface AllocationResult {
+  /** "REQUEST", or "REQUEST/SUBREQUEST" of a request with alternatives. */
+  readonly request: string;
+  readonly driver: string;
+  readonly pool: string;
+  readonly device: string;
+  /** Whether the device is handed out for monitoring, whoever else has it. */
+  readonly adminAccess: boolean;
+  /** Of a device that several claims share; null for all others. */
+  readonly shareId: string | null;
+}
+
+/** What counts of an allocated ResourceClaim; the results are those of all drivers. */
+export interface AllocatedClaim {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly results: readonly AllocationResult[];
+}
+
+/** A result of ours, and the device that it is about. */
+export interface ClaimedDevice {
+  readonly result: AllocationResult;
+  /** The device id, as elsewhere: "0000:3b:02.1". */
+  readonly id: string;
+  readonly claim: Claim;
+  readonly spec: PoolSpec;
+}
+
+/** The devices that a claim was allocated of this driver; throws an Error that names the device when one is in no pool. */
+export function claimedDevices({ results }: AllocatedClaim, driver: string, pools: readonly Pool[]): ClaimedDevice[] {
+  const byName = new Map<string, Omit<ClaimedDevice, "result">>();
+  for (const { spec, claims } of pools)
+    for (const [id, claim] of claims) byName.set(sliceDeviceName(id), { id, claim, spec });
+  return results
+    .filter((result) => result.driver === driver)
+    .map((result) => {
+      const found = byName.get(result.device);
+      // Gone, excluded, or no longer selected: in any case it must not be handed out.
+      if (!found) throw new Error(`device ${JSON.stringify(result.device)} is in no pool of this node`);
+      return { result, ...found };
+    });
+}
+
+/** A CDI device of a claim's spec, in the shape in which it is written. */
+interface ClaimCdiDevice {
+  readonly name: string;
+  readonly containerEdits: {
+    readonly env?: readonly string[];
+    readonly deviceNodes?: readonly { readonly path: string; readonly hostPath: string; readonly permissions: "rw" }[];
+  };
+}
+
+/** The CDI spec of a claim. Its variables may be secrets (additionalInfo): only root may read the file. */
+export interface ClaimCdiSpec {
+  /** The first version with annotations (pkg/cdi/version.go). */
+  readonly cdiVersion: "0.6.0";
+  readonly kind: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly devices: readonly ClaimCdiDevice[];
+}
+
+/** A device in the answer to NodePrepareResources (k8s.io/kubelet/pkg/apis/dra/v1, Device). */
+export interface PreparedClaimDevice {
+  readonly requestNames: readonly string[];
+  readonly poolName: string;
+  readonly deviceName: string;
+  readonly cdiDeviceIds: readonly string[];
+  readonly shareId: string | null;
+}
+
+/** All that preparing a claim leads to. */
+export interface PreparedClaim {
+  readonly spec: ClaimCdiSpec;
+  readonly devices: readonly PreparedClaimDevice[];
+  readonly files: readonly DeviceInfoFile[];
+}
+
+/** The annotation that holds the record of a prepared claim, as JSON. */
+const recordKey = (driver: string): string => `${driver}/prepared`;
+
+/** The request that containers name; an alternative is handed out under the name of its request. */
+const requestOf = ({ request }: AllocationResult): string => request.split("/")[0] ?? request;
+
+/** A request name that no request can have, so that the kubelet gives its devices only to containers that name no request. */
+const noRequest = "/";
+
+/** A device with what it gives to a container. */
+interface Contributed extends ClaimedDevice {
+  readonly contribution: ReturnType<typeof contribute>;
+}
+
+/**
+ * Prepares a claim: its CDI spec, the answer and the device-info files. The same claim and facts give the same result.
+ *
+ * CDI devices are named `UID`, `UID.REQUEST` and `UID.REQUEST.DEVICE`. Of several CDI edits of one variable the last one wins, so
+ * variables are joined: over a request, and over the whole claim for containers that name no request. A container that names several
+ * requests of one resource, but not all, gets the variables of the last one and the nodes of all.
+ */
+export function prepareClaim(
+  claim: AllocatedClaim,
+  claimed: readonly ClaimedDevice[],
+  allocationFactsOf: (claimed: ClaimedDevice) => AllocationFacts,
+  driver: string,
+): PreparedClaim {
+  const kind = claimCdiKind(driver);
+  const files = new Map<string, DeviceInfoFile>();
+  const contributed = claimed.map((each): Contributed => {
+    const facts = allocationFactsOf(each);
+    const file = deviceInfoFile(each.claim, facts, each.spec);
+    // The file of a device that is only watched belongs to the claim that uses it.
+    if (file && !each.result.adminAccess) files.set(file.name, file);
+    return { ...each, contribution: contribute({ claim: each.claim, facts, spec: each.spec }) };
+  });
+  const byRequest = Map.groupBy(contributed, ({ result }) => requestOf(result));
+  const cdiDevices: ClaimCdiDevice[] = [];
+  const devices: PreparedClaimDevice[] = [];
+  const add = (name: string, containerEdits: ClaimCdiDevice["containerEdits"]): string => {
+    cdiDevices.push({ name, containerEdits });
+    return `${kind}=${name}`;
+  };
+  for (const [request, ofRequest] of byRequest) {
+    const requestId = add(`${claim.uid}.${request}`, { env: variablesOf(ofRequest) });
+    for (const [index, each] of ofRequest.entries()) {
+      const { result } = each;
+      const ownId = add(`${claim.uid}.${request}.${result.device}`, editsOf(each, ofRequest));
+      // The first id is what a pod's status shows of the device (kubelet cm/dra UpdateAllocatedResourcesStatus).
+      const cdiDeviceIds = index === 0 ? [ownId, requestId] : [ownId];
+      devices.push(preparedClaimDevice([request], result, cdiDeviceIds));
+    }
+  }
+  const last = contributed.at(-1);
+  // Last, so that its variables win.
+  if (last && byRequest.size > 1)
+    devices.push(preparedClaimDevice([noRequest], last.result, [add(claim.uid, { env: variablesOf(contributed) })]));
+  const annotations = { [recordKey(driver)]: JSON.stringify(recordOf(claim, claimed)) };
+  return { spec: { cdiVersion: "0.6.0", kind, annotations, devices: cdiDevices }, devices, files: [...files.values()] };
+}
+
+const preparedClaimDevice = (
+  requestNames: readonly string[],
+  { pool, device, shareId }: AllocationResult,
+  cdiDeviceIds: readonly string[],
+): PreparedClaimDevice => ({ requestNames, poolName: pool, deviceName: device, cdiDeviceIds, shareId });
+
+/** "NAME=VALUE" for the devices of each resource, in the order of the claim. */
+const variablesOf = (contributed: readonly Contributed[]): string[] =>
+  byResource(contributed).flatMap(([spec, contributions]) =>
+    Object.entries(poolEnvironment(spec, contributions)).map(([name, value]) => `${name}=${value}`),
+  );
+
+function byResource(contributed: readonly Contributed[]): [PoolSpec, Map<string, Contributed["contribution"]>][] {
+  const groups = Map.groupBy(contributed, ({ spec }) => spec.resource).values();
+  return [...groups].flatMap((group) => {
+    const contributions = new Map(group.map(({ id, contribution }) => [id, contribution]));
+    return group[0] ? [[group[0].spec, contributions]] : [];
+  });
+}
+
+/** A device's own edits. They must not be empty: without nodes they repeat the ids of its request, which changes nothing. */
+function editsOf(each: Contributed, ofRequest: readonly Contributed[]): ClaimCdiDevice["containerEdits"] {
+  const nodes = nodesOf([each.contribution]);
+  if (nodes.length > 0) return { deviceNodes: nodes.map(cdiNode) };
+  const [variable] = variablesOf(ofRequest.filter(({ spec }) => spec.resource === each.spec.resource));
+  return variable === undefined ? {} : { env: [variable] };
+}
+
+const cdiNode = ({ containerPath, hostPath }: DeviceNode) => ({
+  path: containerPath,
+  hostPath,
+  permissions: "rw" as const,
+});
+
+const recordSchema = v.object({
+  uid: v.string(),
+  namespace: v.string(),
+  name: v.string(),
+  devices: v.array(v.object({ resource: v.string(), id: v.string() })),
+});
+
+/** What was prepared for a claim: the devices that no other claim may get meanwhile. Those with adminAccess are not among them. */
+export type ClaimRecord = v.InferOutput<typeof recordSchema>;
+
+const recordOf = ({ uid, namespace, name }: AllocatedClaim, claimed: readonly ClaimedDevice[]): ClaimRecord => ({
+  uid,
+  namespace,
+  name,
+  devices: claimed.filter(({ result }) => !result.adminAccess).map(({ id, spec }) => ({ resource: spec.resource, id })),
+});
+
+const specSchema = v.object({ kind: v.string(), annotations: v.record(v.string(), v.string()) });
+
+/** The record in the text of a claim's spec; null for any other text. */
+export function claimRecord(text: string, driver: string): ClaimRecord | null {
+  try {
+    const { kind, annotations } = v.parse(specSchema, JSON.parse(text));
+    if (kind !== claimCdiKind(driver)) return null;
+    return v.parse(recordSchema, JSON.parse(annotations[recordKey(driver)] ?? ""));
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,216 @@
+// Which ResourceSlices should the API server have, and what must be written for that? A pool is 64 VFs of one PF and one slice: a
+// link that goes down rewrites one object, and no pool is ever incomplete. Pure.
+
+import type { Device } from "../host/device.ts";
+import { sliceDeviceName } from "../pools/names.ts";
+import type { Pool } from "../pools/pool.ts";
+import { type AttributeSet, attributesOf } from "./attributes.ts";
+import { apiLimits, resourceProblem, shortened } from "./api-names.ts";
+import type { ResourceSlice, SliceDevice, SliceTaint } from "./resource-slice.ts";
+
+/** What slices depend on besides the pools. */
+export interface SliceContext {
+  readonly driver: string;
+  readonly node: { readonly name: string; readonly uid: string };
+  readonly attributes: AttributeSet;
+  /** Whether the API server keeps taints, as it does from 1.36. Without them, what must not be allocated is left out. */
+  readonly hasTaints: boolean;
+  /** Ids of devices that pods have from the device plugin since before this node changed to the DRA role. */
+  readonly heldElsewhere: ReadonlySet<string>;
+}
+
+/** A slice as it should be. */
+export interface DesiredSlice {
+  readonly name: string;
+  readonly pool: string;
+  readonly devices: readonly SliceDevice[];
+}
+
+const dnsName = (text: string): string => text.toLowerCase().replaceAll(/[^a-z0-9.]/g, "-");
+
+/**
+ * The place of a device: its PF and a block of 64 function indexes, so that it depends on the device alone. SFs have numbers of
+ * their own; a device without an index is alone in its place.
+ */
+function placeOf({ id, bus, pf, functionIndex }: Device): string {
+  if (pf === null || functionIndex === null) return `${dnsName(id)}/function`;
+  const first = functionIndex - (functionIndex % apiLimits.devices);
+  if (bus === "auxiliary") return `${dnsName(pf.address)}/sf-${first}`;
+  return first === 0 ? dnsName(pf.address) : `${dnsName(pf.address)}/${first}`;
+}
+
+/** The pool's name: "NODE/0000-3b-00.0", "NODE/0000-3b-00.0/64", "NODE/0000-08-00.0/sf-0". */
+const poolName = (node: string, place: string): string =>
+  `${shortened(node, apiLimits.poolName - place.length - 1)}/${place}`;
+
+/** The slice's name. It is always the same, so that two instances of ours can't create two of them. */
+const sliceName = ({ driver, node }: SliceContext, place: string): string =>
+  shortened(`${node.name}-${driver}-${place.replaceAll("/", "-")}`, apiLimits.objectName);
+
+/** A device with its place among those of its slice. */
+interface Placed {
+  readonly index: number;
+  readonly device: SliceDevice;
+}
+
+/** The slices of all pools, in the order of their names. Devices of a resource whose name is too long for the API are left out. */
+export function desiredSlices(pools: readonly Pool[], context: SliceContext): DesiredSlice[] {
+  const placed = pools
+    .filter(({ spec }) => resourceProblem(spec.resource) === null)
+    .flatMap((pool) =>
+      [...pool.claims].flatMap(([id, { device }]) => {
+        const published = sliceDevice(pool, id, device, context);
+        return published === null
+          ? []
+          : [{ place: placeOf(device), index: device.functionIndex ?? 0, device: published }];
+      }),
+    );
+  return [...Map.groupBy(placed, ({ place }) => place)]
+    .flatMap(([place, devices]) => slicesOf(place, devices, context))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** The slices of a place. More than one only where devices share an index, which no kernel gives: it must not cost the others. */
+function slicesOf(place: string, placed: readonly Placed[], context: SliceContext): DesiredSlice[] {
+  // The scheduler takes the first one that fits: the lowest index, whatever the order of the pools.
+  const devices = placed
+    .toSorted((a, b) => a.index - b.index || (a.device.name < b.device.name ? -1 : 1))
+    .map(({ device }) => device);
+  const { devices: max } = apiLimits;
+  return Array.from({ length: Math.ceil(devices.length / max) }, (_, part) => {
+    const own = part === 0 ? place : `${place}/more-${part}`;
+    return {
+      name: sliceName(context, own),
+      pool: poolName(context.node.name, own),
+      devices: devices.slice(part * max, (part + 1) * max),
+    };
+  });
+}
+
+/** A device as it is published; null when it is not. */
+function sliceDevice(pool: Pool, id: string, device: Device, context: SliceContext): SliceDevice | null {
+  const { driver, hasTaints, heldElsewhere } = context;
+  // NoSchedule: no new pod gets the device, and those that have it keep it, as with the device plugin's Unhealthy.
+  const taints: SliceTaint[] = [
+    ...(pool.unhealthy.has(id) ? [{ key: `${driver}/unhealthy`, effect: "NoSchedule" }] : []),
+    ...(heldElsewhere.has(id) ? [{ key: `${driver}/held`, value: "device-plugin", effect: "NoSchedule" }] : []),
+  ];
+  if (taints.length > 0 && !hasTaints) return null;
+  const name = sliceDeviceName(id);
+  // Ids are PCI addresses, or names of the auxiliary bus: neither comes near the limit.
+  if (name.length > apiLimits.deviceName || !/^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/.test(name)) return null;
+  return {
+    name,
+    attributes: attributesOf(device, pool.spec.resource, context.attributes),
+    ...(taints.length === 0 ? {} : { taints }),
+  };
+}
+
+/** A write to the API server. The slice of an update has the resourceVersion that it replaces. */
+export interface SliceWrite {
+  readonly action: "create" | "update" | "delete";
+  readonly slice: ResourceSlice;
+}
+
+/**
+ * The writes that make the driver's slices of this node those that are desired; none when they are. `found` are all that the API
+ * server has of them. Deletions come first: no device is published twice, and a name is free before it is used again.
+ * `annotations` are set by writes that are needed anyway.
+ */
+export function sliceWrites(
+  desired: readonly DesiredSlice[],
+  found: readonly ResourceSlice[],
+  context: SliceContext,
+  annotations: Readonly<Record<string, string>> = {},
+): SliceWrite[] {
+  const poolByName = new Map(desired.map(({ name, pool }) => [name, pool]));
+  // Pool, driver and node of a slice are immutable.
+  const canStay = ({ metadata, spec }: ResourceSlice) =>
+    spec.pool.name === poolByName.get(metadata.name) &&
+    spec.driver === context.driver &&
+    spec.nodeName === context.node.name;
+  const deleted = found.filter((slice) => !canStay(slice));
+  const kept = new Map(found.filter(canStay).map((slice) => [slice.metadata.name, slice]));
+  const writes = desired.flatMap((slice): SliceWrite[] => {
+    const before = kept.get(slice.name) ?? null;
+    const rivals = deleted.filter(({ spec }) => spec.pool.name === slice.pool);
+    // Consumers take the highest generation of a pool. A slice that is its whole pool can't be seen in half, and keeps its own.
+    const highest = Math.max(0, ...rivals.map(({ spec }) => spec.pool.generation));
+    const generation = before && before.spec.pool.generation > highest ? before.spec.pool.generation : highest + 1;
+    const after = sliceOf(slice, before, generation, context, annotations);
+    if (before && isSame(before, after)) return [];
+    return [{ action: before ? "update" : "create", slice: after }];
+  });
+  return [...deleted.map((slice) => ({ action: "delete" as const, slice })), ...writes];
+}
+
+function sliceOf(
+  { name, pool, devices }: DesiredSlice,
+  before: ResourceSlice | null,
+  generation: number,
+  { driver, node }: SliceContext,
+  annotations: Readonly<Record<string, string>>,
+): ResourceSlice {
+  const allAnnotations = { ...before?.metadata.annotations, ...annotations };
+  return {
+    apiVersion: "resource.k8s.io/v1",
+    kind: "ResourceSlice",
+    metadata: {
+      // Labels, annotations and finalizers of others stay. managedFields would be half of what is sent.
+      ...(before ? { ...before.metadata, managedFields: undefined } : { name }),
+      ...(Object.keys(allAnnotations).length === 0 ? {} : { annotations: allAnnotations }),
+      // The garbage collector deletes slices of a node that is gone.
+      ownerReferences: [{ apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid, controller: true }],
+    },
+    spec: {
+      driver,
+      nodeName: node.name,
+      pool: { name: pool, generation, resourceSliceCount: 1 },
+      devices: withTimes(devices, before?.spec.devices ?? []),
+    },
+  };
+}
+
+/** The same devices; a taint that was there before keeps its time. */
+function withTimes(devices: readonly SliceDevice[], before: readonly SliceDevice[]): SliceDevice[] {
+  const taintsBefore = new Map(before.map(({ name, taints = [] }) => [name, taints]));
+  return devices.map((device) => {
+    if (device.taints === undefined) return device;
+    const known = taintsBefore.get(device.name) ?? [];
+    const taints = device.taints.map((taint) => {
+      const time = known.find((each) => isSameTaint(each, taint))?.timeAdded;
+      return time === undefined ? taint : { ...taint, timeAdded: time };
+    });
+    return { ...device, taints };
+  });
+}
+
+const isSameTaint = (a: SliceTaint, b: SliceTaint): boolean =>
+  a.key === b.key && (a.value ?? "") === (b.value ?? "") && a.effect === b.effect;
+
+/** Whether two slices are the same in all that we write, annotations aside. */
+const isSame = (a: ResourceSlice, b: ResourceSlice): boolean => canonical(writtenPart(a)) === canonical(writtenPart(b));
+
+const writtenPart = ({ metadata, spec }: ResourceSlice): object => ({
+  owners: (metadata.ownerReferences ?? []).map(({ uid }) => uid),
+  pool: { generation: spec.pool.generation, resourceSliceCount: spec.pool.resourceSliceCount },
+  devices: (spec.devices ?? []).map(({ name, attributes, taints = [] }) => ({
+    name,
+    attributes,
+    taints: taints.map(({ key, value = "", effect }) => ({ key, value, effect })),
+  })),
+});
+
+/** JSON with the keys of all objects in order. */
+const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+
+/** Whether an API server dropped all taints of a slice that it received: the feature is off there, as before 1.36. */
+export function dropsTaints(sent: ResourceSlice, received: ResourceSlice): boolean {
+  const hasTaints = ({ spec }: ResourceSlice) => (spec.devices ?? []).some(({ taints = [] }) => taints.length > 0);
+  return hasTaints(sent) && !hasTaints(received);
+}

@@ -3,10 +3,11 @@
 import { afterAll, describe, expect } from "bun:test";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { cdiAnnotationKey, cdiDeviceName } from "../../src/pools/names.ts";
+import { claimedDevices, prepareClaim } from "../../src/allocation/claim.ts";
+import { cdiAnnotationKey, cdiDeviceName, sliceDeviceName } from "../../src/pools/names.ts";
 import type { DeviceNode } from "../../src/allocation/contributions.ts";
 import { CdiFiles } from "../../src/files/cdi-files.ts";
-import { aSpec } from "../support/device.ts";
+import { aCharDevice, aClaim, aDevice, aSpec, someFacts } from "../support/device.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
 
 const folders: string[] = [];
@@ -84,6 +85,35 @@ describe("the CDI library", () => {
       pools.flatMap(({ devices }) => Object.values(devices).flat()).map((each) => each.containerPath),
     );
     expect(found.nodes.toSorted()).toEqual([...nodes].toSorted());
+  });
+
+  testWhere(missingPrograms("go"), "takes the spec of a DRA claim, with and without device nodes", () => {
+    const devices = ["0000:3b:02.0", "0000:3b:02.1", "0000:3b:02.2"].map((id) => aDevice({ id }));
+    const spec = aSpec({ additionalInfo: { "*": { note: 'quotes ", = and line\nbreaks' } } });
+    const pool = { spec, claims: new Map(devices.map((device) => [device.id, aClaim(device)])), unhealthy: new Map() };
+    const results = devices.map(({ id }, index) => ({
+      request: index === 0 ? "control" : "data/fast",
+      driver: "sriovdp.example.com",
+      pool: "node-a/0000-3b-00.0",
+      device: sliceDeviceName(id),
+      adminAccess: false,
+      shareId: null,
+    }));
+    const claim = { uid: crypto.randomUUID(), namespace: "default", name: "nics", results };
+    const driver = "sriovdp.example.com";
+    const prepared = prepareClaim(
+      claim,
+      claimedDevices(claim, driver, [pool]),
+      ({ id }) => someFacts(id.endsWith("0") ? {} : { uio: aCharDevice("/dev/null") }),
+      driver,
+    );
+    const folder = newFolder();
+    writeFileSync(`${folder}/claim.json`, JSON.stringify(prepared.spec));
+    const found = ask(folder, {});
+    expect(found.refused).toBeNull();
+    expect(found.devices.toSorted()).toEqual(prepared.devices.flatMap(({ cdiDeviceIds }) => cdiDeviceIds).toSorted());
+    expect(found.versions).toEqual({ [`${folder}/claim.json`]: { written: "0.6.0", lowest: "0.6.0" } });
+    expect(found.nodes).toEqual(["/dev/null"]);
   });
 
   testWhere(missingPrograms("go"), "refuses what we take care of: a device in two specs, and one without edits", () => {

@@ -52,6 +52,7 @@ export function table(header: readonly string[] | null, rows: readonly (readonly
   );
   const widths: number[] = [];
   for (const row of cells) row.forEach(({ width }, index) => (widths[index] = Math.max(width, widths[index] ?? 0)));
+  if (header === null && style.columns !== null) narrow(cells, widths, style.columns);
   const lines = cells.map((row) => {
     const last = row.findLastIndex(({ shown }) => shown !== "");
     let column = 0;
@@ -65,6 +66,31 @@ export function table(header: readonly string[] | null, rows: readonly (readonly
     return parts.join("").replaceAll(/ +(?=\n)/g, "");
   });
   return `${lines.join("\n")}\n`;
+}
+
+interface ShownCell {
+  shown: string;
+  width: number;
+}
+
+/** Cuts off cells before the last one, of the widest column first, where those alone are wider than the terminal. */
+function narrow(cells: readonly (readonly ShownCell[])[], widths: number[], room: number): void {
+  const before = Math.max(0, widths.length - 1);
+  for (;;) {
+    const surplus = widths.slice(0, before).reduce((sum, width) => sum + width + 2, -2) - room;
+    const widest = Math.max(...widths.slice(0, before));
+    if (surplus <= 0 || widest <= leastWidth) return;
+    const index = widths.indexOf(widest);
+    const width = Math.max(leastWidth, widest - surplus);
+    widths[index] = width;
+    for (const row of cells) {
+      const cell = row[index];
+      if (cell && index < row.length - 1 && cell.width > width) {
+        cell.shown = truncated(cell.shown, width);
+        cell.width = displayWidth(cell.shown);
+      }
+    }
+  }
 }
 
 /** A last cell that has less room than this begins a line of its own. */

@@ -10,6 +10,7 @@ const anything = /\b(?:FILE|LINE|COLUMN|PATH|PROBLEM|REASON|DEVICE|METHOD)\b/;
 const reports = Object.entries<LogMessageRow>(logReports).map(([form, row]) => {
   // A problem of the file as a whole has no path, and may have no line.
   const text = form
+    .replace(":LINE:COLUMN", "")
     .replace("PATH: ", "")
     .split(anything)
     .map((part) => RegExp.escape(part));

@@ -5,7 +5,8 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Profile } from "./profiles.ts";
 
-const labFolder =
+/** Where lab/make.sh puts what it makes. */
+export const labFolder: string =
   process.env["SRIOVDP_LAB_DIR"] ??
   join(process.env["XDG_CACHE_HOME"] ?? join(process.env["HOME"] ?? homedir(), ".cache"), "sriovdp-lab");
 
@@ -54,7 +55,8 @@ export async function boot(profile: Profile, payload: string, results: string, l
   }
 }
 
-async function makeInitrd({ init }: Profile, payload: string, initrd: string): Promise<void> {
+/** Writes the guest's initramfs to `initrd`: the root that the profile says, and the folder `payload`. */
+export async function makeInitrd({ init }: Profile, payload: string, initrd: string): Promise<void> {
   // An initramfs may be several archives in a row; later ones add to earlier ones.
   const roots = ["base", ...(init === "systemd" ? ["systemd"] : [])].map((name) => `"$LAB/${name}/root.cpio"`);
   const script = `cat ${roots.join(" ")} > "$INITRD"
@@ -67,14 +69,16 @@ async function makeInitrd({ init }: Profile, payload: string, initrd: string): P
   if ((await made.exited) !== 0) throw new Error(`initramfs: ${await new Response(made.stderr).text()}`);
 }
 
-interface Files {
+/** Paths of what QEMU reads and writes. */
+export interface Files {
   readonly initrd: string;
   readonly share: string;
   readonly console: string;
   readonly monitor: string;
 }
 
-function qemuCommand(profile: Profile, files: Files): string[] {
+/** The command that boots a guest; further words of QEMU's may follow. */
+export function qemuCommand(profile: Profile, files: Files): string[] {
   const root = join(labFolder, "qemu");
   const libraries = `${root}/usr/lib/x86_64-linux-gnu`;
   return [
@@ -109,7 +113,9 @@ function qemuCommand(profile: Profile, files: Files): string[] {
 
 function machine(profile: Profile): string[] {
   return [
-    ...["-machine", "q35,kernel-irqchip=split,hpet=off", "-accel", "tcg,thread=multi,tb-size=512"],
+    ...["-machine", "q35,kernel-irqchip=split,hpet=off"],
+    // MiB of translated code. The programs of a node are large, and where they don't fit all of them are translated anew.
+    ...["-accel", `tcg,thread=multi,tb-size=${profile.disk === "node" ? 1024 : 512}`],
     // The least that Bun's executables run on; every further CPU feature makes booting slower ("max": by a third).
     ...["-cpu", "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16", "-smp", "2", "-m", String(profile.memory)],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],

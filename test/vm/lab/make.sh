@@ -1,8 +1,9 @@
 #!/bin/bash
-# make.sh [base|node]: make the lab, a guest kernel and root in which the tests meet real SR-IOV devices.
+# make.sh [base|node|cluster [VERSION]]: make the lab, a guest kernel and root in which the tests meet real SR-IOV devices.
 #   base  (the default) QEMU, kernel and an initramfs
 #   node  all that, and a root disk with the genuine kubelet and containerd
-# Everything goes to ${SRIOVDP_LAB_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/sriovdp-lab}, about 1.5 GB; what is there already and made
+#   cluster  all that, and CNI plugins; with a VERSION (v1.37.2) also the control plane and the kubelet of that release
+# Everything goes to ${SRIOVDP_LAB_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/sriovdp-lab}, about 2 GB; what is there already and made
 # from the same inputs is kept. Needs an x86-64 Debian (or like it) with apt, and root for the chroot in which modules are built.
 # Exit status 77: this machine can't have the lab.
 . "$(dirname "$0")/common.sh"
@@ -11,11 +12,12 @@
 . "$here/base.sh"
 . "$here/systemd.sh"
 . "$here/image.sh"
+. "$here/kubernetes.sh"
 . "$here/node.sh"
 
 wanted=${1:-base}
-case $wanted in base | node) ;; *)
-  echo "usage: make.sh [base|node]" >&2
+case $wanted in base | node | cluster) ;; *)
+  echo "usage: make.sh [base|node|cluster [VERSION]]" >&2
   exit 2
   ;;
 esac
@@ -37,8 +39,14 @@ step kernel "kernel, its headers and source, compiler" "$(key "$suite" "$build_p
 step modules "kernel modules that Debian leaves out" "$(key "$(key_of kernel)" "$here/modules.sh" "$here"/labsim/*)" make_modules
 step base "the guest's initramfs" "$(key "$(key_of tools)" "$(key_of modules)" "$here/base.sh" "$here/guest-init")" make_base
 step systemd "systemd for the guest" "$(key "$(key_of tools)" "$here/systemd.sh")" make_systemd
-[ "$wanted" = node ] || exit 0
+[ "$wanted" != base ] || exit 0
 step pause "the pause container's program" "$(key "$(key_of kernel)" "$here/pause.c")" make_pause
-version=$(kubelet_version)
-step "kubelet" "kubelet $version from source (some minutes)" "$(key "$version" "$here/../kubelet/go.mod" "$here/../kubelet/go.sum")" make_kubelet
-step node "the node's root disk" "$(key "$(key_of base)" "$(key_of pause)" "$(key_of kubelet)" "$here/node.sh" "$here/image.sh")" make_node
+version=$(default_version)
+sources=("$kubernetes_module/main.go" "$kubernetes_module/go.mod" "$kubernetes_module/go.sum")
+step kubernetes "Kubernetes $version from source (some minutes)" "$(key "$version" "${sources[@]}")" make_kubernetes
+step node "the node's root disk" "$(key "$(key_of base)" "$(key_of pause)" "$(key_of kubernetes)" "$here/node.sh" "$here/image.sh")" make_node
+[ "$wanted" != node ] || exit 0
+step cni "multus and CNI plugins from source" "$(key "$cni_module/go.mod" "$cni_module/go.sum")" make_cni
+version=${2:-$version}
+[ "$version" = "$(default_version)" ] ||
+  step "kubernetes-$version" "Kubernetes $version from source (some minutes)" "$(key "$version" "${sources[0]}" "$here/kubernetes.sh")" make_kubernetes

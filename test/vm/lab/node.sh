@@ -1,18 +1,6 @@
 # The root disk of a Kubernetes node: the guest's root with containerd, runc and the genuine kubelet. Sourced by make.sh.
 # Result: $lab/node/node.ext4. The configuration of kubelet and containerd is the tests' (test/vm/guest/node.ts, containerd.ts).
 
-kubelet_module="$here/../kubelet"
-
-kubelet_version() { awk '$1 == "require" && $2 == "k8s.io/kubernetes" {print $3}' "$kubelet_module/go.mod"; }
-
-make_kubelet() {
-  command -v go >/dev/null || skipped "kubelet is built from source, and there is no go"
-  (cd "$kubelet_module" &&
-    CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -buildvcs=false -trimpath -o "$out/kubelet" \
-      -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$version" k8s.io/kubernetes/cmd/kubelet)
-  "$out/kubelet" --version
-}
-
 make_pause() {
   local chroot="$lab/kernel/build"
   cp "$here/pause.c" "$chroot/build/"
@@ -26,7 +14,7 @@ make_node() {
   cp -a "$lab/base/root/." "$root/"
   node_programs "$root"
   node_images "$root"
-  install -m 755 "$lab/kubelet/kubelet" "$root/usr/bin/kubelet"
+  install -m 755 "$lab/kubernetes/kubernetes" "$root/usr/bin/kubelet"
   mkdir -p "$root"/{payload,etc/containerd,etc/kubernetes/manifests,var/lib/kubelet,var/log,opt/cni/bin,etc/cni/net.d,etc/cdi}
   printf 'root:x:0:0:root:/root:/bin/sh\n' >"$root/etc/passwd"
   printf 'root:x:0:\n' >"$root/etc/group"

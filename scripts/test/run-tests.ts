@@ -17,25 +17,34 @@ export interface TestRun {
   readonly args?: readonly string[];
   /** Where tests make their temporary folders; by default where the machine has them. */
   readonly temporary?: string | null;
+  /** Further variables of the environment. */
+  readonly variables?: Readonly<Record<string, string>>;
 }
 
-/** Runs tests to their end; gives their results, and a failed one more where Bun fails without naming a test. */
+/**
+ * Runs tests to their end; gives their results, and a failed one more where Bun fails without naming a test. The tests end with this
+ * process.
+ */
 export async function runTests({
   paths,
   report,
   timeout,
   args = [],
   temporary = null,
+  variables = {},
 }: TestRun): Promise<TestResult[]> {
   rmSync(report, { force: true });
   const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
   const runner = Bun.spawn([process.execPath, "test", `--timeout=${timeout}`, ...reporter, ...args, ...paths], {
     cwd: root,
-    env: { ...process.env, ...(temporary !== null && { TMPDIR: temporary }) },
+    env: { ...process.env, ...variables, ...(temporary !== null && { TMPDIR: temporary }) },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  const end = () => runner.kill("SIGKILL");
+  process.once("exit", end);
   const printed = await Promise.all([new Response(runner.stdout).text(), new Response(runner.stderr).text()]);
   const status = await runner.exited;
+  process.off("exit", end);
   process.stdout.write(printed.join("").replaceAll(/^\(pass\).*\n/gm, ""));
   const found = existsSync(report) ? parseJUnit(readFileSync(report, "utf8"), "bun test") : [];
   if (status !== 0 && !found.some(({ outcome }) => outcome === "failed")) {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { type DaemonSet, only, schemaProblems } from "../support/kubernetes.ts";
 import { runManifest } from "../support/manifest.ts";
+import { upstreamDaemonSet } from "../support/others-manifests.ts";
 import { applied, deployments, missingReader as missing, readManifests } from "./manifest-reader.ts";
 import { missingPrograms, testWhere } from "./needs.ts";
 
@@ -143,43 +144,7 @@ testWhere(
 );
 
 describe("a migration from the upstream plugin", () => {
-  // Facts of its manifest (deployments/sriovdp-daemonset.yaml, v3.6.2 to v3.9.0); before 3.7.0 the name ends with the architecture.
-  const mounts: Readonly<Record<string, string>> = {
-    devicesock: "/var/lib/kubelet/device-plugins",
-    "plugins-registry": "/var/lib/kubelet/plugins_registry",
-    log: "/var/log",
-    "config-volume": "/etc/pcidp",
-    "device-info": "/var/run/k8s.cni.cncf.io/devinfo/dp",
-  };
-  const labels = { name: "sriov-device-plugin", tier: "node", app: "sriovdp" };
-  const upstream = {
-    apiVersion: "apps/v1",
-    kind: "DaemonSet",
-    metadata: { name: "kube-sriov-device-plugin", namespace: "kube-system", labels: { tier: "node", app: "sriovdp" } },
-    spec: {
-      selector: { matchLabels: { name: labels.name } },
-      template: {
-        metadata: { labels },
-        spec: {
-          hostNetwork: true,
-          serviceAccountName: "sriov-device-plugin",
-          containers: [
-            {
-              name: "kube-sriovdp",
-              image: "ghcr.io/k8snetworkplumbingwg/sriov-network-device-plugin:v3.9.0",
-              args: ["--log-dir=sriovdp", "--log-level=10"],
-              securityContext: { privileged: true },
-              resources: { requests: { cpu: "250m", memory: "40Mi" }, limits: { cpu: 1, memory: "200Mi" } },
-              volumeMounts: Object.entries(mounts).map(([name, mountPath]) => ({ name, mountPath })),
-            },
-          ],
-          volumes: Object.entries(mounts).map(([name, path]) =>
-            name === "config-volume" ? { name, configMap: { name: "sriovdp-config" } } : { name, hostPath: { path } },
-          ),
-        },
-      },
-    },
-  };
+  const upstream = upstreamDaemonSet();
   const ours = () =>
     only<DaemonSet>(
       readManifests("base").flatMap(({ objects }) => objects),
@@ -191,7 +156,7 @@ describe("a migration from the upstream plugin", () => {
     expect([metadata.name, metadata.namespace]).toEqual([upstream.metadata.name, upstream.metadata.namespace]);
     expect(spec.selector).toEqual(upstream.spec.selector);
     // Ours adopts the pods of an upstream DaemonSet that was deleted with --cascade=orphan: its selector has to match them.
-    expect(labels).toMatchObject(spec.selector.matchLabels);
+    expect(upstream.spec.template.metadata.labels).toMatchObject(spec.selector.matchLabels);
   });
 
   testWhere(missing, "takes replace: apply would leave mounts and the limit of CPU that ours does not have", () => {

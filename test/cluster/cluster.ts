@@ -1,0 +1,140 @@
+// What the tests have of the cluster that run.ts started: kubectl, commands on the node, and waiting for conditions.
+
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { testWhere } from "../packaging/needs.ts";
+import type { KubernetesObject } from "../support/kubernetes.ts";
+import { type Ended, kubectlIn } from "./kubectl.ts";
+
+/** What run.ts says of the cluster. */
+export interface ClusterFacts {
+  /** The process in whose network namespace the control plane is. */
+  readonly namespace: number;
+  readonly kubernetes: string;
+  readonly kubeconfig: string;
+  /** The folder that the node has as /share. */
+  readonly share: string;
+  /** The name of the image under test; the node has it. */
+  readonly imageName: string;
+}
+
+const text = process.env["SRIOVDP_CLUSTER"];
+const given = text === undefined ? null : (JSON.parse(text) as ClusterFacts);
+const why = process.env["SRIOVDP_NO_CLUSTER"] ?? "needs a cluster: bun test/cluster/run.ts";
+
+/** The cluster; throws where there is none. */
+export function facts(): ClusterFacts {
+  if (given === null) throw new Error(why);
+  return given;
+}
+
+/** Whether a cluster is there. */
+export const hasCluster: boolean = given !== null;
+
+/** A test that needs the cluster, and is skipped under its name without. */
+export const clusterTest = (name: string, body: () => void | Promise<void>): void =>
+  testWhere(given === null ? why : null, name, body);
+
+type Argument = string | { readonly stdin: string };
+
+/** Runs kubectl; does not throw. */
+export function attempt(...args: readonly Argument[]): Promise<Ended> {
+  const { namespace, kubernetes, kubeconfig } = facts();
+  return kubectlIn(namespace, kubernetes, kubeconfig)(...args);
+}
+
+/** Runs kubectl and gives what it prints; throws with its errors unless it succeeds. */
+export async function kubectl(...args: readonly Argument[]): Promise<string> {
+  const { status, stdout, stderr } = await attempt(...args);
+  if (status !== 0) throw new Error(`kubectl ${args.filter((arg) => typeof arg === "string").join(" ")}: ${stderr}`);
+  return stdout;
+}
+
+/** kubectl's answer as JSON. */
+export const read = async <T>(...args: readonly string[]): Promise<T> =>
+  JSON.parse(await kubectl("get", "--output=json", ...args)) as T;
+
+/** Objects as text for kubectl. */
+export const asText = (...items: readonly object[]): { readonly stdin: string } => ({
+  stdin: JSON.stringify({ apiVersion: "v1", kind: "List", items }),
+});
+
+/** Applies objects as a user does who is careful: on the server, and strictly. */
+export const apply = (...objects: readonly object[]): Promise<string> =>
+  kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-", asText(...objects));
+
+interface Waiting {
+  readonly seconds?: number;
+  /** What to say when the time is over. */
+  readonly found?: () => unknown;
+  /** Milliseconds between tries; kubectl takes a fifth of a second of a processor that the emulated machine needs. */
+  readonly pace?: number;
+}
+
+type Truthy<T> = Exclude<T, false | null | undefined | 0 | "" | void>;
+
+/** Waits until the condition gives something truthy, and gives that. A condition that throws is not fulfilled yet. */
+export async function waitFor<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  { seconds = 120, found = () => "", pace = 400 }: Waiting = {},
+): Promise<Truthy<T>> {
+  let trouble: unknown;
+  for (const end = performance.now() + seconds * 1000; ;) {
+    try {
+      const value = await condition();
+      if (value) return value as Truthy<T>;
+      trouble = undefined;
+    } catch (error) {
+      trouble = error;
+    }
+    if (performance.now() > end) {
+      throw new Error(`not within ${seconds} s: ${what}; found ${JSON.stringify(found())}`, { cause: trouble });
+    }
+    await Bun.sleep(pace);
+  }
+}
+
+let commands = 0;
+
+/** Runs a shell command on the node, by way of the share, and gives what it prints; throws unless it succeeds. */
+export async function onNode(command: string): Promise<string> {
+  const stem = join(facts().share, "commands", `${process.pid}-${(commands += 1)}`);
+  writeFileSync(`${stem}.new`, `${command}\n`);
+  renameSync(`${stem}.new`, `${stem}.sh`);
+  await waitFor(`the node runs ${command}`, () => existsSync(`${stem}.status`), { pace: 50 });
+  const output = readFileSync(`${stem}.out`, "utf8");
+  const status = Number(readFileSync(`${stem}.status`, "utf8"));
+  if (status !== 0) throw new Error(`on the node: ${command}: status ${status}: ${output}`);
+  return output.trim();
+}
+
+/** The node as the API server has it. */
+export interface Node extends KubernetesObject {
+  readonly status: {
+    readonly capacity: Readonly<Record<string, string>>;
+    readonly allocatable: Readonly<Record<string, string>>;
+    readonly conditions: readonly { readonly type: string; readonly status: string }[];
+  };
+}
+
+/** Counts of our resources in a list of the node's: { intel_sriov_dpdk: 4 }. */
+export const resourcesOf = (list: Readonly<Record<string, string>>): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(list)
+      .filter(([name]) => name.startsWith("intel.com/"))
+      .map(([name, count]) => [name.replace("intel.com/", ""), Number(count)]),
+  );
+
+/** Waits until the node has these resources to give, as many as said, and no others but those it has none of. */
+export async function waitForAllocatable(wanted: Readonly<Record<string, number>>): Promise<void> {
+  let last: Record<string, number> = {};
+  await waitFor(
+    `allocatable is ${JSON.stringify(wanted)}`,
+    async () => {
+      last = resourcesOf((await read<Node>("node", "lab")).status.allocatable);
+      return Bun.deepEquals(Object.fromEntries(Object.entries(last).filter(([, count]) => count > 0)), wanted);
+    },
+    { found: () => last },
+  );
+}

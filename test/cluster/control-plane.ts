@@ -1,0 +1,134 @@
+// A control plane on this machine, from the lab's one executable: etcd, API server, controller manager, scheduler.
+
+import { generateKeyPairSync } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Namespace } from "./namespace.ts";
+import { kubectlIn } from "./kubectl.ts";
+
+/** The address of the service "kubernetes". It is on the namespace's lo, so the guest's router leads there, and no kube-proxy is needed. */
+export const serviceAddress = "10.96.0.1";
+
+/** Who may do what, by a token: the API server's static token file. */
+const users = {
+  admin: { name: "admin", group: "system:masters" },
+  manager: { name: "system:kube-controller-manager", group: "" },
+  scheduler: { name: "system:kube-scheduler", group: "" },
+  kubelet: { name: "system:node:lab", group: "system:nodes" },
+};
+
+export interface ControlPlane {
+  /** The path of a kubeconfig, which holds within the namespace as well as in the guest. */
+  kubeconfig(user: keyof typeof users): string;
+  /** Settles when pods can be created; rejects when a program of it ends, or after two minutes. */
+  readonly ready: Promise<void>;
+}
+
+/** Starts the control plane and waits until its kubeconfigs are there; its state is below `folder`. */
+export async function startControlPlane(
+  namespace: Namespace,
+  kubernetes: string,
+  folder: string,
+): Promise<ControlPlane> {
+  mkdirSync(folder, { recursive: true });
+  const file = (name: string) => join(folder, name);
+  const kubeconfig = (user: string) => file(`kubeconfig-${user}`);
+  const certificate = file("certificates/apiserver.crt");
+  const tokens = Object.fromEntries(Object.keys(users).map((user) => [user, crypto.randomUUID()]));
+  const { privateKey, publicKey } = generateKeyPairSync("rsa", {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: "spki", format: "pem" },
+    privateKeyEncoding: { type: "pkcs8", format: "pem" },
+  });
+  writeFileSync(file("accounts.key"), privateKey, { mode: 0o600 });
+  writeFileSync(file("accounts.pub"), publicKey);
+  const rows = Object.entries(users).map(([user, { name, group }]) => `${tokens[user]},${name},${name},"${group}"`);
+  writeFileSync(file("tokens.csv"), `${rows.join("\n")}\n`, { mode: 0o600 });
+
+  const start = (name: string, ...args: readonly string[]) => namespace.start(name, [kubernetes, name, ...args]);
+  start(
+    "etcd",
+    `--data-dir=${file("etcd")}`,
+    "--listen-client-urls=http://127.0.0.1:2379",
+    "--advertise-client-urls=http://127.0.0.1:2379",
+    "--listen-peer-urls=http://127.0.0.1:2380",
+    "--unsafe-no-fsync",
+    "--log-level=warn",
+  );
+  const server = start(
+    "kube-apiserver",
+    "--etcd-servers=http://127.0.0.1:2379",
+    "--bind-address=0.0.0.0",
+    `--advertise-address=${serviceAddress}`,
+    "--secure-port=443",
+    // It makes a certificate of its own there, with its service's address.
+    `--cert-dir=${file("certificates")}`,
+    `--token-auth-file=${file("tokens.csv")}`,
+    "--service-account-issuer=https://kubernetes.default.svc",
+    `--service-account-key-file=${file("accounts.pub")}`,
+    `--service-account-signing-key-file=${file("accounts.key")}`,
+    "--service-cluster-ip-range=10.96.0.0/16",
+    "--authorization-mode=Node,RBAC",
+    "--enable-admission-plugins=NodeRestriction",
+    "--allow-privileged",
+    // Nobody here resolves the node's name, and nobody needs the endpoints of the service "kubernetes".
+    "--kubelet-preferred-address-types=InternalIP",
+    "--endpoint-reconciler-type=none",
+  );
+
+  const kubectl = kubectlIn(namespace.pid, kubernetes, kubeconfig("admin"));
+  const waitFor = async (what: string, condition: () => Promise<boolean>) => {
+    for (const end = performance.now() + 120_000; performance.now() < end; await Bun.sleep(200)) {
+      if (!server.running()) throw new Error("the API server has ended; see kube-apiserver.log");
+      if (await condition()) return;
+    }
+    throw new Error(`not within 120 s: ${what}`);
+  };
+  await waitFor("the API server's certificate", async () => existsSync(certificate));
+  for (const user of Object.keys(users)) {
+    writeFileSync(kubeconfig(user), kubeconfigOf(tokens[user] ?? "", readFileSync(certificate)), { mode: 0o600 });
+  }
+  const ready = async () => {
+    await waitFor("the API server is ready", async () => (await kubectl("get", "--raw=/readyz")).status === 0);
+
+    const client = (user: keyof typeof users) => [
+      ...["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"].map(
+        (option) => `--${option}=${kubeconfig(user)}`,
+      ),
+      "--bind-address=127.0.0.1",
+      "--leader-elect=false",
+    ];
+    start(
+      "kube-controller-manager",
+      ...client("manager"),
+      "--use-service-account-credentials",
+      `--service-account-private-key-file=${file("accounts.key")}`,
+      `--root-ca-file=${certificate}`,
+    );
+    start("kube-scheduler", ...client("scheduler"));
+    await waitFor(
+      "service accounts",
+      async () => (await kubectl("--namespace=default", "get", "serviceaccount", "default")).status === 0,
+    );
+  };
+  return { kubeconfig, ready: ready() };
+}
+
+/** A kubeconfig for this token; the server's certificate is the only authority. */
+const kubeconfigOf = (token: string, certificate: Uint8Array): string =>
+  JSON.stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [
+      {
+        name: "lab",
+        cluster: {
+          server: `https://${serviceAddress}:443`,
+          "certificate-authority-data": Buffer.from(certificate).toString("base64"),
+        },
+      },
+    ],
+    users: [{ name: "lab", user: { token } }],
+    contexts: [{ name: "lab", context: { cluster: "lab", user: "lab" } }],
+    "current-context": "lab",
+  });

@@ -1,0 +1,191 @@
+// The plugin in the cluster, and pods that have its devices.
+
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { objectsOf, type KubernetesObject } from "../support/kubernetes.ts";
+import { apply, facts, kubectl, onNode, read, resourcesOf, type Node, waitFor, waitForAllocatable } from "./cluster.ts";
+
+export const deployments: string = join(import.meta.dir, "../../deployments");
+export const namespace = "--namespace=kube-system";
+export const daemonSet = "daemonset/kube-sriov-device-plugin";
+
+/** The pools of every test: four VFs of two PFs each. */
+export const pools = {
+  resourceList: [
+    { resourceName: "intel_sriov_netdevice", selectors: [{ vendors: ["8086"], drivers: ["igbvf"] }] },
+    { resourceName: "intel_sriov_dpdk", selectors: [{ vendors: ["8086"], drivers: ["vfio-pci"] }] },
+  ],
+};
+export const allDevices = { intel_sriov_netdevice: 4, intel_sriov_dpdk: 4 };
+
+/** The ConfigMap that users have; its data is the text of a config. */
+export const configMap = (config: string, name = "sriovdp-config", key = "config.json") => ({
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: { name, namespace: "kube-system" },
+  data: { [key]: config },
+});
+
+/** Waits until the node is Ready and has all images: nothing can be pulled here. */
+export async function waitForNode(): Promise<void> {
+  const booting = { seconds: 280 };
+  const condition = "--output=jsonpath={.status.conditions[?(@.type=='Ready')].status}";
+  await waitFor("the node is Ready", async () => (await kubectl("get", "node", "lab", condition)) === "True", booting);
+  await waitFor("the node has the images", () => existsSync(join(facts().share, "images-are-imported")), booting);
+}
+
+/** Puts the pools into the cluster, deploys the base as the docs say, and waits until all devices can be allocated. */
+export async function deployBase(): Promise<void> {
+  await waitForNode();
+  await apply(configMap(JSON.stringify(pools)));
+  await kubectl("apply", "--server-side", "--validate=strict", "--kustomize", join(deployments, "base"));
+  await waitForRollout();
+  await waitForAllocatable(allDevices);
+}
+
+/** Waits until a DaemonSet's pods are new and Ready. */
+export const waitForRollout = (name = daemonSet, where = namespace): Promise<string> =>
+  kubectl(where, "rollout", "status", name, "--timeout=240s");
+
+export interface Pod extends KubernetesObject {
+  readonly metadata: KubernetesObject["metadata"] & { readonly uid: string; readonly deletionTimestamp?: string };
+  readonly spec: { readonly nodeName?: string };
+  readonly status: {
+    readonly phase: string;
+    readonly reason?: string;
+    readonly message?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message?: string }[];
+    readonly containerStatuses?: readonly {
+      readonly ready: boolean;
+      readonly restartCount: number;
+      readonly imageID: string;
+      readonly containerID?: string;
+      readonly state: { readonly running?: object; readonly waiting?: { readonly reason: string } };
+      readonly lastState: { readonly terminated?: { readonly message?: string; readonly exitCode: number } };
+    }[];
+  };
+}
+
+/** The plugin's pods that are not being deleted. */
+export async function pluginPods(): Promise<Pod[]> {
+  const { items } = await read<{ items: Pod[] }>("pods", namespace, "--selector=name=sriov-device-plugin");
+  return items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+}
+
+/** Runs the executable in the plugin's pod, as the docs say. */
+export const inPlugin = (...words: readonly string[]): Promise<string> =>
+  kubectl(namespace, "exec", daemonSet, "--", "/usr/bin/sriovdp", ...words);
+
+export const netdevice = "intel.com/intel_sriov_netdevice";
+export const dpdk = "intel.com/intel_sriov_dpdk";
+
+/**
+ * A pod that stays, with one device of a resource: as an interface in the network that is named; or in the host's network, where no CNI is
+ * called, which takes most of the time that a pod takes.
+ */
+export const podWith = (name: string, resource: string, network: string | null = null) => ({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: {
+    ...{ name, namespace: "default" },
+    annotations: network === null ? {} : { "k8s.v1.cni.cncf.io/networks": network },
+  },
+  spec: {
+    hostNetwork: network === null,
+    automountServiceAccountToken: false,
+    terminationGracePeriodSeconds: 1,
+    containers: [
+      {
+        name: "app",
+        image: "lab.local/busybox:1",
+        imagePullPolicy: "Never",
+        command: ["/bin/sh", "-c", "trap exit TERM; sleep 100000 & wait"],
+        resources: { requests: { [resource]: "1" }, limits: { [resource]: "1" } },
+      },
+    ],
+  },
+});
+
+/** Creates the kind NetworkAttachmentDefinition, and the network of the shipped example with an address for each pod. */
+export async function createNetwork(): Promise<void> {
+  await apply(...objectsOf(readFileSync(join(import.meta.dir, "network-attachment-crd.yaml"), "utf8")));
+  await kubectl("wait", "--for=condition=Established", "crd/network-attachment-definitions.k8s.cni.cncf.io");
+  const example = readFileSync(join(deployments, "examples/networks/host-device.yaml"), "utf8");
+  const [network] = objectsOf(example) as (KubernetesObject & { spec: { config: string } })[];
+  if (network === undefined) throw new Error("the example has no network");
+  const config = JSON.parse(network.spec.config) as object;
+  const ipam = { type: "host-local", ranges: [[{ subnet: "10.56.218.0/24" }]] };
+  // The API server serves a new kind a moment after it is established.
+  await waitFor("the network is created", async () =>
+    apply({ ...network, spec: { config: JSON.stringify({ ...config, ipam }) } }),
+  );
+}
+
+/** A VF that a pod has, by its variable: 0000:41:10.4. */
+export async function deviceOf(pod: string, resource = netdevice): Promise<string> {
+  const variable = `PCIDEVICE_${resource.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}`;
+  return (await kubectl("exec", pod, "--", "sh", "-c", `echo "$${variable}"`)).trim();
+}
+
+/** The address of a pod in a network, as multus reports it. */
+export async function addressOf(pod: string): Promise<string> {
+  const { metadata } = await read<Pod>("pod", pod);
+  const status = JSON.parse(metadata.annotations?.["k8s.v1.cni.cncf.io/network-status"] ?? "[]") as {
+    interface?: string;
+    ips?: string[];
+  }[];
+  return status.find((each) => each.interface === "net1")?.ips?.[0] ?? "";
+}
+
+/** Waits until these pods are Ready; a pod that the kubelet refused ends the wait. */
+export async function waitForPods(...names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    let last: Pod | null = null;
+    await waitFor(
+      `pod ${name} is Ready`,
+      async () => {
+        last = await read<Pod>("pod", name);
+        const { phase, conditions } = last.status;
+        return phase === "Failed" || conditions?.some(({ type, status }) => type === "Ready" && status === "True");
+      },
+      { seconds: 240, found: () => last?.status },
+    );
+    const { phase, reason, message } = (last as unknown as Pod).status;
+    if (phase === "Failed") throw new Error(`pod ${name} has failed: ${reason}: ${message}`);
+  }
+}
+
+/**
+ * Creates pods one after the other, each when the one before is Ready: multus gives up on an API server that does not answer within some seconds,
+ * as happens when several are started at once on an emulated machine.
+ */
+export async function startPods(...pods: readonly ReturnType<typeof podWith>[]): Promise<void> {
+  for (const pod of pods) {
+    await apply(pod);
+    await waitForPods(pod.metadata.name);
+  }
+}
+
+/** Names of the interfaces of VFs on the node, by address. */
+export async function interfacesOnNode(...addresses: readonly string[]): Promise<Record<string, string>> {
+  const lines = await onNode(
+    addresses.map((address) => `echo ${address} $(ls /sys/bus/pci/devices/${address}/net 2>/dev/null)`).join("\n"),
+  );
+  return Object.fromEntries(lines.split("\n").map((line) => line.split(" ") as [string, string]));
+}
+
+/** Counts of capacity and allocatable on the node. */
+export async function nodeResources(): Promise<{ capacity: object; allocatable: object }> {
+  const { capacity, allocatable } = (await read<Node>("node", "lab")).status;
+  return { capacity: resourcesOf(capacity), allocatable: resourcesOf(allocatable) };
+}
+
+/** Events about a pod of the plugin's that warn: "Unhealthy: Startup probe failed …". */
+export async function warningsOf(pod: string): Promise<string[]> {
+  const { items } = await read<{ items: { reason: string; message: string }[] }>(
+    "events",
+    namespace,
+    `--field-selector=type=Warning,involvedObject.name=${pod}`,
+  );
+  return items.map(({ reason, message }) => `${reason}: ${message}`);
+}

@@ -1,0 +1,129 @@
+// run.ts [--kubernetes VERSION] [NAME…]: starts a Kubernetes cluster with one node, the lab's guest, and runs the tests of this folder
+// against it, all or those whose file names contain a NAME. Where there can be no cluster all of them are counted as skipped.
+// Results: test-results/cluster/, with the logs of all programs and junit.xml.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { argumentsOf } from "../../scripts/common/arguments.ts";
+import manifest from "../../package.json" with { type: "json" };
+import { runTests } from "../../scripts/test/run-tests.ts";
+import { summaryLine } from "../../scripts/test/summary.ts";
+import { missingPrograms } from "../packaging/needs.ts";
+import { labFolder } from "../vm/boot.ts";
+import { formatJUnit, type TestResult } from "../vm/junit.ts";
+import type { ClusterFacts } from "./cluster.ts";
+import { serviceAddress, startControlPlane } from "./control-plane.ts";
+import { nodeAddress, startGuest } from "./guest.ts";
+import { makeNamespace } from "./namespace.ts";
+
+const root = join(import.meta.dir, "../..");
+const results = join(root, "test-results/cluster");
+const executable = process.env["SRIOVDP_EXECUTABLE"] ?? join(root, "dist/sriovdp");
+const imageName = `localhost/sriovdp:${manifest.version}`;
+
+/** Milliseconds that one test may take: the emulated machine starts a pod in ten seconds, in a minute under load. */
+const timeout = 300_000;
+
+const { values, positionals } = argumentsOf("bun test/cluster/run.ts [--kubernetes VERSION] [NAME...]", {
+  options: { kubernetes: { type: "string" } },
+  allowPositionals: true,
+});
+
+async function main(): Promise<number> {
+  rmSync(results, { recursive: true, force: true });
+  mkdirSync(results, { recursive: true });
+  const lab = await makeLab();
+  const found = await (lab === "made" ? runInCluster() : withoutCluster(lab));
+  writeFileSync(join(results, "junit.xml"), formatJUnit(found));
+  for (const { name, outcome, seconds } of found) console.log(`${outcome.padEnd(7)} ${name} (${seconds.toFixed(1)} s)`);
+  console.log(summaryLine(found));
+  return found.some(({ outcome }) => outcome === "failed") ? 1 : 0;
+}
+
+/** "made", or why not. */
+async function makeLab(): Promise<string> {
+  const missing = missingPrograms("ip", "nsenter", "setpriv", "unshare");
+  if (missing !== null) return missing;
+  const command = [join(root, "test/vm/lab/make.sh"), "cluster", ...(values.kubernetes ? [values.kubernetes] : [])];
+  const status = await Bun.spawn(command, { stdio: ["ignore", "inherit", "inherit"] }).exited;
+  if (status === 77) return "this machine can't have the lab";
+  if (status !== 0) throw new Error("the lab could not be made");
+  return "made";
+}
+
+const wholeRun = () => ({ paths: testFiles(), report: join(results, "bun.xml"), timeout });
+
+/** Runs the test files without a cluster, where each test is skipped. */
+const withoutCluster = (reason: string): Promise<TestResult[]> =>
+  runTests({ ...wholeRun(), variables: { SRIOVDP_NO_CLUSTER: reason } });
+
+const places = ["manifests.test.ts", "devices.test.ts"];
+
+function testFiles(): string[] {
+  const files = readdirSync(import.meta.dir).filter((name) => name.endsWith(".test.ts"));
+  const wanted = files.filter((name) => positionals.length === 0 || positionals.some((part) => name.includes(part)));
+  if (wanted.length === 0) throw new Error(`no test file is named like ${positionals.join(", ")}`);
+  // What needs no node first
+  return wanted.toSorted((a, b) => places.indexOf(a) - places.indexOf(b)).map((name) => `test/cluster/${name}`);
+}
+
+async function runInCluster(): Promise<TestResult[]> {
+  if (!existsSync(executable)) throw new Error(`there is no ${executable}: build it first (npm run build)`);
+  const image = join(results, "image.tar");
+  const make = ["scripts/image/image.ts", "--executable", executable, "--tag", imageName, "--out", image];
+  const made = Bun.spawnSync([process.execPath, ...make], { cwd: root, stdout: "ignore", stderr: "inherit" });
+  if (!made.success) throw new Error("the container image can't be made");
+
+  const share = join(results, "share");
+  const kubernetes = join(
+    labFolder,
+    values.kubernetes ? `kubernetes-${values.kubernetes}` : "kubernetes",
+    "kubernetes",
+  );
+  const namespace = await makeNamespace([nodeAddress, serviceAddress], results);
+  try {
+    const controlPlane = await startControlPlane(namespace, kubernetes, join(results, "control-plane"));
+    const nodeFiles = {
+      image,
+      imageName,
+      kubelet: values.kubernetes ? kubernetes : null,
+      kubeconfig: controlPlane.kubeconfig("kubelet"),
+      multusKubeconfig: controlPlane.kubeconfig("admin"),
+    };
+    // The tests that need no node run while it boots.
+    const guest = startGuest(namespace, nodeFiles, share, results);
+    await controlPlane.ready;
+    const facts: ClusterFacts = {
+      namespace: namespace.pid,
+      kubernetes,
+      kubeconfig: controlPlane.kubeconfig("admin"),
+      share,
+      imageName,
+    };
+    const variables = { SRIOVDP_CLUSTER: JSON.stringify(facts) };
+    const [found] = await Promise.all([runTests({ ...wholeRun(), variables }), guest]);
+    return found;
+  } catch (error) {
+    const console = join(results, "console.log");
+    if (existsSync(console)) process.stdout.write(readFileSync(console, "utf8").split("\n").slice(-40).join("\n"));
+    throw error;
+  } finally {
+    await namespace.stop();
+    // What is large, and made anew each time
+    for (const path of ["image.tar", "share/in", "control-plane"]) rmSync(join(results, path), { recursive: true });
+  }
+}
+
+// Programs that were started end with this process.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
+
+main().then(
+  (status) => process.exit(status),
+  (error) => {
+    const message = error instanceof Error ? error.message : String(error);
+    console.error(message);
+    const outcome = { file: "test/cluster/run.ts", name: "the cluster starts", outcome: "failed", seconds: 0 } as const;
+    writeFileSync(join(results, "junit.xml"), formatJUnit([{ ...outcome, message }]));
+    process.exit(1);
+  },
+);

@@ -72,7 +72,7 @@ test.skipIf(!isAlone)(
     setLink(node.root, "ens1f0", "down");
     await plugin.waitForLine(/ WARN .*devices are Unhealthy/, from);
     await until("the list says so too", () => healthy(node, net).length === 0);
-    expect(plugin.lines.filter((line) => line.includes("can't be written to"))).toHaveLength(1);
+    expect(plugin.lines.filter((line) => line.includes("cannot write to the log folder"))).toHaveLength(1);
     expect(await plugin.stop()).toBe(0);
   },
 );

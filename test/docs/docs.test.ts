@@ -190,5 +190,6 @@ describe("what a block prints", () => {
     expect(toLab("echo 0000:3b:01.5 >drivers/iavf/bind # a device, iced")).toBe(
       "echo 0000:41:11.2 >drivers/igbvf/bind # a device, iced",
     );
+    expect(toLab("0000:3b:01.0-01.3  VF 0-3 of ens1f0")).toBe("0000:41:10.0-10.6  VF 0-3 of ens1f0");
   });
 });

@@ -37,7 +37,7 @@ const anyName = new RegExp(
 );
 
 /** Neighbours as the program prints them: "0000:3b:01.0-01.3". */
-const neighbours = /(0000:[0-9a-f]{2}:)(01\.\d)…(01\.\d)/g;
+const neighbours = /(0000:[0-9a-f]{2}:)(01\.\d)-(01\.\d)/g;
 
 /** A command, a file or an expected output of a page, with the lab's names in it. */
 export const toLab = (text: string): string =>

@@ -258,7 +258,7 @@ export const commands = {
   },
   probe: {
     help: "Ask the running plugin whether it is alive, or ready; exit 1 when not",
-    operands: { form: "liveness|readiness", least: 1, most: 1, choices: ["liveness", "readiness"] },
+    operands: { form: "startup|liveness|readiness", least: 1, most: 1, choices: ["startup", "liveness", "readiness"] },
     examples: [
       ["probe readiness", "Is every pool registered?"],
       ["probe liveness", "Does the plugin make progress?"],

@@ -9,6 +9,9 @@ import { pathsOf } from "./paths.ts";
 /** How long the plugin may take to answer, in milliseconds: probes are asked often, and a late answer is a failure. */
 export const answerLimits = { status: 10_000, probe: 3000, node: 3000 } as const;
 
+/** How often a plugin that starts is asked whether it is there, in milliseconds. */
+const startupPeriod = 200;
+
 /** Asks the first socket that is listened to; throws, in words for the operator, when no plugin answers in time. */
 async function ask(line: CommandLine, route: string, limit: number): Promise<Response> {
   const { statusSockets } = pathsOf(line);
@@ -25,6 +28,16 @@ async function ask(line: CommandLine, route: string, limit: number): Promise<Res
   }
   const why = reasons.length > 0 ? reasons.join("; ") : `there is no socket at ${statusSockets.join(" or ")}`;
   throw new Error(`cannot reach the plugin (${why}); is it running, and are you root?`);
+}
+
+/** Waits until the plugin answers a route with success, `limit` milliseconds at most; what it answers then is for the caller to ask. */
+export async function waitForPlugin(line: CommandLine, route: string, limit: number): Promise<void> {
+  const end = performance.now() + limit;
+  while (performance.now() < end) {
+    const response = await ask(line, route, answerLimits.probe).catch(() => null);
+    if (response?.ok === true) return;
+    await Bun.sleep(startupPeriod);
+  }
 }
 
 /** The node as the running plugin has it, and its status; or why no plugin answers. */

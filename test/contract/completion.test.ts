@@ -112,7 +112,7 @@ describe("bash", () => {
     ["sriovdp validate po", ["pools.json", "poolsfolder"]],
     ["sriovdp --config-file pools.", ["pools.json"]],
     ["sriovdp --root po", ["poolsfolder"]],
-    ["sriovdp probe ", ["liveness", "readiness"]],
+    ["sriovdp probe ", ["liveness", "readiness", "startup"]],
     ["sriovdp completion f", ["fish"]],
     ["sriovdp help sta", ["status"]],
     ["sriovdp schema sta", ["status"]],
@@ -138,7 +138,7 @@ describe.skipIf(Bun.which("fish") === null)("fish (where there is one)", () => {
     ["sriovdp validate --st", ["--status-socket", "--strict"]],
     ["sriovdp validate pools.", ["pools.json"]],
     ["sriovdp --root po", ["poolsfolder/"]],
-    ["sriovdp probe ", ["liveness", "readiness"]],
+    ["sriovdp probe ", ["liveness", "readiness", "startup"]],
   ])("completes %p", (line, offered) => {
     expect(fish(line)).toEqual(offered);
   });

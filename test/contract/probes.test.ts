@@ -23,7 +23,7 @@ const socketOf = (node: TestNode) => `${node.root}/run/sriovdp/status.sock`;
 const fallbackOf = (node: TestNode) => `${node.kubelet.registry}/.sriovdp-status.sock`;
 
 /** Probes; gives the exit status and what was told on standard error. */
-async function probe(node: TestNode, what: "liveness" | "readiness", ...args: readonly string[]) {
+async function probe(node: TestNode, what: "startup" | "liveness" | "readiness", ...args: readonly string[]) {
   const { status, stderr, stdout } = await command(node, "probe", what, ...args);
   expect(stdout).toBe(status === 0 ? "ok\n" : "");
   return { status, told: stderr };
@@ -78,6 +78,13 @@ describe.concurrent("the status socket", () => {
     expect(status).toBe(1);
     expect(told).toContain(`there is no socket at ${socketOf(node)} or ${fallbackOf(node)}`);
     expect(await node.kubelet.allocate(net, 1)).toBeObject();
+  });
+
+  test("is waited for by the start-up probe of a plugin that starts later", async () => {
+    await using node = new TestNode({ entries: host("iavf-vfs"), config });
+    const early = probe(node, "startup");
+    await node.start([net]);
+    expect(await early).toEqual({ status: 0, told: "" });
   });
 
   test("is not made at a path that no client could connect to", async () => {

@@ -1,12 +1,19 @@
-// `probe`: does the running plugin live, does it serve?
+// `probe`: is the running plugin alive, is it ready?
 
 import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
-import { answered, answerLimits } from "../plugin-socket.ts";
+import { answered, answerLimits, waitForPlugin } from "../plugin-socket.ts";
 
-/** `probe`: exit status 0 when the plugin says "ok"; else the reasons on standard error. */
-export function probe(line: CommandLine, output: Output): Promise<number> {
-  const route = line.operands[0] === "liveness" ? "/livez" : "/readyz";
+/** How long `probe startup` waits for the plugin, in milliseconds: less than timeoutSeconds of the manifests' start-up probe. */
+const startupLimit = 50_000;
+
+/**
+ * `probe`: exit status 0 when the plugin says "ok"; else the reasons on standard error. `probe startup` asks what `probe liveness` asks,
+ * and waits for a plugin that starts: the kubelet records an event for every probe that fails.
+ */
+export async function probe(line: CommandLine, output: Output): Promise<number> {
+  const route = line.operands[0] === "readiness" ? "/readyz" : "/livez";
+  if (line.operands[0] === "startup") await waitForPlugin(line, route, startupLimit);
   return answered(line, output, route, answerLimits.probe, async (response) => {
     const text = await response.text();
     if (response.ok) output.out(text);

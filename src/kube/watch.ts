@@ -1,7 +1,7 @@
 // What changes in the cluster? The events of one watch, and a mirror of a selection that is kept up to date by list and watch, as
 // long as its signal lasts, whatever the API server does meanwhile (kubernetes.io/docs/reference/using-api/api-concepts).
 
-import { BackOff } from "../back-off.ts";
+import { BackOff } from "../process/back-off.ts";
 import type { Access } from "./access.ts";
 import { linesOf } from "./body.ts";
 import {

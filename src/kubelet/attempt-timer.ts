@@ -1,6 +1,6 @@
 // When is the next attempt to register? One timer a pool, and waits that grow while attempts are in vain.
 
-import { BackOff } from "../back-off.ts";
+import { BackOff } from "../process/back-off.ts";
 import type { Wait } from "./registration.ts";
 
 /** The wait after a registration failed or the stream ended, in milliseconds: first, and at most. */

@@ -1,6 +1,7 @@
 // What docs/reference/logs.md says of each line: tables of the messages, kept between marks; the words around are people's.
 
-import { type LogMessageRow, logMessages, logReports } from "../../src/process/log-messages.ts";
+import type { LogMessageRow } from "../../src/process/log-message-row.ts";
+import { logMessages, logReports } from "../../src/process/log-messages.ts";
 import { table, withMade } from "./marked.ts";
 
 const rows = (messages: Readonly<Record<string, LogMessageRow>>): string =>

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import type { Level } from "./log-messages.ts";
+import type { Level } from "./log-message-row.ts";
 import { createLog, formatJson, formatLine, type LogOptions } from "./log.ts";
 import { debugVerbosity, verbosities } from "./verbosity.ts";
 

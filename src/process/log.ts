@@ -4,7 +4,8 @@
 import { createConsola, LogLevels, type LogObject } from "consola/core";
 import { createStream } from "rotating-file-stream";
 import { oneLine } from "../text.ts";
-import type { Level, LogAt, LogFields, LogMessage } from "./log-messages.ts";
+import type { Level } from "./log-message-row.ts";
+import type { LogAt, LogFields, LogMessage } from "./log-messages.ts";
 import { levelOf } from "./verbosity.ts";
 
 /** How much is logged, and where to. */

@@ -3,17 +3,23 @@
 
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { clientLogMessages } from "../../src/process/client-log-messages.ts";
 import { logMessages } from "../../src/process/log-messages.ts";
+import { nodeLogMessages } from "../../src/process/node-log-messages.ts";
 import { undocumented } from "../support/log-lines.ts";
 
 const source = `${import.meta.dir}/../../src`;
 const texts = [...new Bun.Glob("**/*.ts").scanSync(source)]
-  .filter((name) => !name.endsWith(".test.ts") && name !== "process/log-messages.ts")
+  .filter((name) => !name.endsWith(".test.ts") && !name.endsWith("log-messages.ts"))
   .map((name) => readFileSync(`${source}/${name}`, "utf8"));
 
 test.each(Object.keys(logMessages))("the source logs: %s", (message) => {
   const quoted = [`"${message}"`, `'${message}'`, `\`${message}\``];
   expect(texts.some((text) => quoted.some((each) => text.includes(each)))).toBe(true);
+});
+
+test("no message is in two tables, of which one would hide the other", () => {
+  expect(Object.keys(logMessages)).toEqual([...Object.keys(nodeLogMessages), ...Object.keys(clientLogMessages)]);
 });
 
 const at = "2026-11-24T10:41:15.123Z";

@@ -1,6 +1,7 @@
 // Is every line that the plugin logged documented? Message, level and fields must be those of a row of src/process/log-messages.ts.
 
-import { type Level, type LogMessageRow, logMessages, logReports } from "../../src/process/log-messages.ts";
+import type { Level, LogMessageRow } from "../../src/process/log-message-row.ts";
+import { logMessages, logReports } from "../../src/process/log-messages.ts";
 
 const textLine = /^\d{4}-\d{2}-\d{2}T[\d:.]+Z (DEBUG|INFO|WARN|ERROR) +(.*)$/;
 

@@ -3,7 +3,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { reader, writer } from "../../native/bytes.ts";
 import { NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR, decodeMessages } from "../../native/netlink/message.ts";
-import type { Transport } from "../../native/netlink/socket.ts";
+import type { Link } from "../../native/netlink/route.ts";
+import { NETLINK_ROUTE, NetlinkSocket, type Transport } from "../../native/netlink/socket.ts";
 
 export interface Capture {
   readonly origin: string;
@@ -74,3 +75,10 @@ export function replay(answers: readonly (readonly Uint8Array[])[]): (protocol: 
     };
   };
 }
+
+/** A socket of routes and links that answers what was captured under this name. */
+export const replayed = (name: string): NetlinkSocket =>
+  new NetlinkSocket(NETLINK_ROUTE, replay(answersOf(readCapture(name))));
+
+export const byName = (links: readonly Link[]): Record<string, Link> =>
+  Object.fromEntries(links.map((link) => [link.name, link]));

@@ -1,75 +1,17 @@
 import { describe, expect, test } from "bun:test";
-import * as fc from "fast-check";
-import { aClaim, aDevice, aParent, aPf, aSpec, aSubFunction, pciAddress } from "../../test/support/device.ts";
+import { aDevice, aParent, aPf, aSubFunction, pciAddress } from "../../test/support/device.ts";
+import { aPool, aVf, context, served, vfs, written } from "../../test/support/published-slices.ts";
 import { sliceProblems } from "../../test/support/resource-api.ts";
 import type { Device } from "../host/device.ts";
-import type { Pool, PoolSpec } from "../pools/pool.ts";
-import { type ResourceSlice, resourceSlices } from "./resource-slice.ts";
-import { type DesiredSlice, desiredSlices, dropsTaints, type SliceContext, sliceWrites } from "./slices.ts";
-
-const context: SliceContext = {
-  driver: "sriovdp.example.com",
-  node: { name: "node-a", uid: "3f2c1a00-0000-4000-8000-000000000001" },
-  attributes: "default",
-  hasTaints: true,
-  heldElsewhere: new Set(),
-};
-
-const aPool = (devices: readonly Device[], unhealthy: readonly string[] = [], spec: Partial<PoolSpec> = {}): Pool => ({
-  spec: aSpec(spec),
-  claims: new Map(devices.map((device) => [device.id, aClaim(device)])),
-  unhealthy: new Map(unhealthy.map((id) => [id, "the link of its PF is down"])),
-});
-
-/** VF `index` of the PF at 0000:3b:00.0, or of another one. */
-function aVf(index: number, pf = "0000:3b:00.0"): Device {
-  const id = `${pf.slice(0, -4)}${(2 + (index >> 3)).toString(16).padStart(2, "0")}.${index & 7}`;
-  return aDevice({ id, pci: pciAddress(id), functionIndex: index, pf: aParent({ address: pciAddress(pf) }) });
-}
-
-const vfs = (count: number, pf?: string) => Array.from({ length: count }, (_, index) => aVf(index, pf));
+import type { Pool } from "../pools/pool.ts";
+import { resourceSlices } from "./resource-slice.ts";
+import { desiredSlices, dropsTaints, type SliceContext, sliceWrites } from "./slices.ts";
 
 /** The pools of slices, each with the names of its devices. */
 const published = (pools: readonly Pool[], own: Partial<SliceContext> = {}) =>
   Object.fromEntries(
     desiredSlices(pools, { ...context, ...own }).map(({ pool, devices }) => [pool, devices.map(({ name }) => name)]),
   );
-
-/** What the API server has after the writes; each of them is one that it takes. */
-function written(
-  found: readonly ResourceSlice[],
-  desired: readonly DesiredSlice[],
-  own: SliceContext = context,
-): ResourceSlice[] {
-  const now = new Map(found.map((slice) => [slice.metadata.name, slice]));
-  for (const { action, slice } of sliceWrites(desired, found, own)) {
-    const { name } = slice.metadata;
-    const before = now.get(name);
-    if (action === "delete") {
-      expect(now.delete(name)).toBe(true);
-      continue;
-    }
-    expect(before === undefined).toBe(action === "create");
-    expect(sliceProblems(slice, before)).toEqual([]);
-    now.set(name, served(slice));
-  }
-  return [...now.values()];
-}
-
-let version = 0;
-function served(slice: ResourceSlice): ResourceSlice {
-  const devices = (slice.spec.devices ?? []).map((device) => ({
-    ...device,
-    ...(device.taints && { taints: device.taints.map((taint) => ({ timeAdded: "2026-11-28T09:00:00Z", ...taint })) }),
-  }));
-  const metadata = {
-    uid: "3f2c1a00-0000-4000-8000-00000000000a",
-    ...slice.metadata,
-    resourceVersion: String(++version),
-    managedFields: [{ manager: "sriovdp" }],
-  };
-  return resourceSlices.parse(JSON.parse(JSON.stringify({ ...slice, metadata, spec: { ...slice.spec, devices } })));
-}
 
 describe("the pools of slices", () => {
   test("are one a PF, and their devices are in the order of their indexes, whichever pool of ours has them", () => {
@@ -168,164 +110,6 @@ describe("a device that must not be allocated", () => {
     const devices = received.spec.devices?.map(({ name, attributes }) => ({ name, attributes }));
     expect(dropsTaints(create.slice, { ...received, spec: { ...received.spec, devices } })).toBe(true);
     expect(dropsTaints(received, received)).toBe(false);
-  });
-});
-
-describe("the writes", () => {
-  const pools = [aPool([...vfs(3), ...vfs(2, "0000:af:00.0")])];
-  const desired = desiredSlices(pools, context);
-  const there = written([], desired, context);
-
-  test("create a slice a pool, which belongs to the node", () => {
-    const [create, ...more] = sliceWrites(desired, [], context);
-    expect(more.map(({ action }) => action)).toEqual(["create"]);
-    expect(create?.slice).toMatchObject({
-      metadata: {
-        name: "node-a-sriovdp.example.com-0000-3b-00.0",
-        ownerReferences: [{ apiVersion: "v1", kind: "Node", name: "node-a", uid: context.node.uid, controller: true }],
-      },
-      spec: {
-        driver: "sriovdp.example.com",
-        nodeName: "node-a",
-        pool: { name: "node-a/0000-3b-00.0", generation: 1, resourceSliceCount: 1 },
-      },
-    });
-  });
-
-  test("are none when all slices are as desired, whatever others added", () => {
-    expect(sliceWrites(desired, there, context)).toEqual([]);
-    const edited = there.map((slice) => ({
-      ...slice,
-      metadata: { ...slice.metadata, labels: { a: "b" }, annotations: { c: "d" }, finalizers: ["e"] },
-      spec: { ...slice.spec, aNewField: true },
-    }));
-    expect(sliceWrites(desired, edited, context, { "sriovdp.example.com/instance": "2" })).toEqual([]);
-  });
-
-  test("of a link that flaps are one each time, of the same generation, and at most 32 KiB", () => {
-    const all = vfs(64);
-    const before = written([], desiredSlices([aPool(all)], context), context);
-    const down = desiredSlices(
-      [
-        aPool(
-          all,
-          all.map(({ id }) => id),
-        ),
-      ],
-      context,
-    );
-    const tainted = written(before, down, context);
-    const [goesDown, ...more] = sliceWrites(down, before, context);
-    const [comesUp, ...others] = sliceWrites(desiredSlices([aPool(all)], context), tainted, context);
-    expect([...more, ...others]).toEqual([]);
-    for (const write of [goesDown, comesUp]) {
-      expect(write).toMatchObject({ action: "update", slice: { spec: { pool: { generation: 1 } } } });
-      expect(JSON.stringify(write?.slice).length).toBeLessThanOrEqual(32_768);
-    }
-    // Another change while all taints are there, with their times.
-    const [held] = sliceWrites(
-      desiredSlices(
-        [
-          aPool(
-            all,
-            all.map(({ id }) => id),
-          ),
-        ],
-        { ...context, attributes: "default", heldElsewhere: new Set([all[0]?.id ?? ""]) },
-      ),
-      tainted,
-      context,
-    );
-    expect(JSON.stringify(held?.slice).length).toBeLessThanOrEqual(32_768);
-  });
-
-  test("repair a changed or deleted slice, and no other", () => {
-    const [first, second] = there;
-    if (!first || !second) throw new Error("no slices");
-    expect(sliceWrites(desired, [second], context).map(({ action, slice }) => [action, slice.metadata.name])).toEqual([
-      ["create", first.metadata.name],
-    ]);
-    const stolen = { ...first, spec: { ...first.spec, devices: first.spec.devices?.slice(1) } };
-    expect(sliceWrites(desired, [stolen, second], context).map(({ action }) => action)).toEqual(["update"]);
-  });
-
-  test("keep labels, annotations and finalizers of others, and add ours", () => {
-    const [first] = there;
-    if (!first) throw new Error("no slice");
-    const theirs = { labels: { a: "b" }, annotations: { c: "d" }, finalizers: ["e"] };
-    const edited = { ...first, metadata: { ...first.metadata, ...theirs }, spec: { ...first.spec, devices: [] } };
-    const [update] = sliceWrites(desired, [edited], context, { "sriovdp.example.com/instance": "2" });
-    expect(JSON.parse(JSON.stringify(update?.slice.metadata))).toEqual({
-      ...first.metadata,
-      ...theirs,
-      annotations: { c: "d", "sriovdp.example.com/instance": "2" },
-      managedFields: undefined,
-      ownerReferences: first.metadata.ownerReferences,
-    });
-  });
-
-  test("update the owner when the Node object was recreated", () => {
-    const node = { ...context.node, uid: "3f2c1a00-0000-4000-8000-000000000002" };
-    const updates = sliceWrites(desired, there, { ...context, node });
-    expect(updates.map(({ action, slice }) => [action, slice.metadata.ownerReferences?.[0]?.uid])).toEqual([
-      ["update", node.uid],
-      ["update", node.uid],
-    ]);
-  });
-
-  test("delete obsolete slices before any is created", () => {
-    const writes = sliceWrites(desiredSlices([aPool(vfs(1, "0000:d8:00.0"))], context), there, context);
-    expect(writes.map(({ action }) => action)).toEqual(["delete", "delete", "create"]);
-  });
-
-  test("replace another slice of the pool, with a generation above it", () => {
-    const [first] = there;
-    if (!first) throw new Error("no slice");
-    const pool = { ...first.spec.pool, generation: 7, resourceSliceCount: 2 };
-    const rival = { ...first, metadata: { ...first.metadata, name: "00000-other" }, spec: { ...first.spec, pool } };
-    for (const found of [[rival], [rival, first]]) {
-      const [remove, write] = sliceWrites(desired, found, context);
-      expect([remove?.action, remove?.slice.metadata.name]).toEqual(["delete", "00000-other"]);
-      expect(write?.slice.spec.pool).toEqual({ name: first.spec.pool.name, generation: 8, resourceSliceCount: 1 });
-    }
-  });
-
-  test("replace a slice of our name that is of another pool, since that can't be changed", () => {
-    const [first, second] = there;
-    if (!first || !second) throw new Error("no slices");
-    const other = { ...first, spec: { ...first.spec, pool: { ...first.spec.pool, name: "node-a" } } };
-    expect(
-      sliceWrites(desired, [other, second], context).map(({ action, slice }) => [action, slice.metadata.name]),
-    ).toEqual([
-      ["delete", first.metadata.name],
-      ["create", first.metadata.name],
-    ]);
-  });
-
-  test("leave nothing to do, whatever was there", () => {
-    const pf = fc.constantFrom("0000:3b:00.0", "0000:af:00.1", "10000:01:00.0");
-    const device = fc.tuple(fc.nat(200), pf).map(([index, address]) => aVf(index, address));
-    const state = fc.record({
-      devices: fc.array(device, { maxLength: 100 }),
-      unhealthy: fc.array(fc.nat(99)),
-      held: fc.array(fc.nat(99)),
-      hasTaints: fc.boolean(),
-      attributes: fc.constantFrom("default" as const, "extended" as const),
-    });
-    fc.assert(
-      fc.property(fc.array(state, { minLength: 1, maxLength: 4 }), (states) => {
-        let found: ResourceSlice[] = [];
-        for (const { devices, unhealthy, held, hasTaints, attributes } of states) {
-          const ids = (numbers: readonly number[]) => numbers.flatMap((number) => devices[number]?.id ?? []);
-          const own = { ...context, hasTaints, attributes, heldElsewhere: new Set(ids(held)) };
-          const wanted = desiredSlices([aPool(devices, ids(unhealthy))], own);
-          found = written(found, wanted, own);
-          expect(sliceWrites(wanted, found, own)).toEqual([]);
-          for (const slice of found) expect(sliceProblems(slice)).toEqual([]);
-        }
-      }),
-      { seed: 20_261_128, numRuns: 100 },
-    );
   });
 });
 

@@ -1,4 +1,5 @@
-// One name for one thing: in src/ and native/ no two files have the same name, nor two exports, nor a file more lines than a reader keeps in mind.
+// One name for one thing: in src/ and native/ no two files have the same name, nor two exports. And nowhere has a file more lines than a
+// reader keeps in mind.
 
 import { expect, test } from "bun:test";
 import { basename } from "node:path";
@@ -59,14 +60,21 @@ test("shared names are found", () => {
   ).toEqual({ a: ["x/a", "y/a"] });
 });
 
-/** Tables alone, of which a reader reads a row. */
-const tables: readonly string[] = ["src/cli/options.ts", "src/cli/output-schemas.ts"];
+/** All that people wrote to be run, scripts without an extension too. */
+const code = ["src", "native", "test", "scripts", ".ci"]
+  .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*`).scanSync({ cwd: root, dot: true })])
+  .filter((path) => /(?:\.(?:ts|sh|c|go)|\/[^./]+)$/.test(path) && !isGenerated(path))
+  .toSorted();
 
-test("no source has more than 350 lines, but for tests and tables", async () => {
+/** The first is a kernel module, which is built of one file; the second waits to be carved. */
+const longFiles: readonly string[] = ["test/vm/lab/labsim/labsim.c", "test/support/kubelet.ts"];
+
+test("no file has more than 350 lines, tests and scripts neither, and no exemption is in vain", async () => {
+  expect(code.length).toBeGreaterThan(500);
+  for (const path of ["src/main.ts", "test/vm/guest/plugin.ts", "test/vm/lab/guest-init", "scripts/build/generate.sh"])
+    expect(code).toContain(path);
   const lengths = await Promise.all(
-    sources
-      .filter((path) => !path.endsWith(".test.ts") && !tables.includes(path))
-      .map(async (path) => ({ path, lines: (await read(path)).split("\n").length - 1 })),
+    code.map(async (path) => ({ path, lines: (await read(path)).split("\n").length - 1 })),
   );
-  expect(lengths.filter(({ lines }) => lines > 350)).toEqual([]);
+  expect(lengths.flatMap(({ path, lines }) => (lines > 350 ? [path] : [])).toSorted()).toEqual(longFiles.toSorted());
 });

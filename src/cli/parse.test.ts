@@ -180,8 +180,8 @@ describe("commands", () => {
   });
 
   test("those that need to know more say so", () => {
-    expect(parse("probe").problems).toEqual(["probe requires an argument: liveness or readiness"]);
-    expect(parse("probe", "life").problems).toEqual(["probe life: expected liveness or readiness"]);
+    expect(parse("probe").problems).toEqual(["probe requires an argument: startup, liveness or readiness"]);
+    expect(parse("probe", "life").problems).toEqual(["probe life: expected startup, liveness or readiness"]);
   });
 
   test("others take nothing", () => {

@@ -109,8 +109,12 @@ const schemas: Readonly<Record<string, string>> = {
   "rbac.authorization.k8s.io/v1 RoleBinding": "IoK8sApiRbacV1RoleBinding",
 };
 
-/** Where the package is: it has a file for each schema, and exports only classes. Its versions from 5 on need Node 22 to be installed. */
-const schemaFolder = `${dirname(Bun.resolveSync("kubernetes-models/package.json", import.meta.dir))}/_schemas`;
+/**
+ * The path of a schema's file in the package, which exports only classes. Its versions from 5 on need Node 22 to be installed. Resolved
+ * where a schema is needed: the guest's tests use this module without the package.
+ */
+const schemaPath = (file: string): string =>
+  `${dirname(Bun.resolveSync("kubernetes-models/package.json", import.meta.dir))}/_schemas/${file}.mjs`;
 
 /** Whether there is a schema of this kind. */
 export const hasSchema = ({ apiVersion, kind }: KubernetesObject): boolean => `${apiVersion} ${kind}` in schemas;
@@ -119,7 +123,7 @@ export const hasSchema = ({ apiVersion, kind }: KubernetesObject): boolean => `$
 export async function schemaProblems(object: KubernetesObject): Promise<string[]> {
   const file = schemas[`${object.apiVersion} ${object.kind}`];
   if (file === undefined) throw new Error(`no schema of ${object.apiVersion} ${object.kind} is known`);
-  const { validate } = (await import(`${schemaFolder}/${file}.mjs`)) as { validate: Validator };
+  const { validate } = (await import(schemaPath(file))) as { validate: Validator };
   // The schemas let unknown fields pass. But a validator reads each field that its schema has: what it did not read is not in there.
   const unread = new Set<string>();
   const watched = watch(object, "", unread);

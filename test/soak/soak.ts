@@ -1,13 +1,14 @@
 // Does the plugin hold for months? Rounds of events by chance on a simulated node; after each the kubelet's lists must
 // equal the truth within the settle time, and nothing may grow once it is warm.
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { settings } from "../../scripts/build/environment.ts";
 import type { RegistrationMode } from "../support/kubelet-view.ts";
 import { buildNode } from "../support/node.ts";
 import { runCommand, TestNode } from "../support/plugin.ts";
 import { Random } from "../support/random.ts";
 import { actions, chooseAction } from "./actions.ts";
+import { growthOf, restingMemory, type Sample, sample } from "./growth.ts";
 import { configText, someConfig } from "./configs.ts";
 import { bond, endPod, makeVf, pfs, type World } from "./world.ts";
 import { type Truth, Truth as NewTruth } from "./truth.ts";
@@ -20,16 +21,6 @@ export interface SoakOptions {
   readonly mode: RegistrationMode;
   readonly cdi: boolean;
   readonly say: (line: string) => void;
-}
-
-/** How a process stands at one quiet moment. */
-interface Sample {
-  readonly round: number;
-  /** Open listeners and streams, of which each has a descriptor. */
-  readonly sockets: number;
-  readonly rss: number;
-  readonly descriptors: number;
-  readonly threads: number;
 }
 
 /** What a soak found; `failures` is by invariant, each with the first findings. */
@@ -59,9 +50,13 @@ const overlapLimit = 1500;
 /** Growth shows in so many minutes; before, everything is still warming up. */
 const shortest = 5;
 
-/** Memory may differ so much, in MiB, between the second and the last quarter: garbage is collected when it is worth it. */
-const memorySlack = 24;
+/** What stays resident may differ so much, in MiB, from one rest to the other: less than 16 MiB more than before is not released. */
+const memorySlack = 32;
+
 const descriptorSlack = 6;
+
+/** At which shares of the time the plugin rests, so that what stays resident can be measured: warmed up, and before it is restarted. */
+const rests = [0.25, 0.75] as const;
 
 /** Soaks one node. `restarts` come in the last fifth: what grows can be seen only in a process that lives on. */
 export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Promise<SoakResult> {
@@ -106,6 +101,7 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
   const doubles = watchForDoubles(node, (what) => fail("twice", what));
   const settles: number[] = [];
   const samples: Sample[] = [];
+  const rested: number[] = [];
   const actionCounts = new Map<string, number>();
   /** What was done in the last rounds. */
   const latest: string[] = [];
@@ -142,6 +138,8 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
       node.plugin.lines.splice(0, Math.max(0, node.plugin.lines.length - 200));
       node.kubelet.events.splice(0);
       if (!here.restarts && failures.size === 0) samples.push(sample(node, round));
+      const nextRest = rests[rested.length];
+      if (nextRest !== undefined && !here.restarts && share() >= nextRest) rested.push(await restingMemory(node));
       if (round % 50 === 0)
         say(`${mode}: round ${round}, ${(share() * 100).toFixed(0)} %, ${samples.at(-1)?.rss.toFixed(1)} MiB`);
     }
@@ -156,8 +154,10 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
   if (isLong && growth.descriptors > descriptorSlack)
     fail("descriptors", `${growth.descriptors} more than before, those of pools not counted`);
   if (isLong && growth.threads > 2) fail("descriptors", `${growth.threads} threads more than before`);
-  if (isLong && growth.memory > memorySlack)
-    fail("memory", `${growth.memory.toFixed(1)} MiB more in the last quarter than in the second`);
+  const [warm = 0, last = 0] = rested;
+  if (isLong && failures.size === 0 && rested.length < rests.length) fail("memory", "the plugin did not rest");
+  if (isLong && last - warm > memorySlack)
+    fail("memory", `${(last - warm).toFixed(1)} MiB more stay than after warm-up`);
   for (const pod of new Set([...truth.held.values()].map((each) => each.pod))) endPod(node, truth, pod);
   // So long an allocation counts as held though the kubelet does not tell of it: it may be late.
   await Bun.sleep(11_000);
@@ -179,7 +179,7 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
       events: Object.fromEntries(actionCounts),
       counts: Object.fromEntries(world.counts),
       settleMilliseconds: { median: at(0.5), p99: at(0.99), most: at(1) },
-      memoryMiB: { ...growth.memories, growth: Number(growth.memory.toFixed(1)) },
+      memoryMiB: { ...growth.memories, rested: rested.map((each) => Number(each.toFixed(1))) },
       descriptors: { last: samples.at(-1)?.descriptors ?? null, growth: growth.descriptors },
       threads: { last: samples.at(-1)?.threads ?? null, growth: growth.threads },
     },
@@ -311,37 +311,3 @@ function watchForDoubles(node: TestNode, found: (what: string) => void): { close
 
 const isProgramError = (line: string) =>
   /TypeError|RangeError|ReferenceError|undefined is not|is not a function|\bat .*\(.*:\d+:\d+\)|unhandled/i.test(line);
-
-function sample(node: TestNode, round: number): Sample {
-  const { plugin, kubelet } = node;
-  const status = readFileSync(`/proc/${plugin.pid}/status`, "utf8");
-  return {
-    round,
-    sockets:
-      node.pluginSockets().filter((name) => name.endsWith(".sock")).length +
-      kubelet.resources.filter((name) => kubelet.resource(name).connected).length,
-    rss: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024,
-    descriptors: readdirSync(`/proc/${plugin.pid}/fd`).length,
-    threads: Number(/Threads:\s+(\d+)/.exec(status)?.[1]),
-  };
-}
-
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
-
-/** How much more there is at the end: medians of quarters, descriptors as those beside two a pool. */
-function growthOf(samples: readonly Sample[]) {
-  const quarter = (index: number) =>
-    samples.slice(Math.floor((samples.length * index) / 4), Math.floor((samples.length * (index + 1)) / 4));
-  const of = (value: (each: Sample) => number) => median(quarter(3).map(value)) - median(quarter(1).map(value));
-  return {
-    memory: of(({ rss }) => rss),
-    descriptors: of(({ descriptors, sockets }) => descriptors - sockets),
-    threads: of(({ threads }) => threads),
-    memories: {
-      first: Number((samples[0]?.rss ?? 0).toFixed(1)),
-      second: Number(median(quarter(1).map(({ rss }) => rss)).toFixed(1)),
-      last: Number(median(quarter(3).map(({ rss }) => rss)).toFixed(1)),
-      most: Number(Math.max(0, ...samples.map(({ rss }) => rss)).toFixed(1)),
-    },
-  };
-}

@@ -1,0 +1,63 @@
+// What is resident, and how many files and threads are open, over the rounds of a soak: does it grow?
+
+import { readdirSync, readFileSync } from "node:fs";
+import type { TestNode } from "../support/plugin.ts";
+
+/** The plugin's process at one quiet moment. */
+export interface Sample {
+  readonly round: number;
+  /** Open listeners and streams, of which each has a descriptor. */
+  readonly sockets: number;
+  readonly rss: number;
+  readonly descriptors: number;
+  readonly threads: number;
+}
+
+/** Within so many milliseconds an idle plugin has released what is worth it. */
+const restLimit = 25_000;
+
+/** The plugin's process as it is now, after a round. */
+export function sample(node: TestNode, round: number): Sample {
+  const { plugin, kubelet } = node;
+  const status = readFileSync(`/proc/${plugin.pid}/status`, "utf8");
+  return {
+    round,
+    sockets:
+      node.pluginSockets().filter((name) => name.endsWith(".sock")).length +
+      kubelet.resources.filter((name) => kubelet.resource(name).connected).length,
+    rss: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024,
+    descriptors: readdirSync(`/proc/${plugin.pid}/fd`).length,
+    threads: Number(/Threads:\s+(\d+)/.exec(status)?.[1]),
+  };
+}
+
+const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+
+/**
+ * What stays resident, in MiB, once the plugin is idle: between releases garbage grows as long as it is busy, so that samples of a busy
+ * plugin say when it was idle last.
+ */
+export async function restingMemory(node: TestNode): Promise<number> {
+  const from = node.plugin.lines.length;
+  const isReleased = () => node.plugin.lines.slice(from).some((line) => line.includes("memory released"));
+  const end = performance.now() + restLimit;
+  while (!isReleased() && performance.now() < end) await Bun.sleep(200);
+  return sample(node, 0).rss;
+}
+
+/** How much more there is at the end: medians of quarters, descriptors as those beside two a pool. */
+export function growthOf(samples: readonly Sample[]) {
+  const quarter = (index: number) =>
+    samples.slice(Math.floor((samples.length * index) / 4), Math.floor((samples.length * (index + 1)) / 4));
+  const of = (value: (each: Sample) => number) => median(quarter(3).map(value)) - median(quarter(1).map(value));
+  return {
+    descriptors: of(({ descriptors, sockets }) => descriptors - sockets),
+    threads: of(({ threads }) => threads),
+    memories: {
+      first: Number((samples[0]?.rss ?? 0).toFixed(1)),
+      second: Number(median(quarter(1).map(({ rss }) => rss)).toFixed(1)),
+      last: Number(median(quarter(3).map(({ rss }) => rss)).toFixed(1)),
+      most: Number(Math.max(0, ...samples.map(({ rss }) => rss)).toFixed(1)),
+    },
+  };
+}

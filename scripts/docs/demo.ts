@@ -1,6 +1,6 @@
-// What does the plugin do? Shows it in a second, on the written-down node test/hosts/mixed.host: the devices, the pools
-// they go to, what the kubelet then has to offer, what a pod is given, and what happens when a link goes down.
-// Needs no privileges and no SR-IOV hardware; nothing is left behind.
+// What does the plugin do? Shown in a second on the recorded node test/hosts/mixed.host: the devices, their
+// pools, what the kubelet can allocate, what a pod gets, and what happens when a link goes down.
+// Needs no privileges and no SR-IOV hardware, and leaves nothing behind.
 
 import { readFileSync } from "node:fs";
 import { setLink } from "../../test/support/live.ts";
@@ -32,15 +32,15 @@ async function demo(): Promise<void> {
   heading("Why one of them is not offered: sriovdp explain 0000:19:00.0");
   console.log(indented(shown(runCommand(["explain", "--root", node.root, "0000:19:00.0"]).stdout)));
 
-  heading("The plugin runs; what it tells its operator");
+  heading("The plugin runs, and logs");
   await node.start(config.resourceList.map((entry) => `${entry.resourcePrefix ?? "intel.com"}/${entry.resourceName}`));
   const story = node.plugin.lines.filter((line) => / WARN| (starting|serving|ready) /.test(line));
   console.log(indented(story.map((line) => shown(line.replace(/^\S+ /, "").replace(/ version=.*/, ""))).join("\n")));
 
-  heading("The kubelet (a stand-in) has heard of every pool: kubectl get node -o json | jq .status.allocatable");
+  heading("The kubelet (a stand-in) has all pools: kubectl get node -o json | jq .status.allocatable");
   console.log(indented(allocatable(node)));
 
-  heading(`A pod asks for 2 of ${dpdk}, and its container gets`);
+  heading(`A pod requests 2 of ${dpdk}, and its container gets`);
   const answer = await node.kubelet.allocate(dpdk, 2);
   for (const [name, value] of Object.entries(answer.envs)) console.log(indented(`${name}=${value}`));
   for (const { hostPath, permissions } of answer.devices) console.log(indented(`${hostPath} (${permissions})`));
@@ -49,16 +49,16 @@ async function demo(): Promise<void> {
   console.log(indented(`and multus reads ${shown(path)}, the first of two:`));
   console.log(indented(readFileSync(path, "utf8")));
 
-  heading("Somebody pulls the cable of ens1f0; its VFs are not handed out until it is back");
+  heading("ens1f0 loses its link; its VFs are not allocated until the link is back");
   const pulled = performance.now();
   setLink(node.root, "ens1f0", "down");
   await node.kubelet.waitForAllocatable(dpdk, 0);
   console.log(indented(`${dpdk}: 4 -> 0 after ${Math.round(performance.now() - pulled)} ms; the pod keeps running`));
   setLink(node.root, "ens1f0", "up");
   await node.kubelet.waitForAllocatable(dpdk, 4);
-  console.log(indented(`${dpdk}: 0 -> 4 after the cable is back`));
+  console.log(indented(`${dpdk}: 0 -> 4 after the link is back`));
 
-  heading("The plugin is told to end");
+  heading("The plugin is stopped by SIGTERM");
   const status = await node.plugin.stop();
   console.log(indented(`exit status ${status}, sockets left: ${node.pluginSockets().join() || "none"}\n`));
   if (status !== 0) throw new Error(`the plugin ended with ${status}\n${node.plugin.log}`);

@@ -19,6 +19,8 @@ import type { LinkStatePlan, PfPlan, VfPlan } from "./node-plan.ts";
 import { NodeBuilder } from "./node.ts";
 import { device, unpack } from "./tree.ts";
 
+export { changeFacts, readFacts } from "./node-changes.ts";
+
 /** A uevent: the functions are not what they were. */
 export function functionsChanged(root: string): void {
   writeFileSync(`${root}/uevent`, `${performance.now()}\n`);

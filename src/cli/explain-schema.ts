@@ -15,6 +15,18 @@ import {
   texts,
 } from "./schema-terms.ts";
 
+/** The results for a device and a pool, in the words of the text. */
+export const outcomes = [
+  "selected",
+  "retained",
+  "not selected",
+  "excluded",
+  "claimed earlier",
+  "withheld",
+  "other type",
+] as const;
+export type Outcome = (typeof outcomes)[number];
+
 const failedTest = {
   index: [count, "the selector object"],
   selector: [text, "the selector"],
@@ -44,10 +56,7 @@ export const explainedSchema = object({
           listOf(
             object({
               resource: [text, "each pool, in the order of the file"],
-              outcome: [
-                oneOf("selected", "retained", "not selected", "excluded", "claimed earlier", "withheld", "other type"),
-                "the result for this pool",
-              ],
+              outcome: [oneOf(...outcomes), "the result for this pool"],
               reasons: [texts, "sentences"],
               claimedBy: [orNull(text), "the other pool that claimed it"],
               selector: [orNull(count), "the index of the selector object that selected it"],

@@ -4,7 +4,7 @@ import { counted, oneLine } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import { notableLinkRule } from "../pools/health.ts";
 import type { PoolStory, Refusal, Trial, PoolVerdict, Withheld } from "../pools/explanation.ts";
-import type { AllocatedStatus, ExcludedStatus } from "../telemetry/plugin-status.ts";
+import type { AllocationStatus, ExcludedStatus } from "../telemetry/plugin-status.ts";
 import { runLabel, deviceLabel, compact, firstFew, follows, runIdRange, runsOf } from "./describe.ts";
 import { type Cell, paint, type Style, table, type Tone, wrapped } from "./table.ts";
 
@@ -13,7 +13,7 @@ export interface ExplanationStyle extends Style {
   /** A line for each device. */
   readonly all: boolean;
   /** Allocated devices by id. */
-  readonly allocations: ReadonlyMap<string, AllocatedStatus>;
+  readonly allocations: ReadonlyMap<string, AllocationStatus>;
   readonly withheld: Withheld;
 }
 
@@ -76,7 +76,7 @@ function paintedIn(text: string, pieces: readonly string[], pieceTones: readonly
   }, text);
 }
 
-function allocationLine({ pod, container, resource, evidence }: AllocatedStatus): string {
+function allocationLine({ pod, container, resource, evidence }: AllocationStatus): string {
   const whose = pod === "" ? "a pod that is being admitted" : pod;
   const part = container === "" ? "" : `, container ${container}`;
   return `allocated to ${whose}${part}, as ${resource} (evidence: ${evidence})`;
@@ -109,11 +109,11 @@ function trialsText(trials: readonly Trial[], style: Style): string {
   const rows = trials.flatMap(({ index, tests }) => {
     const name = `selectors[${index}]`;
     if (tests.length === 0) return [[name, "{}", passing(true), "matches every device of the type"] as Cell[]];
-    return tests.map(({ selector, wants, has, passes }, place): Cell[] => [
+    return tests.map(({ selector, expected, found, passes }, place): Cell[] => [
       place === 0 ? name : "",
       selector,
       passing(passes),
-      wants.length === 0 ? "expected any" : `expected ${firstFew(wants)}, found ${has}`,
+      expected.length === 0 ? "expected any" : `expected ${firstFew(expected)}, found ${found}`,
     ]);
   });
   return rows.length === 0 ? "" : table(null, rows, style);
@@ -209,11 +209,11 @@ function refusalText({ failed, devices }: Refusal, style: ExplanationStyle): str
   const told = style.all || runs.length <= mostLines + 1 ? runs : runs.slice(0, mostLines);
   const more = devices.length - told.flat().length;
   const which = table(null, [...told.map(who), ...(more > 0 ? [[`and ${more} more`]] : [])], style);
-  const rows = failed.map(({ index, selector, wants, has }, place): Cell[] => [
+  const rows = failed.map(({ index, selector, expected, found }, place): Cell[] => [
     failed[place - 1]?.index === index ? "" : `selectors[${index}]`,
     selector,
     passing(false),
-    `expected ${firstFew(wants)}, found ${firstFew(compact(has))}`,
+    `expected ${firstFew(expected)}, found ${firstFew(compact(found))}`,
   ]);
   return which + indented(table(null, rows, narrower(style, 2)), 2);
 }

@@ -4,7 +4,7 @@
 import { didYouMean } from "../config/problem.ts";
 import type { Device } from "../host/device.ts";
 import type { Pool } from "../pools/pool.ts";
-import type { AllocatedStatus } from "../telemetry/plugin-status.ts";
+import type { AllocationStatus } from "../telemetry/plugin-status.ts";
 import { span } from "./describe.ts";
 
 /** Where names are looked for. */
@@ -12,7 +12,7 @@ export interface Names {
   readonly devices: readonly Device[];
   readonly pools: readonly Pool[];
   /** Allocated devices by id. */
-  readonly allocations: ReadonlyMap<string, Pick<AllocatedStatus, "pod">>;
+  readonly allocations: ReadonlyMap<string, Pick<AllocationStatus, "pod">>;
 }
 
 /** What a word names; nothing when both lists are empty. */

@@ -1,6 +1,7 @@
 // Of what are the schemas of commands' output made? Values, lists and objects, and what several commands print.
 
 import { allocationEvidences } from "../pools/decide-allocations.ts";
+import { deviceKinds } from "../pools/device-kind.ts";
 import { deviceTypeNames } from "../pools/device-types.ts";
 
 /** A JSON Schema. */
@@ -35,7 +36,7 @@ export const object = (
   required: Object.keys(fields).filter((name) => !optional.includes(name)),
 });
 
-export const kind = oneOf("PF", "VF", "SF", "auxiliary", "accelerator");
+export const kind = oneOf(...deviceKinds);
 export const health = oneOf("Healthy", "Unhealthy");
 export const deviceType = oneOf(...deviceTypeNames);
 

@@ -2,6 +2,7 @@
 
 import { allocationEvidences } from "../pools/decide-allocations.ts";
 import { exclusionRules } from "../pools/exclusions.ts";
+import { claimBases } from "../pools/pool.ts";
 import { poolStates } from "../telemetry/metrics.ts";
 import {
   allocation,
@@ -33,7 +34,7 @@ const statusDevice = object({
   health: [health, "as reported to the kubelet"],
   unhealthyReason: [orNull(text), "why it is Unhealthy, as a sentence"],
   basis: [
-    oneOf("selected", "retained", "draining"),
+    oneOf(...claimBases),
     "why it is in the pool: a selector matches it, its pod retains it, or it leaves when its pod ends",
   ],
   listed: [flag, "whether it is in the kubelet's list: a pool may have more devices than a list can hold"],

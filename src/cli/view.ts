@@ -7,12 +7,13 @@ import { oneLine } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import { scanNode } from "../host/scan.ts";
 import { kubeletPaths, socketNameLimit } from "../kubelet/kubelet-paths.ts";
+import { exclusionsOf } from "../pools/device-types.ts";
 import { optionalFactsOf } from "../pools/optional-facts.ts";
 import { assignPools } from "../pools/assign.ts";
 import type { Withheld } from "../pools/explanation.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { type PluginView, poolsOf, withoutValues } from "../telemetry/node-view.ts";
-import type { AllocatedStatus, FullStatus } from "../telemetry/plugin-status.ts";
+import type { AllocationStatus, FullStatus } from "../telemetry/plugin-status.ts";
 import { askNode } from "./plugin-socket.ts";
 import type { Output } from "./output.ts";
 import type { CommandLine } from "./parse.ts";
@@ -40,10 +41,28 @@ export interface View {
   /** What the running plugin says of itself; null for a scan of the command's own, which knows nothing of pods. */
   readonly status: FullStatus | null;
   /** Devices that are allocated to pods, by id. */
-  readonly allocations: ReadonlyMap<string, AllocatedStatus>;
+  readonly allocations: ReadonlyMap<string, AllocationStatus>;
   /** Devices that are in no pool while a pod has them, by id; none where the pools are not those that are served. */
   readonly withheld: Withheld;
 }
+
+/** Where a device is, and how it is, as `discover` and `explain` print it; `owner` is the pool that has it. */
+export function deviceState(device: Device, owner: Pool | undefined, { allocations, withheld }: View) {
+  const unhealthyReason = owner?.unhealthy.get(device.id) ?? null;
+  return {
+    pool: owner?.spec.resource ?? null,
+    health: owner ? healthOf(unhealthyReason) : null,
+    unhealthyReason,
+    /** Sentences. */
+    excluded: exclusionsOf(device).map(({ sentence }) => sentence),
+    allocation: allocations.get(device.id) ?? null,
+    withheld: withheld.has(device.id),
+  };
+}
+
+/** The health of a device that is in a pool. */
+export const healthOf = (unhealthyReason: string | null): "Healthy" | "Unhealthy" =>
+  unhealthyReason === null ? "Healthy" : "Unhealthy";
 
 /** Options that say which config is meant, where it is not the running one. */
 const namesConfig = ["config-file", "resource-prefix", "use-cdi"] as const;
@@ -82,7 +101,7 @@ function viewOf({ devices, status }: PluginView, pools: readonly Pool[], areServ
     devices,
     pools,
     status,
-    allocations: new Map((status.allocated ?? []).map((each) => [each.id, each])),
+    allocations: new Map((status.allocated ?? []).map(({ id, ...allocation }) => [id, allocation])),
     withheld: new Map(withheld.map((each) => [each.device, each])),
   };
 }

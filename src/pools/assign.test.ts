@@ -285,7 +285,7 @@ describe("a later name of a PF with several interfaces", () => {
   test("is what an explanation says that the device has", () => {
     const pools = assignPools([byName("a", "ens1d1")], [vf("0000:3b:02.1")]);
     expect(explain(vf("0000:3b:02.1"), pools)[0]?.trials[0]?.tests).toEqual([
-      { selector: "pfNames", wants: ["ens1d1"], has: "ens1d1#1", passes: true },
+      { selector: "pfNames", expected: ["ens1d1"], found: "ens1d1#1", passes: true },
     ]);
   });
 });

@@ -2,8 +2,9 @@
 
 import type { Device } from "../host/device.ts";
 
-/** What a device is. */
-export type DeviceKind = "PF" | "VF" | "SF" | "auxiliary" | "accelerator";
+/** What a device can be. */
+export const deviceKinds = ["PF", "VF", "SF", "auxiliary", "accelerator"] as const;
+export type DeviceKind = (typeof deviceKinds)[number];
 
 /** What a device is; a function without SR-IOV counts as a PF. */
 export function kindOf({

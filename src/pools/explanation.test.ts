@@ -38,11 +38,11 @@ test("each selector object names the selectors that failed and what the device h
         index: 0,
         passes: false,
         tests: [
-          { selector: "vendors", wants: ["15b3"], has: "8086", passes: false },
-          { selector: "isRdma", wants: ["true"], has: "false", passes: false },
+          { selector: "vendors", expected: ["15b3"], found: "8086", passes: false },
+          { selector: "isRdma", expected: ["true"], found: "false", passes: false },
         ],
       },
-      { index: 1, passes: false, tests: [{ selector: "drivers", wants: ["ice"], has: "iavf", passes: false }] },
+      { index: 1, passes: false, tests: [{ selector: "drivers", expected: ["ice"], found: "iavf", passes: false }] },
     ],
   });
 });
@@ -94,8 +94,8 @@ describe("a pool's story", () => {
       {
         reasons: [],
         failed: [
-          { index: 0, selector: "pciAddresses", wants: ["x"], has: ["0000:af:02.0", "0000:af:02.1"] },
-          { index: 1, selector: "vendors", wants: ["8086"], has: ["15b3"] },
+          { index: 0, selector: "pciAddresses", expected: ["x"], found: ["0000:af:02.0", "0000:af:02.1"] },
+          { index: 1, selector: "vendors", expected: ["8086"], found: ["15b3"] },
         ],
         devices: others,
       },

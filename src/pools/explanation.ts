@@ -10,8 +10,8 @@ import { matches, type Selector, type SelectorName, selectorNames, selectors, ty
 export interface Test {
   readonly selector: SelectorName;
   /** The values that would do, as the operator writes them. */
-  readonly wants: readonly string[];
-  readonly has: string;
+  readonly expected: readonly string[];
+  readonly found: string;
   readonly passes: boolean;
 }
 
@@ -92,8 +92,8 @@ function trialOf(device: Device, wanted: Wanted, index: number): Trial {
       const value = wanted[name];
       return {
         selector: name,
-        wants: selector.shows(value),
-        has: selector.has(device),
+        expected: selector.shows(value),
+        found: selector.has(device),
         passes: selector.matches(device, value),
       };
     });
@@ -103,7 +103,7 @@ function trialOf(device: Device, wanted: Wanted, index: number): Trial {
 const missOf = ({ index, tests }: Trial): string =>
   `selectors[${index}]: ${tests
     .filter(({ passes }) => !passes)
-    .map(({ selector, has }) => `${selector}: it has ${has}`)
+    .map(({ selector, found }) => `${selector}: it has ${found}`)
     .join("; ")}`;
 
 /** Why some devices, all for the same reasons, are not in a pool. */
@@ -113,9 +113,9 @@ export interface Refusal {
   readonly failed: readonly {
     readonly index: number;
     readonly selector: SelectorName;
-    readonly wants: readonly string[];
+    readonly expected: readonly string[];
     /** What they have instead, each value once. */
-    readonly has: readonly string[];
+    readonly found: readonly string[];
   }[];
   readonly devices: readonly Device[];
 }
@@ -192,10 +192,10 @@ function refusalsOf(lost: readonly { readonly device: Device; readonly verdict: 
     const devices = group.map(({ device }) => device);
     if (first && exclusionsOf(first.device).length > 0) return { reasons: first.verdict.reasons, failed: [], devices };
     const failed = (first?.verdict.trials ?? []).flatMap(({ index, tests }) =>
-      tests.flatMap(({ passes, selector, wants }, place) => {
+      tests.flatMap(({ passes, selector, expected }, place) => {
         if (passes) return [];
-        const has = new Set(group.map(({ verdict }) => verdict.trials[index]?.tests[place]?.has ?? "none"));
-        return [{ index, selector, wants, has: [...has] }];
+        const found = new Set(group.map(({ verdict }) => verdict.trials[index]?.tests[place]?.found ?? "none"));
+        return [{ index, selector, expected, found: [...found] }];
       }),
     );
     return { reasons: [], failed, devices };

@@ -40,7 +40,8 @@ export interface Claim {
  * Why a device is in its pool. "selected": a selector matches. "retained": it is allocated, and what a selector would match
  * is hidden in the pod. "draining": it is allocated, and the config gives it to another pool or to none now.
  */
-export type ClaimBasis = "selected" | "retained" | "draining";
+export const claimBases = ["selected", "retained", "draining"] as const;
+export type ClaimBasis = (typeof claimBases)[number];
 
 /** A pool spec and what it won, by device id. */
 export interface Pool {

@@ -8,7 +8,7 @@ import { readIommuGroup } from "../../host/userspace.ts";
 import { exclusionsOf } from "../../pools/device-types.ts";
 import type { Pool } from "../../pools/pool.ts";
 import { follows, linkOf, runIdRange, runKindLabel, runsOf, spanOf } from "../describe.ts";
-import { isConfigNamed, loadConfigFile, look, runningView, scan, type View } from "../view.ts";
+import { deviceState, isConfigNamed, loadConfigFile, look, runningView, scan, type View } from "../view.ts";
 import { exitStatus, type Output, print, styleOf } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { pathsOf } from "../paths.ts";
@@ -18,20 +18,12 @@ import { type Cell, type Column, type Fitted, fittedTable, type Style } from "..
 export type Discovered = ReturnType<typeof discovered>;
 
 /** Puts a device's facts, its place and its state together. */
-function discovered(root: string, device: Device, pool: Pool | undefined, { allocations, withheld }: View) {
-  const unhealthyReason = pool?.unhealthy.get(device.id) ?? null;
-  const { id: _, ...allocation } = allocations.get(device.id) ?? { id: null };
+function discovered(root: string, device: Device, owner: Pool | undefined, view: View) {
   return {
     kind: kindOf(device),
     ...device,
     iommuGroup: readIommuGroup(root, device.pci),
-    pool: pool?.spec.resource ?? null,
-    health: pool ? (unhealthyReason === null ? ("Healthy" as const) : ("Unhealthy" as const)) : null,
-    unhealthyReason,
-    /** Sentences. */
-    excluded: exclusionsOf(device).map(({ sentence }) => sentence),
-    allocation: "pod" in allocation ? allocation : null,
-    withheld: withheld.has(device.id),
+    ...deviceState(device, owner, view),
   };
 }
 

@@ -5,11 +5,12 @@ import type { Device } from "../../host/device.ts";
 import { kindOf } from "../../pools/device-kind.ts";
 import { exclusionsOf } from "../../pools/device-types.ts";
 import { notableLinkRule } from "../../pools/health.ts";
-import { explain, explainPool, type PoolStory, type Trial, type PoolVerdict } from "../../pools/explanation.ts";
+import { explain, explainPool, type PoolStory, type PoolVerdict } from "../../pools/explanation.ts";
 import { type Selector, type SelectorName, selectors } from "../../pools/selectors.ts";
 import type { FullStatus } from "../../telemetry/plugin-status.ts";
 import { deviceText, poolText } from "../explain-text.ts";
-import { isConfigNamed, loadConfigFile, look, runningView, scan, type View } from "../view.ts";
+import { type Outcome } from "../explain-schema.ts";
+import { deviceState, healthOf, isConfigNamed, loadConfigFile, look, runningView, scan, type View } from "../view.ts";
 import { named, nearMiss } from "../find-by-name.ts";
 import { exitStatus, type Output, print, styleOf } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
@@ -104,9 +105,6 @@ function unknown(word: string, view: View, configFile: string): string {
     : `nothing is called ${JSON.stringify(word)}; did you mean ${near}?`;
 }
 
-/** The words of a verdict: those of the text. */
-type Outcome = "selected" | "retained" | "not selected" | "excluded" | "claimed earlier" | "withheld" | "other type";
-
 function outcomeOf({ outcome, takenBy, trials, selector }: PoolVerdict, device: Device, isWithheld: boolean): Outcome {
   if (outcome === "taken") return selector === null ? "retained" : "selected";
   if (trials.length === 0) return "other type";
@@ -115,28 +113,16 @@ function outcomeOf({ outcome, takenBy, trials, selector }: PoolVerdict, device: 
   return takenBy === null && isWithheld ? "withheld" : "claimed earlier";
 }
 
-const trialData = ({ index, passes, tests }: Trial) => ({
-  index,
-  passes,
-  tests: tests.map(({ wants, has, ...test }) => ({ ...test, expected: wants, found: has })),
-});
-
 /** A device's verdicts as -o json prints them. */
 function deviceData(
   { device, verdicts }: { readonly device: Device; readonly verdicts: readonly PoolVerdict[] },
   view: View,
 ) {
   const owner = view.pools.find(({ claims }) => claims.has(device.id));
-  const unhealthyReason = owner?.unhealthy.get(device.id) ?? null;
   return {
     id: device.id,
     kind: kindOf(device),
-    pool: owner?.spec.resource ?? null,
-    health: owner ? (unhealthyReason === null ? "Healthy" : "Unhealthy") : null,
-    unhealthyReason,
-    allocation: allocationOf(device, view),
-    withheld: view.withheld.has(device.id),
-    excluded: exclusionsOf(device).map(({ sentence }) => sentence),
+    ...deviceState(device, owner, view),
     /** The rule that decides about the link, as a sentence's end; null when there is nothing special about it. */
     linkRule: notableLinkRule(device),
     verdicts: verdicts.map((verdict) => ({
@@ -145,16 +131,9 @@ function deviceData(
       reasons: verdict.reasons,
       claimedBy: verdict.takenBy,
       selector: verdict.selector,
-      trials: verdict.trials.map(trialData),
+      trials: verdict.trials,
     })),
   };
-}
-
-function allocationOf({ id }: Device, { allocations }: View) {
-  const found = allocations.get(id);
-  return found
-    ? { resource: found.resource, pod: found.pod, container: found.container, evidence: found.evidence }
-    : null;
 }
 
 /** A pool's story as -o json prints it: devices by their ids, selectors as the operator writes them. */
@@ -174,9 +153,9 @@ function storyData({ spec, devices, taken, withheld, refused, others }: PoolStor
     devices: devices.map(({ device, selector, unhealthy }) => ({
       id: device.id,
       selector,
-      health: unhealthy === null ? "Healthy" : "Unhealthy",
+      health: healthOf(unhealthy),
       unhealthyReason: unhealthy,
-      allocation: allocationOf(device, view),
+      allocation: view.allocations.get(device.id) ?? null,
     })),
     claimedEarlier: taken.map(({ device, by }) => ({ id: device.id, claimedBy: by })),
     withheld: withheld.map(({ device, retention: { resource, pod, nextPool } }) => ({
@@ -191,7 +170,7 @@ function storyData({ spec, devices, taken, withheld, refused, others }: PoolStor
     notSelected: refused
       .filter(({ reasons }) => reasons.length === 0)
       .map(({ failed, devices: those }) => ({
-        failed: failed.map(({ wants, has, ...test }) => ({ ...test, expected: wants, found: has })),
+        failed,
         devices: idsOf(those),
       })),
     ofOtherTypes: others,

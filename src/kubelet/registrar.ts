@@ -159,6 +159,7 @@ export class Registrar {
   /** Ends attempts and waits; the socket and the streams are closed by who made them. */
   close(): void {
     this.#ended.abort();
+    this.#call?.abort();
     this.#timer.set("nothing");
   }
 
@@ -294,19 +295,20 @@ export class Registrar {
 
   /** Calls Register; gives whether the kubelet confirmed the pool, false when the call was given up. */
   async #register(kubelet: string): Promise<boolean> {
+    // Closed while the facts were read: close() gives up only a call that is running.
+    if (this.#isClosed) return false;
     const { paths, resource, socketName } = this.#options;
     const call = new AbortController();
     this.#call = call;
     this.#on({ kind: "callBegan", kubelet });
     this.#parts.streams.registerStarted();
     try {
-      const signal = AbortSignal.any([this.#ended.signal, call.signal]);
-      await register(paths.kubeletSocket, resource, socketName, this.#parts.answerOptions(), signal);
+      await register(paths.kubeletSocket, resource, socketName, this.#parts.answerOptions(), call.signal);
     } catch (error) {
       // A kubelet that took too long may still open its stream.
       this.#on({ kind: "callEnded", isReached: codeOf(error) !== status.UNAVAILABLE });
       this.#parts.streams.registerFinished(false);
-      if (call.signal.aborted || this.#isClosed) return false;
+      if (call.signal.aborted) return false;
       throw error;
     } finally {
       this.#call = null;

@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { readText } from "../fs/read-text.ts";
+import { kernelFactsName } from "../host/tree.ts";
 import { parse, unpack } from "../host/recorded-tree.ts";
 
 /** How many bytes of a captured node are read: some 100 times those of one with a thousand functions. */
@@ -11,8 +12,8 @@ const captureBytes = 256 << 20;
 /** Calls `use` with the root of a captured node; rejects, in words for the operator, for a file that is none. */
 export async function withCapturedNode<T>(path: string, use: (root: string) => Promise<T>): Promise<T> {
   const entries = parse(readText(path, captureBytes));
-  if (!entries.some((entry) => entry.path === "netlink.json"))
-    throw new Error("this is no captured node: it has no netlink.json; make one with sriovdp capture");
+  if (!entries.some((entry) => entry.path === kernelFactsName))
+    throw new Error(`this is no captured node: it has no ${kernelFactsName}; make one with sriovdp capture`);
   const root = mkdtempSync(`${tmpdir()}/sriovdp-node-`);
   try {
     unpack(entries, root);

@@ -3,7 +3,9 @@
 
 import { lstatSync, readdirSync } from "node:fs";
 import { release } from "node:os";
+import { dirname } from "node:path";
 import { readText } from "../fs/read-text.ts";
+import { cdiFolder, deviceInfoFolder, statusSocketPath, staticCdiFolder } from "../host/node-paths.ts";
 import { kubeletPaths } from "../kubelet/kubelet-paths.ts";
 import { commit, version } from "../process/build-info.ts";
 import { messageOf } from "../text.ts";
@@ -66,15 +68,15 @@ const lines = (rows: readonly (readonly [string, string])[]): string =>
 
 /** Files and sockets of the folders where kubelet, plugin, CNIs and runtime meet: type, mode, size, time of change and name. */
 export function filesText({ root, kubeletRoot, statusSockets }: Paths): string {
-  const { registry, devicePlugins } = kubeletPaths(kubeletRoot);
+  const { registry, devicePlugins, podResources } = kubeletPaths(kubeletRoot);
   const folders = [
     registry,
     devicePlugins,
-    `${kubeletRoot}/pod-resources`,
-    `${root}/run/sriovdp`,
-    `${root}/var/run/k8s.cni.cncf.io/devinfo/dp`,
-    `${root}/var/run/cdi`,
-    `${root}/etc/cdi`,
+    dirname(podResources),
+    dirname(statusSocketPath(root)),
+    deviceInfoFolder(root),
+    cdiFolder(root),
+    staticCdiFolder(root),
     `${root}/etc/cni/net.d`,
     `${root}/dev/vfio`,
   ];

@@ -13,7 +13,7 @@ export const answerLimits = { status: 10_000, probe: 3000, node: 3000 } as const
 const startupPeriod = 200;
 
 /** Asks the first socket that is listened to; throws, in words for the operator, when no plugin answers in time. */
-async function ask(line: CommandLine, route: string, limit: number): Promise<Response> {
+export async function ask(line: CommandLine, route: string, limit: number): Promise<Response> {
   const { statusSockets } = pathsOf(line);
   const reasons: string[] = [];
   for (const path of statusSockets.filter((each) => existsSync(each))) {
@@ -43,9 +43,7 @@ export async function waitForPlugin(line: CommandLine, route: string, limit: num
 /** The node as the running plugin has it, and its status; or why no plugin answers. */
 export async function askNode(line: CommandLine): Promise<PluginView | string> {
   try {
-    const response = await ask(line, "/node", answerLimits.node);
-    if (!response.ok) return `the plugin answers ${response.status}: ${(await response.text()).trim()}`;
-    return (await response.json()) as PluginView;
+    return JSON.parse(await askText(line, "/node", answerLimits.node)) as PluginView;
   } catch (error) {
     return (error as Error).message;
   }
@@ -59,16 +57,10 @@ export async function askText(line: CommandLine, route: string, limit: number): 
   return text;
 }
 
-/** Asks, and prints what `tell` makes of the answer, or why there is none. */
-export async function answered(
-  line: CommandLine,
-  output: Output,
-  route: string,
-  limit: number,
-  tell: (response: Response) => Promise<number>,
-): Promise<number> {
+/** The exit status of `run`; what it throws is printed, and a failure. */
+export async function orFailure(output: Output, run: () => Promise<number>): Promise<number> {
   try {
-    return await tell(await ask(line, route, limit));
+    return await run();
   } catch (error) {
     output.err(`sriovdp: ${(error as Error).message}\n`);
     return exitStatus.failure;

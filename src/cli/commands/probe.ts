@@ -2,7 +2,7 @@
 
 import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
-import { answered, answerLimits, waitForPlugin } from "../plugin-socket.ts";
+import { answerLimits, ask, orFailure, waitForPlugin } from "../plugin-socket.ts";
 
 /** How long `probe startup` waits for the plugin, in milliseconds: less than timeoutSeconds of the manifests' start-up probe. */
 const startupLimit = 50_000;
@@ -14,7 +14,8 @@ const startupLimit = 50_000;
 export async function probe(line: CommandLine, output: Output): Promise<number> {
   const route = line.operands[0] === "readiness" ? "/readyz" : "/livez";
   if (line.operands[0] === "startup") await waitForPlugin(line, route, startupLimit);
-  return answered(line, output, route, answerLimits.probe, async (response) => {
+  return orFailure(output, async () => {
+    const response = await ask(line, route, answerLimits.probe);
     const text = await response.text();
     if (response.ok) output.out(text);
     else output.err(text);

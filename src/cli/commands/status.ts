@@ -5,7 +5,7 @@ import { oneLine } from "../../text.ts";
 import type { FullStatus } from "../../telemetry/plugin-status.ts";
 import { exitStatus, type Output, print, styleOf } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
-import { answered, answerLimits } from "../plugin-socket.ts";
+import { answerLimits, askText, orFailure } from "../plugin-socket.ts";
 import { statusReport } from "../status-report.ts";
 
 /** How often --watch asks the plugin, in milliseconds. */
@@ -32,11 +32,8 @@ export async function status(line: CommandLine, output: Output): Promise<number>
   }
 }
 
-const ask = (line: CommandLine, output: Output, tell: (seen: FullStatus) => Promise<number>): Promise<number> =>
-  answered(line, output, "/status", answerLimits.status, async (response) => {
-    if (!response.ok) throw new Error(`the plugin answers ${response.status}: ${await response.text()}`);
-    return tell((await response.json()) as FullStatus);
-  });
+const ask = (line: CommandLine, output: Output, use: (seen: FullStatus) => Promise<number>): Promise<number> =>
+  orFailure(output, async () => use(JSON.parse(await askText(line, "/status", answerLimits.status)) as FullStatus));
 
 /** A screen of its own for each state, where there is a screen (ECMA-48 ED and CUP). */
 const startOfScreen = ({ columns }: Output): string => (columns === null ? "" : "\x1b[H\x1b[2J");

@@ -196,7 +196,7 @@ function decodeVfLinkStates(attributes: Attributes, order: ByteOrder): Readonly<
 export interface DefaultRoute {
   readonly exits: readonly number[];
   readonly nexthop: number | null;
-  /** Whether it comes from a router advertisement, whoever received that: the kernel, NetworkManager and systemd-networkd all use RTPROT_RA. */
+  /** Whether it comes from a router advertisement, no matter which program received it: the kernel, NetworkManager and systemd-networkd all use RTPROT_RA. */
   readonly isAdvertised: boolean;
 }
 

@@ -1,5 +1,5 @@
 // What was the image made of, and by what? A statement for machines: SLSA provenance in an in-toto statement, without a signature, since the
-// project has no key. Whoever wants to be sure builds the commit and compares digests. The same inputs give the same bytes.
+// project has no key. To verify an image, build the commit and compare digests. The same inputs give the same bytes.
 // https://slsa.dev/spec/v1.0/provenance, https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
 
 import { bunVersion, type Package } from "../release/bundled-packages.ts";

@@ -75,7 +75,7 @@ function readPackage(place: string): Package {
 
 /**
  * A repository or homepage of a package.json as a URL: npm's short forms ("github:owner/name", "owner/name") and scp's form of git
- * ("git@host:owner/name.git") written out; null for what is none. https://docs.npmjs.com/cli/configuring-npm/package-json#repository
+ * ("git@host:owner/name.git") written out; null for any other text (npm help package.json, repository).
  */
 export function urlOf(text: string | null): string | null {
   if (text === null) return null;

@@ -16,7 +16,7 @@ export interface AllocationResult {
   readonly driver: string;
   readonly pool: string;
   readonly device: string;
-  /** Whether the device is handed out for monitoring, whoever else has it. */
+  /** Whether the device is handed out for monitoring, even if another claim has it. */
   readonly adminAccess: boolean;
   /** Of a device that several claims share; null for all others. */
   readonly shareId: string | null;

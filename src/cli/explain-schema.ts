@@ -70,7 +70,7 @@ export const explainedSchema = object({
                         object({
                           selector: [text, "the selector"],
                           expected: [texts, "the expected values"],
-                          found: [text, "the value that was found; `none` if there is none"],
+                          found: [text, "the value that was found; `none` for no value"],
                           passes: [flag, "whether it passes"],
                         }),
                       ),

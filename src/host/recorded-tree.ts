@@ -12,7 +12,7 @@ const deviceLine = new RegExp(`^(${word}) c$`);
 const textLine = new RegExp(`^(${word}) =(?: (.*))?$`);
 const blockLine = new RegExp(`^(${word}) \\|$`);
 
-/** Reads entries from text; throws an Error that names the line which is none. */
+/** Reads entries from text; throws an Error that names the line that is not an entry. */
 export function parse(text: string): Entry[] {
   const entries: Entry[] = [];
   const lines = text.split("\n");

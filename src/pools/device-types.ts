@@ -101,7 +101,7 @@ const typeOf = (device: Device): DeviceTypeName | null =>
 export const isExcluded = (device: Device, { exclusionChecks }: DeviceType): boolean =>
   exclusionChecks.some((check) => check(device) !== null);
 
-/** Why the host needs a device of this type, whoever has it; null when it does not. That no driver is bound is no such reason. */
+/** Why the host needs a device of this type, in a pool or not; null when it does not. A missing driver is not such a reason. */
 export const hostExclusionOf = (device: Device, { exclusionChecks }: DeviceType): ExclusionReason | null =>
   exclusionChecks.filter((check) => check !== unbound).find((check) => check(device) !== null)?.(device) ?? null;
 

@@ -1,4 +1,4 @@
-// What is told of a message of the log beside its text.
+// What is documented of a log message beside its text.
 
 /** The level of a line, as `--log-level` names it. */
 export type Level = "debug" | "info" | "warn" | "error";

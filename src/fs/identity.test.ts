@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import type { Server } from "node:net";
 import { tmpdir } from "node:os";
+import { listenAt } from "../../test/support/listen-at.ts";
 import { identityOf, revisionOf, targetIdentityOf } from "./identity.ts";
 
 let folder = "";
@@ -14,12 +15,9 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const listen = (path: string) =>
-  new Promise<void>((resolve, reject) => {
-    const server = createServer((socket) => socket.destroy());
-    servers.push(server);
-    server.once("error", reject).listen(path, resolve);
-  });
+const listen = async (path: string): Promise<void> => {
+  servers.push(await listenAt(path));
+};
 
 describe("a socket's identity", () => {
   test("is its own after it was renamed into place", async () => {

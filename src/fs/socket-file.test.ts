@@ -9,8 +9,9 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
+import { listenAt } from "../../test/support/listen-at.ts";
 import { until } from "../../test/support/until.ts";
 import { limits } from "../limits.ts";
 import { identityOf } from "./identity.ts";
@@ -26,12 +27,9 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const listen = (path: string) =>
-  new Promise<void>((resolve, reject) => {
-    const server = createServer((socket) => socket.destroy());
-    servers.push(server);
-    server.once("error", reject).listen(path, resolve);
-  });
+const listen = async (path: string): Promise<void> => {
+  servers.push(await listenAt(path));
+};
 
 describe("removing a socket", () => {
   test("removes ours", async () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { ethernetLink } from "../../test/support/ethernet-link.ts";
 import type { Link } from "../../native/netlink/route.ts";
 import { defaultRouteCarriers } from "./default-route.ts";
 
@@ -7,26 +8,7 @@ const link = (
   index: number,
   name: string,
   ties: Partial<Pick<Link, "master" | "lower" | "kind" | "slaveKind">> = {},
-): Link => ({
-  index,
-  name,
-  arphrd: 1,
-  flags: 1,
-  operstate: "up",
-  carrier: true,
-  master: null,
-  lower: null,
-  kind: null,
-  slaveKind: null,
-  parentBus: null,
-  parentDevice: null,
-  switchId: null,
-  portName: null,
-  carrierUps: null,
-  portId: null,
-  vfLinkStates: {},
-  ...ties,
-});
+): Link => ethernetLink(index, name, ties);
 const carried = (links: Link[], exits: number[]) =>
   Object.fromEntries(
     [...defaultRouteCarriers(links, exits)].map(([index, by]) => [links.find((l) => l.index === index)?.name, by]),

@@ -1,27 +1,10 @@
 import { describe, expect, test } from "bun:test";
+import { ethernetLink } from "../../test/support/ethernet-link.ts";
 import type { Link } from "../../native/netlink/route.ts";
 import { LinksByDevice, linkStateOf, linkTypeOf, pfLinkOf } from "./network.ts";
 
-const link = (name: string, overrides: Partial<Link> = {}): Link => ({
-  index: 2,
-  name,
-  arphrd: 1,
-  flags: 0x1003,
-  operstate: "up",
-  carrier: true,
-  master: null,
-  lower: null,
-  kind: null,
-  slaveKind: null,
-  parentBus: "pci",
-  parentDevice: "0000:08:00.0",
-  switchId: null,
-  portName: null,
-  carrierUps: 1,
-  portId: null,
-  vfLinkStates: {},
-  ...overrides,
-});
+const link = (name: string, overrides: Partial<Link> = {}): Link =>
+  ethernetLink(2, name, { parentBus: "pci", parentDevice: "0000:08:00.0", carrierUps: 1, ...overrides });
 const port = (name: string, portName: string | null) => link(name, { switchId: "7cfe90", portName });
 
 describe("the interface that stands for a PF", () => {

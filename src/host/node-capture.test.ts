@@ -1,10 +1,10 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { ethernetLink } from "../../test/support/ethernet-link.ts";
 import { buildNode } from "../../test/support/node.ts";
 import { accelerator, type NodePlan } from "../../test/support/node-plan.ts";
 import { attribute, type Entry, file, kernelFacts, link, parse, unpack } from "../../test/support/tree.ts";
-import type { Link } from "../../native/netlink/route.ts";
 import { captureNode } from "./node-capture.ts";
 import type { Device } from "./device.ts";
 import { readAllocationFacts } from "./allocation-facts.ts";
@@ -173,34 +173,13 @@ test("an attribute that is no text is told, and everything else captured", async
   expect(await devicesOf(copy)).toHaveLength(1);
 });
 
-const aLink = (index: number, name: string, more: Partial<Link> = {}): Link => ({
-  index,
-  name,
-  arphrd: 1,
-  flags: 0x1003,
-  operstate: "up",
-  carrier: true,
-  master: null,
-  lower: null,
-  kind: null,
-  slaveKind: null,
-  parentBus: null,
-  parentDevice: null,
-  switchId: null,
-  portName: null,
-  carrierUps: null,
-  portId: null,
-  vfLinkStates: {},
-  ...more,
-});
-
 const pfLink = { parentBus: "pci", parentDevice: "0000:10:00.0" };
 
 test("MAC addresses and GUIDs are replaced, equal ones by equal ones and in their order", async () => {
   const links = [
-    aLink(2, "enx525400ab0002", { ...pfLink, switchId: "525400ab0002" }),
-    aLink(3, "enx525400ab0001", { ...pfLink, switchId: "525400ab0001" }),
-    aLink(4, "ens1f0", { ...pfLink, switchId: "525400ab0002" }),
+    ethernetLink(2, "enx525400ab0002", { ...pfLink, switchId: "525400ab0002" }),
+    ethernetLink(3, "enx525400ab0001", { ...pfLink, switchId: "525400ab0001" }),
+    ethernetLink(4, "ens1f0", { ...pfLink, switchId: "525400ab0002" }),
   ];
   const vdpa = [{ name: "rocex525400fffeab0002", managementBus: "pci", managementDevice: "0000:10:00.0" }];
   const { text } = await captured([kernelFacts({ links, defaultRouteExits: [], devlink: [], vdpa, ethtool: [] })]);
@@ -216,14 +195,14 @@ test("MAC addresses and GUIDs are replaced, equal ones by equal ones and in thei
 
 test("interfaces of pods are left out, and those between a function and a default route are not", async () => {
   const links = [
-    aLink(1, "lo", { arphrd: 772 }),
-    aLink(2, "ens1f0", { ...pfLink, master: 5 }),
-    aLink(3, "cali0123456789a", { kind: "veth" }),
-    aLink(4, "veth0", { kind: "veth", master: 5 }),
-    aLink(5, "br0", { kind: "bridge" }),
-    aLink(6, "br0.7", { kind: "vlan", lower: 5 }),
-    aLink(7, "br-ex", { kind: "openvswitch" }),
-    aLink(8, "wg0", { kind: "wireguard", arphrd: 65534 }),
+    ethernetLink(1, "lo", { arphrd: 772 }),
+    ethernetLink(2, "ens1f0", { ...pfLink, master: 5 }),
+    ethernetLink(3, "cali0123456789a", { kind: "veth" }),
+    ethernetLink(4, "veth0", { kind: "veth", master: 5 }),
+    ethernetLink(5, "br0", { kind: "bridge" }),
+    ethernetLink(6, "br0.7", { kind: "vlan", lower: 5 }),
+    ethernetLink(7, "br-ex", { kind: "openvswitch" }),
+    ethernetLink(8, "wg0", { kind: "wireguard", arphrd: 65534 }),
   ];
   const { copy } = await captured([kernelFacts({ links, defaultRouteExits: [8], devlink: [], vdpa: [], ethtool: [] })]);
   const { kernel } = await scanNode(copy, everything, null);

@@ -4,15 +4,10 @@ import { functionsChanged, rebind, removeFunction, setLink } from "../support/li
 import { host, TestNode } from "../support/plugin.ts";
 import { folder } from "../support/tree.ts";
 import { healthy, lookAgain, onceRegistered, running, touches } from "./live.ts";
+import { pool, resource, vf, vfs } from "./live-vfs.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
-
-const resource = "intel.com/net";
-const pool = (more: object = {}) => ({ resourceList: [{ resourceName: "net", selectors: {}, ...more }] });
-const vfs = (more: { config?: unknown; args?: readonly string[]; mode?: "watcher" | "legacy" } = {}) =>
-  running({ node: "iavf-vfs", config: pool(), resources: [resource], ...more });
-const vf = (index: number) => `0000:3b:01.${index}`;
 
 describe.concurrent("the switch of link health", () => {
   test.each([

@@ -13,15 +13,10 @@ import { changeFacts } from "../support/node-changes.ts";
 import { linkStates } from "../support/node-entries.ts";
 import type { NodePlan } from "../support/node-plan.ts";
 import { healthy, listed, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";
+import { pool, resource, vf, vfs } from "./live-vfs.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
-
-const resource = "intel.com/net";
-const pool = (more: object = {}) => ({ resourceList: [{ resourceName: "net", selectors: {}, ...more }] });
-const vfs = (more: { config?: unknown; args?: readonly string[]; mode?: "watcher" | "legacy" } = {}) =>
-  running({ node: "iavf-vfs", config: pool(), resources: [resource], ...more });
-const vf = (index: number) => `0000:3b:01.${index}`;
 
 describe.concurrent("the link of a PF", () => {
   test.each(modes)("that loses its carrier takes its VFs out of use, and gives them back (%s)", async (mode) => {

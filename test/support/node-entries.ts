@@ -1,6 +1,7 @@
 // The entries of a tree that functions, drivers and links consist of, and what they are called.
 
 import type { Link } from "../../native/netlink/route.ts";
+import { ethernetLink } from "./ethernet-link.ts";
 import { drivers, type LinkStatePlan, type PfPlan } from "./node-plan.ts";
 import { type Entry, link } from "./tree.ts";
 
@@ -53,25 +54,8 @@ export const linkStates = {
   disabled: { flags: 0, operstate: "down", carrier: null },
 } as const satisfies Record<LinkStatePlan, Pick<Link, "flags" | "operstate" | "carrier">>;
 
-export function aLink(index: number, name: string, state: LinkStatePlan): Link {
-  return {
-    index,
-    name,
-    arphrd: 1,
-    ...linkStates[state],
-    master: null,
-    lower: null,
-    kind: null,
-    slaveKind: null,
-    parentBus: null,
-    parentDevice: null,
-    switchId: null,
-    portName: null,
-    carrierUps: null,
-    portId: null,
-    vfLinkStates: {},
-  };
-}
+export const aLink = (index: number, name: string, state: LinkStatePlan): Link =>
+  ethernetLink(index, name, linkStates[state]);
 
 /** Entries without those that say what an earlier one said of the same path. */
 export function unique(entries: readonly Entry[]): Entry[] {

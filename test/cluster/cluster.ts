@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { testWhere } from "../packaging/needs.ts";
 import type { KubernetesObject } from "../support/kubernetes.ts";
 import { type Ended, kubectlIn } from "./kubectl.ts";
+import { type Truthy, waitForValue, type Waiting } from "../support/wait-for.ts";
 
 /** What run.ts says of the cluster. */
 export interface ClusterFacts {
@@ -63,37 +64,15 @@ export const asText = (...items: readonly object[]): { readonly stdin: string } 
 export const apply = (...objects: readonly object[]): Promise<string> =>
   kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-", asText(...objects));
 
-interface Waiting {
-  readonly seconds?: number;
-  /** What to say when the time is over. */
-  readonly found?: () => unknown;
-  /** Milliseconds between tries; kubectl takes a fifth of a second of a processor that the emulated machine needs. */
-  readonly pace?: number;
-}
-
-type Truthy<T> = Exclude<T, false | null | undefined | 0 | "" | void>;
-
-/** Waits until the condition gives something truthy, and gives that. A condition that throws is not fulfilled yet. */
-export async function waitFor<T>(
+/**
+ * Waits until the condition gives something truthy, by default for two minutes, and tries at a pace that spares the emulated machine:
+ * kubectl takes a fifth of a second of a processor.
+ */
+export const waitFor = <T>(
   what: string,
   condition: () => T | Promise<T>,
-  { seconds = 120, found = () => "", pace = 400 }: Waiting = {},
-): Promise<Truthy<T>> {
-  let trouble: unknown;
-  for (const end = performance.now() + seconds * 1000; ;) {
-    try {
-      const value = await condition();
-      if (value) return value as Truthy<T>;
-      trouble = undefined;
-    } catch (error) {
-      trouble = error;
-    }
-    if (performance.now() > end) {
-      throw new Error(`not within ${seconds} s: ${what}; found ${JSON.stringify(found())}`, { cause: trouble });
-    }
-    await Bun.sleep(pace);
-  }
-}
+  { seconds = 120, pace = 400, ...rest }: Partial<Waiting> = {},
+): Promise<Truthy<T>> => waitForValue(what, condition, { seconds, pace, ...rest });
 
 let commands = 0;
 

@@ -4,6 +4,7 @@
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
+import { type Truthy, waitForValue } from "../../support/wait-for.ts";
 
 // The test runner is the executable under test, told by a variable to be bun: what a test starts shall be itself again.
 // To be given to every Bun.spawn, which without an environment hands on the one that this process began with.
@@ -56,24 +57,9 @@ export const readSys = (path: string): string => readFileSync(path, "utf8").trim
 
 export const writeSys = (path: string, value: string | number): void => writeFileSync(path, String(value));
 
-type Truthy<T> = Exclude<T, false | null | undefined | 0 | "" | void>;
-
 /** Polls until the condition gives something truthy, and gives that. A condition that throws is not fulfilled yet. */
-export async function waitFor<T>(what: string, condition: () => T | Promise<T>, seconds = 30): Promise<Truthy<T>> {
-  const end = performance.now() + seconds * 1000;
-  let trouble: unknown;
-  for (;;) {
-    try {
-      const value = await condition();
-      if (value) return value as Truthy<T>;
-      trouble = undefined;
-    } catch (error) {
-      trouble = error;
-    }
-    if (performance.now() > end) throw new Error(`not within ${seconds} s: ${what}`, { cause: trouble });
-    await Bun.sleep(20);
-  }
-}
+export const waitFor = <T>(what: string, condition: () => T | Promise<T>, seconds = 30): Promise<Truthy<T>> =>
+  waitForValue(what, condition, { seconds, pace: 20 });
 
 export interface Program {
   readonly pid: number;

@@ -85,6 +85,7 @@ describe.concurrent("the status socket", () => {
     const early = probe(node, "startup");
     await node.start([net]);
     expect(await early).toEqual({ status: 0, told: "" });
+    expect(await probe(node, "readiness")).toEqual({ status: 0, told: "" });
   });
 
   test("is not made at a path that no client could connect to", async () => {

@@ -9,11 +9,11 @@ const startupLimit = 50_000;
 
 /**
  * `probe`: exit status 0 when the plugin says "ok"; else the reasons on standard error. `probe startup` asks what `probe liveness` asks,
- * and waits for a plugin that starts: the kubelet records an event for every probe that fails.
+ * once the plugin is ready or has had the time for it: the kubelet records an event for every probe that fails, readiness probes too.
  */
 export async function probe(line: CommandLine, output: Output): Promise<number> {
   const route = line.operands[0] === "readiness" ? "/readyz" : "/livez";
-  if (line.operands[0] === "startup") await waitForPlugin(line, route, startupLimit);
+  if (line.operands[0] === "startup") await waitForPlugin(line, "/readyz", startupLimit);
   return orFailure(output, async () => {
     const response = await ask(line, route, answerLimits.probe);
     const text = await response.text();

@@ -5,7 +5,7 @@ import type { RegistrationMode } from "../support/kubelet-view.ts";
 import { functionsChanged } from "../support/live.ts";
 import { buildNode } from "../support/node.ts";
 import type { NodePlan } from "../support/node-plan.ts";
-import { executable, host, type Plugin, TestNode } from "../support/plugin.ts";
+import { host, type Plugin, TestNode } from "../support/plugin.ts";
 
 export const modes = [["watcher"], ["legacy"]] as const;
 
@@ -85,14 +85,3 @@ export function touches({ kubelet }: TestNode, resource: string) {
 
 /** What touches() gives of a resource that was registered once and has been told so many lists, each a new one. */
 export const onceRegistered = (lists: number) => ({ registrations: 1, streams: 1, lists, repeatedLists: 0 });
-
-/** Runs a command while the test's servers go on. */
-export async function command(node: TestNode, ...args: readonly string[]) {
-  const process = Bun.spawn([executable, ...args, "--root", node.root], { stdin: "ignore", stderr: "pipe", env: {} });
-  const [stdout, stderr, status] = await Promise.all([
-    new Response(process.stdout).text(),
-    new Response(process.stderr).text(),
-    process.exited,
-  ]);
-  return { status, stdout, stderr };
-}

@@ -8,7 +8,7 @@ import type { Status } from "../../src/telemetry/plugin-status.ts";
 import { setLink } from "../support/live.ts";
 import { host, Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
-import { askPlugin, command, healthy, listed, lookAgain, modes, running, statusOf } from "./live.ts";
+import { askPlugin, healthy, listed, lookAgain, modes, running, statusOf } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -24,7 +24,7 @@ const fallbackOf = (node: TestNode) => `${node.kubelet.registry}/.sriovdp-status
 
 /** Probes; gives the exit status and what was told on standard error. */
 async function probe(node: TestNode, what: "startup" | "liveness" | "readiness", ...args: readonly string[]) {
-  const { status, stderr, stdout } = await command(node, "probe", what, ...args);
+  const { status, stderr, stdout } = await node.command("probe", what, ...args);
   expect(stdout).toBe(status === 0 ? "ok\n" : "");
   return { status, told: stderr };
 }
@@ -287,7 +287,7 @@ describe.concurrent("the status", () => {
     await node.kubelet.allocate(net, ["0000:3b:01.0"], { pod: "first" });
     const held = { resource: net, id: "0000:3b:01.0", pod: expect.stringContaining("/first") as string };
     expect(await statusOf(node)).toMatchObject({ allocated: [held], allocatedFailure: null });
-    expect((await command(node, "status")).stdout).toMatch(
+    expect((await node.command("status")).stdout).toMatch(
       /0000:3b:01.0 +VF 0 of ens1f0 +ens1f0v0 +intel.com\/net +\S+\/first +Healthy\n/,
     );
     node.kubelet.release("first");
@@ -303,7 +303,7 @@ describe.concurrent("the status", () => {
       health: "Unhealthy",
       unhealthyReason: expect.stringContaining("ens1f0") as string,
     });
-    const { stdout } = await command(node, "status");
+    const { stdout } = await node.command("status");
     expect(stdout).toMatch(/0000:3b:0\S+ +VF 0-\d of ens1f0 +\S+ +intel.com\/net +Unhealthy: \S.*ens1f0/);
   });
 
@@ -319,7 +319,7 @@ describe.concurrent("the status", () => {
       "resourceList[1].resourceName",
     ]);
     expect(pools).toHaveLength(1);
-    const { stdout } = await command(node, "status");
+    const { stdout } = await node.command("status");
     expect(stdout).toContain("config rejected; the previous config stays active");
     expect(stdout).toContain("resourceList[1].resourceName: missing");
     node.configure({ resourceList: [] });
@@ -329,8 +329,8 @@ describe.concurrent("the status", () => {
 
   test("is to be had as JSON and as YAML too", async () => {
     await using node = await start();
-    const json = JSON.parse((await command(node, "status", "-o", "json")).stdout) as Status;
-    const yaml = parse((await command(node, "status", "-o", "yaml")).stdout) as Status;
+    const json = JSON.parse((await node.command("status", "-o", "json")).stdout) as Status;
+    const yaml = parse((await node.command("status", "-o", "yaml")).stdout) as Status;
     expect(yaml.pools).toEqual(json.pools);
     expect(json.pools.map(({ resource }) => resource)).toEqual([net]);
   });

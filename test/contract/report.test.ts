@@ -4,7 +4,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { host, removeTemporaryFolder, runCommand, temporaryFolder } from "../support/plugin.ts";
 import { unpack } from "../support/tree.ts";
-import { command, running } from "./live.ts";
+import { running } from "./live.ts";
 
 setDefaultTimeout(60_000);
 
@@ -27,7 +27,7 @@ describe.concurrent("a report", () => {
     await using node = await running({ node: "iavf-vfs", config, resources: [net] });
     await node.kubelet.allocate(net, ["0000:3b:01.1"], { pod: "payroll" });
     const file = `${node.root}/report.tar.gz`;
-    const { stdout, stderr, status } = await command(node, "report", file);
+    const { stdout, stderr, status } = await node.command("report", file);
     expect({ stdout, status }).toEqual({ stdout: "", status: 0 });
     expect(stderr).toMatch(/^wrote \S+: 7 files, \d+ KiB; "sriovdp report --check" prints what is in it\n$/);
     expect(statSync(file).mode & 0o777).toBe(0o600);
@@ -48,7 +48,7 @@ describe.concurrent("a report", () => {
 
   test("is shown by --check, all of it, and nothing is written", async () => {
     await using node = await running({ node: "iavf-vfs", config, resources: [net] });
-    const { stdout, status } = await command(node, "report", "--check", `${node.root}/none.tar.gz`);
+    const { stdout, status } = await node.command("report", "--check", `${node.root}/none.tar.gz`);
     expect(stdout).toStartWith("FILE ");
     for (const name of allFiles) expect(stdout).toContain(`\n==> ${name} <==\n`);
     expect(stdout).toContain('"token": "REDACTED"');

@@ -3,7 +3,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { setDefaultRoutes } from "../support/live.ts";
-import { command, listed, rescanned, running } from "./live.ts";
+import { listed, rescanned, running } from "./live.ts";
 
 setDefaultTimeout(30_000);
 
@@ -17,12 +17,12 @@ describe.concurrent("beside a running plugin", () => {
     await node.kubelet.waitFor(() => !listed(node, net).includes("0000:47:00.0"), "the port of the route is excluded");
     setDefaultRoutes(node.root, ["bond0.100"]);
     await rescanned(node);
-    const explained = await command(node, "explain", "0000:47:00.0");
+    const explained = await node.command("explain", "0000:47:00.0");
     expect(explained.stdout).toContain("default route");
     expect(explained.stdout).toContain("in no pool");
-    const discovered = JSON.parse((await command(node, "discover", "-o", "json")).stdout) as Record<string, unknown>[];
+    const discovered = JSON.parse((await node.command("discover", "-o", "json")).stdout) as Record<string, unknown>[];
     expect(discovered.find(({ id }) => id === "0000:47:00.0")).toMatchObject({ pool: null });
-    const status = await command(node, "status");
+    const status = await node.command("status");
     expect(status.stdout).toMatch(
       /^0000:47:00.0 +default-route +carries the default route \(ens9f3\) +20\d\d-.* +reload/m,
     );
@@ -32,10 +32,10 @@ describe.concurrent("beside a running plugin", () => {
     await using node = await running({ node: "iavf-vfs", config, resources: [net] });
     const file = `${node.root}/other.json`;
     await Bun.write(file, JSON.stringify({ resourceList: [{ resourceName: "other", selectors: {} }] }));
-    const { stdout, stderr } = await command(node, "discover", "--config-file", file);
+    const { stdout, stderr } = await node.command("discover", "--config-file", file);
     expect(stdout).toContain("intel.com/other");
     expect(stderr).toContain("the running plugin has another config");
-    expect(await command(node, "discover")).toMatchObject({ stderr: "", status: 0 });
+    expect(await node.command("discover")).toMatchObject({ stderr: "", status: 0 });
   });
 
   test("explain needs no config file: the running plugin's config is explained, and who answers is said", async () => {
@@ -46,7 +46,7 @@ describe.concurrent("beside a running plugin", () => {
     for (const broken of ['{"resourceList": [', null]) {
       if (broken === null) rmSync(node.configFile);
       else node.configure(broken);
-      const { stdout, stderr, status } = await command(node, "explain", "ens1f0v1", "net");
+      const { stdout, stderr, status } = await node.command("explain", "ens1f0v1", "net");
       expect(stdout).toStartWith(
         "0000:3b:01.1 is VF 1 of ens1f0, driver iavf; it is in intel.com/net, Healthy\n  allocated to default/app, container main, as intel.com/net (evidence: pod-resources)\n",
       );
@@ -57,7 +57,7 @@ describe.concurrent("beside a running plugin", () => {
       expect(stderr).toStartWith(`note: answered by the running plugin, process ${node.plugin.pid}, with `);
       expect(status).toBe(0);
     }
-    const json = JSON.parse((await command(node, "explain", "0000:3b:01.0-01.1", "-o", "json")).stdout) as {
+    const json = JSON.parse((await node.command("explain", "0000:3b:01.0-01.1", "-o", "json")).stdout) as {
       source: string;
       devices: { id: string; allocation: { pod: string } | null }[];
     };
@@ -72,14 +72,14 @@ describe.concurrent("beside a running plugin", () => {
     await using node = await running({ node: "default-routes", config, resources: [net] });
     setDefaultRoutes(node.root, ["ens9f3"]);
     await node.kubelet.waitFor(() => !listed(node, net).includes("0000:47:00.0"), "the port of the route is excluded");
-    const { stdout } = await command(node, "explain", "0000:47:00.0");
+    const { stdout } = await node.command("explain", "0000:47:00.0");
     expect(stdout).toMatch(/^ {2}excluded: carries the default route \(ens9f3\), since 20\d\d-\S+, until reload/m);
   });
 
   test("explain falls back to a scan of its own when no plugin answers", async () => {
     await using node = await running({ node: "iavf-vfs", config, resources: [net] });
     await node.plugin.stop();
-    const json = JSON.parse((await command(node, "explain", "0000:3b:01.0", "-o", "json")).stdout) as {
+    const json = JSON.parse((await node.command("explain", "0000:3b:01.0", "-o", "json")).stdout) as {
       source: string;
     };
     expect(json.source).toBe("scan");
@@ -89,7 +89,7 @@ describe.concurrent("beside a running plugin", () => {
     const later = { resourceList: [{ resourceName: "net", selectors: { pfNames: ["ens3d1"] } }] };
     await using node = await running({ node: "two-ports", config: later, resources: [net] });
     expect(listed(node, net)).toHaveLength(4);
-    const { stdout } = await command(node, "explain", "0000:0b:01.2");
+    const { stdout } = await node.command("explain", "0000:0b:01.2");
     expect(stdout).toContain("expected ens3d1, found ens3d1#2");
     expect(stdout).toMatch(/pfNames +passes/);
   });

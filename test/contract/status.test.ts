@@ -6,7 +6,7 @@ import { setLink } from "../support/live.ts";
 import type { NodePlan } from "../support/node-plan.ts";
 import { executable } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
-import { command, listed, rescanned, running } from "./live.ts";
+import { listed, rescanned, running } from "./live.ts";
 
 setDefaultTimeout(60_000);
 
@@ -32,7 +32,7 @@ describe.concurrent("status", () => {
     await using node = await start();
     const [first = "", second = ""] = listed(node, net);
     await node.kubelet.allocate(net, [second], { pod: "app" });
-    const { stdout, status } = await command(node, "status");
+    const { stdout, status } = await node.command("status");
     const lines = squeezed(stdout);
     expect(lines).toContain("POOL  DEVICES  HEALTHY  ALLOCATED  FREE  KUBELET");
     expect(lines).toContain(`${net}  8  4  1  3  connected`);
@@ -51,7 +51,7 @@ describe.concurrent("status", () => {
     await using node = await start();
     const [first = ""] = listed(node, dpdk);
     await node.kubelet.allocate(dpdk, [first], { pod: "app" });
-    const { pools } = JSON.parse((await command(node, "status", "-o", "json")).stdout) as FullStatus;
+    const { pools } = JSON.parse((await node.command("status", "-o", "json")).stdout) as FullStatus;
     expect(pools[1]?.counts).toEqual({ devices: 4, healthy: 4, allocated: 1, free: 3 });
     expect(pools[1]?.devices.map(({ allocation }) => allocation?.pod ?? null)).toEqual([
       "default/app",
@@ -62,17 +62,17 @@ describe.concurrent("status", () => {
 
   test("shows one pool with --pool, and only Unhealthy devices with --unhealthy", async () => {
     await using node = await start();
-    const one = await command(node, "status", "--pool", "dpdk");
+    const one = await node.command("status", "--pool", "dpdk");
     expect(one.stdout).toContain(dpdk);
     expect(one.stdout).not.toContain(net);
-    const ill = squeezed((await command(node, "status", "--unhealthy")).stdout);
+    const ill = squeezed((await node.command("status", "--unhealthy")).stdout);
     expect(ill.filter((line) => line.includes(" of ens"))).toEqual([expect.stringContaining("VF 0-3 of ens2f0")]);
     expect(ill).toContain(`${net}  8  4  0  4  connected`);
     const json = JSON.parse(
-      (await command(node, "status", "--pool", net, "--unhealthy", "--json")).stdout,
+      (await node.command("status", "--pool", net, "--unhealthy", "--json")).stdout,
     ) as FullStatus;
     expect(json.pools.map(({ resource, devices }) => [resource, devices.length])).toEqual([[net, 4]]);
-    expect(await command(node, "status", "--pool", "dpdq")).toMatchObject({
+    expect(await node.command("status", "--pool", "dpdq")).toMatchObject({
       status: 1,
       stdout: "",
       stderr: `sriovdp: no pool is named "dpdq"; pools: ${net}, ${dpdk}\n`,
@@ -81,9 +81,9 @@ describe.concurrent("status", () => {
 
   test("shows with -o wide what else is known", async () => {
     await using node = await start();
-    const { stdout } = await command(node, "status", "-o", "wide");
+    const { stdout } = await node.command("status", "-o", "wide");
     for (const title of ["TYPE", "ALLOCATE CALLS", "FAILED", "REGISTERED", "CONTAINER", "EVIDENCE", "BASIS"])
-      expect((await command(node, "status")).stdout).not.toContain(` ${title} `);
+      expect((await node.command("status")).stdout).not.toContain(` ${title} `);
     expect(squeezed(stdout)).toContain(
       "POOL  TYPE  DEVICES  HEALTHY  ALLOCATED  FREE  ALLOCATE CALLS  FAILED  REGISTERED  KUBELET",
     );
@@ -118,21 +118,21 @@ describe.concurrent("status", () => {
     const renamed = { resourceList: [{ resourceName: "new", selectors: { drivers: ["vfio-pci"] } }] };
     node.configure(renamed);
     await node.kubelet.waitForAllocatable("intel.com/new", 3);
-    expect((await command(node, "status")).stdout).toMatch(
+    expect((await node.command("status")).stdout).toMatch(
       new RegExp(`^${first} +withheld +${dpdk} +default/app +intel.com/new$`, "m"),
     );
-    const { stdout: device } = await command(node, "explain", first);
+    const { stdout: device } = await node.command("explain", first);
     expect(device).toContain("it is withheld from all pools");
     expect(device).toContain(`allocated to default/app, container main, as ${dpdk}`);
     expect(device).toContain("next pool: intel.com/new, when pod default/app ends");
-    expect((await command(node, "explain", "new")).stdout).toContain(
+    expect((await node.command("explain", "new")).stdout).toContain(
       `  also selected, but withheld until its pod ends:\n    ${first}  VF 4 of ens1f0  allocated to default/app as ${dpdk}\n`,
     );
-    expect((await command(node, "discover")).stdout).toMatch(
+    expect((await node.command("discover")).stdout).toMatch(
       new RegExp(`${first} .* withheld: allocated to default/app as ${dpdk}`),
     );
-    expect((await command(node, "explain", "default/app")).stdout).toStartWith(first);
-    const { devices } = JSON.parse((await command(node, "explain", first, "-o", "json")).stdout) as {
+    expect((await node.command("explain", "default/app")).stdout).toStartWith(first);
+    const { devices } = JSON.parse((await node.command("explain", first, "-o", "json")).stdout) as {
       devices: { verdicts: { outcome: string }[] }[];
     };
     expect(devices[0]?.verdicts.map(({ outcome }) => outcome)).toEqual(["withheld"]);

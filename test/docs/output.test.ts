@@ -7,7 +7,7 @@ import { outputSchemas } from "../../src/cli/output-schemas.ts";
 import type { Schema } from "../../src/cli/schema-terms.ts";
 import { exampleConfig } from "../../scripts/docs/example.ts";
 import { host, hostNames, removeTemporaryFolder, runCommand, temporaryFolder } from "../support/plugin.ts";
-import { command, running } from "../contract/live.ts";
+import { running } from "../contract/live.ts";
 import { unpack } from "../support/tree.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
@@ -67,14 +67,14 @@ test("beside a running plugin with pods, status, explain, discover and report pr
   await other.kubelet.allocate("intel.com/net", ["0000:3b:01.1"], { pod: "app" });
   other.configure({ resourceList: [{ resourceName: "new", selectors: {} }] });
   await other.kubelet.waitFor((kubelet) => kubelet.resource("intel.com/new").connected, "the pool has its new name");
-  const json = async (of: typeof node, ...args: string[]) => (await command(of, ...args, "-o", "json")).stdout;
+  const json = async (of: typeof node, ...args: string[]) => (await of.command(...args, "-o", "json")).stdout;
   for (const each of [node, other]) {
     for (const name of ["discover", "explain", "status"] as const) expectValid(name, await json(each, name));
     expectValid("report", await json(each, "report", "--check"));
   }
   expectValid("explain", await json(other, "explain", "default/app"));
   // One vocabulary: what the table has is in the JSON too.
-  const { stdout } = await command(other, "status");
+  const { stdout } = await other.command("status");
   expect(JSON.parse(await json(other, "status"))).toMatchObject({ retentions: [{ kind: "withheld" }] });
   expect(stdout).toContain("withheld");
 });

@@ -3,7 +3,7 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { type ConfigMap, type DaemonSet, type KubernetesObject, only } from "./kubernetes.ts";
-import { host, runCommand, TestNode } from "./plugin.ts";
+import { host, TestNode } from "./plugin.ts";
 import { until } from "./until.ts";
 
 /** A container's arguments with $(NAME) expanded as the kubelet does: an unknown name stays as it is, $$ is a dollar sign. */
@@ -41,8 +41,8 @@ export async function runManifest(objects: readonly KubernetesObject[], args?: r
     if (program !== "/usr/bin/sriovdp") throw new Error(`the image has no ${program}`);
     await until(
       `${exec.command.join(" ")} passes`,
-      () => {
-        const { status, stderr } = runCommand([...command, "--root", node.root]);
+      async () => {
+        const { status, stderr } = await node.command(...command);
         problems.push(stderr);
         return status === 0;
       },

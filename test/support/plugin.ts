@@ -236,6 +236,17 @@ export class TestNode {
     }
   }
 
+  /** Runs a command of the executable on this node to its end, while the test's own servers go on. */
+  async command(...args: readonly string[]): Promise<{ status: number; stdout: string; stderr: string }> {
+    const { stdout, stderr, exited } = Bun.spawn([executable, ...args, "--root", this.root], {
+      stdin: "ignore",
+      stderr: "pipe",
+      env: {},
+    });
+    const [out, err, status] = await Promise.all([new Response(stdout).text(), new Response(stderr).text(), exited]);
+    return { status, stdout: out, stderr: err };
+  }
+
   /** The names in a folder, sorted; none when it is missing. */
   names(folder: string): string[] {
     return existsSync(folder) ? readdirSync(folder).toSorted() : [];

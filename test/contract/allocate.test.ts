@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { addRdma, moveNetdevAway, rebind, removeRdma } from "../support/live.ts";
 import { pciFolder } from "../support/node-entries.ts";
 import { host, TestNode } from "../support/plugin.ts";
-import { lookAgain } from "./live.ts";
+import { rescan } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -146,7 +146,7 @@ describe.concurrent("the folder for device-info files", () => {
     expect(node.names(node.deviceInfoFolder)).toEqual([infoName(ids[0])]);
   });
 
-  test("gets a file anew that stands there already", async () => {
+  test("replaces a file that already exists", async () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     await node.start([resource]);
     await node.kubelet.callAllocate(resource, [[ids[0]]]);
@@ -163,7 +163,7 @@ describe.concurrent("a device", () => {
   test("that left the node a moment ago is refused, and the others are not", async () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     await node.start([resource]);
-    // No event: the plugin has not heard of it yet.
+    // No event: the plugin has not noticed it yet.
     rmSync(`${node.root}/${pciFolder(ids[0])}`, { recursive: true });
     expect(await failureOf(node.kubelet.callAllocate(resource, [[ids[0]]]))).toMatchObject({
       details: expect.stringContaining("has left the node"),
@@ -234,7 +234,7 @@ describe.concurrent("a device", () => {
     expect(devices.map(({ hostPath }) => hostPath)).toEqual(["/dev/vhost-net", "/dev/net/tun"]);
     mkdirSync(`${node.root}/sys/class/misc/vhost-net`, { recursive: true });
     mkdirSync(`${node.root}/sys/class/misc/tun`);
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     const again = await node.kubelet.allocate("intel.com/net", 1);
     expect(again.devices.map(({ hostPath }) => hostPath)).toEqual(["/dev/vhost-net", "/dev/net/tun"]);
     expect(node.plugin.log.match(new RegExp(warning, "g"))).toHaveLength(1);

@@ -15,7 +15,7 @@ mkdirSync(`${folder}/etc/pcidp`, { recursive: true });
 writeFileSync(`${folder}/etc/pcidp/config.json`, JSON.stringify({ resourceList: [entry] }));
 mkdirSync(`${folder}/here/poolsfolder`, { recursive: true });
 writeFileSync(`${folder}/here/pools.json`, "");
-// What a shell finds on its PATH: the executable, looking at the recorded node.
+// What a shell finds on its PATH: the executable, for the recorded node.
 mkdirSync(`${folder}/bin`);
 writeFileSync(`${folder}/bin/sriovdp`, `#!/bin/sh\nexec "${executable}" --root="${folder}" "$@"\n`);
 chmodSync(`${folder}/bin/sriovdp`, 0o755);
@@ -73,7 +73,7 @@ function zsh(line: string): string {
 
 const names = Object.keys(commands).sort();
 
-test("names are those that explain takes, and trouble with the config is not told", () => {
+test("names are those that explain takes, and problems of the config are not printed", () => {
   const { stdout, stderr, status } = runCommand(["completion", "names", "--root", folder]);
   expect(stdout.split("\n")).toEqual(expect.arrayContaining(["intel.com/dpdk", "dpdk", "ens1f0", "3b:01.4", "mlx5_2"]));
   for (const name of ["ens1f0v0", "intel.com/dpdk", "mlx5_core.sf.2"]) {
@@ -162,7 +162,7 @@ describe.skipIf(Bun.which("zsh") === null)("zsh (where there is one)", () => {
 describe("the manual page", () => {
   const { stdout: page } = runCommand(["man"]);
 
-  test("tells of every command, operand, option and exit status of the help", () => {
+  test("has every command, operand, option and exit status of the help", () => {
     const plain = page
       .replaceAll(/\\f[BIR]/g, "")
       .replaceAll("\\-", "-")

@@ -57,7 +57,7 @@ test.each(configs)("the schema takes what the loader takes: %s", (_, config) => 
 });
 
 const entry = (fields: object = {}) => ({ resourceList: [{ resourceName: "a", selectors: [{}], ...fields }] });
-const wanted = (selector: object, fields: object = {}) => entry({ selectors: [selector], ...fields });
+const withSelector = (selector: object, fields: object = {}) => entry({ selectors: [selector], ...fields });
 
 test.each<[string, unknown]>([
   ["a null list", { resourceList: null }],
@@ -73,7 +73,7 @@ test.each<[string, unknown]>([
   ],
   ["null for a default", entry({ resourcePrefix: null, excludeTopology: null, additionalInfo: { "*": null } })],
   ["an empty text for a default", entry({ resourcePrefix: "", deviceType: "" })],
-  ["an ignored selector", wanted({ auxTypes: ["sf"], acpiIndexes: ["1"] }, { deviceType: "auxNetDevice" })],
+  ["an ignored selector", withSelector({ auxTypes: ["sf"], acpiIndexes: ["1"] }, { deviceType: "auxNetDevice" })],
 ])("the schema takes %s", (_, config) => {
   expect(configSchemaErrors(config)).toEqual([]);
   expect(load(config).specs).not.toBeNull();
@@ -97,14 +97,14 @@ test.each<[string, unknown]>([
   ["an unknown device type", entry({ deviceType: "gpu" })],
   ["an unknown preference", entry({ preferredAllocation: "random" })],
   ["a text as additionalInfo", entry({ additionalInfo: { "*": { token: 7 } } })],
-  ["a misspelt selector", wanted({ vendor: ["8086"] })],
-  ["a text in place of a list", wanted({ vendors: "8086" })],
-  ["an id that can never match", wanted({ vendors: ["0x8086"] })],
-  ["a range that can't be understood", wanted({ pfNames: ["ens1f0#a"] })],
-  ["another auxiliary type", wanted({ auxTypes: ["eth"] }, { deviceType: "auxNetDevice" })],
-  ["SFs without their type", wanted({}, { deviceType: "auxNetDevice" })],
-  ["a selector of another type", wanted({ pfNames: ["x"] }, { deviceType: "accelerator" })],
-  ["an unknown kind of vDPA", wanted({ vdpaType: "vfio" })],
+  ["a misspelt selector", withSelector({ vendor: ["8086"] })],
+  ["a text in place of a list", withSelector({ vendors: "8086" })],
+  ["an id that can never match", withSelector({ vendors: ["0x8086"] })],
+  ["a range that can't be understood", withSelector({ pfNames: ["ens1f0#a"] })],
+  ["another auxiliary type", withSelector({ auxTypes: ["eth"] }, { deviceType: "auxNetDevice" })],
+  ["SFs without their type", withSelector({}, { deviceType: "auxNetDevice" })],
+  ["a selector of another type", withSelector({ pfNames: ["x"] }, { deviceType: "accelerator" })],
+  ["an unknown kind of vDPA", withSelector({ vdpaType: "vfio" })],
 ])("the schema refuses %s, as the loader refuses it or warns", (_, config) => {
   expect(configSchemaErrors(config)).not.toEqual([]);
   expect(load(config).problems).not.toEqual([]);
@@ -168,9 +168,9 @@ describe("for every field and selector", () => {
   test.each(selectorNames)("a key that lacks a letter of %s is refused, the key itself taken", (name) => {
     const [deviceType, others] = selectorOf(name);
     const value: unknown = JSON.parse(selectors[name].example);
-    expect(configSchemaErrors(wanted({ ...others, [name]: value }, { deviceType }))).toEqual([]);
+    expect(configSchemaErrors(withSelector({ ...others, [name]: value }, { deviceType }))).toEqual([]);
     expect(
-      configSchemaErrors(wanted({ ...others, [name.slice(0, 2) + name.slice(3)]: value }, { deviceType })),
+      configSchemaErrors(withSelector({ ...others, [name.slice(0, 2) + name.slice(3)]: value }, { deviceType })),
     ).not.toEqual([]);
   });
 });

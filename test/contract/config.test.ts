@@ -75,7 +75,7 @@ describe.each([
   });
 });
 
-/** One mistake a line, so that lines tell them apart. */
+/** One mistake a line, so that lines identify them. */
 const mistakes = `{"resourceList": [
   {"resourceName": "a", "selectors": {}},
   {"resourceName": "a", "selectors": {}},
@@ -111,12 +111,12 @@ describe("an operator's mistakes", () => {
     [11, 3, "resourceList[9].selectors", "missing; write which devices the pool gets"],
     [12, 3, "resourceList[10].resourceName", "missing"],
     [13, 20, "resourceList[11].resourceName", "expected a string"],
-  ])("are told by line, column and path: line %i", (line, column, where, message) => {
+  ])("are reported by line, column and path: line %i", (line, column, where, message) => {
     const found = lines.find((each) => each.startsWith(`${path}:${line}:`)) ?? "";
     expect(found).toStartWith(`${path}:${line}:${column}: error: ${where}: `);
     expect(found).toContain(message);
   });
-  test("are told all at once, and nothing else is", () => expect(lines).toHaveLength(11));
+  test("are reported all at once, and nothing else is", () => expect(lines).toHaveLength(11));
   test("end the plugin with status 2", () => expect(status).toBe(2));
 });
 
@@ -256,7 +256,7 @@ describe("the command line", () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     const path = `${node.root}/var/log/sriovdp/sriovdp.log`;
     await node.start(["intel.com/net"], `--log-dir=${dirname(path)}`);
-    await until("the log file tells that the plugin is ready", () =>
+    await until("the log file shows that the plugin is ready", () =>
       linesOf(path).some((line) => / ready /.test(line)),
     );
     await node.plugin.stop();

@@ -45,7 +45,7 @@ async function live(node: TestNode, under: readonly string[] = []): Promise<void
   await node.kubelet.restart();
   await node.kubelet.waitFor((kubelet) => kubelet.resource(net).connected, "the kubelet listens again");
   node.configure({ resourceList: [config.resourceList[0]] });
-  // By then the kubelet was asked: what it told of once and tells of no more is free.
+  // By then the kubelet was queried: what it listed once and lists no more is free.
   await node.plugin.waitForLine(/stopped serving the pool/);
   node.kubelet.release("pod");
   await node.plugin.stop();
@@ -85,13 +85,13 @@ describe("a whole life", () => {
         return paths.map((path) => ({ name, path }));
       });
       expect(calls.length).toBeGreaterThan(20);
-      const strangers = calls.filter(
+      const unexpected = calls.filter(
         ({ name, path }) =>
           !allowed.some((each) => path === each || path.startsWith(`${each}/`)) &&
           !(/^(mkdir|chmod)/.test(name) && makes(path)) &&
           !["/dev/null", "/proc/self/oom_score_adj"].includes(path),
       );
-      expect(strangers).toEqual([]);
+      expect(unexpected).toEqual([]);
     },
   );
 
@@ -128,7 +128,7 @@ function contentOf(root: string, below = ""): Map<string, string> {
   return found;
 }
 
-describe.concurrent.each(modes)("what stands in the place of a pool's socket (%s)", (mode) => {
+describe.concurrent.each(modes)("what is in the place of a pool's socket (%s)", (mode) => {
   const folderOf = (node: TestNode) => (mode === "watcher" ? node.kubelet.registry : node.kubelet.devicePlugins);
   const plants = {
     "a link to a file of somebody else": (path: string, root: string) => {

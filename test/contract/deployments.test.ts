@@ -21,7 +21,7 @@ test("the unit sets the environment that the image sets", () => {
   expect(read("sriovdp.service").match(/^Environment=.*/gm)).toEqual([`Environment=${settings.join(" ")}`]);
 });
 
-/** The chart's DaemonSet with every branch taken, as far as it can be told without Helm. */
+/** The chart's DaemonSet with every branch taken, as far as that is possible without Helm. */
 function chartDaemonSet(): DaemonSet {
   const text = read("helm/sriovdp/templates/daemonset.yaml")
     .replaceAll(/^ *{{-? (?:if|with|range|end|else|\$\w+ :?=|include|toYaml)[^]*?}}\n/gm, "")

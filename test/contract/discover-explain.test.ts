@@ -102,7 +102,7 @@ describe("discover", () => {
 });
 
 describe("explain", () => {
-  test("names each test that failed, what it wants and what the device has, and who took it", () => {
+  test("names each test that failed with expected and found values, and the pool that claimed the device", () => {
     const { stdout, status } = run("explain", "0000:3b:01.4");
     expect(stdout).toBe(`0000:3b:01.4 is VF 4 of ens1f0, driver vfio-pci; it is in intel.com/dpdk, Healthy
 
@@ -122,7 +122,7 @@ describe("explain", () => {
     expect(status).toBe(0);
   });
 
-  test("tells of a pool what it has, what was taken before, and why all else is not in it", () => {
+  test("shows a pool's devices, those claimed by earlier pools, and why the others are not in it", () => {
     const { stdout } = run("explain", "intel.com/late", "intel.com/kernel");
     expect(stdout).toContain(`intel.com/late (netDevice) has 0 devices
 
@@ -152,18 +152,18 @@ describe("explain", () => {
     ["an RDMA device", "mlx5_2", "0000:af:01.1"],
     ["an address without its domain", "3b:01.1", "0000:3b:01.1"],
     ["an auxiliary device", "mlx5_core.sf.2", "mlx5_core.sf.2"],
-  ])("knows a device by %s", (_, word, id) => {
+  ])("finds a device by %s", (_, word, id) => {
     expect(json("explain", word).devices.map((each: { id: string }) => each.id)).toEqual([id]);
   });
 
-  test("knows a resource by its full name, and by the name in the file", () => {
+  test("finds a resource by its full name, and by the name in the file", () => {
     const resources = (word: string) =>
       json("explain", word).resources.map((each: { resource: string }) => each.resource);
     expect(resources("nvidia.com/sf")).toEqual(["nvidia.com/sf"]);
     expect(resources("sf")).toEqual(["nvidia.com/sf"]);
   });
 
-  test("tells of all pools when nothing is named", () => {
+  test("shows all pools without arguments", () => {
     const { source, devices, resources } = json("explain");
     expect({ source, devices }).toEqual({ source: "scan", devices: [] });
     expect(resources.map((each: { resource: string }) => each.resource)).toEqual([
@@ -176,7 +176,7 @@ describe("explain", () => {
     ["kernl", 'nothing is called "kernl"; did you mean kernel?'],
     ["frobnicate", 'is called "frobnicate"; "sriovdp discover" lists what there is'],
     ["intel.com/odd", "the entry of intel.com/odd is skipped"],
-  ])("says so when it knows no %s, and goes on with the others", (word, message) => {
+  ])("reports an unknown %s, and goes on with the others", (word, message) => {
     const { stdout, stderr, status } = run("explain", word, "0000:3b:01.4");
     expect(stderr).toContain(message);
     expect(stdout).toStartWith("0000:3b:01.4 is");

@@ -4,7 +4,7 @@ import { expected, goldenNames, observe, readGolden } from "./golden.ts";
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
 
-// How the kubelet hears of a pool has no part in what it is given: each way of handing out devices goes with one mode.
+// How a pool is registered does not affect what the kubelet gets: each way of handing out devices goes with one mode.
 const modes = ["watcher", "legacy"] as const;
 const cases = goldenNames().flatMap((name, index) =>
   [false, true].map((useCdi) => ({

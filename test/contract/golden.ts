@@ -1,5 +1,5 @@
 // What do the kubelet, multus and the container runtime get of a pool, to the byte? One JSON file a node in golden/:
-// its config, what is asked for, and all that must come of it. `bun test/contract/golden.ts NAME…` writes down what the
+// its config, what is requested, and everything that must result. `bun test/contract/golden.ts NAME…` writes down what the
 // executable gives now; read every line of the difference before you keep it.
 
 import { lstatSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -25,7 +25,7 @@ export interface GoldenPool {
   readonly cdi: { readonly file: string; readonly spec: unknown } | null;
 }
 
-/** What one container asks for, and gets. */
+/** What one container requests, and gets. */
 export interface GoldenRequest {
   readonly ids: readonly string[];
   readonly envs: Readonly<Record<string, string>>;
@@ -51,8 +51,8 @@ export const readGolden = (name: string): Golden =>
 export async function observe(golden: Golden, mode: RegistrationMode, useCdi: boolean): Promise<Golden> {
   await using node = new TestNode({ entries: host(golden.host), config: golden.config, mode });
   const { kubelet } = node;
-  const wanted = Object.entries(golden.pools).flatMap(([resource, pool]) => (pool ? [resource] : []));
-  await node.start(wanted, ...(useCdi ? ["--use-cdi"] : []));
+  const resources = Object.entries(golden.pools).flatMap(([resource, pool]) => (pool ? [resource] : []));
+  await node.start(resources, ...(useCdi ? ["--use-cdi"] : []));
   const pools: Record<string, GoldenPool | null> = {};
   for (const [resource, pool] of Object.entries(golden.pools)) {
     if (!kubelet.resources.includes(resource)) {

@@ -8,7 +8,7 @@ import { addRdma, addVf, moveNetdevAway, removeFunction, removeRdma, renumberGro
 import type { NodePlan } from "../support/node-plan.ts";
 import { until } from "../support/until.ts";
 import type { TestNode } from "../support/plugin.ts";
-import { listed, lookAgain, running } from "./live.ts";
+import { listed, rescan, running } from "./live.ts";
 
 setDefaultTimeout(30_000);
 
@@ -19,7 +19,7 @@ const b = "intel.com/b";
 const dpdk: NodePlan = { pfs: [{ nic: "e810", name: "ens1f0", vfs: [{ count: 4, driver: "vfio-pci" }] }] };
 const vf = (index: number) => `0000:3b:01.${index}`;
 
-/** Pools by the indexes of the VFs that they want. */
+/** Pools by the indexes of the VFs that they select. */
 const poolsOf = (pools: Readonly<Record<string, string>>) => ({
   resourceList: Object.entries(pools).map(([resourceName, indexes]) => ({
     resourceName,
@@ -37,7 +37,7 @@ const start = (pools: Readonly<Record<string, string>>, ...args: readonly string
 
 const specFile = (node: TestNode, pool: string) => `${node.cdiFolder}/sriov-dp-intel.com-net-pci-${pool}.yaml`;
 
-/** The devices in each spec of ours, and the nodes of each that are not VFIO's own; "" for a file that is not there. */
+/** The devices in each of the plugin's specs, and the nodes of each that are not VFIO's own; "" for a file that is not there. */
 function specs(node: TestNode): Record<string, Record<string, string>> {
   const files = node.names(node.cdiFolder).filter((name) => name.endsWith(".yaml"));
   const found = files.map((name) => {
@@ -54,8 +54,8 @@ function specs(node: TestNode): Record<string, Record<string, string>> {
   return Object.fromEntries(found);
 }
 
-const specsToBe = (node: TestNode, wanted: Record<string, Record<string, string>>) =>
-  until("the CDI specs are as wanted", () => Bun.deepEquals(specs(node), wanted), {
+const specsToBe = (node: TestNode, expected: Record<string, Record<string, string>>) =>
+  until("the CDI specs are as expected", () => Bun.deepEquals(specs(node), expected), {
     found: () => `${JSON.stringify(specs(node))}\n${node.plugin.log}`,
   });
 
@@ -122,11 +122,11 @@ describe.concurrent("specs follow", () => {
     expect(specs(node)["a"]?.[id]).toBe(nodesOf(1));
     await node.kubelet.allocate(a, [id], { pod: "pod" });
     const back = moveNetdevAway(node.root, id, { rdma: true });
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect(specs(node)["a"]?.[id]).toBe(nodesOf(1));
     back();
     node.kubelet.release("pod");
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect(specs(node)["a"]?.[id]).toBe(nodesOf(1));
     removeRdma(node.root, other);
     await until("the device left the spec", () => specs(node)["a"]?.[other] === undefined);
@@ -142,7 +142,7 @@ describe.concurrent("specs follow", () => {
     expect(cdiDevices).toEqual([{ name: `intel.com/net-pci=${vf(1)}` }]);
     expect(specs(node)["a"]?.[vf(1)]).toBe("/dev/vfio/40");
     renumberGroup(node.root, vf(2), "41");
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     await until("the spec has the new number", () => specs(node)["a"]?.[vf(2)] === "/dev/vfio/41");
   });
 
@@ -153,7 +153,7 @@ describe.concurrent("specs follow", () => {
     await node.kubelet.allocate(a, 1);
     expect(specs(node)).toEqual(before);
     rmSync(node.cdiFolder, { recursive: true });
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect(specs(node)).toEqual(before);
   });
 
@@ -181,7 +181,7 @@ describe.concurrent("a device that a pod holds stays in its spec", () => {
     node.configure(poolsOf({ b: "0-3" }));
     await specsToBe(node, { a: { [vf(1)]: "/dev/vfio/3" }, b: three });
     node.kubelet.release("pod");
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     await specsToBe(node, { b: four });
   });
 
@@ -198,7 +198,7 @@ describe.concurrent("a device that a pod holds stays in its spec", () => {
     await specsToBe(node, { a: { [vf(1)]: "/dev/vfio/3" }, b: three });
     expect(node.names(`${node.root}/etc/cdi`)).toEqual([]);
     node.kubelet.release("pod");
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     await specsToBe(node, { b: four });
   });
 });

@@ -4,7 +4,7 @@ import { parse } from "yaml";
 import { identityOf } from "../../src/fs/identity.ts";
 import { addVf, removeFunction } from "../support/live.ts";
 import { host, TestNode } from "../support/plugin.ts";
-import { healthy, listed, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";
+import { healthy, listed, modes, onceRegistered, rescan, running, touches } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -76,7 +76,7 @@ describe.concurrent.each(modes)("a config that is changed while the plugin runs 
     expect(node.names(node.deviceInfoFolder)).toEqual([]);
   });
 
-  test("with a mistake is told with all its problems, and the previous config stays active", async () => {
+  test("with a mistake is rejected with all its problems, and the previous config stays active", async () => {
     await using node = await start(mode);
     node.configure({
       resourceList: [
@@ -142,26 +142,26 @@ describe.concurrent("a new config is noticed", () => {
     await node.kubelet.waitForAllocatable(net, 1);
   });
 
-  test("at SIGHUP, where no event tells of it", async () => {
+  test("at SIGHUP, where no event reports it", async () => {
     await using node = await start();
     rmSync(node.configFile);
     mkdirSync(`${node.root}/elsewhere`);
     writeFileSync(`${node.root}/elsewhere/config.json`, JSON.stringify(config));
     symlinkSync(`${node.root}/elsewhere/config.json`, node.configFile);
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     // In a folder that nobody watches.
     writeFileSync(`${node.root}/elsewhere/config.json`, JSON.stringify({ resourceList: [narrow] }));
     node.plugin.signal("SIGHUP");
     await node.kubelet.waitForAllocatable(net, 1);
   });
 
-  test("by the periodic look, where no event tells of it", async () => {
+  test("by the periodic scan, where no event reports it", async () => {
     await using node = await start("watcher", ["--resync-interval=1"]);
     rmSync(node.configFile);
     mkdirSync(`${node.root}/elsewhere`);
     writeFileSync(`${node.root}/elsewhere/config.json`, JSON.stringify(config));
     symlinkSync(`${node.root}/elsewhere/config.json`, node.configFile);
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     writeFileSync(`${node.root}/elsewhere/config.json`, JSON.stringify({ resourceList: [narrow] }));
     await node.kubelet.waitForAllocatable(net, 1);
   });
@@ -183,18 +183,18 @@ describe.concurrent("a refused config", () => {
     node.plugin.signal("SIGHUP");
     await node.plugin.waitForLine(/ ERROR .*the previous config stays active/);
     addVf(node.root, "0000:3b:00.0");
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect(node.plugin.isRunning).toBeTrue();
     expect(touches(node, net)).toEqual(onceRegistered(1));
     expect(healthy(node, net)).toHaveLength(2);
   });
 
-  test("is told once, not at every periodic look", async () => {
+  test("is reported once, not at every periodic scan", async () => {
     await using node = await start("watcher", ["--resync-interval=1"]);
     node.configure("{ nonsense");
     await node.plugin.waitForLine(/the previous config stays active/);
     const from = node.plugin.lines.length;
-    for (let looks = 0, at = from; looks < 2; looks++) {
+    for (let scans = 0, at = from; scans < 2; scans++) {
       await node.plugin.waitForLine(/scanned the node stale=\S*functions/, at);
       at = node.plugin.lines.length;
     }
@@ -244,7 +244,7 @@ describe.concurrent("an edit", () => {
     const [one = "", two = ""] = listed(node, net);
     expect((await infoOf(one))[one]).not.toHaveProperty("extra");
     node.configure({ resourceList: [{ ...first, additionalInfo: { "*": { token: "xyzzy" } } }, second] });
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect((await infoOf(two))[two]).toMatchObject({ extra: { token: "xyzzy" } });
     expect(touches(node, net)).toEqual(onceRegistered(1));
     expect(node.plugin.log).not.toContain("xyzzy");
@@ -262,14 +262,14 @@ describe.concurrent("an edit", () => {
   test("of nothing but spaces and remarks changes nothing", async () => {
     await using node = await start();
     node.configure(`// A remark.\n${JSON.stringify(config, null, 8)}\n`);
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     removeFunction(node.root, "0000:3b:01.0");
     await node.kubelet.waitForAllocatable(net, 1);
     expect(touches(node, net)).toEqual(onceRegistered(2));
     expect(touches(node, calm)).toEqual(onceRegistered(1));
   });
 
-  test("of the pools' order moves devices that both want, and nothing else", async () => {
+  test("of the pools' order moves devices that both select, and nothing else", async () => {
     await using node = await running({
       node: "iavf-vfs",
       config: { resourceList: [first, { resourceName: "calm", selectors: {} }] },

@@ -1,4 +1,4 @@
-// What do pods hold? Their cgroups tell, and not what the kubelet's checkpoint remembers: over restarts, reboots and edits.
+// Which devices do pods have? The pods' cgroups decide, not the kubelet's checkpoint: over restarts, reboots and edits.
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
@@ -6,14 +6,14 @@ import type { FullStatus } from "../../src/telemetry/plugin-status.ts";
 import { detach, moveNetdevAway, rebind, renumberGroup, setDefaultRoutes, setLink } from "../support/live.ts";
 import type { NodePlan } from "../support/node-plan.ts";
 import { executable, type TestNode } from "../support/plugin.ts";
-import { healthy, listed, lookAgain, running } from "./live.ts";
+import { healthy, listed, rescan, running } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(45_000);
 
 const net = "intel.com/net";
 const first = "intel.com/first";
-const ours = "0000:3b:01.0";
+const own = "0000:3b:01.0";
 const all = ["0000:3b:01.0", "0000:3b:01.1", "0000:3b:01.2", "0000:3b:01.3"];
 const entry = (resourceName: string, selectors: object) => ({ resourceName, selectors });
 const config = { resourceList: [entry("net", { drivers: ["iavf"] })] };
@@ -47,7 +47,7 @@ const connected = (node: TestNode, resource: string) =>
 
 describe.concurrent("a pod that ended holds nothing, though the checkpoint has it until another pod is admitted", () => {
   for (const source of ["pod-resources", "the checkpoint alone"]) {
-    test(`over a restart of ours with the resource renamed, by ${source}`, async () => {
+    test(`over a restart of the plugin with the resource renamed, by ${source}`, async () => {
       await using node = await start();
       await node.kubelet.allocate(net, 4, { pod: "pod" });
       node.kubelet.release("pod");
@@ -59,7 +59,7 @@ describe.concurrent("a pod that ended holds nothing, though the checkpoint has i
 
   test("while we run, however short it lived", async () => {
     await using node = await start();
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
     node.kubelet.release("pod");
     node.configure(renamed);
     await node.kubelet.waitForAllocatable(first, 4, 20_000);
@@ -67,13 +67,13 @@ describe.concurrent("a pod that ended holds nothing, though the checkpoint has i
 
   test("at exit: its files go, and those of pods that run stay", async () => {
     await using node = await start();
-    await node.kubelet.allocate(net, [ours], { pod: "stays" });
+    await node.kubelet.allocate(net, [own], { pod: "stays" });
     await node.kubelet.allocate(net, ["0000:3b:01.1"], { pod: "ends" });
     // Seen alive, so that its end is seen, also by a plugin that the kubelet does not answer in time.
     expect((await stateOf(node)).allocated?.map(({ id }) => id)).toEqual(all.slice(0, 2));
     node.kubelet.release("ends");
     expect(await node.plugin.stop()).toBe(0);
-    expect(node.names(node.deviceInfoFolder)).toEqual([`intel.com-net-${ours}-device.json`]);
+    expect(node.names(node.deviceInfoFolder)).toEqual([`intel.com-net-${own}-device.json`]);
   });
 
   test("when CDI is turned off: its spec goes, and the one of a pod that runs stays", async () => {
@@ -108,7 +108,7 @@ describe.concurrent("a pod that runs keeps its device", () => {
       // The folders of this driver are made at the kubelet's start.
       await node.kubelet.reboot();
       await node.kubelet.waitForAllocatable(net, 4);
-      await node.kubelet.allocate(net, [ours], { pod: "pod" });
+      await node.kubelet.allocate(net, [own], { pod: "pod" });
       node.kubelet.namesPods = false;
       await restart(node, [first], renamed);
       expect(healthy(node, first)).toEqual(all.slice(1));
@@ -122,17 +122,17 @@ describe.concurrent("a pod that runs keeps its device", () => {
   test("in its pool when it left and came back with another driver, Unhealthy, until the pod ends", async () => {
     const both = { resourceList: [...config.resourceList, entry("first", { drivers: ["vfio-pci"] })] };
     await using node = await running({ node: "iavf-vfs", config: both, resources: [net] });
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
-    const back = detach(node.root, ours);
-    await node.kubelet.waitFor(() => !listed(node, net).includes(ours), "the device left");
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
+    const back = detach(node.root, own);
+    await node.kubelet.waitFor(() => !listed(node, net).includes(own), "the device left");
     back();
-    rebind(node.root, ours, "vfio-pci");
-    await node.kubelet.waitFor(() => listed(node, net).includes(ours), "the device is back");
+    rebind(node.root, own, "vfio-pci");
+    await node.kubelet.waitFor(() => listed(node, net).includes(own), "the device is back");
     expect(healthy(node, net)).toEqual(all.slice(1));
     expect(listed(node, first)).toEqual([]);
     node.kubelet.release("pod");
     await node.kubelet.waitForAllocatable(first, 1, 20_000);
-    expect(listed(node, net)).not.toContain(ours);
+    expect(listed(node, net)).not.toContain(own);
   });
 
   test("but not as Healthy when the host needs it; and when the pod ends, not at all", async () => {
@@ -168,10 +168,10 @@ describe.concurrent("where no cgroups of pods are visible", () => {
     return node;
   };
 
-  test("an interface in another network namespace keeps its device in its pool over a restart of ours", async () => {
+  test("an interface in another network namespace keeps its device in its pool over a restart of the plugin", async () => {
     await using node = await startWithout();
-    await node.kubelet.allocate(net, [ours, "0000:3b:01.1"], { pod: "pod" });
-    const back = moveNetdevAway(node.root, ours);
+    await node.kubelet.allocate(net, [own, "0000:3b:01.1"], { pod: "pod" });
+    const back = moveNetdevAway(node.root, own);
     hidePodResources(node);
     await restart(node, [first], renamed);
     // The other one shows no sign, and the checkpoint alone is none.
@@ -187,8 +187,8 @@ describe.concurrent("where no cgroups of pods are visible", () => {
     await using node = await running({ node: plan, config: vfio("net"), resources: [net] });
     node.kubelet.cgroupDriver = null;
     rmSync(`${node.root}/sys/fs/cgroup`, { recursive: true });
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
-    writeFileSync(`${node.root}/sys/bus/pci/devices/${ours}/enable`, "1\n");
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
+    writeFileSync(`${node.root}/sys/bus/pci/devices/${own}/enable`, "1\n");
     hidePodResources(node);
     await restart(node, [first], vfio("first"));
     expect(healthy(node, first)).toEqual(["0000:3b:01.1"]);
@@ -197,10 +197,10 @@ describe.concurrent("where no cgroups of pods are visible", () => {
   test("what we allocated ourselves stays while the checkpoint names it", async () => {
     await using node = await startWithout();
     hidePodResources(node);
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
     node.configure(renamed);
     await node.kubelet.waitForAllocatable(first, 3);
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect(listed(node, first)).toEqual(all.slice(1));
   });
 });
@@ -210,7 +210,7 @@ describe.concurrent("after a reboot", () => {
   const vfio = { resourceList: [entry("net", { drivers: ["vfio-pci"] })] };
   const boot = async (change: (node: TestNode) => void) => {
     const node = await running({ node: plan, config: vfio, resources: [net] });
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
     await node.plugin.stop();
     node.kubelet.stop();
     change(node);
@@ -222,7 +222,7 @@ describe.concurrent("after a reboot", () => {
 
   test("a pod whose cached device nodes are another device's now is rejected, until the checkpoint drops it", async () => {
     await using node = await boot(({ root }) => {
-      renumberGroup(root, ours, "40");
+      renumberGroup(root, own, "40");
       renumberGroup(root, "0000:3b:01.1", "2");
     });
     expect(listed(node, net)).toEqual(all.slice(0, 3));
@@ -245,16 +245,16 @@ describe.concurrent("after a reboot", () => {
 
   test("what the checkpoint names goes where the selectors say, and the files of that time go", async () => {
     await using node = await start();
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
     node.plugin.kill();
     await node.plugin.ended();
     node.kubelet.stop();
-    rebind(node.root, ours, "vfio-pci");
+    rebind(node.root, own, "vfio-pci");
     node.configure({ resourceList: [entry("first", { drivers: ["vfio-pci"] }), ...config.resourceList] });
     await node.kubelet.start();
     node.startPlugin("-v=5");
     for (const resource of [net, first]) await connected(node, resource);
-    expect(healthy(node, first)).toEqual([ours]);
+    expect(healthy(node, first)).toEqual([own]);
     expect(listed(node, net)).toEqual(all.slice(1));
     expect(node.names(node.deviceInfoFolder)).toEqual([]);
   });
@@ -262,13 +262,13 @@ describe.concurrent("after a reboot", () => {
 
 test("status shows with its pod what a pod keeps from where the config would have it", async () => {
   await using node = await start();
-  await node.kubelet.allocate(net, [ours], { pod: "pod" });
+  await node.kubelet.allocate(net, [own], { pod: "pod" });
   node.configure(renamed);
   await node.kubelet.waitForAllocatable(first, 3);
-  const withheld = { device: ours, resource: net, pod: "default/pod", kind: "withheld", nextPool: first };
+  const withheld = { device: own, resource: net, pod: "default/pod", kind: "withheld", nextPool: first };
   expect(await stateOf(node)).toMatchObject({
     retentions: [withheld],
-    allocated: [{ id: ours, resource: net, pod: "default/pod", evidence: "pod-resources" }],
+    allocated: [{ id: own, resource: net, pod: "default/pod", evidence: "pod-resources" }],
   });
   expect(await status(node)).toMatch(/0000:3b:01\.0 +withheld +intel.com\/net +default\/pod +intel.com\/first/);
   node.configure({ resourceList: [...renamed.resourceList, ...config.resourceList] });
@@ -279,16 +279,16 @@ test("status shows with its pod what a pod keeps from where the config would hav
   expect((await stateOf(node)).retentions).toEqual([{ ...withheld, kind: "retained" }]);
 });
 
-test("the kubelet is asked when something moved, and not at every event of a link", async () => {
-  // Nothing is served: all that the config wants is held under another name.
+test("the kubelet is queried when something moved, not at every link event", async () => {
+  // Nothing is served: all devices that the config selects are allocated under another name.
   await using node = await start();
   await node.kubelet.allocate(net, 4, { pod: "pod" });
   await restart(node, [], renamed);
   expect(listed(node, first)).toEqual([]);
-  const asked = node.kubelet.count("List");
+  const before = node.kubelet.count("List");
   for (let events = 0; events < 20; events++) {
     setLink(node.root, "ens1f0", events % 2 === 0 ? "down" : "up");
     await Bun.sleep(120);
   }
-  expect(node.kubelet.count("List") - asked).toBeLessThanOrEqual(2);
+  expect(node.kubelet.count("List") - before).toBeLessThanOrEqual(2);
 });

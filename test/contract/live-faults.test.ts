@@ -1,5 +1,5 @@
-// What if the machine fails the plugin? A disk that is full or read-only, no descriptor left, a process that stood still: what
-// can't be done is told and done later, and everything else goes on.
+// What if the machine fails the plugin? A disk that is full or read-only, no descriptor left, a process that was stopped: what
+// cannot be done is reported and retried, and everything else goes on.
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, existsSync, readdirSync, rmSync } from "node:fs";
@@ -120,7 +120,7 @@ test.skipIf(!prlimit)(
   },
 );
 
-test("a plugin that stood still tells at once what changed meanwhile", async () => {
+test("a plugin that was stopped reports at once what changed meanwhile", async () => {
   await using node = aNode();
   await node.start([net, other]);
   const before = listed(node, other).length;

@@ -3,7 +3,7 @@ import { mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { functionsChanged, rebind, removeFunction, setLink } from "../support/live.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { folder } from "../support/tree.ts";
-import { healthy, lookAgain, onceRegistered, running, touches } from "./live.ts";
+import { healthy, onceRegistered, rescan, running, touches } from "./live.ts";
 import { pool, resource, vf, vfs } from "./live-vfs.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
@@ -16,7 +16,7 @@ describe.concurrent("the switch of link health", () => {
   ])("%s keeps devices in use whatever their links do", async (_, how) => {
     await using node = await vfs(how);
     setLink(node.root, "ens1f0", "down");
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     removeFunction(node.root, vf(3));
     await node.kubelet.waitForAllocatable(resource, 3);
     expect(touches(node, resource)).toEqual(onceRegistered(2));
@@ -62,7 +62,7 @@ describe.concurrent("a claimed device is out of use without, and in use again wi
     await node.kubelet.waitForAllocatable(resource, all);
   });
 
-  test("its vhost-vdpa device, of which sysfs alone tells", async () => {
+  test("its vhost-vdpa device, which only sysfs shows", async () => {
     const entries = host("vdpa-vhost").filter(({ path }) => !path.startsWith("dev/"));
     await using node = new TestNode({ entries, config: pool({ selectors: { vdpaType: "vhost" } }) });
     await node.start([resource]);
@@ -77,7 +77,7 @@ describe.concurrent("a claimed device is out of use without, and in use again wi
     await node.kubelet.waitForAllocatable(resource, 2);
   });
 
-  test("its VFIO group, of which sysfs tells where /dev has what there was when the container started", async () => {
+  test("its VFIO group, by sysfs where /dev is a copy from the container's start", async () => {
     const entries = [...host("vfio-pci-vfs"), folder("sys/class/vfio/2"), folder("sys/class/vfio/3")];
     await using node = new TestNode({ entries, config: pool() });
     await node.start([resource]);

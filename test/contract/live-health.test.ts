@@ -12,7 +12,7 @@ import {
 import { changeFacts } from "../support/node-changes.ts";
 import { linkStates } from "../support/node-entries.ts";
 import type { NodePlan } from "../support/node-plan.ts";
-import { healthy, listed, lookAgain, modes, onceRegistered, running, touches } from "./live.ts";
+import { healthy, listed, modes, onceRegistered, rescan, running, touches } from "./live.ts";
 import { pool, resource, vf, vfs } from "./live-vfs.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
@@ -91,7 +91,7 @@ describe.concurrent("the link of a PF", () => {
     expect(node.names(node.deviceInfoFolder)).toHaveLength(1);
   });
 
-  test("that flaps for less than 100 ms is not told", async () => {
+  test("that flaps for less than 100 ms is not reported", async () => {
     await using node = await vfs();
     const from = node.plugin.lines.length;
     setLink(node.root, "ens1f0", "down");
@@ -103,7 +103,7 @@ describe.concurrent("the link of a PF", () => {
     expect(node.plugin.log).not.toContain("Unhealthy");
   });
 
-  test("that is down at the start is told in one warning a PF, with the number of functions and the switch", async () => {
+  test("that is down at the start causes one warning per PF, with the number of functions and the switch", async () => {
     const plan: NodePlan = {
       pfs: [
         { nic: "e810", name: "ens1f0", link: "down", vfs: [{ count: 4 }] },
@@ -126,7 +126,7 @@ describe.concurrent("the link-state policy of a VF", () => {
   test("of disable keeps the VF in use: what a CNI sets when a pod is given it can't count before", async () => {
     await using node = await vfs();
     setVfLinkState(node.root, "ens1f0", 1, "disable");
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect(healthy(node, resource)).toContain(vf(1));
     setLink(node.root, "ens1f0", "down");
     await node.kubelet.waitForAllocatable(resource, 0);
@@ -197,7 +197,7 @@ describe.concurrent("a PF that never had a carrier", () => {
   test("gets its carrier, and loses it at once like any other", async () => {
     await using node = await running({ node: plan(60), config: pool(), resources: [resource] });
     setLink(node.root, "ens1f0", { ...linkStates.up, carrierUps: 1 });
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     setLink(node.root, "ens1f0", "down");
     await node.kubelet.waitForAllocatable(resource, 0);
   });
@@ -235,7 +235,7 @@ describe.concurrent("an interface of a PF that is made anew", () => {
     await node.plugin.waitForLine(/scanned the node stale=\S*functions/, from);
     remakeInterface(node.root, pf, "ens1f0", 4);
     functionsChanged(node.root);
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect(touches(node, resource)).toEqual(onceRegistered(1));
     expect(touches(node, "intel.com/rest")).toEqual(onceRegistered(1));
   });

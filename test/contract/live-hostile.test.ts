@@ -329,7 +329,7 @@ test("sockets are for their owner alone, whatever the umask", async () => {
   for (const name of ["net", "other"]) expect((statSync(socketPath(name)).mode & 0o777).toString(8)).toBe("600");
 });
 
-test("none of this ended the plugin, or made it tell of a program error", () => {
+test("none of this ended the plugin, or made it log a program error", () => {
   expect(node.plugin.isRunning).toBe(true);
   expect(node.plugin.log).not.toMatch(/TypeError|RangeError|undefined is not|unhandled/i);
 });

@@ -29,8 +29,8 @@ const vf = (index: number) => `0000:3b:01.${index}`;
 const iavf = (mode: "watcher" | "legacy" = "watcher") =>
   running({ node: "iavf-vfs", config: byDriver, resources: [net], mode });
 
-describe.concurrent.each(modes)("the kubelet that is told by way of the %s", (mode) => {
-  test("hears of a pool when it gets its first device, and not before", async () => {
+describe.concurrent.each(modes)("the kubelet that registers plugins by the %s", (mode) => {
+  test("gets a pool with its first device, and not before", async () => {
     await using node = await iavf(mode);
     expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
     rebind(node.root, vf(0), "vfio-pci");
@@ -61,7 +61,7 @@ describe.concurrent("VFs", () => {
     expect(envs["PCIDEVICE_INTEL_COM_NET"]).toBe(vf(4));
   });
 
-  test("that are made one after the other are told in few lists, not in one list each", async () => {
+  test("that are created one by one appear in few lists, not in one list each", async () => {
     await using node = await iavf();
     for (let made = 0; made < 16; made++) addVf(node.root, "0000:3b:00.0");
     await node.kubelet.waitForAllocatable(net, 20);
@@ -77,7 +77,7 @@ describe.concurrent("VFs", () => {
     expect(refusal).toContain(`"${vf(1)}" is not in pool ${net}`);
   });
 
-  test("that are bound to another driver move to the pool that wants them, and back", async () => {
+  test("that are bound to another driver move to the pool that selects them, and back", async () => {
     await using node = await iavf();
     rebind(node.root, vf(0), "vfio-pci");
     await node.kubelet.waitForAllocatable(dpdk, 1);

@@ -17,7 +17,7 @@ const start = (mode: RegistrationMode) =>
     mode,
   });
 
-/** What must hold after anything that happened to the kubelet: the pool is offered, and changes are told. */
+/** What must hold after anything that happened to the kubelet: the pool is offered, and changes are reported. */
 async function works(node: TestNode): Promise<void> {
   await node.kubelet.waitForAllocatable(net, 4);
   expect(node.plugin.isRunning).toBeTrue();
@@ -119,13 +119,13 @@ describe.concurrent.each(modes)("the plugin comes back to its kubelet (%s)", (mo
     node.kubelet.stop();
     await node.plugin.waitForLine(/kubelet disconnected/, from);
     if (mode === "legacy") await node.plugin.waitForLine(/waiting for the kubelet's socket/, from);
-    // Nothing of ours is left out while nobody looks: its socket stays for the next kubelet.
+    // The pool's socket stays in place for the next kubelet.
     expect(node.plugin.lines.slice(from).filter((line) => / (WARN|ERROR) /.test(line))).toEqual([]);
     await node.kubelet.start();
     await works(node);
   });
 
-  test("whose pods are admitted while the stream is late, and never hears of the pool twice for it", async () => {
+  test("whose pods are admitted while the stream is late is not registered with twice", async () => {
     await using node = await start(mode);
     node.kubelet.holdsStreams = true;
     await node.kubelet.restart();
@@ -136,7 +136,7 @@ describe.concurrent.each(modes)("the plugin comes back to its kubelet (%s)", (mo
   });
 });
 
-test("a kubelet that registers nothing is not called upon by the plugin's own looks at the node", async () => {
+test("a kubelet that registers nothing is not called because of the plugin's own scans", async () => {
   await using node = await start("legacy");
   removeFunction(node.root, "0000:3b:01.3");
   await node.kubelet.waitForAllocatable(net, 3);

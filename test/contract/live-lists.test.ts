@@ -54,7 +54,7 @@ const residentKilobytes = ({ pid }: Plugin) =>
   Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
 
 describe.concurrent("many listeners", () => {
-  test("at once are all told the same, and each only what changed", async () => {
+  test("at once all get the same lists, and each only what changed", async () => {
     await using node = await start();
     const clients = Array.from({ length: 8 }, () => clientOf(node));
     try {
@@ -104,7 +104,7 @@ describe.concurrent("many listeners", () => {
     console.log(`memory after 5,000 more cancelled streams: ${grown.toFixed(1)} MiB more`);
     expect(grown).toBeLessThan(20);
     await until("all connections are closed", () => openFiles(node.plugin) <= files);
-    // Nobody but the kubelet is told any more, and it is told once.
+    // Only the kubelet still gets lists, and it gets this one once.
     removeFunction(node.root, "0000:3b:01.3");
     await node.kubelet.waitForAllocatable(net, 3);
     expect(touches(node, net)).toEqual(onceRegistered(2));
@@ -123,7 +123,7 @@ describe.concurrent("many listeners", () => {
     expect(touches(node, net)).toEqual(onceRegistered(2));
   });
 
-  test("that stop reading and are the only one lose their connection, which tells them so", async () => {
+  test("that stop reading and are the only one lose their connection", async () => {
     await using node = await start();
     node.kubelet.stop();
     const session = listenWithoutReading(node);
@@ -174,7 +174,7 @@ describe("large pools", () => {
     expect(node.plugin.lines.filter(isSizeWarning)).toEqual([]);
   });
 
-  test("beyond what a list can safely hold are offered in part, which an error tells, and split pools are whole", async () => {
+  test("beyond what a list can safely hold are offered in part, with an error, and split pools are complete", async () => {
     const config = (split: number) => ({
       resourceList: [
         { resourceName: "other", selectors: { pfNames: [`ens1f0#0-${split - 1}`] } },
@@ -203,7 +203,7 @@ describe("large pools", () => {
 });
 
 describe.concurrent("a node on which nothing changes", () => {
-  /** All that stands below a folder without links, with what would betray that it was written. */
+  /** Everything below a folder, links not followed, with the attributes that change when it is written. */
   const written = (folder: string): string[] =>
     readdirSync(folder, { recursive: true, encoding: "utf8" })
       .map((name) => {
@@ -212,7 +212,7 @@ describe.concurrent("a node on which nothing changes", () => {
       })
       .toSorted();
 
-  test("is looked at again and again without a word above debug, a list, or a write", async () => {
+  test("is scanned again and again without a log line above debug, a list, or a write", async () => {
     await using node = await running({
       node: "mixed",
       config: {
@@ -231,7 +231,7 @@ describe.concurrent("a node on which nothing changes", () => {
     await until("all is registered", () => node.plugin.log.match(/registered the pool/g)?.length === 3);
     const files = written(`${node.root}/var`);
     const from = node.plugin.lines.length;
-    for (let looks = 0, at = from; looks < 3; looks++) {
+    for (let scans = 0, at = from; scans < 3; scans++) {
       await node.plugin.waitForLine(/scanned the node stale=\S*functions/, at);
       at = node.plugin.lines.length;
     }

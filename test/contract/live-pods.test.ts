@@ -5,7 +5,7 @@ import type { NodePlan } from "../support/node-plan.ts";
 import { until } from "../support/until.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { file } from "../support/tree.ts";
-import { healthy, listed, lookAgain, modes, onceRegistered, rescanned, running, statusOf, touches } from "./live.ts";
+import { healthy, listed, modes, onceRegistered, rescan, rescanned, running, statusOf, touches } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -55,12 +55,12 @@ describe.concurrent("a pod that holds", () => {
       const before = listed(node, net);
       await node.kubelet.allocate(net, [id], { pod: "pod" });
       const back = moveNetdevAway(node.root, id, { rdma });
-      await lookAgain(node.plugin);
+      await rescan(node.plugin);
       back();
       node.kubelet.release("pod");
-      await lookAgain(node.plugin);
+      await rescan(node.plugin);
       const restBefore = listed(node, rest);
-      // Something that must be told: it comes after all that could have been told of the pod.
+      // A change that must be reported: it follows everything that could have been reported of the pod.
       removeFunction(node.root, id);
       await node.kubelet.waitFor(() => !listed(node, net).includes(id), "the removed device is gone");
       expect(touches(node, net)).toEqual(onceRegistered(2));
@@ -69,7 +69,7 @@ describe.concurrent("a pod that holds", () => {
     });
 
     for (const source of ["pod-resources", "the checkpoint"]) {
-      test(`${what} keeps it in its pool over a restart of ours, as told by ${source}`, async () => {
+      test(`${what} keeps it in its pool over a restart of the plugin, by ${source}`, async () => {
         await using node = await running({ node: plan, config, resources: [net] });
         const before = listed(node, net);
         await node.kubelet.allocate(net, [id], { pod: "pod" });
@@ -82,8 +82,8 @@ describe.concurrent("a pod that holds", () => {
         await node.kubelet.waitForAllocatable(net, before.length);
         expect(healthy(node, net)).toEqual(before);
         expect(healthy(node, rest)).not.toContain(id);
-        // And the look after the first one knows it too.
-        await lookAgain(node.plugin);
+        // And so does the scan after the first one.
+        await rescan(node.plugin);
         expect(healthy(node, net)).toEqual(before);
       });
     }
@@ -93,9 +93,9 @@ describe.concurrent("a pod that holds", () => {
     const config = { resourceList: [entry({ pfNames: ["ens1f0#0-1"] }), others] };
     await using node = await running({ node: "iavf-vfs", config, resources: [net, rest] });
     const back = moveNetdevAway(node.root, "0000:3b:00.0");
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     back();
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     removeFunction(node.root, "0000:3b:01.1");
     await node.kubelet.waitForAllocatable(net, 1);
     expect(touches(node, net)).toEqual(onceRegistered(2));
@@ -117,7 +117,7 @@ describe.concurrent("a pod that holds", () => {
 });
 
 describe.concurrent.each(modes)("a device that a pod holds (%s)", (mode) => {
-  const ours = "0000:3b:01.0";
+  const own = "0000:3b:01.0";
   const first = "intel.com/first";
   const before = { resourceList: [entry({ drivers: ["iavf"] })] };
   const taking = { resourceName: "first", selectors: { pfNames: ["ens1f0#0-1"] } };
@@ -125,31 +125,31 @@ describe.concurrent.each(modes)("a device that a pod holds (%s)", (mode) => {
 
   test("is not offered by the pool that a new config gives it to, and moves there when the pod ends", async () => {
     await using node = await start();
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
-    const back = moveNetdevAway(node.root, ours);
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
+    const back = moveNetdevAway(node.root, own);
     node.configure({ resourceList: [taking, ...before.resourceList] });
     await node.kubelet.waitForAllocatable(first, 1);
     // Listed as Unhealthy: the pod keeps it, and no other pod is given it here.
     await node.kubelet.waitForAllocatable(net, 2);
-    expect(listed(node, net)).toContain(ours);
-    await lookAgain(node.plugin);
-    expect(listed(node, net)).toContain(ours);
+    expect(listed(node, net)).toContain(own);
+    await rescan(node.plugin);
+    expect(listed(node, net)).toContain(own);
     expect(listed(node, first)).toEqual(["0000:3b:01.1"]);
     node.kubelet.release("pod");
     back();
     await node.kubelet.waitForAllocatable(first, 2);
     await node.kubelet.waitForAllocatable(net, 2);
-    expect(listed(node, net)).not.toContain(ours);
+    expect(listed(node, net)).not.toContain(own);
   });
 
   test("is offered by no other pool when its own left the config, until the pod ends", async () => {
     await using node = await start();
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
-    const back = moveNetdevAway(node.root, ours);
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
+    const back = moveNetdevAway(node.root, own);
     node.configure({ resourceList: [taking] });
     await node.kubelet.waitForAllocatable(first, 1);
     await node.kubelet.waitFor((kubelet) => !kubelet.resource(net).connected, "the pool left");
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect(listed(node, first)).toEqual(["0000:3b:01.1"]);
     node.kubelet.release("pod");
     back();
@@ -158,23 +158,23 @@ describe.concurrent.each(modes)("a device that a pod holds (%s)", (mode) => {
 
   test("is Unhealthy where it is when the plugin is restarted with another config, and moves when the pod ends", async () => {
     await using node = await start();
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
-    const back = moveNetdevAway(node.root, ours);
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
+    const back = moveNetdevAway(node.root, own);
     await node.plugin.stop();
     node.configure({ resourceList: [taking, ...before.resourceList] });
     node.startPlugin("-v=5");
     await node.listed(first);
     await node.kubelet.waitForAllocatable(net, 2);
     expect(listed(node, first)).toEqual(["0000:3b:01.1"]);
-    expect(listed(node, net)).toContain(ours);
+    expect(listed(node, net)).toContain(own);
     await node.plugin.waitForLine(/device retained in its pool until its pod ends .*0000:3b:01\.0/);
     node.kubelet.release("pod");
     back();
     await node.kubelet.waitForAllocatable(first, 2);
-    expect(listed(node, net)).not.toContain(ours);
+    expect(listed(node, net)).not.toContain(own);
   });
 
-  test("stays where it is when its driver is bound anew to something that another pool wants", async () => {
+  test("stays where it is when it is bound to a driver that another pool selects", async () => {
     await using node = await running({
       node: "iavf-vfs",
       config: {
@@ -183,11 +183,11 @@ describe.concurrent.each(modes)("a device that a pod holds (%s)", (mode) => {
       resources: [net],
       mode,
     });
-    await node.kubelet.allocate(net, [ours], { pod: "pod" });
-    rebind(node.root, ours, "vfio-pci");
-    await lookAgain(node.plugin);
+    await node.kubelet.allocate(net, [own], { pod: "pod" });
+    rebind(node.root, own, "vfio-pci");
+    await rescan(node.plugin);
     expect(node.kubelet.resource(first).registrations).toBe(0);
-    expect(listed(node, net)).toContain(ours);
+    expect(listed(node, net)).toContain(own);
     node.kubelet.release("pod");
     functionsChanged(node.root);
     await node.kubelet.waitForAllocatable(first, 1);

@@ -8,7 +8,7 @@ import type { RegistrationMode } from "../support/kubelet-view.ts";
 import { removeFunction } from "../support/live.ts";
 import { host, type Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
-import { listed, lookAgain, modes, running } from "./live.ts";
+import { listed, modes, rescan, running } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -18,7 +18,7 @@ const dpdk = "intel.com/dpdk";
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
 const infoName = (id: string, resource = "intel.com-net") => `${resource}-${id}-device.json`;
 
-describe.concurrent.each(modes)("what is left on the node over a restart of ours (%s)", (mode) => {
+describe.concurrent.each(modes)("what is left on the node over a restart of the plugin (%s)", (mode) => {
   const [one, two] = ["0000:3b:01.0", "0000:3b:01.1"] as const;
   const start = () => running({ node: "iavf-vfs", config, resources: [net], mode });
 
@@ -117,7 +117,7 @@ describe.concurrent.each(modes)("two plugins at once (%s)", (mode) => {
     );
     const young = node.startPlugin("-v=5", `--config-file=${other}`);
     await old.waitForLine(/another instance serves the pool; on standby/);
-    // It ends its stream then, which ends the pool for a legacy kubelet that had heard of the new one before; it hears of it anew.
+    // It ends its stream then, which ends the pool for a legacy kubelet that had already registered the new one; it is registered again.
     if (mode === "legacy")
       await node.kubelet.waitFor((kubelet) => kubelet.count("stream ended", net) > 0, "the old one's end");
     await node.kubelet.waitForAllocatable(net, 2);
@@ -135,14 +135,14 @@ describe.concurrent.each(modes)("two plugins at once (%s)", (mode) => {
     expect(node.kubelet.outageOf(net, 0)).toBeLessThan(1500);
   });
 
-  test("leave the kubelet with the devices of the new one, and the old one stands by", async () => {
+  test("leave the kubelet with the devices of the new one, and the old one is on standby", async () => {
     const { node, old, young } = await overlapping(mode);
     await using _ = node;
-    // Both see it, and only one tells it.
+    // Both see it, and only one reports it.
     removeFunction(node.root, "0000:3b:01.1");
     await node.kubelet.waitForAllocatable(net, 1);
-    await lookAgain(old);
-    await lookAgain(young);
+    await rescan(old);
+    await rescan(young);
     expect(listed(node, net)).toEqual(["0000:3b:01.0"]);
     expect(node.kubelet.resource(net)).toMatchObject({ allocatable: 1, connected: true });
     expect(await old.stop()).toBe(0);
@@ -206,7 +206,7 @@ test("a kubelet has devices again at once when the old one of two plugins is slo
   expect(await old.stop()).toBe(0);
 });
 
-// Not every plugin stands by: the upstream one keeps its stream until it ends.
+// Not every plugin goes on standby: the upstream one keeps its stream until it ends.
 test("a plugin that took a pool from one that keeps its stream registers anew when that one ends", async () => {
   await using node = new TestNode({ entries: host("iavf-vfs"), config, mode: "legacy" });
   const { kubelet } = node;

@@ -1,4 +1,4 @@
-// What does the plugin do while a driver does not answer? A pipe without a writer in place of a sysfs file keeps whoever opens it waiting in the
+// What does the plugin do while a driver does not answer? A pipe without a writer in place of a sysfs file blocks open() in the
 // kernel, as a wedged driver does.
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";

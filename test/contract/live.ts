@@ -53,8 +53,8 @@ export const listed = ({ kubelet }: TestNode, resource: string): string[] => [
   ...kubelet.resource(resource).devices.keys(),
 ];
 
-/** Asks for a look at config and node, and waits until it is over: what was changed before has had its effect then. */
-export async function lookAgain(plugin: Plugin): Promise<void> {
+/** Reloads the config and rescans the node, and waits until that is complete: earlier changes have taken effect then. */
+export async function rescan(plugin: Plugin): Promise<void> {
   const from = plugin.lines.length;
   plugin.signal("SIGHUP");
   await plugin.waitForLine(/ scanned the node stale=\S*config/, from);
@@ -67,7 +67,7 @@ export async function rescanned({ root, plugin }: TestNode): Promise<void> {
   await plugin.waitForLine(/ scanned the node stale=\S*functions/, from);
 }
 
-/** Asks the plugin at its socket, as the commands do; answers while the kubelet double does too. */
+/** Sends a request to the plugin's socket, as the commands do. */
 export const askPlugin = (
   node: TestNode,
   route: string,
@@ -83,5 +83,5 @@ export function touches({ kubelet }: TestNode, resource: string) {
   return { registrations, streams, lists, repeatedLists };
 }
 
-/** What touches() gives of a resource that was registered once and has been told so many lists, each a new one. */
+/** The result of touches() for a resource that was registered once and has sent so many lists, each of them new. */
 export const onceRegistered = (lists: number) => ({ registrations: 1, streams: 1, lists, repeatedLists: 0 });

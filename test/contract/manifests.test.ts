@@ -86,7 +86,7 @@ describe("the DaemonSet", () => {
     expect(container?.image).toBe(`localhost/sriovdp:${manifest.version}`);
   });
 
-  test("asks for as little as the plugin needs", () => {
+  test("requests as little as the plugin needs", () => {
     expect(pod).toMatchObject({
       automountServiceAccountToken: false,
       enableServiceLinks: false,
@@ -109,7 +109,7 @@ describe("the DaemonSet", () => {
     expect(mounts.map(({ name }) => name)).toEqual(pod.volumes.map(({ name }) => name));
     for (const { name, hostPath, configMap } of pod.volumes) {
       const mount = mounts.find((each) => each.name === name);
-      // A container's own cgroups stand where the node's would: these are below /host, where they are looked for first.
+      // A container's own cgroups are where the node's would be: these are below /host, which is searched first.
       if (hostPath) expect(mount?.mountPath).toBe(name === "cgroups" ? `/host${hostPath.path}` : hostPath.path);
       if (configMap) {
         expect(configMap.name).toBe(only(sample, "ConfigMap").metadata.name);
@@ -215,7 +215,7 @@ describe("the examples", () => {
     }
   });
 
-  test.each(pods)("%s asks for pools that the example config offers, and for each network's device", (name) => {
+  test.each(pods)("%s requests pools that the example config offers, and each network's device", (name) => {
     const [object] = objectsOf(read(name)) as [KubernetesObject & { spec: { containers: { resources: Resources }[] } }];
     const [resources] = object.spec.containers.map((each) => each.resources);
     expect(resources?.requests).toEqual(resources?.limits ?? {});
@@ -223,10 +223,10 @@ describe("the examples", () => {
     expect(devices).not.toEqual([]);
     for (const device of devices) expect(offered).toContain(device);
     const annotation = object.metadata.annotations?.["k8s.v1.cni.cncf.io/networks"];
-    const wanted = (annotation?.split(",") ?? []).map(
+    const expected = (annotation?.split(",") ?? []).map(
       (network) => networks.get(network)?.metadata.annotations?.["k8s.v1.cni.cncf.io/resourceName"],
     );
-    if (annotation !== undefined) expect(wanted.toSorted()).toEqual(devices.toSorted());
+    if (annotation !== undefined) expect(expected.toSorted()).toEqual(devices.toSorted());
   });
 });
 

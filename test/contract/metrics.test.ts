@@ -7,7 +7,7 @@ import { metrics, poolStates } from "../../src/telemetry/metrics.ts";
 import { setLink } from "../support/live.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
-import { lookAgain, running } from "./live.ts";
+import { rescan, running } from "./live.ts";
 import { samples, scrape, type Series } from "./scrape.ts";
 
 const net = "intel.com/net";
@@ -45,7 +45,7 @@ describe.concurrent("a scrape", () => {
     }
   });
 
-  test("tells of devices, allocations and failures by pool, never by device", async () => {
+  test("count devices, allocations and failures by pool, never by device", async () => {
     await using node = await start();
     const before = (await scrape(node)).length;
     await node.kubelet.allocate(net, 2);
@@ -74,7 +74,7 @@ describe.concurrent("a scrape", () => {
     expect(JSON.stringify(series)).not.toContain("0000:3b");
   });
 
-  test("joins pods to devices when it is asked to, as the metrics exporter of the operator does", async () => {
+  test("joins pods to devices on request, as the operator's metrics exporter does", async () => {
     await using node = await start("--pod-device-metrics");
     expect(samples(await scrape(node), "sriov_kubepoddevice")).toEqual([]);
     const [first = "", second = ""] = [...node.kubelet.resource(net).devices.keys()];
@@ -88,9 +88,9 @@ describe.concurrent("a scrape", () => {
     );
   });
 
-  test("tells that the config file was refused, and of the one that follows", async () => {
+  test("show that the config file was rejected, and the next one accepted", async () => {
     await using node = await start();
-    const told = async () => {
+    const values = async () => {
       const series = await scrape(node);
       return {
         good: valueOf(series, "sriovdp_config_last_reload_successful"),
@@ -99,20 +99,20 @@ describe.concurrent("a scrape", () => {
         pools: valueOf(series, "sriovdp_config_pools"),
       };
     };
-    expect(await told()).toEqual({ good: 1, generation: 1, refused: 0, pools: 1 });
+    expect(await values()).toEqual({ good: 1, generation: 1, refused: 0, pools: 1 });
     node.configure("{ nonsense");
-    await lookAgain(node.plugin);
-    expect(await told()).toEqual({ good: 0, generation: 1, refused: 1, pools: 1 });
+    await rescan(node.plugin);
+    expect(await values()).toEqual({ good: 0, generation: 1, refused: 1, pools: 1 });
     node.configure({ resourceList: [] });
-    await lookAgain(node.plugin);
-    expect(await told()).toEqual({ good: 1, generation: 2, refused: 1, pools: 0 });
+    await rescan(node.plugin);
+    expect(await values()).toEqual({ good: 1, generation: 2, refused: 1, pools: 0 });
   });
 
   test("has a number of series that the config bounds", async () => {
     await using node = await start();
     const one = await scrape(node);
     node.configure({ resourceList: [...config.resourceList, { resourceName: "b", selectors: { vendors: ["1234"] } }] });
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     const ofPools = one.filter(({ labels }) => "resource" in labels).length;
     expect(ofPools).toBe(2 + 1 + 2 + 1 + poolStates.length + 6);
     expect(await scrape(node)).toHaveLength(one.length + ofPools);
@@ -139,7 +139,7 @@ describe.concurrent("a scrape", () => {
     expect(plain).toContain("# TYPE sriovdp_scans_total counter\n");
   });
 
-  test("does not wait for a kubelet that does not tell what pods hold", async () => {
+  test("does not wait for a kubelet that does not answer which devices pods have", async () => {
     await using node = await start();
     node.kubelet.stop();
     await Bun.write(`${node.kubelet.devicePlugins}/kubelet_internal_checkpoint`, "{");
@@ -152,7 +152,7 @@ describe.concurrent("a scrape", () => {
 describe.concurrent("an address for metrics", () => {
   const hasIpv6 = existsSync("/proc/net/if_inet6") && readFileSync("/proc/net/if_inet6", "utf8").includes(" lo");
 
-  /** The statuses of all routes at this address of a plugin that was told to listen there. */
+  /** The statuses of all routes of a plugin that listens at this address. */
   async function statusesAt(host: string, url: string): Promise<number[]> {
     const port = await freePort();
     await using node = await start(`--metrics-address=${host}:${port}`);
@@ -169,11 +169,11 @@ describe.concurrent("an address for metrics", () => {
     expect(await statusesAt(host, url)).toEqual([200, 200, 200, 404]);
   });
 
-  test.skipIf(!hasIpv6)("of IPv6 stands in brackets", async () => {
+  test.skipIf(!hasIpv6)("of IPv6 is in brackets", async () => {
     expect(await statusesAt("[::1]", "http://[::1]")).toEqual([200, 200, 200, 404]);
   });
 
-  test("is off unless it is asked for", async () => {
+  test("is off by default", async () => {
     await using node = await start();
     const sockets = Bun.spawnSync(["sh", "-c", `ls -l /proc/${node.plugin.pid}/fd`]).stdout.toString();
     const inodes = [...sockets.matchAll(/socket:\[(\d+)\]/g)].map(([, inode]) => inode);
@@ -182,7 +182,7 @@ describe.concurrent("an address for metrics", () => {
     for (const line of tables.join("\n").split("\n")) expect(inodes).not.toContain(line.trim().split(/\s+/)[9]);
   });
 
-  test("that is taken is told as an error, keeps nothing else from working, and is served when it is free", async () => {
+  test("that is in use is logged as an error, affects nothing else, and is served once it is free", async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
     const { port } = taken.address() as { port: number };

@@ -1,4 +1,4 @@
-// Do the alerts and the dashboard ask for what the plugin tells, and do they say what to do?
+// Do the alerts and the dashboard query metrics that the plugin has, and do they say what to do?
 
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";

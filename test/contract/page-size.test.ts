@@ -1,4 +1,4 @@
-// Who is told that the executable can't run on arm64 kernels with 64 KiB pages? Bun aborts there before any line of ours runs,
+// Who learns that the executable can't run on arm64 kernels with 64 KiB pages? Bun aborts there before any of our code runs,
 // so that only what starts it can say so: systemd's unit, the scheduler, the installer.
 
 import { describe, expect, test } from "bun:test";

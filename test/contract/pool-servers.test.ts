@@ -73,15 +73,15 @@ test("a client that shares nothing with the plugin's library is answered: frames
 });
 
 // Every list makes a kubelet write its checkpoint, which the plugin sees: what it registers anew then, it registers for ever.
-test("a kubelet that listens, and took too long to answer Register, is not told again", async () => {
+test("a kubelet that has a stream, and took too long to answer Register, is not registered with again", async () => {
   await using node = aNode("legacy");
   node.kubelet.registration = "mute";
   await node.start([]);
   await node.kubelet.waitForAllocatable(resource, 4);
   await node.plugin.waitForLine(/cannot register the pool.*DEADLINE_EXCEEDED/);
   await node.kubelet.allocate(resource, 1);
-  // Asked that often how it is, it has seen the checkpoint before, and would have registered.
-  for (let asked = 0; asked < 20; asked++)
+  // After so many requests the plugin has read the checkpoint, and would have registered.
+  for (let requests = 0; requests < 20; requests++)
     await (await fetch("http://localhost/status", { unix: `${node.root}/run/sriovdp/status.sock` })).text();
   expect(node.kubelet.resource(resource)).toMatchObject({ connected: true, registrations: 1 });
 });
@@ -189,9 +189,9 @@ test("calls that the pool does not offer are answered, and harm nothing", async 
     for (let index = 0; index < 100; index++) {
       const stream = client.listAndWatch({});
       stream.on("error", () => {});
-      const heard = Promise.withResolvers<void>();
-      stream.once("data", () => heard.resolve());
-      await heard.promise;
+      const received = Promise.withResolvers<void>();
+      stream.once("data", () => received.resolve());
+      await received.promise;
       stream.cancel();
     }
   } finally {

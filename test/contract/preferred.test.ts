@@ -31,7 +31,7 @@ const configOf = (preferredAllocation?: "packed" | "spread") => ({
 const start = (preferredAllocation?: "packed" | "spread", mode: RegistrationMode = "watcher") =>
   running({ node: plan, config: configOf(preferredAllocation), resources: [net, other], mode });
 
-/** Admits pods with one device each, and tells the PFs of their devices. */
+/** Admits pods with one device each; returns the PFs of their devices. */
 async function pfsOfPods({ kubelet }: TestNode, count: number): Promise<string> {
   for (let pod = 0; pod < count; pod++) await kubelet.allocate(net, 1);
   return kubelet.allocations
@@ -56,7 +56,7 @@ describe.concurrent.each(modes)("in %s mode", (mode) => {
     expect(await pfsOfPods(node, 8)).toBe("12121212");
   });
 
-  test("turning it on and off registers the pool anew, since the kubelet asks only then; others are left alone", async () => {
+  test("turning it on or off registers the pool again, since the kubelet reads it only then; others are left alone", async () => {
     await using node = await start(undefined, mode);
     const before = touches(node, other);
     expect(optionsOf(node, net)).toBe(false);
@@ -76,7 +76,7 @@ describe.concurrent.each(modes)("in %s mode", (mode) => {
   });
 });
 
-test("a kubelet that is called hears of it in the call, too", async () => {
+test("a kubelet that is called by Register gets it in the call, too", async () => {
   await using node = await start("packed", "legacy");
   const announced = (resource: string) => (node.kubelet.resource(resource).announced as RegisterRequest).options;
   expect(announced(net)).toEqual({ preStartRequired: false, getPreferredAllocationAvailable: true });

@@ -8,7 +8,7 @@ import type { Status } from "../../src/telemetry/plugin-status.ts";
 import { setLink } from "../support/live.ts";
 import { host, Plugin, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
-import { askPlugin, healthy, listed, lookAgain, modes, running, statusOf } from "./live.ts";
+import { askPlugin, healthy, listed, modes, rescan, running, statusOf } from "./live.ts";
 
 // Waiting ends with the condition; this is for a machine that is busy.
 setDefaultTimeout(30_000);
@@ -22,11 +22,11 @@ const start = (mode: "watcher" | "legacy" = "watcher", args: readonly string[] =
 const socketOf = (node: TestNode) => `${node.root}/run/sriovdp/status.sock`;
 const fallbackOf = (node: TestNode) => `${node.kubelet.registry}/.sriovdp-status.sock`;
 
-/** Probes; gives the exit status and what was told on standard error. */
+/** Probes; returns the exit status and standard error. */
 async function probe(node: TestNode, what: "startup" | "liveness" | "readiness", ...args: readonly string[]) {
   const { status, stderr, stdout } = await node.command("probe", what, ...args);
   expect(stdout).toBe(status === 0 ? "ok\n" : "");
-  return { status, told: stderr };
+  return { status, stderr };
 }
 
 /** Waits until readiness is what is expected; gives the reasons. */
@@ -50,18 +50,18 @@ describe.concurrent("the status socket", () => {
   test("is open to root alone, in a folder of root's alone, and is gone after the end", async () => {
     await using node = await start();
     expect([mode(socketOf(node)), mode(`${node.root}/run/sriovdp`)]).toEqual(["600", "700"]);
-    expect(await probe(node, "liveness")).toEqual({ status: 0, told: "" });
+    expect(await probe(node, "liveness")).toEqual({ status: 0, stderr: "" });
     await node.plugin.stop();
     expect(node.names(`${node.root}/run/sriovdp`)).toEqual([]);
   });
 
-  test("stands in the kubelet's plugins_registry, hidden, where /run can't be written to", async () => {
+  test("is in the kubelet's plugins_registry, hidden, if /run is not writable", async () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     writeFileSync(`${node.root}/run`, "in the way");
     await node.start([net]);
     expect(mode(fallbackOf(node))).toBe("600");
     expect(await node.plugin.waitForLine(/status socket is open/)).toContain("plugins_registry");
-    expect(await probe(node, "readiness")).toEqual({ status: 0, told: "" });
+    expect(await probe(node, "readiness")).toEqual({ status: 0, stderr: "" });
     expect(healthy(node, net)).toHaveLength(4);
     await node.plugin.stop();
     expect(node.pluginSockets()).toEqual([]);
@@ -71,12 +71,12 @@ describe.concurrent("the status socket", () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config, mode: "legacy" });
     writeFileSync(`${node.root}/run`, "in the way");
     await node.start([net], "--resync-interval=1", "-v=5");
-    for (let looks = 0, from = 0; looks < 2; looks++, from = node.plugin.lines.length)
+    for (let scans = 0, from = 0; scans < 2; scans++, from = node.plugin.lines.length)
       await node.plugin.waitForLine(/scanned the node/, from);
     expect(node.plugin.lines.filter((line) => line.includes("cannot open a status socket"))).toHaveLength(1);
-    const { status, told } = await probe(node, "liveness");
+    const { status, stderr } = await probe(node, "liveness");
     expect(status).toBe(1);
-    expect(told).toContain(`there is no socket at ${socketOf(node)} or ${fallbackOf(node)}`);
+    expect(stderr).toContain(`there is no socket at ${socketOf(node)} or ${fallbackOf(node)}`);
     expect(await node.kubelet.allocate(net, 1)).toBeObject();
   });
 
@@ -84,8 +84,8 @@ describe.concurrent("the status socket", () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     const early = probe(node, "startup");
     await node.start([net]);
-    expect(await early).toEqual({ status: 0, told: "" });
-    expect(await probe(node, "readiness")).toEqual({ status: 0, told: "" });
+    expect(await early).toEqual({ status: 0, stderr: "" });
+    expect(await probe(node, "readiness")).toEqual({ status: 0, stderr: "" });
   });
 
   test("is not made at a path that no client could connect to", async () => {
@@ -95,13 +95,13 @@ describe.concurrent("the status socket", () => {
     expect(await node.kubelet.allocate(net, 1)).toBeObject();
   });
 
-  test("stands where --status-socket says, and nowhere else", async () => {
+  test("is at the path of --status-socket, and nowhere else", async () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     const path = `${node.root}/here/s.sock`;
     await node.start([net], "--status-socket", path);
     expect([mode(path), mode(`${node.root}/here`)]).toEqual(["600", "700"]);
     expect(existsSync(socketOf(node))).toBeFalse();
-    expect(await probe(node, "liveness", "--status-socket", path)).toEqual({ status: 0, told: "" });
+    expect(await probe(node, "liveness", "--status-socket", path)).toEqual({ status: 0, stderr: "" });
     expect(await probe(node, "liveness")).toMatchObject({ status: 1 });
   });
 
@@ -167,7 +167,7 @@ describe.concurrent("the status socket", () => {
     expect([head.status, head.headers.get("content-length"), await head.text()]).toEqual([200, "3", ""]);
   });
 
-  test("answers whoever sends it what is no request, or half of one, and goes on", async () => {
+  test("answers malformed and incomplete requests, and goes on", async () => {
     await using node = await start();
     const sent: readonly (readonly [string, RegExp])[] = [
       ["\0\r\n\r\n", /^HTTP\/1\.1 400 |^$/],
@@ -202,19 +202,19 @@ describe.concurrent("liveness", () => {
     await using node = await start();
     node.plugin.signal("SIGSTOP");
     const began = performance.now();
-    const { status, told } = await probe(node, "liveness");
+    const { status, stderr } = await probe(node, "liveness");
     expect(status).toBe(1);
-    expect(told).toContain("did not answer");
+    expect(stderr).toContain("did not answer");
     expect(performance.now() - began).toBeLessThan(8000);
     node.plugin.signal("SIGCONT");
-    expect(await probe(node, "liveness")).toEqual({ status: 0, told: "" });
+    expect(await probe(node, "liveness")).toEqual({ status: 0, stderr: "" });
   }, 30_000);
 
   test("is there before the kubelet is", async () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     node.startPlugin();
     await node.plugin.waitForLine(/waiting for the kubelet's folders/);
-    expect(await probe(node, "liveness")).toEqual({ status: 0, told: "" });
+    expect(await probe(node, "liveness")).toEqual({ status: 0, stderr: "" });
     expect(await becomesReady(node, false)).toBe("the initial node scan is not complete\n");
     await node.kubelet.start();
     await becomesReady(node, true);
@@ -228,7 +228,7 @@ describe.concurrent("readiness", () => {
     node.kubelet.registration = "refuse";
     await node.kubelet.start();
     expect(await becomesReady(node, false)).toContain(net);
-    await until("the refusal is told", async () =>
+    await until("the rejection is reported", async () =>
       /rejects pool intel.com\/net: ./.test(await becomesReady(node, false)),
     );
     expect((await statusOf(node)).pools).toMatchObject([{ registration: { state: "rejected", streams: 0 } }]);
@@ -250,7 +250,7 @@ describe.concurrent("readiness", () => {
     });
   });
 
-  test("fails while the kubelet knows of a pool and does not listen to it", async () => {
+  test("fails while the kubelet has registered a pool and has no stream to it", async () => {
     await using node = await start();
     node.kubelet.holdsStreams = true;
     await node.kubelet.restart();
@@ -261,7 +261,7 @@ describe.concurrent("readiness", () => {
 });
 
 describe.concurrent("the status", () => {
-  test("tells of each pool what the kubelet has been told, and of each allocation", async () => {
+  test("shows each pool as the kubelet has it, and each allocation", async () => {
     await using node = await running({
       node: "iavf-vfs",
       config: { resourceList: [...config.resourceList, { resourceName: "none", selectors: { vendors: ["ffff"] } }] },
@@ -269,8 +269,8 @@ describe.concurrent("the status", () => {
     });
     await node.kubelet.allocate(net, 2);
     await node.kubelet.callAllocate(net, [["0000:00:00.0"]]).catch(() => {});
-    const { pools, mode, ready, config: told } = await statusOf(node);
-    expect({ mode, ready, generation: told.generation }).toEqual({ mode: "watcher", ready: true, generation: 1 });
+    const { pools, mode, ready, config: active } = await statusOf(node);
+    expect({ mode, ready, generation: active.generation }).toEqual({ mode: "watcher", ready: true, generation: 1 });
     expect(pools).toMatchObject([
       {
         resource: net,
@@ -282,7 +282,7 @@ describe.concurrent("the status", () => {
     expect(pools[0]?.devices.map(({ id }) => id)).toEqual(listed(node, net));
   });
 
-  test("tells which pod holds a device, as the kubelet does", async () => {
+  test("shows which pod has a device, as the kubelet does", async () => {
     await using node = await start();
     await node.kubelet.allocate(net, ["0000:3b:01.0"], { pod: "first" });
     const held = { resource: net, id: "0000:3b:01.0", pod: expect.stringContaining("/first") as string };
@@ -294,7 +294,7 @@ describe.concurrent("the status", () => {
     expect(await statusOf(node)).toMatchObject({ allocated: [] });
   });
 
-  test("tells why a device is Unhealthy", async () => {
+  test("shows why a device is Unhealthy", async () => {
     await using node = await start();
     setLink(node.root, "ens1f0", "down");
     await node.kubelet.waitForAllocatable(net, 0);
@@ -307,14 +307,14 @@ describe.concurrent("the status", () => {
     expect(stdout).toMatch(/0000:3b:0\S+ +VF 0-\d of ens1f0 +\S+ +intel.com\/net +Unhealthy: \S.*ens1f0/);
   });
 
-  test("tells that the config file was refused, with every problem, and that what was running goes on", async () => {
+  test("shows that the config file was rejected, with every problem, and that the previous config stays active", async () => {
     await using node = await start();
     node.configure('{"resourceList": [{"resourceName": "net"}, {"selectors": {}}]}');
     node.plugin.signal("SIGHUP");
     await node.plugin.waitForLine(/the previous config stays active/);
-    const { config: told, pools } = await statusOf(node);
-    expect(told).toMatchObject({ generation: 1, lastReload: { success: false } });
-    expect(told.lastReload?.problems.map(({ path }) => path)).toEqual([
+    const { config, pools } = await statusOf(node);
+    expect(config).toMatchObject({ generation: 1, lastReload: { success: false } });
+    expect(config.lastReload?.problems.map(({ path }) => path)).toEqual([
       "resourceList[0].selectors",
       "resourceList[1].resourceName",
     ]);
@@ -323,11 +323,11 @@ describe.concurrent("the status", () => {
     expect(stdout).toContain("config rejected; the previous config stays active");
     expect(stdout).toContain("resourceList[1].resourceName: missing");
     node.configure({ resourceList: [] });
-    await lookAgain(node.plugin);
+    await rescan(node.plugin);
     expect((await statusOf(node)).config).toMatchObject({ generation: 2, lastReload: { success: true, problems: [] } });
   });
 
-  test("is to be had as JSON and as YAML too", async () => {
+  test("is available as JSON and YAML too", async () => {
     await using node = await start();
     const json = JSON.parse((await node.command("status", "-o", "json")).stdout) as Status;
     const yaml = parse((await node.command("status", "-o", "yaml")).stdout) as Status;

@@ -14,10 +14,10 @@ const resource = "intel.com/net";
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
 const aNode = (mode: "watcher" | "legacy") => new TestNode({ entries: host("iavf-vfs"), config, mode });
 
-describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %s", (mode) => {
+describe.concurrent.each(modes)("a kubelet that registers plugins by the %s", (mode) => {
   const folderOf = ({ kubelet }: TestNode) => (mode === "watcher" ? kubelet.registry : kubelet.devicePlugins);
 
-  test("finds the pool's socket and is told all that it wants to know", async () => {
+  test("finds the pool's socket and gets all that it requests", async () => {
     await using node = aNode(mode);
     await node.start([resource]);
     const { announced, options, registrations, streams } = node.kubelet.resource(resource);
@@ -58,7 +58,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.kubelet.waitForAllocatable(resource, 4);
   });
 
-  test("hears of the pool again after it was restarted, once", async () => {
+  test("gets the pool again after it was restarted, once", async () => {
     await using node = aNode(mode);
     await node.start([resource]);
     await node.kubelet.restart();
@@ -68,7 +68,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     expect(node.kubelet.resource(resource).streams).toBe(3);
   });
 
-  test("that was away for long hears of the pool again", async () => {
+  test("that was away for long gets the pool again", async () => {
     await using node = aNode(mode);
     await node.start([resource], "-v=5");
     node.kubelet.stop();
@@ -77,7 +77,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.kubelet.waitForAllocatable(resource, 4);
   });
 
-  test("that refuses the pool is asked again, and the plugin lives on", async () => {
+  test("that rejects the pool gets another attempt, and the plugin goes on", async () => {
     await using node = aNode(mode);
     node.kubelet.registration = "refuse";
     await node.start([]);
@@ -107,7 +107,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
       node.kubelet.breakConnection(resource);
       await node.kubelet.waitForAllocatable(resource, 4);
     }
-    await until("all is told", () => node.plugin.log.match(/kubelet connected/g)?.length === 3);
+    await until("all are connected", () => node.plugin.log.match(/kubelet connected/g)?.length === 3);
     expect(
       node.plugin.lines.filter((line) =>
         / INFO .*(kubelet connected|kubelet disconnected|registered the pool)/.test(line),
@@ -118,7 +118,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     ]);
   });
 
-  test("that hung in registrations hears of the pool after it was restarted", async () => {
+  test("that hung in registrations gets the pool after it was restarted", async () => {
     await using node = aNode(mode);
     node.kubelet.registration = "hang";
     await node.start([]);
@@ -137,7 +137,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.kubelet.waitForAllocatable(resource, 4);
   });
 
-  test("whose connection broke is registered with anew, since it never asks again by itself", async () => {
+  test("whose connection broke is registered with again, since it never reconnects by itself", async () => {
     await using node = aNode(mode);
     await node.start([resource]);
     node.kubelet.breakConnection(resource);
@@ -155,14 +155,14 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     await node.kubelet.waitForAllocatable(resource, 4);
   });
 
-  test("whose connection broke gets the pool back, whoever else listens to it or comes and goes", async () => {
+  test("whose connection broke gets the pool back, whatever other clients do", async () => {
     await using node = aNode(mode);
     await node.start([resource]);
     const client = pluginClient(`${folderOf(node)}/intel.com_net.sock`);
-    const listen = (heard: () => void) => {
+    const listen = (received: () => void) => {
       const stream = client.listAndWatch({});
       stream.on("error", () => {});
-      stream.on("data", heard);
+      stream.on("data", received);
       return stream;
     };
     let isHere = false;
@@ -201,10 +201,10 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
     expect(node.pluginSockets()).toEqual(["intel.com_net.sock"]);
   });
 
-  test("is not told the same list twice", async () => {
+  test("does not get the same list twice", async () => {
     await using node = aNode(mode);
     await node.start([resource]);
-    // Two looks at the node; only after the second is there something to tell.
+    // Two scans; only the second has a change to report.
     writeFileSync(`${node.root}/uevent`, "");
     node.plugin.signal("SIGHUP");
     await node.plugin.waitForLine(/reload requested/);
@@ -293,7 +293,7 @@ describe.concurrent.each(modes)("a kubelet that hears of plugins by way of the %
   });
 });
 
-test("a kubelet whose socket is replaced while Register hangs at the old one hears of the pool at once", async () => {
+test("a kubelet whose socket is replaced while Register hangs at the old one gets the pool at once", async () => {
   await using node = aNode("legacy");
   node.kubelet.registration = "hang";
   await node.start([]);

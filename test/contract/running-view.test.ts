@@ -94,7 +94,7 @@ describe.concurrent("beside a running plugin", () => {
     expect(stdout).toMatch(/pfNames +passes/);
   });
 
-  test("what is asked at the socket holds no value of additionalInfo", async () => {
+  test("answers at the socket hold no value of additionalInfo", async () => {
     await using node = await running({ node: "iavf-vfs", config, resources: [net] });
     const response = await fetch("http://localhost/node", { unix: `${node.root}/run/sriovdp/status.sock` });
     const text = await response.text();

@@ -1,4 +1,4 @@
-// Does a value of additionalInfo get out by any way but the container's own variable? Whatever is logged, refused, asked for,
+// Does a value of additionalInfo get out by any way but the container's own variable? Whatever is logged, rejected, requested,
 // measured or crashes, at the most talkative level.
 
 import { expect, test } from "bun:test";
@@ -9,7 +9,7 @@ import { until } from "../support/until.ts";
 
 const resource = "intel.com/net";
 
-/** A text that stands nowhere else, and the parts of it that would still give it away. */
+/** A text that is nowhere else, and the parts of it that would still give it away. */
 const secret = "sesame-471147114711-öffne-dich";
 const traces = ["sesame", "471147114711", "öffne", Buffer.from(secret).toString("base64").slice(0, 12)];
 
@@ -32,49 +32,46 @@ const wrong: readonly unknown[] = [
 
 const find = (text: string): string[] => traces.filter((trace) => text.includes(trace));
 
-test.concurrent.each(["text", "json"])(
-  "with --log-format=%s nothing that a running plugin tells has it",
-  async (format) => {
-    await using node = new TestNode({ entries: host("iavf-vfs"), config: good });
-    const args = ["-v=10", `--log-format=${format}`, "--log-dir=sriovdp", "--use-cdi"];
-    await node.kubelet.start();
-    const plugin = node.startPlugin(...args);
-    await until("the kubelet has a list", () => node.kubelet.allocatable[resource] === 4, { found: () => plugin.log });
-    const { envs } = await node.kubelet.allocate(resource, ["0000:3b:01.0"]);
-    expect(envs["PCIDEVICE_INTEL_COM_NET_INFO"]).toContain(secret);
+test.concurrent.each(["text", "json"])("with --log-format=%s no output of a running plugin has it", async (format) => {
+  await using node = new TestNode({ entries: host("iavf-vfs"), config: good });
+  const args = ["-v=10", `--log-format=${format}`, "--log-dir=sriovdp", "--use-cdi"];
+  await node.kubelet.start();
+  const plugin = node.startPlugin(...args);
+  await until("the kubelet has a list", () => node.kubelet.allocatable[resource] === 4, { found: () => plugin.log });
+  const { envs } = await node.kubelet.allocate(resource, ["0000:3b:01.0"]);
+  expect(envs["PCIDEVICE_INTEL_COM_NET_INFO"]).toContain(secret);
 
-    // What can't be written, what is not there, and a checkpoint in which it stands.
-    rmSync(node.deviceInfoFolder, { recursive: true, force: true });
-    mkdirSync(dirname(node.deviceInfoFolder), { recursive: true });
-    writeFileSync(node.deviceInfoFolder, "in the way");
-    await node.kubelet.callAllocate(resource, [["0000:3b:01.1"]]).catch(() => {});
-    await node.kubelet.callAllocate(resource, [["0000:3b:09.1"]]).catch(() => {});
-    const checkpoint = `${node.kubelet.devicePlugins}/kubelet_internal_checkpoint`;
-    const before = readFileSync(checkpoint, "utf8");
-    writeFileSync(checkpoint, `{"Data": ${secret}}`);
+  // What can't be written, what is not there, and a checkpoint that has it.
+  rmSync(node.deviceInfoFolder, { recursive: true, force: true });
+  mkdirSync(dirname(node.deviceInfoFolder), { recursive: true });
+  writeFileSync(node.deviceInfoFolder, "in the way");
+  await node.kubelet.callAllocate(resource, [["0000:3b:01.1"]]).catch(() => {});
+  await node.kubelet.callAllocate(resource, [["0000:3b:09.1"]]).catch(() => {});
+  const checkpoint = `${node.kubelet.devicePlugins}/kubelet_internal_checkpoint`;
+  const before = readFileSync(checkpoint, "utf8");
+  writeFileSync(checkpoint, `{"Data": ${secret}}`);
 
-    const told: string[] = [];
-    const ask = async (route: string) =>
-      (await fetch(`http://localhost${route}`, { unix: `${node.root}/run/sriovdp/status.sock` })).text();
-    for (const [round, config] of [...wrong, good].entries()) {
-      node.configure(config);
-      const from = plugin.lines.length;
-      plugin.signal("SIGHUP");
-      await plugin.waitForLine(round < wrong.length ? /the previous config stays active/ : /config loaded/, from);
-      for (const route of ["/status", "/metrics", "/readyz", "/livez"]) told.push(await ask(route));
-      for (const command of format === "text" ? ["validate", "discover", "explain"] : []) {
-        const { stdout, stderr } = runCommand([command, "-o", "json", "-v=10", "--root", node.root]);
-        told.push(stdout, stderr);
-      }
+  const texts: string[] = [];
+  const ask = async (route: string) =>
+    (await fetch(`http://localhost${route}`, { unix: `${node.root}/run/sriovdp/status.sock` })).text();
+  for (const [round, config] of [...wrong, good].entries()) {
+    node.configure(config);
+    const from = plugin.lines.length;
+    plugin.signal("SIGHUP");
+    await plugin.waitForLine(round < wrong.length ? /the previous config stays active/ : /config loaded/, from);
+    for (const route of ["/status", "/metrics", "/readyz", "/livez"]) texts.push(await ask(route));
+    for (const command of format === "text" ? ["validate", "discover", "explain"] : []) {
+      const { stdout, stderr } = runCommand([command, "-o", "json", "-v=10", "--root", node.root]);
+      texts.push(stdout, stderr);
     }
-    writeFileSync(checkpoint, before);
-    await plugin.stop();
-    told.push(plugin.log, readFileSync(`${node.root}/var/log/sriovdp/sriovdp.log`, "utf8"));
-    expect(plugin.log).toContain("Allocate was refused");
-    expect(find(told.join("\n"))).toEqual([]);
-    if (format === "json") for (const line of plugin.lines) expect(JSON.parse(line)).toHaveProperty("message");
-  },
-);
+  }
+  writeFileSync(checkpoint, before);
+  await plugin.stop();
+  texts.push(plugin.log, readFileSync(`${node.root}/var/log/sriovdp/sriovdp.log`, "utf8"));
+  expect(plugin.log).toContain("Allocate was refused");
+  expect(find(texts.join("\n"))).toEqual([]);
+  if (format === "json") for (const line of plugin.lines) expect(JSON.parse(line)).toHaveProperty("message");
+});
 
 test.concurrent.each(wrong.map((config, index) => [index, config] as const))(
   "a start that refuses the file does not quote it (%d)",
@@ -90,7 +87,7 @@ test.concurrent.each(wrong.map((config, index) => [index, config] as const))(
 test.concurrent.each([
   ["is thrown", "throw error;"],
   ["rejects a promise", "void Promise.reject(error);"],
-])("an error that nobody caught and that %s is told on one line, without what hangs on it", async (_, raise) => {
+])("an uncaught error that %s is logged on one line, without its properties", async (_, raise) => {
   await using node = new TestNode({ entries: host("iavf-vfs"), config: good });
   await node.kubelet.start();
   // Bun runs this before the program: the only way to make it fail where it does not.

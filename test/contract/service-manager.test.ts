@@ -15,7 +15,7 @@ function startUnder(manager: NotifySocket, node: TestNode, watchdog: number): vo
   node.startPluginUnder(["env", `NOTIFY_SOCKET=${manager.name}`, `WATCHDOG_USEC=${watchdog * 1000}`]);
 }
 
-test("the service manager hears of readiness, health, reloads, a refused config, signs of life and the end", async () => {
+test("systemd is notified of readiness, health, reloads, a rejected config, the watchdog and the end", async () => {
   await using node = new TestNode({ entries: host("iavf-vfs"), config });
   using manager = new NotifySocket(`${node.root}/notify`);
   await node.kubelet.start();

@@ -23,7 +23,7 @@ describe("validate", () => {
   for (const [name, text] of Object.entries(files)) writeFileSync(`${folder}/${name}`, text);
   const validate = (...args: string[]) => runCommand(["validate", "--root", folder, ...args]);
 
-  test("tells how many devices each pool has here", () => {
+  test("shows how many devices each pool has here", () => {
     const { stdout, stderr, status } = validate(`${folder}/good`);
     expect(stdout).toBe(`${folder}/good is valid: 1 pool
 POOL         TYPE       DEVICES HERE

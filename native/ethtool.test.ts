@@ -89,7 +89,7 @@ const troubleOf = (firmware: Played, device = XXV710): unknown => {
 const attempts = (played: Played): number => played.commands.filter((command) => command === SEEPROM).length;
 
 describe("the sequence", () => {
-  test("a loaded profile is told by name, after the driver was made sure of", () => {
+  test("a loaded profile is reported by name, after the driver was checked", () => {
     const firmware = play({});
     expect(ask(firmware)).toBe("GTPv1-C/U IPv4/IPv6 payload");
     expect(firmware.commands).toEqual([DRVINFO, SEEPROM, GEEPROM, GEEPROM]);
@@ -107,7 +107,7 @@ describe("the sequence", () => {
     expect(ask(play({ result: () => whole }))).toBe("L2TPv3");
   });
 
-  test("of several profiles the first is told", () => {
+  test("of several profiles the first is reported", () => {
     expect(ask(play({ result: () => answer(["first", "second"]) }))).toBe("first");
   });
 
@@ -210,7 +210,7 @@ describe("the structures", () => {
     expect(reader(encodeListCommand(0xf0a2)).u32(4)).toBe(0xf0a20f00);
   });
 
-  test("a result is asked for by its length", () => {
+  test("a result is requested by its length", () => {
     const bytes = encodeResultRequest(XXV710, 32);
     expect(bytes.length).toBe(48);
     expect(bytes.subarray(0, 16).toHex()).toBe("0b000000000f8b150000000020000000");
@@ -242,7 +242,7 @@ describe("the structures", () => {
 
 describe("on this kernel", () => {
   const other = Object.keys(networkInterfaces()).find((name) => name !== "lo" && /^(eth|en)/.test(name));
-  test.skipIf(other === undefined)("an Ethernet driver tells its name (needs an eth* or en* interface)", () => {
+  test.skipIf(other === undefined)("an Ethernet driver reports its name (needs an eth* or en* interface)", () => {
     expect(readDriverInfo(other!).driver).not.toBe("");
   });
 
@@ -264,13 +264,13 @@ describe("a private flag", () => {
   const driverWith =
     (names: readonly string[], set: readonly string[] = []): EthtoolCommand =>
     (structure) => {
-      const told = reader(structure);
-      const command = told.u32(0);
+      const request = reader(structure);
+      const command = request.u32(0);
       if (command === 0x37) {
-        expect(told.u64(8)).toBe(4n);
+        expect(request.u64(8)).toBe(4n);
         writer(structure).u32(16, names.length);
       } else if (command === 0x1b) {
-        expect(told.u32(4)).toBe(2);
+        expect(request.u32(4)).toBe(2);
         writer(structure).u32(8, names.length);
         for (const [place, name] of names.entries()) structure.set(terminated(name), 12 + place * 32);
       } else if (command === 0x27) {
@@ -278,7 +278,7 @@ describe("a private flag", () => {
           4,
           names.reduce((bits, name, place) => bits | (set.includes(name) ? 1 << place : 0), 0) >>> 0,
         );
-      } else throw new Error(`command ${command} is none that may be sent`);
+      } else throw new Error(`command ${command} must not be sent`);
     };
   const refusing =
     (command: number, errno: number, otherwise: EthtoolCommand): EthtoolCommand =>
@@ -300,7 +300,7 @@ describe("a private flag", () => {
     expect(askPrivateFlag(driverWith(names, ["flag-30"]), "flag-31")).toBe(false);
   });
 
-  test("of a driver with more flags than the bitmap holds is never asked for by name", () => {
+  test("of a driver with more flags than the bitmap holds is never requested by name", () => {
     const names = Array.from({ length: 33 }, (_, place) => `flag-${place}`);
     expect(askPrivateFlag(driverWith(names), "flag-1")).toBeNull();
   });
@@ -310,12 +310,12 @@ describe("a private flag", () => {
     expect(() => askPrivateFlag(refusing(command, 19, driverWith(i40e)), "link-down-on-close")).toThrow("ENODEV");
   });
 
-  test("of a set that the kernel does not tell is unknown", () => {
+  test("of a set that the kernel does not report is unknown", () => {
     const without: EthtoolCommand = (structure) => void writer(structure).u64(8, 0n);
     expect(askPrivateFlag(without, "link-down-on-close")).toBeNull();
   });
 
-  test("is asked of this kernel without a privilege", () => {
+  test("is read from this kernel without a privilege", () => {
     expect(readPrivateFlag("lo", "link-down-on-close")).toBeNull();
     expect(() => readPrivateFlag("no-such-link", "link-down-on-close")).toThrow("ENODEV");
   });

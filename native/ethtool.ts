@@ -100,8 +100,8 @@ function askPrivateFlagNames(command: EthtoolCommand): readonly string[] {
     .u32(4, ETH_SS_PRIV_FLAGS)
     .u32(8, count);
   if (!isAnswered(command, strings)) return [];
-  const told = Math.min(reader(strings).u32(8), PRIVATE_FLAGS);
-  return Array.from({ length: told }, (_, place) =>
+  const flags = Math.min(reader(strings).u32(8), PRIVATE_FLAGS);
+  return Array.from({ length: flags }, (_, place) =>
     textOf(strings.subarray(12 + place * ETH_GSTRING_LEN, 12 + (place + 1) * ETH_GSTRING_LEN)),
   );
 }

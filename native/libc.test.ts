@@ -9,7 +9,7 @@ const thrownBy = (call: () => unknown): unknown => {
   }
 };
 
-test("a failed system call tells its name and its reason", () => {
+test("a failed system call is reported with its name and reason", () => {
   const error = thrownBy(() => libc.socket(libc.AF_NETLINK, libc.SOCK_RAW, 31));
   expect(error).toBeInstanceOf(libc.SystemError);
   expect(error).toMatchObject({

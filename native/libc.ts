@@ -5,7 +5,7 @@ import { FFIType, dlopen, ptr, read } from "bun:ffi";
 import { constants } from "node:os";
 import { view, hostOrder } from "./bytes.ts";
 
-// Bun's loader knows "libc.so.6" only by its full name; null (the executable itself) is refused.
+// Bun's loader finds "libc.so.6" only by its full name; null (the executable itself) is refused.
 const { symbols: libc } = dlopen("libc.so.6", {
   __errno_location: { args: [], returns: "ptr" },
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },

@@ -12,7 +12,7 @@ test.each(["path", "abstract"])("lines arrive as one datagram at a socket with a
     notify(manager.name, ["READY=1", "STATUS=3 pools, 24 devices"]);
     notify(manager.name, ["WATCHDOG=1"]);
     manager.lines();
-    expect(manager.heard).toEqual([["READY=1", "STATUS=3 pools, 24 devices"], ["WATCHDOG=1"]]);
+    expect(manager.received).toEqual([["READY=1", "STATUS=3 pools, 24 devices"], ["WATCHDOG=1"]]);
   } finally {
     removeTemporaryFolder(folder);
   }
@@ -43,7 +43,7 @@ test("a manager that doesn't read keeps us no longer than a second", () => {
 test("the time of a reload is that of the clock which the manager compares it with", () => {
   const first = monotonicMicroseconds();
   const uptime = Number.parseFloat(readFileSync("/proc/uptime", "utf8"));
-  // It stands still while the machine sleeps, which the uptime does not.
+  // It stops while the machine sleeps, which the uptime does not.
   expect(first).toBeGreaterThan(0n);
   expect(Number(first) / 1e6).toBeLessThan(uptime + 0.02);
   expect(monotonicMicroseconds()).toBeGreaterThanOrEqual(first);

@@ -108,7 +108,7 @@ test("the running version wins over a fixed and a stored one of its name", () =>
   });
 });
 
-test("a driver that tells nothing but its name has no versions", () => {
+test("a driver that reports only its name has no versions", () => {
   expect(readDevlinkInfo(kernel([answer([text(98, "mlx5_core")])]), "pci", "x")).toEqual({
     driver: "mlx5_core",
     serial: null,
@@ -133,7 +133,7 @@ test("enable_rdma is true when its flag is there, false when not, and unknown wi
   expect(decodeDriverinitFlag(attributesOf([]))).toBeNull();
 });
 
-test("enable_rdma is asked of each device, and those without it are left out", () => {
+test("enable_rdma is read from each device, and those without it are left out", () => {
   const devices = ["on", "off", "without", "left", "no-parameters"].map((device) => ({ bus: "pci", device }));
   const values = readEnableRdma(
     kernel([answer([flagParameter(true)])], [answer([flagParameter(false)])], refusal(22), refusal(19), refusal(95)),
@@ -156,7 +156,7 @@ test("esw_multiport is the runtime value", () => {
   expect(values).toEqual(new Map([["pci/on", true]]));
 });
 
-test("this kernel is asked without an error, whatever devices it has", () => {
+test("this kernel answers without an error, whatever devices it has", () => {
   const generic = new GenericNetlink();
   try {
     const devices = readDevlinkDevices(generic);

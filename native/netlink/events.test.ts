@@ -20,7 +20,7 @@ const vfAdded = bytesOf(
 );
 
 describe("a uevent", () => {
-  test("of the kernel tells what it is about", () => {
+  test("of the kernel names its subject", () => {
     expect(parseUevent(vfAdded)).toMatchObject({
       action: "add",
       devpath: "/devices/pci0000:3a/0000:3a:00.0/0000:3b:02.0",
@@ -37,7 +37,7 @@ describe("a uevent", () => {
     expect(event?.values["odd"]).toBeUndefined();
   });
 
-  test("is told from udev's format, from text, from binary and from nothing", () => {
+  test("is distinguished from udev's format, text, binary and nothing", () => {
     const udev = concat([bytesOf("libudev"), new Uint8Array([0xfe, 0xed, 0xca, 0xfe]), vfAdded]);
     for (const bytes of [
       udev,
@@ -130,9 +130,9 @@ const watched = (steps: Readonly<Record<string, string>>, receiveBuffer = 8 << 2
     import { readdirSync, writeFileSync } from "node:fs";
     import { spawnSync } from "node:child_process";
     import { watchKernel } from "./native/netlink/events.ts";
-    let heard = new Set();
+    let received = new Set();
     const watch = watchKernel(
-      { functions: () => heard.add("functions"), links: () => heard.add("links"), lost: (reason) => heard.add("lost: " + reason) },
+      { functions: () => received.add("functions"), links: () => received.add("links"), lost: (reason) => received.add("lost: " + reason) },
       ${receiveBuffer},
     );
     const sh = (script) => { const { status, stderr } = spawnSync("sh", ["-ec", script], { encoding: "utf8" }); if (status) throw new Error(stderr); };
@@ -140,8 +140,8 @@ const watched = (steps: Readonly<Record<string, string>>, receiveBuffer = 8 << 2
     const descriptors = () => readdirSync("/proc/self/fd").length;
     const record = {};
     await Bun.sleep(100);
-    heard.clear();
-    const step = async (name, act) => { await act(); await Bun.sleep(60); record[name] = [...heard].sort(); heard.clear(); };
+    received.clear();
+    const step = async (name, act) => { await act(); await Bun.sleep(60); record[name] = [...received].sort(); received.clear(); };
     ${Object.entries(steps)
       .map(([name, act]) => `await step(${JSON.stringify(name)}, async () => { ${act} });`)
       .join("\n")}
@@ -151,8 +151,8 @@ const watched = (steps: Readonly<Record<string, string>>, receiveBuffer = 8 << 2
     `,
   ) as Record<string, string[]>;
 
-live(`links, default routes and devices are heard of, other routes are not${needs}`, () => {
-  const heard = watched({
+live(`links, default routes and devices are reported, other routes are not${needs}`, () => {
+  const received = watched({
     quiet: "",
     "carrier lost": `sh("ip link set left-peer down")`,
     "carrier back": `sh("ip link set left-peer up")`,
@@ -165,7 +165,7 @@ live(`links, default routes and devices are heard of, other routes are not${need
     renamed: `sh("ip link set third name fourth")`,
     "link gone": `sh("ip link del fourth")`,
   });
-  expect(heard).toEqual({
+  expect(received).toEqual({
     quiet: [],
     "carrier lost": ["links"],
     "carrier back": ["links"],
@@ -181,20 +181,20 @@ live(`links, default routes and devices are heard of, other routes are not${need
 });
 
 liveUevents(
-  `uevents of PCI devices and of the namespace's own links are heard of, those of queues are not${needsUevents}`,
+  `uevents of PCI devices and of the namespace's own links are reported, those of queues are not${needsUevents}`,
   () => {
-    const heard = watched({
+    const received = watched({
       pci: `uevent("/sys/bus/pci/devices/" + (readdirSync("/sys/bus/pci/devices")[0]))`,
       cpu: `uevent("/sys/devices/system/cpu/cpu0")`,
       memory: `uevent("/sys/class/mem/null")`,
       misc: `uevent("/sys/class/misc/" + readdirSync("/sys/class/misc")[0])`,
     });
-    expect(heard).toEqual({ pci: ["functions"], cpu: [], memory: [], misc: ["functions"] });
+    expect(received).toEqual({ pci: ["functions"], cpu: [], memory: [], misc: ["functions"] });
   },
 );
 
-liveUevents(`an overflow is told as lost, and the watch goes on${needsUevents}`, () => {
-  const heard = watched(
+liveUevents(`an overflow is reported as lost events, and the watch goes on${needsUevents}`, () => {
+  const received = watched(
     {
       "a storm": `for (let i = 0; i < 3000; i++) uevent("/sys/class/mem/null")`,
       "after it": `uevent("/sys/class/misc/" + readdirSync("/sys/class/misc")[0])`,
@@ -203,15 +203,15 @@ liveUevents(`an overflow is told as lost, and the watch goes on${needsUevents}`,
     },
     32768,
   );
-  expect(heard["a storm"]).toEqual(["lost: uevents: ENOBUFS"]);
-  expect(heard["after it"]).toEqual(["functions"]);
-  expect(heard["a storm of links"]).toContain("lost: rtnetlink: ENOBUFS");
-  expect(heard["after that"]).toContain("links");
+  expect(received["a storm"]).toEqual(["lost: uevents: ENOBUFS"]);
+  expect(received["after it"]).toEqual(["functions"]);
+  expect(received["a storm of links"]).toContain("lost: rtnetlink: ENOBUFS");
+  expect(received["after that"]).toContain("links");
 });
 
 liveUevents(`with its own buffer size it survives a storm of 20,000 uevents${needsUevents}`, () => {
-  const heard = watched({ "a storm": `for (let i = 0; i < 20_000; i++) uevent("/sys/class/mem/null")` });
-  expect(heard).toEqual({ "a storm": [] });
+  const received = watched({ "a storm": `for (let i = 0; i < 20_000; i++) uevent("/sys/class/mem/null")` });
+  expect(received).toEqual({ "a storm": [] });
 });
 
 liveUevents(`reopening and closing leave no descriptor behind${needsUevents}`, () => {

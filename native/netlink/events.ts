@@ -170,7 +170,7 @@ function watchSource(source: Source, on: KernelEvents, receiveBuffer: number): {
   let connection: Connection | null = null;
   let retry: ReturnType<typeof setTimeout> | null = null;
 
-  const hear = (datagram: Uint8Array, fd: number): void => {
+  const receive = (datagram: Uint8Array, fd: number): void => {
     if (closed) return;
     let meaning: Meaning;
     try {
@@ -187,7 +187,7 @@ function watchSource(source: Source, on: KernelEvents, receiveBuffer: number): {
     void connectDescriptor({
       fd,
       socket: {
-        data: (_connection, datagram) => hear(datagram, fd),
+        data: (_connection, datagram) => receive(datagram, fd),
         error: (_connection, error) => void (failure = error),
         close: (_connection, error) => reopen(reasonOf(error ?? failure ?? "closed")),
       },

@@ -26,7 +26,7 @@ test("a family that no module offers is null, as captured", () => {
   expect(generic.family("vdpa")).toBeNull();
 });
 
-test("this kernel knows the controller and not a family of an odd name", () => {
+test("this kernel has the controller and no family of an odd name", () => {
   const generic = new GenericNetlink();
   try {
     expect(generic.family("nlctrl")).toMatchObject({ name: "nlctrl", id: 16 });

@@ -78,13 +78,13 @@ describe("links", () => {
   const links = readLinks(new NetlinkSocket(NETLINK_ROUTE, replay(answersOf(readCapture("lab-links")))));
   const byName = new Map(links.map((link) => [link.name, link]));
 
-  test("tell the functions that they belong to, on every bus", () => {
+  test("name the functions that they belong to, on every bus", () => {
     expect(byName.get("pf0")).toMatchObject({ parentBus: "pci", parentDevice: "0000:41:00.0", operstate: "up" });
     expect(byName.get("eth6")).toMatchObject({ parentBus: "auxiliary", parentDevice: "mlx5_core.sf.2" });
     expect(byName.get("lo")).toMatchObject({ parentBus: null, parentDevice: null, operstate: "unknown" });
   });
 
-  test("tell representors by their port on the switch of their PF", () => {
+  test("identify representors by their port on the switch of their PF", () => {
     const onSwitch = links.filter(
       ({ parentDevice, switchId }) => parentDevice === switchdev.device && switchId !== null,
     );
@@ -92,12 +92,12 @@ describe("links", () => {
     expect(onSwitch.map(({ portName }) => portName)).toEqual(["pf0vf1", "pf0vf0", "p0"]);
   });
 
-  test("tell the link-state policies of VFs", () => {
+  test("have the link-state policies of VFs", () => {
     expect(byName.get("pf0")?.vfLinkStates).toEqual({ 0: "auto", 1: "auto", 2: "auto", 3: "auto", 4: "auto" });
     expect(byName.get("eth7")?.vfLinkStates).toEqual({ 0: "auto", 1: "disable" });
   });
 
-  test("tell what stands upon what", () => {
+  test("show which links are stacked on which", () => {
     const bond = byName.get("bond1");
     expect(bond).toMatchObject({ kind: "bond" });
     expect(byName.get("eth0")).toMatchObject({ master: bond?.index, slaveKind: "bond" });

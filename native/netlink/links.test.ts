@@ -28,7 +28,7 @@ const vfList = (infos: readonly Attribute[], order?: ByteOrder): Attribute[] => 
 ];
 
 describe("links", () => {
-  test("a host's links tell name, type, state and parent, as captured", () => {
+  test("a host's links have name, type, state and parent, as captured", () => {
     const links = readLinks(replayed("host-links"));
     expect(links.map(({ index, name }) => [index, name])).toEqual([
       [1, "lo"],
@@ -59,7 +59,7 @@ describe("links", () => {
     expect(byName(links)["ifb0"]).toMatchObject({ kind: "ifb", operstate: "down" });
   });
 
-  test("stacked links tell what they stand on, as captured", () => {
+  test("stacked links name their lower links, as captured", () => {
     const links = byName(readLinks(replayed("stacked-links")));
     expect(links["left"]).toMatchObject({ master: links["br0"]!.index, slaveKind: "bridge", kind: "veth" });
     expect(links["br0"]).toMatchObject({ kind: "bridge", master: null, lower: null });
@@ -67,11 +67,11 @@ describe("links", () => {
     expect(links["vx0"]).toMatchObject({ kind: "vxlan", lower: links["right"]!.index });
   });
 
-  test("a lower link in another network namespace is not taken for one of ours, as captured", () => {
+  test("a lower link in another network namespace is not mistaken for one in this one, as captured", () => {
     expect(byName(readLinks(replayed("stacked-links")))["away"]).toMatchObject({ kind: "veth", lower: null });
   });
 
-  test("VFs tell their link-state policy by index, gaps and all", () => {
+  test("VFs have a link-state policy by index, gaps included", () => {
     const link = decodeLink(linkPayload(vfList([vfInfo(0, 0), vfInfo(1, 1), vfInfo(5, 2), vfInfo(6, 9)])));
     expect(link.vfLinkStates).toEqual({ 0: "auto", 1: "enable", 5: "disable" });
   });
@@ -112,7 +112,7 @@ describe("links", () => {
     }
   });
 
-  test("a lower link of 0, or the link itself, is none", () => {
+  test("a lower link of 0, or the link itself, does not count", () => {
     expect(decodeLink(linkPayload([{ type: 5, data: u32Bytes(0) }])).lower).toBeNull();
     expect(decodeLink(linkPayload([{ type: 5, data: u32Bytes(7) }])).lower).toBeNull();
     expect(decodeLink(linkPayload([{ type: 5, data: u32Bytes(3) }])).lower).toBe(3);

@@ -80,7 +80,7 @@ describe.each(orders)("in %s-endian order", (order) => {
     expect(() => attributes.u64(3)).toThrow(NetlinkFormatError);
   });
 
-  test("a verdict tells the kernel's words, with the request repeated or not", () => {
+  test("a verdict has the kernel's text, with the request repeated or not", () => {
     const request = { type: 18, flags: 1, sequence: 1, port: 2, payload: bytes(1, 2, 3, 4, 5, 6, 7) };
     const words = encodeAttributes(
       [
@@ -110,7 +110,7 @@ test("the mark of nested and of network-order attributes is no part of the type"
   expect(attributes.has(18)).toBe(true);
 });
 
-test("of a repeated attribute the last counts, and all are told", () => {
+test("of a repeated attribute the last counts, and all are available", () => {
   const repeated = [1, 2].map((value) => ({ type: 7, data: bytes(value) }));
   const attributes = decodeAttributes(encodeAttributes(repeated));
   expect(attributes.u8(7)).toBe(2);

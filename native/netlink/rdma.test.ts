@@ -9,7 +9,7 @@ const answer = (attributes: readonly Attribute[], flags: number, type = 0x1401):
   encodeMessage({ type, flags, sequence: 0, port: 0, payload: encodeAttributes(attributes) });
 const done = encodeMessage({ type: 3, flags: 2, sequence: 0, port: 0, payload: new Uint8Array(4) });
 
-test("devices tell index, name and protocol, without a header before the attributes", () => {
+test("devices have index, name and protocol, without a header before the attributes", () => {
   const device = (index: number, name: string): Attribute[] => [
     { type: 1, data: u32Bytes(index) },
     { type: 2, data: terminated(name) },
@@ -22,7 +22,7 @@ test("devices tell index, name and protocol, without a header before the attribu
   ]);
 });
 
-test("the namespace mode is shared, exclusive, or not told by an old kernel", () => {
+test("the namespace mode is shared, exclusive, or unknown to an old kernel", () => {
   const mode = (attributes: readonly Attribute[]) => readRdmaNamespaceMode(replay([[answer(attributes, 0, 0x1406)]]));
   expect(mode([{ type: 66, data: new Uint8Array([1]) }])).toBe("shared");
   expect(mode([{ type: 66, data: new Uint8Array([0]) }])).toBe("exclusive");
@@ -44,7 +44,7 @@ describe("user contexts", () => {
     { type: 15, data: encodeAttributes(entries) },
   ];
 
-  test("are counted by device, where the kernel tells", () => {
+  test("are counted by device, if the kernel reports it", () => {
     const answers = [
       answer(summary("mlx5_0", entry("pd", 3), entry("ctx", 2)), 2, 0x1409),
       answer(summary("mlx5_1", entry("ctx", 0)), 2, 0x1409),
@@ -82,7 +82,7 @@ test("a kernel without RDMA has neither devices nor mode", () => {
   expect(readRdmaContexts(lacking)).toBeNull();
 });
 
-test("this kernel is asked without an error", () => {
+test("this kernel answers without an error", () => {
   expect([null, "shared", "exclusive"]).toContain(readRdmaNamespaceMode());
   const contexts = readRdmaContexts();
   expect(contexts === null || contexts instanceof Map).toBe(true);

@@ -128,7 +128,7 @@ describe("default routes", () => {
     expect(resolveNexthops([99], nexthops)).toEqual([]);
   });
 
-  test("a nexthop object tells its exit or its members", () => {
+  test("a nexthop object has its exit or its members", () => {
     const nexthop = (attributes: Attribute[]): Uint8Array => concat([new Uint8Array(8), encodeAttributes(attributes)]);
     const id = { type: 1, data: u32Bytes(3) };
     expect(decodeNexthop(nexthop([id, { type: 5, data: u32Bytes(7) }]))).toEqual({ id: 3, exit: 7, group: [] });
@@ -197,7 +197,7 @@ live(`default routes by nexthop objects leave by each member${needs}`, () => {
   expect(readIn(nexthopDefaults).exits).toEqual(["left", "right"]);
 });
 
-live(`bridge, macvlan, vxlan and a peer elsewhere are told apart${needs}`, () => {
+live(`bridge, macvlan, vxlan and a peer elsewhere are distinguished${needs}`, () => {
   const { links } = readIn(stackedLinks);
   expect(links["left"]!.master).toBe(links["br0"]!.index);
   expect(links["mv0"]!.lower).toBe(links["right"]!.index);

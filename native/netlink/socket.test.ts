@@ -92,7 +92,7 @@ const thrownBy = (call: () => unknown): unknown => {
   }
 };
 
-test("a dump is heard to its end over many datagrams, with several messages each", () => {
+test("a dump is read to its end over many datagrams, with several messages each", () => {
   const socket = socketOn(
     play((q) => [concat([part(q, "a"), part(q, "b")]), part(q, "c"), concat([part(q, "d"), done(q)])]),
   );
@@ -140,14 +140,14 @@ test("a dump that stays inconsistent is an error after eight attempts", () => {
   expect(played.questions).toHaveLength(8);
 });
 
-test("an answer longer than the buffer is asked for again on a new socket, with a larger buffer", () => {
+test("an answer longer than the buffer is requested again on a new socket, with a larger buffer", () => {
   const long = "x".repeat(200_000);
   const played = play((q) => [part(q, long), done(q)]);
   expect(texts(socketOn(played).dump(18, nothing))).toEqual([long]);
   expect([played.opened, played.closed]).toEqual([2, 1]);
 });
 
-test("after an overrun the question is asked again on a new socket", () => {
+test("after an overrun the request is repeated on a new socket", () => {
   const overruns: readonly ((q: Message) => Step)[] = [
     () => new SystemError("recvfrom", 105),
     (q) => encodeMessage({ type: NLMSG_OVERRUN, flags: 0, sequence: q.sequence, port, payload: nothing }),
@@ -167,7 +167,7 @@ test("a silent kernel is an error, and the next question goes over a new socket"
   expect(played.opened).toBe(2);
 });
 
-test("a refusal tells its code and the kernel's words", () => {
+test("a refusal has its code and the kernel's text", () => {
   const words = encodeAttributes([{ type: 1, data: terminated("netns is not yours") }]);
   const socket = socketOn(
     play((q) => [verdict(q, NLMSG_ERROR, 1, NLM_F_CAPPED | NLM_F_ACK_TLVS, concat([new Uint8Array(16), words]))]),
@@ -187,7 +187,7 @@ test("a dump that fails at its end fails", () => {
   expect(thrownBy(() => socket.dump(18, nothing))).toMatchObject({ code: "EMSGSIZE", extendedAck: null });
 });
 
-test("a request ends with its answer, or with the acknowledgement it asked for", () => {
+test("a request ends with its answer, or with the acknowledgement it requested", () => {
   const plain = socketOn(play((q) => [part(q, "one", 0)]));
   expect(texts(plain.request(18, 0, nothing))).toEqual(["one"]);
   const acknowledged = socketOn(play((q) => [part(q, "one", 0), verdict(q, NLMSG_ERROR, 0)]));
@@ -221,7 +221,7 @@ test("a closed socket answers no more", () => {
   expect(played.closed).toBe(1);
 });
 
-test("the answers don't change when the next question is asked", () => {
+test("the answers don't change with the next request", () => {
   const socket = socketOn(play((q, count) => [part(q, `answer ${count}`), done(q)]));
   const first = socket.dump(18, nothing);
   socket.dump(18, nothing);
@@ -256,7 +256,7 @@ test("this kernel explains a refusal in words", () => {
   expect((error as NetlinkError).extendedAck).toBeTruthy();
 });
 
-test("two sockets at once don't hear each other's answers", () => {
+test("two sockets at once don't receive each other's answers", () => {
   const [one, two] = [realSocket(), realSocket()];
   for (let round = 0; round < 50; round++) {
     expect(one.dump(RTM_GETLINK, ifinfomsg).length).toBe(two.dump(RTM_GETLINK, ifinfomsg).length);

@@ -160,7 +160,7 @@ export class NetlinkSocket {
     const sequence = (this.#sequence = (this.#sequence + 1) >>> 0);
     transport.send(encodeMessage({ type, flags, sequence, port: transport.port, payload }));
     try {
-      return this.#hear(transport, sequence, (flags & NLM_F_ACK) !== 0);
+      return this.#receiveAnswer(transport, sequence, (flags & NLM_F_ACK) !== 0);
     } catch (error) {
       // After an acknowledgement the socket can be used again; after anything else it may hold the rest of an answer.
       if (!(error instanceof NetlinkError) || error.errno === libc.ETIMEDOUT) this.#drop();
@@ -169,8 +169,8 @@ export class NetlinkSocket {
   }
 
   /** Collects what belongs to the sequence number until the answer is complete. */
-  #hear(transport: Transport, sequence: number, acknowledged: boolean): readonly Message[] | ReceiveProblem {
-    const heard: Message[] = [];
+  #receiveAnswer(transport: Transport, sequence: number, acknowledged: boolean): readonly Message[] | ReceiveProblem {
+    const messages: Message[] = [];
     let interrupted = false;
     for (;;) {
       const datagram = this.#receive(transport);
@@ -183,10 +183,10 @@ export class NetlinkSocket {
         if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
           const verdict = decodeError(message);
           if (verdict.errno !== 0) throw new NetlinkError(verdict.errno, verdict.message);
-          return interrupted ? "interrupted" : heard;
+          return interrupted ? "interrupted" : messages;
         }
-        heard.push(message);
-        if ((message.flags & NLM_F_MULTI) === 0 && !acknowledged) return heard;
+        messages.push(message);
+        if ((message.flags & NLM_F_MULTI) === 0 && !acknowledged) return messages;
       }
     }
   }

@@ -12,7 +12,7 @@ const decoded = (texts: Readonly<Record<number, string>>) =>
     ),
   );
 
-test("a device tells its name and the function that manages it", () => {
+test("a device has its name and the function that manages it", () => {
   expect(decoded({ 1: "pci", 2: "0000:3b:00.2", 4: "vdpa0" })).toEqual({
     name: "vdpa0",
     managementBus: "pci",

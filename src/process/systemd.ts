@@ -54,7 +54,7 @@ export class ServiceNotices {
     this.#manager = manager;
     this.#log = log;
     const limit = manager?.watchdog ?? null;
-    this.#watchdog = limit === null ? null : setInterval(() => alive() && this.#tell("WATCHDOG=1"), limit / 2);
+    this.#watchdog = limit === null ? null : setInterval(() => alive() && this.#notify("WATCHDOG=1"), limit / 2);
   }
 
   /** Started as far as possible without the kubelet: units ordered after this one need not wait longer. */
@@ -75,9 +75,9 @@ export class ServiceNotices {
     try {
       while (this.#reloadsWanted) {
         this.#reloadsWanted = false;
-        if (this.#ready) this.#tell("RELOADING=1", `MONOTONIC_USEC=${monotonicMicroseconds()}`);
+        if (this.#ready) this.#notify("RELOADING=1", `MONOTONIC_USEC=${monotonicMicroseconds()}`);
         await reload();
-        if (this.#ready) this.#tell("READY=1");
+        if (this.#ready) this.#notify("READY=1");
       }
     } finally {
       this.#reloading = false;
@@ -87,17 +87,17 @@ export class ServiceNotices {
   /** The end has begun. */
   close(): void {
     if (this.#watchdog) clearInterval(this.#watchdog);
-    this.#tell("STOPPING=1", "STATUS=ending");
+    this.#notify("STOPPING=1", "STATUS=ending");
   }
 
   #isReady(status: string): void {
     const lines = [...(this.#ready ? [] : ["READY=1"]), ...(status === this.#status ? [] : [`STATUS=${status}`])];
     this.#ready = true;
     this.#status = status;
-    if (lines.length > 0) this.#tell(...lines);
+    if (lines.length > 0) this.#notify(...lines);
   }
 
-  #tell(...lines: readonly string[]): void {
+  #notify(...lines: readonly string[]): void {
     if (!this.#manager) return;
     try {
       notify(this.#manager.socket, lines);

@@ -1,4 +1,4 @@
-// What does a service manager hear? Its end of sd_notify: a real datagram socket, at a path or under an abstract name.
+// The service manager's end of sd_notify: a real datagram socket, at a path or under an abstract name.
 
 import { rmSync } from "node:fs";
 import { unixAddress } from "../../native/notify.ts";
@@ -9,7 +9,7 @@ import { until } from "./until.ts";
 export class NotifySocket {
   readonly name: string;
   /** The datagrams so far, each as its lines. */
-  readonly heard: string[][] = [];
+  readonly received: string[][] = [];
   readonly #fd: number;
   readonly #buffer = new Uint8Array(65536);
 
@@ -26,9 +26,9 @@ export class NotifySocket {
     for (;;) {
       try {
         const { length } = libc.receive(this.#fd, this.#buffer, 0);
-        this.heard.push(new TextDecoder().decode(this.#buffer.subarray(0, length)).split("\n"));
+        this.received.push(new TextDecoder().decode(this.#buffer.subarray(0, length)).split("\n"));
       } catch (error) {
-        if (error instanceof libc.SystemError && error.code === "EAGAIN") return this.heard.flat();
+        if (error instanceof libc.SystemError && error.code === "EAGAIN") return this.received.flat();
         throw error;
       }
     }
@@ -37,7 +37,7 @@ export class NotifySocket {
   /** Waits for a line, the `count`th that is like this. */
   async waitFor(pattern: RegExp, count = 1, within = 10_000): Promise<void> {
     await until(
-      `the service manager hears ${pattern}`,
+      `the service manager receives ${pattern}`,
       () => this.lines().filter((line) => pattern.test(line)).length >= count,
       {
         within,

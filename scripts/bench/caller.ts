@@ -1,5 +1,5 @@
 // Who calls Allocate? A client that costs as little as can be, since it shares the machine with what is measured: one connection,
-// and of an answer only the status is looked at.
+// and only the status of an answer is read.
 
 import { type ClientHttp2Session, connect } from "node:http2";
 import { connect as connectSocket } from "node:net";

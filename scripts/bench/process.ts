@@ -23,7 +23,7 @@ export function cpuSince(pid: number, earlier: ReadonlyMap<string, number>): num
   return sum;
 }
 
-/** Memory in MiB: resident, the process' share of it, and what no file stands behind. */
+/** Memory in MiB: resident, the process' share of it, and what no file backs. */
 export interface Memory {
   readonly rss: number;
   readonly pss: number;

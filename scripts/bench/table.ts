@@ -1,4 +1,4 @@
-// How are figures shown? Ours beside the published ones, or beside those of another run, as tables in Markdown.
+// Figures as tables in Markdown: beside the published ones, or beside those of another run.
 
 import type { Figures } from "./measure.ts";
 import { published } from "./published.ts";
@@ -28,16 +28,16 @@ export function shapeTable(figures: Figures): string {
   );
 }
 
-/** What was measured of the published figures, with the limit and whether it is kept. */
+/** What was measured of the published figures, with the target and whether it is met. */
 export function publishedTable(figures: Figures): string {
-  const rows = published.flatMap(({ figure, reference, limit, atLeast }) => {
-    const ours = figures[figure];
-    if (ours === undefined) return [];
-    const kept = atLeast ? ours >= limit : ours <= limit;
+  const rows = published.flatMap(({ figure, upstream, limit, atLeast }) => {
+    const value = figures[figure];
+    if (value === undefined) return [];
+    const isMet = atLeast ? value >= limit : value <= limit;
     const bound = `${atLeast ? "at least" : "at most"} ${shown(limit)}`;
-    return [[figure, reference === null ? "never" : range(reference), shown(ours), bound, kept ? "yes" : "no"]];
+    return [[figure, upstream === null ? "never" : range(upstream), shown(value), bound, isMet ? "yes" : "no"]];
   });
-  return table(["figure", "reference", "ours", "asked", "kept"], rows);
+  return table(["figure", "upstream", "sriovdp", "target", "met"], rows);
 }
 
 /** Ratios to another run's figures. */

@@ -18,7 +18,7 @@ interface Target {
   readonly machine: number;
   /** Debian's name of the architecture in paths of libraries. */
   readonly triplet: string;
-  /** Where its executables look for their loader. */
+  /** The path of the loader in its executables. */
   readonly loader: string;
 }
 

@@ -4,7 +4,7 @@ import manifest from "../../package.json" with { type: "json" };
 
 const root = `${import.meta.dir}/../..`;
 
-/** Asks git; "" where there is no checkout, or no git. */
+/** Runs git; "" where there is no checkout, or no git. */
 function git(...args: string[]): string {
   if (Bun.which("git") === null) return "";
   return Bun.spawnSync(["git", "-C", root, ...args], { stderr: "ignore" })

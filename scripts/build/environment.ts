@@ -7,7 +7,7 @@ export const environment = {
   // Code is compiled after half as many calls as by default, so that a burst of calls meets less compiling.
   BUN_JSC_jitPolicyScale: "0.5",
   // Bun collects garbage once a second as long as anything moves on, and something always does: an open connection. JavaScriptCore
-  // collects when there is something to collect, and the plugin gives memory back by itself when it is quiet (src/process/idle-memory.ts).
+  // collects when there is something to collect, and the plugin releases memory by itself when it is idle (src/process/idle-memory.ts).
   BUN_GC_TIMER_DISABLE: "1",
   // The allocator's thread wakes whenever Bun does.
   MIMALLOC_SCAVENGER: "0",

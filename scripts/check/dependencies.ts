@@ -30,7 +30,7 @@ export function findings(
   locked: Readonly<Record<string, Locked>>,
 ): readonly string[] {
   const inexact = Object.entries(direct).flatMap(([name, version]) =>
-    /^\d+\.\d+\.\d+$/.test(version) ? [] : [`${name} is asked for as "${version}"; write one version`],
+    /^\d+\.\d+\.\d+$/.test(version) ? [] : [`${name} is required as "${version}"; pin one version`],
   );
   const packages = Object.entries(locked).filter(([path]) => path !== "");
   const unlocked = packages.flatMap(([path, { integrity }]) => (integrity ? [] : [`${path} has no checksum`]));

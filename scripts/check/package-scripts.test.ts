@@ -23,7 +23,7 @@ test.each(Object.entries(manifest.scripts).filter(([name]) => !ofNpm.includes(na
   },
 );
 
-test("installing and the demo run no script of ours that changes the clone's git", () => {
+test("installing and the demo run no script that changes the clone's git config", () => {
   const atInstall = ["preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"];
   expect(Object.keys(manifest.scripts).filter((name) => atInstall.includes(name))).toEqual([]);
   expect(manifest.scripts.predemo + manifest.scripts.demo).not.toContain("hooks");

@@ -26,7 +26,7 @@ export function numberOf(option: string, text: string, least = 0): number {
     : misused(`--${option} takes a number of at least ${least}, not ${JSON.stringify(text)}`);
 }
 
-/** Ends the script that can't do what it is asked. */
+/** Ends a script that cannot do what was requested. */
 export function misused(reason: string, usage?: string): never {
   console.error(usage === undefined ? reason : `${reason}\nusage: ${usage}`);
   process.exit(2);

@@ -23,7 +23,7 @@ function form(schema: unknown): Schema {
       return undefined;
     },
   }) as Schema;
-  // A schema has one pattern; several are looked for at one place.
+  // A schema has one pattern; several are checked at one place.
   return patterns.length > 1 ? { ...rest, pattern: patterns.map((each) => `(?=${each})`).join("") } : rest;
 }
 
@@ -127,7 +127,7 @@ export const configSchema: Schema = {
   ...keys({
     $schema: { description: "Where this schema is", type: ["string", "null"] },
     resourceList: {
-      description: "The pools; devices go to the first that wants them",
+      description: "The pools; a device is in the first that selects it",
       type: ["array", "null"],
       items: ref("entry"),
     },

@@ -34,8 +34,8 @@ async function demo(): Promise<void> {
 
   heading("The plugin runs, and logs");
   await node.start(config.resourceList.map((entry) => `${entry.resourcePrefix ?? "intel.com"}/${entry.resourceName}`));
-  const story = node.plugin.lines.filter((line) => / WARN| (starting|serving|ready) /.test(line));
-  console.log(indented(story.map((line) => shown(line.replace(/^\S+ /, "").replace(/ version=.*/, ""))).join("\n")));
+  const lines = node.plugin.lines.filter((line) => / WARN| (starting|serving|ready) /.test(line));
+  console.log(indented(lines.map((line) => shown(line.replace(/^\S+ /, "").replace(/ version=.*/, ""))).join("\n")));
 
   heading("The kubelet (a stand-in) has all pools: kubectl get node -o json | jq .status.allocatable");
   console.log(indented(allocatable(node)));

@@ -6,7 +6,7 @@ const row = (...cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 export const table = (header: readonly string[], rows: readonly (readonly string[])[]): string =>
   [row(...header), row(...header.map(() => "---")), ...rows.map((cells) => row(...cells))].join("\n");
 
-/** The page with what stands between its marks made anew; throws when it has no such marks. */
+/** The page with the text between its marks replaced; throws when it has no such marks. */
 export function withMade(page: string, made: Readonly<Record<string, string>>): string {
   return Object.entries(made).reduce((before, [name, text]) => {
     const marks = new RegExp(`(<!-- ${name}: made by npm run docs -->\n)[^]*?(<!-- end of ${name} -->)`);

@@ -151,7 +151,7 @@ export function overviewPicture(found: readonly Discovered[], entries: readonly 
   parts.push(
     card(left.x, podY, size.width - 2 * left.x, 66),
     element("rect", { x: left.x, y: podY + 0.5, width: 6, height: 65, rx: 3, class: "p1" }),
-    text(left.x + 18, podY + 26, `A pod that asks for ${resources[1]}: "2" finds`),
+    text(left.x + 18, podY + 26, `A pod that requests ${resources[1]}: "2" gets`),
     text(left.x + 18, podY + 49, given.join(" · "), "m"),
   );
   return picture(

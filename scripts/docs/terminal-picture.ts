@@ -1,12 +1,12 @@
-// What does a command look like in a terminal? Its output, coloured as it colours it, in a window.
+// A picture of a command and its output in a terminal window, in the colors of the output.
 
 import { element, picture, xml } from "./svg.ts";
 
 const cell = { width: 7.8, height: 18, font: 13 };
 const margin = { x: 18, top: 46, bottom: 16 };
 
-/** The looks of the SGR parameters that the tables use (src/cli/table.ts). */
-const looks: Readonly<Record<string, string>> = { "0": "", "1": "b", "2": "f", "31": "r", "32": "g", "33": "y" };
+/** The styles of the SGR parameters that the tables use (src/cli/table.ts). */
+const styles: Readonly<Record<string, string>> = { "0": "", "1": "b", "2": "f", "31": "r", "32": "g", "33": "y" };
 
 const style = `
 .w{fill:#0f1720;stroke:#334155}
@@ -15,17 +15,17 @@ text{font:${cell.font}px ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono
 
 interface Span {
   readonly text: string;
-  readonly look: string;
+  readonly style: string;
 }
 
 /** Cuts a line at its escape sequences. */
 function spansOf(line: string): Span[] {
   const spans: Span[] = [];
-  let look = "";
+  let style = "";
   for (const part of line.split("\x1b[")) {
     const [, code, text] = /^(?:(\d+)m)?(.*)$/.exec(part) ?? [];
-    if (code !== undefined) look = looks[code] ?? "";
-    if (text !== undefined && text !== "") spans.push({ text, look });
+    if (code !== undefined) style = styles[code] ?? "";
+    if (text !== undefined && text !== "") spans.push({ text, style });
   }
   return spans;
 }
@@ -35,12 +35,12 @@ function lineOf(spans: readonly Span[], row: number): string {
   const y = margin.top + row * cell.height;
   let column = 0;
   return spans
-    .map(({ text, look }) => {
+    .map(({ text, style }) => {
       const start = column;
       column += text.length;
       if (text.trim() === "") return "";
       const attributes = { x: margin.x + start * cell.width, y, textLength: text.length * cell.width };
-      return element("text", { ...attributes, class: look || undefined, "xml:space": "preserve" }, xml(text));
+      return element("text", { ...attributes, class: style || undefined, "xml:space": "preserve" }, xml(text));
     })
     .join("");
 }
@@ -54,8 +54,8 @@ export function terminalPicture(
   const lines: Span[][] = sessions.flatMap(({ command, output }, index) => [
     ...(index > 0 ? [[]] : []),
     [
-      { text: "$ ", look: "p" },
-      { text: command, look: "b" },
+      { text: "$ ", style: "p" },
+      { text: command, style: "b" },
     ],
     ...output.trimEnd().split("\n").map(spansOf),
   ]);

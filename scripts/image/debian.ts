@@ -39,7 +39,7 @@ export function downloadPackage(name: string, suite: string, architecture: Archi
       .filter((line) => line !== "" && !line.includes("security"))
       .toSorted()[0];
   if (mirror === undefined)
-    throw new Error(`${name} comes from a Debian package, and apt knows no mirror: give one by SRIOVDP_LAB_MIRROR`);
+    throw new Error(`${name} comes from a Debian package, and apt has no mirror: set SRIOVDP_LAB_MIRROR`);
   const state = mkdtempSync(join(tmpdir(), "sriovdp-apt-"));
   try {
     for (const folder of ["lists/partial", "cache/archives/partial", "files"]) {

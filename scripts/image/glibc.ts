@@ -64,7 +64,7 @@ export function glibcOfRoot(root: string, architecture: Architecture): Glibc {
   };
 }
 
-/** glibc from Debian's package. `locked` refuses any other version than the pinned one; else another one is taken and told by `warn`. */
+/** glibc from Debian's package. `locked` refuses any other version than the pinned one; else another one is used and reported by `warn`. */
 export async function glibcOfPackage(
   architecture: Architecture,
   locked: boolean,
@@ -88,12 +88,12 @@ export async function glibcOfPackage(
   const tar = Bun.spawnSync(["dpkg-deb", "--fsys-tarfile", file], { stderr: "inherit", maxBuffer: 1 << 30 });
   if (!tar.success) throw new Error(`${file}: dpkg-deb can't read it`);
   const { triplet } = architectures[architecture];
-  const wanted = new Map<string, string>([
+  const files = new Map<string, string>([
     ...libraryNames(architecture).map((name) => [`usr/lib/${triplet}/${name}`, name] as const),
     [copyrightPath, copyrightPath] as const,
   ]);
-  const entries = await unpackTar(tar.stdout, { filter: ({ name }) => wanted.has(name.replace(/^\.\//, "")) });
-  const contents = new Map(entries.map(({ header, data }) => [wanted.get(header.name.replace(/^\.\//, "")), data]));
+  const entries = await unpackTar(tar.stdout, { filter: ({ name }) => files.has(name.replace(/^\.\//, "")) });
+  const contents = new Map(entries.map(({ header, data }) => [files.get(header.name.replace(/^\.\//, "")), data]));
   const content = (name: string): Uint8Array => {
     const data = contents.get(name);
     if (data === undefined) throw new Error(`${file} has no ${name}`);

@@ -64,7 +64,7 @@ interface Parts {
 /** The executable at --executable, or one that is built now. */
 function executableOf(architecture: Architecture): Uint8Array {
   if (values.executable !== undefined) return readFileSync(values.executable);
-  // The executable knows the last part of the name that it was built under.
+  // The executable contains the last part of the name that it was built under.
   const folder = mkdtempSync(join(tmpdir(), "sriovdp-build-"));
   try {
     const file = join(folder, "sriovdp");
@@ -154,7 +154,7 @@ async function main(): Promise<void> {
       created,
       labels,
       layers: [
-        // glibc's layer bears no time of ours, so that it stays the same from one release to the next and nodes have it already.
+        // glibc's layer has no time of a build, so that it stays the same from one release to the next and nodes have it already.
         { name: `glibc ${each.glibc.version}`, entries: entries.glibc, time: new Date(0) },
         { name: `sriovdp ${version}`, entries: entries.sriovdp, time: created },
       ],

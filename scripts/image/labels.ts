@@ -5,7 +5,7 @@ import manifest from "../../package.json" with { type: "json" };
 
 /** What is stamped on an image. */
 export interface Stamp {
-  /** The tag: what tells this image from every other. */
+  /** The tag, which identifies this image. */
   readonly version: string;
   readonly revision: string;
   readonly created: Date;

@@ -41,7 +41,7 @@ describe("the image's name", () => {
     expect(named({ architecture: "arm64" })).toBe("localhost/sriovdp:0.2.0-dev.0123456789ab-arm64");
   });
 
-  test("is what was asked for, and nothing that is no name", () => {
+  test("is the requested one, unless it is not a name", () => {
     expect(named({ tag: "registry.example.com:5000/a/b:1" })).toBe("registry.example.com:5000/a/b:1");
     for (const tag of ["a", "registry.example.com:5000/a", ":1", "a:"])
       expect(() => named({ tag })).toThrow("--tag requires NAME:TAG");

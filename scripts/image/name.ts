@@ -2,12 +2,12 @@
 
 import type { ArchiveName } from "./archive.ts";
 
-/** A name without a registry: nodes that lack the image must not take a stranger's from anywhere. */
+/** A name without a registry: nodes that lack the image must not pull another project's. */
 const imageName = "localhost/sriovdp";
 
 /** What a name is made from. */
 export interface Naming {
-  /** The name that was asked for, as NAME:TAG; null for the default. */
+  /** The requested name, as NAME:TAG; null for the default. */
   readonly tag: string | null;
   readonly release: boolean;
   /** Of package.json: the last release's, or that which is released now. */
@@ -23,8 +23,8 @@ export interface Naming {
 }
 
 /**
- * The archive's name: the one that was asked for; of a release its version; else a pre-release that names the commit, and where files
- * differ from the commit what is in the image, too. Throws for a name that is none, and for a release of no commit.
+ * The archive's name: the requested one; of a release its version; else a pre-release that names the commit, and where files
+ * differ from the commit what is in the image, too. Throws for an invalid name, and for a release of no commit.
  */
 export function nameOf(naming: Naming): ArchiveName {
   const { revision, architecture } = naming;

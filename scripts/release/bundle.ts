@@ -54,7 +54,7 @@ const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("h
 async function main(): Promise<void> {
   const architecture = architectureNamed(values.arch);
   const name = `sriovdp-${version}-${architecture}`;
-  // The executable knows the last part of the name that it was built under.
+  // The executable contains the last part of the name that it was built under.
   const work = join(values.folder, `${name}.parts`);
   mkdirSync(work, { recursive: true });
   const part = (file: string) => join(work, file);

@@ -92,7 +92,7 @@ export interface LinkedPart {
   readonly name: string;
   /** SPDX expression. */
   readonly license: string;
-  /** Its version or commit, as the running Bun tells (process.versions); null where it does not. */
+  /** Its version or commit, as the running Bun reports it (process.versions); null where it does not. */
   readonly version: string | null;
 }
 
@@ -155,7 +155,7 @@ export function licenseText(id: string): string {
 }
 
 /**
- * The licences of all that is handed out, as one SPDX expression: ours, glibc's, Bun's with all that it links, and those of the packages; sorted,
+ * The licences of all that is handed out, as one SPDX expression: the plugin's, glibc's, Bun's with all that it links, and those of the packages; sorted,
  * alternatives in brackets.
  */
 export function licenseExpression(packages: readonly Package[]): string {

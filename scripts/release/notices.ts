@@ -17,7 +17,7 @@ export function thirdPartyNotices(packages: readonly Package[], glibc: string): 
     `sriovdp itself is licensed under the Apache License 2.0 (LICENSE). Its executable is made of its own code, of the npm packages
 below, and of Bun ${bunVersion} with the libraries that Bun links. The container image adds libraries of glibc.`,
     section(
-      "What the LGPL asks for",
+      "What the LGPL requires",
       `Bun contains JavaScriptCore and WebCore (LGPL 2 or later) and tinycc (LGPL 2.1), statically linked and not changed by us. You may
 modify these libraries and relink:`,
       `- Bun's source is published by the project oven-sh/bun, tag bun-v${bunVersion}; its WebKit by oven-sh/WebKit, commit

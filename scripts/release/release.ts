@@ -41,7 +41,7 @@ function prepare(next: string | undefined): void {
   if (Object.keys(digests).length === 0)
     console.log("the Dockerfile's bases stay pinned by their tags: no --digest was given");
   console.log(
-    `next: look at the changes, commit them, tag the commit v${next}, then: bun scripts/release/release.ts build`,
+    `next: review the changes, commit them, tag the commit v${next}, then: bun scripts/release/release.ts build`,
   );
 }
 

@@ -50,7 +50,7 @@ function componentOf(each: Package): object {
 
 /**
  * A UUID that names a text: version 5 (RFC 9562, section 5.5), below the namespace of URLs. One content has one serial number, as
- * CycloneDX asks for, and the same commit the same bytes.
+ * CycloneDX requires, and the same commit the same bytes.
  */
 export function uuidOf(text: string): string {
   const namespace = Buffer.from("6ba7b8119dad11d180b400c04fd430c8", "hex");
@@ -62,7 +62,7 @@ export function uuidOf(text: string): string {
 
 /** The SBOM as JSON text. */
 export function sbom({ architecture, executable, packages, glibc, time }: Subject): string {
-  const ours = `sriovdp@${version}`;
+  const root = `sriovdp@${version}`;
   const bun = `bun@${bunVersion}`;
   const library = `glibc@${glibc}`;
   const refs = new Map(packages.map((each) => [each.name, refOf(each)]));
@@ -81,7 +81,7 @@ export function sbom({ architecture, executable, packages, glibc, time }: Subjec
       lifecycles: [{ phase: "build" }],
       tools: { components: [{ type: "application", name: "sriovdp scripts/release/sbom.ts", version }] },
       component: {
-        "bom-ref": ours,
+        "bom-ref": root,
         type: "application",
         name: "sriovdp",
         version,
@@ -114,7 +114,7 @@ export function sbom({ architecture, executable, packages, glibc, time }: Subjec
       },
     ],
     dependencies: [
-      { ref: ours, dependsOn: [...bundled(Object.keys(manifest.dependencies)), bun, library] },
+      { ref: root, dependsOn: [...bundled(Object.keys(manifest.dependencies)), bun, library] },
       ...packages.map((each) => ({ ref: refOf(each), dependsOn: bundled(each.dependencies) })),
       { ref: bun, dependsOn: parts.map((part) => part["bom-ref"]) },
       { ref: library, dependsOn: [] },

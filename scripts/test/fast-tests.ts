@@ -15,7 +15,7 @@ const results = `${root}/test-results`;
 const report = `${results}/junit.xml`;
 mkdirSync(results, { recursive: true });
 
-/** Runs a command of ours to its end while others go on; gives its result as a test's. */
+/** Runs one of the project's commands to its end while others go on; returns its result as a test's. */
 async function step(name: string, command: readonly string[]): Promise<TestResult> {
   const started = performance.now();
   const outcome = (await runQuietly(command)) ? "passed" : "failed";

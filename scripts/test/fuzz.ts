@@ -1,4 +1,4 @@
-// Looks for inputs that break something: what is found is printed with the command that does it again; with --path that one
+// Searches for inputs that break something: what is found is printed with the command that does it again; with --path that one
 // input is tried.
 
 import * as fc from "fast-check";

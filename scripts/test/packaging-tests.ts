@@ -14,12 +14,12 @@ const folder = "test/packaging/";
 /** A test here builds and unpacks a hundred megabytes several times over, perhaps under an emulator. */
 const timeout = 300_000;
 
-const { positionals: wanted } = argumentsOf("npm run test:packaging -- [PART-OF-A-FILE-NAME…]", {
+const { positionals: parts } = argumentsOf("npm run test:packaging -- [PART-OF-A-FILE-NAME…]", {
   allowPositionals: true,
 });
 mkdirSync(results, { recursive: true });
 const found = await runTests({
-  paths: wanted.length === 0 ? [folder] : wanted.map((name) => `${folder}${name}`),
+  paths: parts.length === 0 ? [folder] : parts.map((name) => `${folder}${name}`),
   report: `${results}/bun.xml`,
   timeout,
 });

@@ -56,7 +56,7 @@ export async function runTests({
 
 /**
  * A folder in memory for the thousands of small trees that tests make and remove; null where there is no room, or no program
- * can be started from it. ext4 looks through all inodes that were freed in the last seconds for each new one
+ * can be started from it. ext4 searches all inodes that were freed in the last seconds for each new one
  * (fs/ext4/ialloc.c, recently_deleted): on it these trees take more processor time than all else in the tests.
  */
 export function memoryFolder(): string | null {

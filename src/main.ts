@@ -122,9 +122,9 @@ async function run(line: CommandLine): Promise<number> {
       });
       return exitStatus.failure;
     }
-    const tell = line.options["log-format"] === "json" ? (text: LogReport) => log.error(text) : printed;
-    for (const problem of error.problems) tell(formatProblem(paths.configFile, problem));
-    tell(`sriovdp: ${error.message}; nothing was started`);
+    const report = line.options["log-format"] === "json" ? (text: LogReport) => log.error(text) : printed;
+    for (const problem of error.problems) report(formatProblem(paths.configFile, problem));
+    report(`sriovdp: ${error.message}; nothing was started`);
     return exitStatus.operatorMistake;
   } finally {
     rest.close();

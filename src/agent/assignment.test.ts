@@ -174,7 +174,7 @@ describe("a device of a cached answer with other nodes is Unhealthy", () => {
     expect(await assigned([a, b])).toMatchObject({ A: [a.id] });
   });
 
-  test("and not when it was cached after our start, by an answer of ours", async () => {
+  test("and not when it was cached after this start, by this plugin's answer", async () => {
     checkpoint();
     await assigned([a, b]);
     checkpoint(record([a.id], A.resource, "/dev/vfio/2"));

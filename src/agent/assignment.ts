@@ -100,7 +100,7 @@ export class Assignment {
     return pools;
   }
 
-  /** Asks for another assignment, one that reads the evidence; timers may be a little early. */
+  /** Requests another assignment, one that reads the evidence; timers may be a little early. */
   #again(after: number): void {
     if (this.#dueAt !== Infinity) return;
     this.#dueAt = performance.now() + after - 10;

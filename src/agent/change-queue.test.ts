@@ -14,17 +14,17 @@ const timed = async () => {
   return { stale: stale && [...stale].sort(), ms: performance.now() - started };
 };
 
-test("a mark is told before anything is timed, so that timers can be made exact", () => {
-  let told = 0;
-  const watched = new ChangeQueue(() => told++);
+test("a mark is reported before anything is timed, so that timers can be made exact", () => {
+  let marks = 0;
+  const watched = new ChangeQueue(() => marks++);
   watched.mark("links");
   watched.close();
   watched.mark("links");
-  expect(told).toBe(1);
+  expect(marks).toBe(1);
 });
 
 describe("what is stale", () => {
-  test("is given when it was marked, without waiting where that was asked for", async () => {
+  test("is given when it was marked, without waiting where that was requested", async () => {
     changes.mark("functions", true);
     const { stale, ms } = await timed();
     expect(stale).toEqual(["functions"]);
@@ -76,7 +76,7 @@ describe("what is stale", () => {
     expect(ms).toBeLessThan(debounce.config.maxMs + 500);
   });
 
-  test("that must be looked at now is not put off by a later event", async () => {
+  test("that must be scanned now is not postponed by a later event", async () => {
     changes.mark("functions", true);
     changes.mark("functions");
     expect((await timed()).ms).toBeLessThan(debounce.functions.quietMs);
@@ -94,7 +94,7 @@ describe("closing", () => {
   });
 });
 
-test("the first event of links leads to a look within 100 ms, and functions wait for a second of quiet or so", () => {
+test("the first event of links leads to a scan within 100 ms, and functions are debounced for about a second", () => {
   expect(debounce.links).toEqual({ quietMs: 0, maxMs: 100 });
   expect(debounce.functions.quietMs).toBeGreaterThanOrEqual(500);
   for (const name of names) expect(debounce[name].maxMs).toBeGreaterThan(debounce[name].quietMs);

@@ -80,7 +80,7 @@ test("a node that has just booted is scanned again when its exclusions end by ti
   const young = new NodeState(root, scheduled, log);
   young.take(scanOf([former], { hasDefaultRoute: false }));
   expect(young.exclusions.map(({ rule }) => rule)).toEqual(["no-default-route-yet"]);
-  await until("a rescan is asked for", () => rescans.length > 0);
+  await until("a rescan is requested", () => rescans.length > 0);
   expect(rescans).toEqual(["links"]);
   scheduled.close();
   rmSync(`${root}/proc`, { recursive: true });

@@ -1,4 +1,4 @@
-// The node as the agent knows it: what the last scan found, what earlier ones saw and this one can't, and which devices are excluded since the host needs them.
+// The node as the agent has it: what the last scan found, what earlier ones saw and this one can't, and which devices are excluded since the host needs them.
 
 import type { Device } from "../host/device.ts";
 import type { NodeScan } from "../host/scanner.ts";

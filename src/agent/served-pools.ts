@@ -156,13 +156,13 @@ export class ServedPools {
     this.#leftCdi?.prune([]);
     if (isRescan) {
       // Unless another instance serves their pools by now.
-      const ours = [...this.#served.values()].filter(({ server }) => server.inPlace);
-      this.#cdi?.restore(ours.map(({ pool }) => pool.spec));
+      const inPlace = [...this.#served.values()].filter(({ server }) => server.inPlace);
+      this.#cdi?.restore(inPlace.map(({ pool }) => pool.spec));
     }
     return effects.length;
   }
 
-  /** Removes the files of pools that have no server, neither ours nor another instance's. */
+  /** Removes the files of pools that have no server, neither here nor in another instance. */
   tidyUnserved(specs: readonly PoolSpec[]): void {
     const folder = socketFolder(this.#options.paths, this.#mode);
     for (const spec of specs) {

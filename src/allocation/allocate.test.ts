@@ -96,7 +96,7 @@ describe("what a container is given", () => {
       { vfio: { mount: "/dev/vfio/vfio", "vfio-mount": "/dev/vfio/vfio" } },
     ],
     [
-      "a VFIO device with its own node, where the pool asks for it",
+      "a VFIO device with its own node, where the pool enables it",
       {
         spec: { iommufd: true },
         facts: { iommufd: true, vfio: { ...vfio("206"), cdev: aCharDevice("/dev/vfio/devices/vfio3") } },

@@ -30,7 +30,7 @@ describe("the spec of a pool", () => {
     });
   });
 
-  test("is none when no device has a node", () => {
+  test("is null when no device has a node", () => {
     expect(cdiSpec({ kind, devices: new Map([["0000:3b:02.2", []]]) })).toBeNull();
     expect(cdiSpec({ kind, devices: new Map() })).toBeNull();
   });
@@ -50,7 +50,7 @@ describe("the spec of a pool", () => {
     expect(cdiSpec({ kind, devices: new Map([["a", [aNode("/dev/uio0")]]]) })?.cdiVersion).toBe(version as "0.5.0");
   });
 
-  // Not strict: the schema has a keyword that no draft knows ("ref" in env).
+  // Not strict: the schema has a keyword of no draft ("ref" in env).
   const isValid = new Ajv({ strict: false, schemas: [{ ...definitions, $id: "defs.json" }] }).compile(schema);
 
   test("fits the published schema, whatever is in the pool", () => {
@@ -73,7 +73,7 @@ describe("the spec of a pool", () => {
     );
   });
 
-  test("is told by the schema from one that is none", () => {
+  test("is distinguished by the schema from an invalid one", () => {
     const spec = cdiSpec({ kind, devices: new Map([["a", [aNode("/dev/uio0")]]]) as CdiDevices });
     expect(isValid(spec)).toBe(true);
     expect(isValid({ ...spec, kind: undefined })).toBe(false);

@@ -244,7 +244,7 @@ describe("a device of a claim", () => {
   });
 });
 
-// Not strict: the schema has a keyword that no draft knows ("ref" in env).
+// Not strict: the schema has a keyword of no draft ("ref" in env).
 const isCdi = new Ajv({ strict: false, schemas: [{ ...definitions, $id: "defs.json" }] }).compile(schema);
 
 /** Whether the CDI library takes a spec: its schema, names and devices (pkg/cdi/spec.go validate, pkg/parser ValidateDeviceName). */

@@ -30,7 +30,7 @@ export interface AllocatedClaim {
   readonly results: readonly AllocationResult[];
 }
 
-/** A result of ours, and the device that it is about. */
+/** A result of this driver, and the device that it is about. */
 export interface ClaimedDevice {
   readonly result: AllocationResult;
   /** The device id, as elsewhere: "0000:3b:02.1". */

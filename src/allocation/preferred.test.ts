@@ -26,7 +26,11 @@ const vfs = (pf: string, count: number, place: Partial<Place> = {}): Device[] =>
     return aDevice({ id: `${pf}${index}`, pf: above, functionIndex: index, ...place });
   });
 
-const asked = (available: readonly string[], size: number, mustInclude: readonly string[] = []): PreferredRequest => ({
+const requestFor = (
+  available: readonly string[],
+  size: number,
+  mustInclude: readonly string[] = [],
+): PreferredRequest => ({
   available,
   mustInclude,
   size,
@@ -42,7 +46,7 @@ const preferredOf = (
   { without = [], mustInclude = [] }: { without?: readonly string[]; mustInclude?: readonly string[] } = {},
 ) => {
   const available = idsOf(devices).filter((id) => !without.includes(id));
-  return preferredDevices(poolOf(devices), preference, asked(available, size, mustInclude)).join(" ");
+  return preferredDevices(poolOf(devices), preference, requestFor(available, size, mustInclude)).join(" ");
 };
 
 describe("packed", () => {
@@ -128,7 +132,7 @@ describe.each(preferences)("%s", (preference) => {
     expect(preferredOf(preference, devices, 2)).toBe("y z");
   });
 
-  test("knows sub-functions by their PF", () => {
+  test("identifies sub-functions by their PF", () => {
     const sf = (id: string, pf: string) => aSubFunction({ id, pf: aParent({ address: pciAddress(pf), link: null }) });
     const devices = [sf("mlx5_core.sf.2", "a"), sf("mlx5_core.sf.3", "a"), sf("mlx5_core.sf.4", "b")];
     expect(preferredOf(preference, devices, 1)).toBe(fewer ? "mlx5_core.sf.4" : "mlx5_core.sf.2");
@@ -136,25 +140,33 @@ describe.each(preferences)("%s", (preference) => {
 
   test("passes over a device that left the pool meanwhile, but not when it must be included", () => {
     const pool = poolOf(vfs("a", 2));
-    expect(preferredDevices(pool, preference, asked(["gone", "a0", "a1"], 3))).toEqual(["a0", "a1"]);
-    expect(preferredDevices(pool, preference, asked(["gone", "a0", "a1"], 2, ["gone"]))).toEqual(["gone", "a0"]);
+    expect(preferredDevices(pool, preference, requestFor(["gone", "a0", "a1"], 3))).toEqual(["a0", "a1"]);
+    expect(preferredDevices(pool, preference, requestFor(["gone", "a0", "a1"], 2, ["gone"]))).toEqual(["gone", "a0"]);
   });
 
-  test("prefers nothing for a container that asks for nothing", () => {
+  test("prefers nothing for a container that requests nothing", () => {
     expect(preferredOf(preference, vfs("a", 2), 0)).toBe("");
   });
 });
 
 test.each<[string, PreferredRequest, string | null]>([
-  ["a negative size", asked(["a"], -1), "-1 devices can't be given"],
-  ["more than is available", asked(["a", "a", "b"], 3), "3 devices are asked for, 2 are available"],
-  ["more that must be included than asked for", asked(["a", "b"], 1, ["a", "b"]), "2 devices must be included in 1"],
-  ["what must be included and is not available", asked(["a"], 1, ["b"]), '"b" must be included and is not available'],
-  ["a long id", asked(["a"], 1, ["b".repeat(9999)]), `"${"b".repeat(80)}…" must be included`],
-  ["as many as are available", asked(["a", "b"], 2, ["b"]), null],
-  ["devices that nobody knows", asked(["x", "y"], 1), null],
-  ["nothing", asked([], 0), null],
-])("a question for %s is told from an answerable one", (_, request, reason) => {
+  ["a negative size", requestFor(["a"], -1), "-1 devices can't be given"],
+  ["more than is available", requestFor(["a", "a", "b"], 3), "3 devices are asked for, 2 are available"],
+  [
+    "more that must be included than requested",
+    requestFor(["a", "b"], 1, ["a", "b"]),
+    "2 devices must be included in 1",
+  ],
+  [
+    "what must be included and is not available",
+    requestFor(["a"], 1, ["b"]),
+    '"b" must be included and is not available',
+  ],
+  ["a long id", requestFor(["a"], 1, ["b".repeat(9999)]), `"${"b".repeat(80)}…" must be included`],
+  ["as many as are available", requestFor(["a", "b"], 2, ["b"]), null],
+  ["unknown devices", requestFor(["x", "y"], 1), null],
+  ["nothing", requestFor([], 0), null],
+])("a request for %s is distinguished from a valid one", (_, request, reason) => {
   const refusal = refusePreferred(resource, request);
   if (reason === null) expect(refusal).toBeNull();
   else {
@@ -163,7 +175,7 @@ test.each<[string, PreferredRequest, string | null]>([
   }
 });
 
-describe("whatever is free, and whatever is asked for,", () => {
+describe("whatever is free, and whatever is requested,", () => {
   const place = fc.record({
     numaNode: fc.constantFrom(null, 0, 1),
     pcieRoot: fc.constantFrom(null, "pci0000:10", "pci0000:20"),
@@ -194,7 +206,9 @@ describe("whatever is free, and whatever is asked for,", () => {
         fc.record({
           devices: fc.constant(devices),
           preference: fc.constantFrom(...preferences),
-          request: fc.integer({ min: must.length, max: available.length }).map((size) => asked(available, size, must)),
+          request: fc
+            .integer({ min: must.length, max: available.length })
+            .map((size) => requestFor(available, size, must)),
         }),
       ),
     ),
@@ -208,7 +222,7 @@ describe("whatever is free, and whatever is asked for,", () => {
       { seed: 20_261_124, numRuns: 500 },
     );
 
-  test("as many are given as asked for, each once, all of them available, with all that must be included", () =>
+  test("as many are returned as requested, each once, all of them available, with all that must be included", () =>
     holds(({ request }, chosen) => {
       expect(refusePreferred(resource, request)).toBeNull();
       expect(chosen).toHaveLength(request.size);
@@ -220,7 +234,7 @@ describe("whatever is free, and whatever is asked for,", () => {
   test("the order in which the kubelet lists devices does not count, nor does a repetition", () =>
     holds((each, chosen) => {
       const { available, mustInclude, size } = each.request;
-      const turned = asked([...available, ...available].toReversed(), size, mustInclude.toReversed());
+      const turned = requestFor([...available, ...available].toReversed(), size, mustInclude.toReversed());
       expect(chosenIn({ ...each, request: turned })).toEqual([...chosen]);
     }));
 
@@ -252,7 +266,7 @@ describe("whatever is free, and whatever is asked for,", () => {
   test("a single device is of the PF with the fewest free ones, or the most", () =>
     holds(({ devices, preference, request: { available } }) => {
       if (available.length === 0) return;
-      const each = { devices, preference, request: asked(available, 1) };
+      const each = { devices, preference, request: requestFor(available, 1) };
       const pfs = freeByPf(each, chosenIn(each));
       const sizes = pfs.map(({ before }) => before);
       const [from] = pfs.filter(({ taken }) => taken > 0);

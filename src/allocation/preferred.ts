@@ -33,8 +33,8 @@ export function refusePreferred(resource: string, { available, mustInclude, size
   if (size < 0) return `${of}: ${size} devices can't be given`;
   const offered = new Set(available);
   const must = new Set(mustInclude);
-  const stranger = mustInclude.find((id) => !offered.has(id));
-  if (stranger !== undefined) return `${of}: device ${shownId(stranger)} must be included and is not available`;
+  const unavailable = mustInclude.find((id) => !offered.has(id));
+  if (unavailable !== undefined) return `${of}: device ${shownId(unavailable)} must be included and is not available`;
   if (must.size > size) return `${of}: ${must.size} devices must be included in ${size}`;
   if (size > offered.size) return `${of}: ${size} devices are asked for, ${offered.size} are available`;
   return null;

@@ -1,4 +1,4 @@
-// How does a command look at a node that `sriovdp capture` wrote to a file? Unpacked in a temporary folder, which is the root then.
+// How does a command read a node that `sriovdp capture` wrote to a file? Unpacked in a temporary folder, which is the root then.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-// Which code runs a command? One file each, loaded when it is asked for: the plugin itself needs none of them.
+// Which code runs a command? One file each, loaded when it runs: the plugin itself needs none of them.
 
 import type { Command } from "./options.ts";
 import type { Output } from "./output.ts";

@@ -25,8 +25,8 @@ test.each([
   ["mlx5_core.sf.2", "mlx5_core.sf.12", "mlx5_core.sf.2-12"],
   ["9", "10", "9-10"],
   ["a", "b", "a-b"],
-])("from %s to %s is written as %s", (first, last, told) => {
-  expect(span(first, last)).toBe(told);
+])("from %s to %s is written as %s", (first, last, written) => {
+  expect(span(first, last)).toBe(written);
 });
 
 describe("neighbours", () => {
@@ -34,7 +34,7 @@ describe("neighbours", () => {
     aDevice({ functionIndex, id, ...more });
   const run = [vf(0, "0000:3b:02.0"), vf(1, "0000:3b:02.1"), vf(2, "0000:3b:02.2")];
 
-  test("are told by their first and last", () => {
+  test("are named by their first and last", () => {
     expect(runIdRange(run)).toBe("0000:3b:02.0-02.2");
     expect(runLabel(run)).toBe("VF 0-2 of ens1f0");
   });
@@ -57,13 +57,13 @@ describe("neighbours", () => {
   });
 });
 
-test("indexes in a row are told as a range, and other values as they are", () => {
+test("indexes in a row are shown as a range, and other values as they are", () => {
   expect(compact(["p0#0", "p0#1", "p0#2", "p1#3", "p1#5", "none", "iavf"])).toEqual([
     ...["p0#0-2", "p1#3", "p1#5", "none", "iavf"],
   ]);
 });
 
-test("of many values the first few are told; one more than those is told too", () => {
+test("of many values the first few are shown; one more than those is shown too", () => {
   expect(firstFew(["a", "b", "c", "d"])).toBe("a, b, c, d");
   expect(firstFew(["a", "b", "c", "d", "e"])).toBe("a, b, c, d, e");
   expect(firstFew(["a", "b", "c", "d", "e", "f"])).toBe("a, b, c, d and 2 more");

@@ -3,12 +3,12 @@
 import { counted, oneLine } from "../text.ts";
 import type { Device } from "../host/device.ts";
 import { notableLinkRule } from "../pools/health.ts";
-import type { PoolStory, Refusal, Trial, PoolVerdict, Withheld } from "../pools/explanation.ts";
+import type { PoolExplanation, Refusal, Trial, PoolVerdict, Withheld } from "../pools/explanation.ts";
 import type { AllocationStatus, ExcludedStatus } from "../telemetry/plugin-status.ts";
 import { runLabel, deviceLabel, compact, firstFew, follows, runIdRange, runsOf } from "./describe.ts";
 import { type Cell, paint, type Style, table, type Tone, wrapped } from "./table.ts";
 
-/** How an explanation is to look, and what the running plugin knows of pods. */
+/** The style of an explanation, and the running plugin's data about pods. */
 export interface ExplanationStyle extends Style {
   /** A line for each device. */
   readonly all: boolean;
@@ -123,7 +123,7 @@ const passing = (passes: boolean): Cell => (passes ? { text: "passes", tone: "go
 
 /** What is in a pool, and why each other device of its type isn't. */
 export function poolText(
-  { spec, devices, taken, withheld, refused, others }: PoolStory,
+  { spec, devices, taken, withheld, refused, others }: PoolExplanation,
   style: ExplanationStyle,
 ): string {
   const ill = devices.filter(({ unhealthy }) => unhealthy !== null).length;
@@ -189,7 +189,7 @@ export function poolText(
   return parts.join("");
 }
 
-/** The health of a pool's device, and the pod that has it, which only a running plugin knows. */
+/** The health of a pool's device, and the pod that has it, which only a running plugin can show. */
 function stateCell({ id }: Device, unhealthy: string | null, { allocations }: ExplanationStyle): Cell {
   const pod = allocations.get(id)?.pod;
   const allocated = pod === undefined ? "" : `, allocated to ${pod || "a pod"}`;
@@ -201,14 +201,14 @@ function stateCell({ id }: Device, unhealthy: string | null, { allocations }: Ex
 /** Neighbours by their ids and what they are called: "0000:3b:02.0-02.7", "VF 0-7 of ens1f0". */
 const who = (run: readonly Device[]): string[] => [runIdRange(run), runLabel(run)];
 
-/** So many lines of devices are told of one refusal; of more than one line beyond that the number of devices is. */
+/** How many lines of devices a refusal shows; if more than one line would follow, their number of devices is shown. */
 const mostLines = 4;
 
 function refusalText({ failed, devices }: Refusal, style: ExplanationStyle): string {
   const runs = runsOf(devices, (before, next) => !style.all && follows(next, before));
-  const told = style.all || runs.length <= mostLines + 1 ? runs : runs.slice(0, mostLines);
-  const more = devices.length - told.flat().length;
-  const which = table(null, [...told.map(who), ...(more > 0 ? [[`and ${more} more`]] : [])], style);
+  const shown = style.all || runs.length <= mostLines + 1 ? runs : runs.slice(0, mostLines);
+  const more = devices.length - shown.flat().length;
+  const which = table(null, [...shown.map(who), ...(more > 0 ? [[`and ${more} more`]] : [])], style);
   const rows = failed.map(({ index, selector, expected, found }, place): Cell[] => [
     failed[place - 1]?.index === index ? "" : `selectors[${index}]`,
     selector,

@@ -7,7 +7,7 @@ import type { Pool } from "../pools/pool.ts";
 import type { AllocationStatus } from "../telemetry/plugin-status.ts";
 import { span } from "./describe.ts";
 
-/** Where names are looked for. */
+/** Where names are searched. */
 export interface Names {
   readonly devices: readonly Device[];
   readonly pools: readonly Pool[];
@@ -21,7 +21,7 @@ export interface Named {
   readonly pools: readonly Pool[];
 }
 
-/** The names of a device, the one that the kubelet knows first; "3b:02.1" is short for "0000:3b:02.1", as for lspci. */
+/** The names of a device, the kubelet's id first; "3b:02.1" is short for "0000:3b:02.1", as for lspci. */
 const namesOf = ({ id, interfaces, rdma }: Device): string[] => [
   id,
   ...(id.startsWith("0000:") ? [id.slice("0000:".length)] : []),

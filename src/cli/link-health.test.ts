@@ -63,7 +63,7 @@ describe("VFs of InfiniBand ports", () => {
     expect(reasonsOf(await devicesOf(root))).toEqual([null, null, null, null]);
   });
 
-  test("are told apart from RoCE, whose interface decides", async () => {
+  test("are distinguished from RoCE, where the interface decides", async () => {
     const root = unpacked(oneNode({ nic: "connectx6", rdma: true, portState: "1: DOWN" }));
     expect(brokenLink((await vfOf(root))!)).toBeNull();
     setLink(root, "ens1f0", "down");
@@ -97,7 +97,7 @@ describe("VFs in switchdev mode", () => {
     expect(reasonsOf(devices)).toEqual([null, null]);
   });
 
-  test("have none either where the mode may not be asked for and representors tell it", async () => {
+  test("have none either where the mode may not be read and representors show it", async () => {
     const root = unpacked(host("switchdev-vfs"));
     changeFacts(root, () => ({ devlink: [] }));
     expect([...(await devicesOf(root)).values()].map(({ vfLinkState }) => vfLinkState)).toEqual([null, null, null]);
@@ -184,7 +184,7 @@ describe("a PF with several interfaces", () => {
     expect(brokenLink((await vfOf(root))!)).toContain("all ports of its PF are down");
   });
 
-  test("tells ports apart by dev_port with drivers alone that count ports by it", async () => {
+  test("distinguishes ports by dev_port only with drivers that number ports by it", async () => {
     const root = unpacked(host("two-ports"));
     changeFacts(root, ({ links }) => ({ links: links.map((link) => ({ ...link, portId: null })) }));
     const vfs = async () => [...(await devicesOf(root)).values()].filter(({ pf }) => pf !== null);
@@ -197,7 +197,7 @@ describe("a PF with several interfaces", () => {
     expect((await vfs()).map(({ pfPorts }) => pfPorts)).toEqual([[], [], [], []]);
   });
 
-  test("is told by sysfs where an older recording of netlink says nothing of ports", async () => {
+  test("is read from sysfs where an older recording of netlink has no ports", async () => {
     const root = unpacked(host("two-ports"));
     const isOld = ([name]: [string, unknown]) => name !== "portId" && name !== "carrierUps";
     changeFacts(root, ({ links }) => ({
@@ -218,7 +218,7 @@ describe("a PF with several interfaces", () => {
     expect(brokenLink(vf!)).toBeNull();
   });
 
-  test("has no port in an IPoIB child, which stands on another interface of it", async () => {
+  test("has no port in an IPoIB child, which is stacked on another interface of it", async () => {
     const root = unpacked(host("infiniband-vfs"));
     changeFacts(root, ({ links }) => {
       const ib = links.find(({ name }) => name === "ibs1f0")!;

@@ -1,17 +1,17 @@
-// What can be said on the command line? One table: parser, help and documentation follow it.
-// It holds the upstream plugin's binary's flags, its image's entrypoint arguments, and ours.
+// The options and commands of the command line in one table, from which parser, help and documentation are made.
+// It has the flags of the upstream plugin's executable, the arguments of its image's entrypoint, and those of sriovdp alone.
 
 import { cdiModes } from "../allocation/cdi.ts";
 import { verbosities } from "../process/verbosity.ts";
 import { parseAddress } from "../telemetry/addresses.ts";
 import type { Option } from "./option.ts";
 
-/** Commands that read the config file, that ask the running plugin, and that print what they found in the form that is asked for. */
+/** Commands that read the config file, that query the running plugin, and that print their result in the format of --output. */
 const readsConfig = ["run", "discover", "explain", "validate", "completion"] as const;
 const asksPlugin = ["run", "discover", "explain", "validate", "status", "probe", "completion", "report"] as const;
 const prints = ["discover", "explain", "validate", "status", "report"] as const;
 
-/** What a JSON Schema is printed of. */
+/** The documents that have a JSON Schema. */
 export const schemaNames = ["config", "discover", "explain", "report", "status", "validate"] as const;
 
 export const options = {
@@ -205,7 +205,7 @@ export interface CommandRow {
   readonly help: string;
   /** Arguments and what they show. */
   readonly examples: readonly (readonly [args: string, what: string])[];
-  /** What may stand behind its name; a command without takes nothing. */
+  /** Its operands; a command without them takes none. */
   readonly operands?: {
     /** As the help and errors call them. */
     readonly form: string;
@@ -321,7 +321,7 @@ export const commands = {
 
 export type Command = keyof typeof commands;
 
-/** The options that a command heeds; those of the upstream plugin's logger only where they are asked for. */
+/** The options that apply to a command; those of the upstream plugin's logger only with `legacy`. */
 export const optionsOf = (command: Command, legacy = false): readonly (readonly [OptionName, Option])[] =>
   (Object.entries(options) as [OptionName, Option][]).filter(
     ([, option]) =>

@@ -5,7 +5,7 @@ import { isAsciiOnly, print, takesColour } from "./output.ts";
 
 test.each([
   ["a terminal", true, { TERM: "xterm" }, true],
-  ["a terminal that doesn't tell what it is", true, {}, true],
+  ["a terminal that doesn't name its type", true, {}, true],
   ["a terminal with an empty NO_COLOR", true, { NO_COLOR: "" }, true],
   ["a terminal with NO_COLOR", true, { NO_COLOR: "1" }, false],
   ["a dumb terminal", true, { TERM: "dumb" }, false],

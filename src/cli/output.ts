@@ -52,7 +52,7 @@ export const output: Output = {
     try {
       writeAll(2, output.ascii ? inAscii(text) : text);
     } catch {
-      // The exit status tells it too, and nobody reads this.
+      // The exit status shows it too, and nobody reads this.
     }
   },
   get colour() {
@@ -66,7 +66,7 @@ export const output: Output = {
   },
 };
 
-/** How a command's tables are to look. */
+/** The style of a command's tables. */
 export const styleOf = ({ options }: CommandLine, { colour, columns, ascii = false }: Style): Style => ({
   colour,
   columns,

@@ -112,7 +112,7 @@ describe("options", () => {
     [["--json", "-o=yaml"], "yaml"],
     [["--json=false"], "table"],
     [["-o", "wide"], "wide"],
-  ] as const)("%j asks for %s", (args, format) => {
+  ] as const)("%j selects %s", (args, format) => {
     expect(parse("status", ...args)).toMatchObject({ problems: [], options: { output: format } });
   });
 
@@ -203,10 +203,10 @@ describe("the help", () => {
         expect(lines).toHaveLength(takers === "all" || takers.includes(command) ? 1 : 0);
         for (const alias of option.aliases ?? []) for (const line of lines) expect(line).toContain(`, -${alias}`);
       }
-      const told = helps.join("\n").replaceAll(/\s+/g, " ");
-      expect(told).toContain(option.help);
+      const text = helps.join("\n").replaceAll(/\s+/g, " ");
+      expect(text).toContain(option.help);
       if (typeof option.default === "string" || option.default === true)
-        expect(told).toContain(`(default ${option.default})`);
+        expect(text).toContain(`(default ${option.default})`);
     },
   );
 

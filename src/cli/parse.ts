@@ -95,7 +95,7 @@ function unknownCommand(word: string): string {
   return `unknown command ${word}${meant === null ? "" : `; did you mean ${meant}?`}`;
 }
 
-/** An option that nobody knows, with the one that was probably meant: near it, or one that it is the beginning of. */
+/** An unknown option, with the one that was probably meant: a similar one, or one that begins with it. */
 function unknownOption(spelling: string, command: Command | null): string {
   const word = spelling.replace(/^--?/, "");
   const taken =

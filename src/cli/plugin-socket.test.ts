@@ -14,11 +14,14 @@ const lineOf = (socket: string) => parseCommandLine(["probe", "startup", `--stat
 
 test("a plugin that answers badly at first is waited for", async () => {
   const socket = `${folder}/s.sock`;
-  let asked = 0;
-  await using plugin = Bun.serve({ unix: socket, fetch: () => new Response("", { status: ++asked < 3 ? 503 : 200 }) });
+  let requests = 0;
+  await using plugin = Bun.serve({
+    unix: socket,
+    fetch: () => new Response("", { status: ++requests < 3 ? 503 : 200 }),
+  });
   expect(plugin).toBeObject();
   await waitForPlugin(lineOf(socket), "/livez", 10_000);
-  expect(asked).toBe(3);
+  expect(requests).toBe(3);
 });
 
 test("a plugin that is not there is waited for no longer than the limit", async () => {

@@ -1,4 +1,4 @@
-// Asks the running plugin over its socket, for the commands that show what it says.
+// Queries the running plugin over its socket, for the commands that show its answers.
 
 import { existsSync } from "node:fs";
 import type { PluginView } from "../telemetry/node-view.ts";
@@ -6,13 +6,13 @@ import { exitStatus, type Output } from "./output.ts";
 import type { CommandLine } from "./parse.ts";
 import { pathsOf } from "./paths.ts";
 
-/** How long the plugin may take to answer, in milliseconds: probes are asked often, and a late answer is a failure. */
+/** How long the plugin may take to answer, in milliseconds: probes are frequent, and a late answer is a failure. */
 export const answerLimits = { status: 10_000, probe: 3000, node: 3000 } as const;
 
-/** How often a plugin that starts is asked whether it is there, in milliseconds. */
+/** How often a plugin that starts is queried until it answers, in milliseconds. */
 const startupPeriod = 200;
 
-/** Asks the first socket that is listened to; throws, in words for the operator, when no plugin answers in time. */
+/** Queries the first socket that has a listener; throws an error for the operator when no plugin answers in time. */
 export async function ask(line: CommandLine, route: string, limit: number): Promise<Response> {
   const { statusSockets } = pathsOf(line);
   const reasons: string[] = [];

@@ -51,7 +51,7 @@ export function versionsText({ root }: Paths): string {
       `module ${name}`,
       read(`/sys/module/${name}/version`)?.trim() ?? "in the kernel's version",
     ]),
-    ...programs.map((name): [string, string] => [name, root === "" ? versionOf(name) : "not asked below another root"]),
+    ...programs.map((name): [string, string] => [name, root === "" ? versionOf(name) : "not read below another root"]),
   ]);
 }
 

@@ -7,9 +7,9 @@ import type { ExcludedStatus, FullPoolStatus, FullStatus, PoolStatus } from "../
 import { follows, runIdRange, runLabel, runsOf, spanOf } from "./describe.ts";
 import { type Cell, type Column, fittedTable, type Style, type Tone, wrapped } from "./table.ts";
 
-/** How a status is to look. */
+/** The style of a status. */
 export interface StatusStyle extends Style {
-  /** Whether only a part of the pools or devices was asked for. */
+  /** Whether only a part of the pools or devices was requested. */
   readonly isFiltered?: boolean;
 }
 

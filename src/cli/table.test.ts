@@ -86,7 +86,7 @@ describe("a table that fits", () => {
     const hides = lines.join(" ").includes("columns hidden: terminal too narrow: ");
     expect(hides).toBe(width < 200);
   });
-  test("hides nothing, and shows more, where all is asked for", () => {
+  test("hides nothing, and shows more, with --all", () => {
     const text = fittedTable(columns, rows, { colour: false, columns: 30, wide: true });
     expect(text).toContain("WIDE");
     expect(text).toContain(long);

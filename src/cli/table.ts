@@ -12,7 +12,7 @@ export interface Style {
   readonly columns: number | null;
   /** Whether the terminal shows ASCII alone. */
   readonly ascii?: boolean;
-  /** Whether nothing is hidden or cut off for want of columns. */
+  /** Whether nothing is hidden or truncated when columns run out. */
   readonly wide?: boolean;
 }
 

@@ -1,4 +1,4 @@
-// What do the commands look at? The config file, the node, and the pools that both make, once.
+// What the commands show: the config file, the node, and the pools that follow from both, read once.
 
 import { readConfigFile } from "../config/file.ts";
 import type { Loaded, LoadOptions } from "../config/load.ts";
@@ -38,7 +38,7 @@ export function loadConfigFile(line: CommandLine, { err }: Output): Loaded {
 export interface View {
   readonly devices: readonly Device[];
   readonly pools: readonly Pool[];
-  /** What the running plugin says of itself; null for a scan of the command's own, which knows nothing of pods. */
+  /** What the running plugin says of itself; null for a scan of the command's own, which has no data about pods. */
   readonly status: FullStatus | null;
   /** Devices that are allocated to pods, by id. */
   readonly allocations: ReadonlyMap<string, AllocationStatus>;
@@ -67,7 +67,7 @@ export const healthOf = (unhealthyReason: string | null): "Healthy" | "Unhealthy
 /** Options that say which config is meant, where it is not the running one. */
 const namesConfig = ["config-file", "resource-prefix", "use-cdi"] as const;
 
-/** Whether the command line asks for another config than that of the running plugin. */
+/** Whether the command line names a config of its own, instead of the running plugin's. */
 export const isConfigNamed = ({ given }: CommandLine): boolean => namesConfig.some((name) => given.has(name));
 
 /**
@@ -107,10 +107,10 @@ function viewOf({ devices, status }: PluginView, pools: readonly Pool[], areServ
 }
 
 /**
- * The node, and the pools that a config would make of it. The running plugin is asked first: it knows exclusions that outlast their reason, and what
+ * The node, and the pools that a config would make of it. The running plugin is queried first: it has exclusions that outlast their reason, and what
  * pods have. Notes, and what could not be read, are printed.
  */
-export async function look(line: CommandLine, specs: readonly PoolSpec[], output: Output): Promise<View> {
+export async function viewNode(line: CommandLine, specs: readonly PoolSpec[], output: Output): Promise<View> {
   const running = await askNode(line);
   if (typeof running === "string") return scan(line, specs, running, output);
   const pools = poolsOf(running);

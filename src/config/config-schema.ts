@@ -6,7 +6,7 @@ import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../pools/devi
 import { preferences } from "../pools/pool.ts";
 import { type Selector, type SelectorName, selectors } from "../pools/selectors.ts";
 
-/** Keys of the top level; by "$schema" an editor knows docs/reference/config.schema.json. */
+/** Keys of the top level; by "$schema" an editor finds docs/reference/config.schema.json. */
 export const fileKeys = ["resourceList", "$schema"] as const;
 
 /** Keys that the operator's older and newer releases write beside the known ones and that mean nothing. */
@@ -49,7 +49,7 @@ export const resourcePrefixSchema = v.pipe(
   v.check((prefix) => !prefix.startsWith("requests."), 'Kubernetes refuses names that start with "requests."'),
 );
 
-/** The fields of an entry of resourceList, without its selectors; each with its text of the reference documentation. */
+/** The fields of an entry of resourceList, without its selectors; each with its text for docs/reference/. */
 export const entryFields = {
   resourceName: v.pipe(resourceNameSchema, v.description("Name of the resource, unique within its prefix")),
   resourcePrefix: v.optional(

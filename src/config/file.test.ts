@@ -54,7 +54,7 @@ test("a FIFO, a device or a link to itself in place of the file is a problem at 
   ]);
 });
 
-test("a file that tells no size, as those of /proc, is read to its end", () => {
+test("a file without a size, as those of /proc, is read to its end", () => {
   const { text } = readConfigFile("/proc/self/status", options);
   expect(text).toStartWith("Name:");
   expect(text).toEndWith("\n");

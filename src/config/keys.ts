@@ -64,7 +64,7 @@ export function ofOtherTypes(name: SelectorName, type: DeviceTypeName): string {
   return `a selector of ${owners.join(" and ")}, not of ${type}${hint === undefined ? "" : `; ${hint}`}`;
 }
 
-/** What an unknown device type stands for, as the end of a sentence; "" when that is not known. */
+/** What an unknown device type probably means, as the end of a sentence; "" when that is not known. */
 export function deviceTypeHint(written: string): string {
   const near = didYouMean(written, deviceTypeNames);
   if (near !== null) return `; did you mean "${near}"?`;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { entry, list, load, loadEntry, loadWanted, severities, told } from "../../test/support/load-config.ts";
+import { entry, list, load, loadEntry, loadSelector, severities, problemsOf } from "../../test/support/load-config.ts";
 import type { Wanted } from "../pools/selectors.ts";
 
 describe("an ordinary file", () => {
@@ -53,7 +53,7 @@ describe("an ordinary file", () => {
       isRdma: true,
       needVhostNet: true,
     };
-    const { specs, problems } = loadWanted(wanted);
+    const { specs, problems } = loadSelector(wanted);
     expect(problems).toEqual([]);
     expect(specs?.[0]?.selectors).toEqual([
       {
@@ -70,8 +70,8 @@ describe("an ordinary file", () => {
         rootDevices: [{ pf: "0000:86:00.0", ranges: null }],
       },
     ]);
-    expect(loadWanted({ vdpaType: "vhost" }).specs?.[0]?.selectors).toEqual([{ vdpaType: "vhost" }]);
-    expect(loadWanted({ auxTypes: ["sf"] }, { deviceType: "auxNetDevice" }).problems).toEqual([]);
+    expect(loadSelector({ vdpaType: "vhost" }).specs?.[0]?.selectors).toEqual([{ vdpaType: "vhost" }]);
+    expect(loadSelector({ auxTypes: ["sf"] }, { deviceType: "auxNetDevice" }).problems).toEqual([]);
   });
 });
 
@@ -113,7 +113,7 @@ describe("what Go's JSON reads, is read", () => {
     expect(loadEntry(fields).specs?.[0]).toMatchObject({ resource: "intel.com/a", deviceType: "netDevice" });
   });
 
-  test("of a key that stands twice the last one counts, with a warning", () => {
+  test("of a duplicate key the last one counts, with a warning", () => {
     const loaded = load(
       '{"resourceList":[{"resourceName":"a","ResourceName":"b","selectors":[{"vendors":["1"],"vendors":["8086"]}]}]}',
     );
@@ -141,7 +141,7 @@ describe("what Go's JSON reads, is read", () => {
   test("an unknown key of an entry or of the file is a warning, with what was probably meant", () => {
     const loaded = load({ resourcelist2: 1, ...list(entry({ excludeTopolgy: true, comment: "x" })) });
     expect(loaded.specs).toHaveLength(1);
-    expect(told(loaded)).toEqual([
+    expect(problemsOf(loaded)).toEqual([
       'warning resourcelist2: unknown key, ignored; did you mean "resourceList"?',
       'warning resourceList[0].excludeTopolgy: unknown key, ignored; did you mean "excludeTopology"?',
       "warning resourceList[0].comment: unknown key, ignored",
@@ -234,19 +234,21 @@ describe("selectors", () => {
   });
 
   test.each([[{}], [{ auxTypes: [] }], [{ auxTypes: null }]])("%j of sub-functions needs auxTypes", (wanted) => {
-    const loaded = loadWanted(wanted, { deviceType: "auxNetDevice" });
+    const loaded = loadSelector(wanted, { deviceType: "auxNetDevice" });
     expect(loaded.specs).toBeNull();
-    expect(told(loaded)).toEqual([expect.stringContaining('auxTypes: missing for auxNetDevice; write ["sf"]')]);
+    expect(problemsOf(loaded)).toEqual([expect.stringContaining('auxTypes: missing for auxNetDevice; write ["sf"]')]);
   });
 
-  test("acpiIndexes of sub-functions have no effect, and that is told", () => {
-    const loaded = loadWanted({ auxTypes: ["sf"], acpiIndexes: ["1"] }, { deviceType: "auxNetDevice" });
+  test("acpiIndexes of sub-functions have no effect, which is reported", () => {
+    const loaded = loadSelector({ auxTypes: ["sf"], acpiIndexes: ["1"] }, { deviceType: "auxNetDevice" });
     expect(loaded.specs?.[0]?.selectors).toEqual([{ auxTypes: ["sf"] }]);
-    expect(told(loaded)).toEqual(["warning resourceList[0].selectors[0].acpiIndexes: has no effect for auxNetDevice"]);
+    expect(problemsOf(loaded)).toEqual([
+      "warning resourceList[0].selectors[0].acpiIndexes: has no effect for auxNetDevice",
+    ]);
   });
 
   test("values that can never match are doubted and run", () => {
-    const loaded = loadWanted({ vendors: ["0x8086"], linkTypes: ["ether", "infiniband"] });
+    const loaded = loadSelector({ vendors: ["0x8086"], linkTypes: ["ether", "infiniband"] });
     expect(loaded.specs).toHaveLength(1);
     expect(severities(loaded)).toEqual(["warning", "warning"]);
   });
@@ -254,14 +256,16 @@ describe("selectors", () => {
   test("two names with one environment variable are doubted and run", () => {
     const loaded = load(list(entry({ resourceName: "net_a" }), entry({ resourceName: "net_A" })));
     expect(loaded.specs).toHaveLength(2);
-    expect(told(loaded)).toEqual([expect.stringContaining("PCIDEVICE_INTEL_COM_NET_A is also intel.com/net_a's")]);
+    expect(problemsOf(loaded)).toEqual([
+      expect.stringContaining("PCIDEVICE_INTEL_COM_NET_A is also intel.com/net_a's"),
+    ]);
   });
 });
 
 test("an editor's key that names the schema is no unknown one, but no config either", () => {
   const $schema = "./config.schema.json";
   expect(load({ $schema, ...list(entry()) })).toMatchObject({ problems: [], entries: [0] });
-  expect(told(load({ $schema }))).toEqual([expect.stringContaining("error resourceList: missing")]);
+  expect(problemsOf(load({ $schema }))).toEqual([expect.stringContaining("error resourceList: missing")]);
 });
 
 test("specs know their entries, also behind one that is skipped", () => {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { entry, list, load, loadEntry, loadWanted, told } from "../../test/support/load-config.ts";
+import { entry, list, load, loadEntry, loadSelector, problemsOf } from "../../test/support/load-config.ts";
 import { limits } from "../limits.ts";
 import { didYouMean, formatProblem } from "./problem.ts";
 
 describe("problems", () => {
-  test("are all told at once, in the order of the file, with line and column", () => {
+  test("are all reported at once, in the order of the file, with line and column", () => {
     const text = `{
   "resourceList": [
     { "resourceName": "a/b", "selectors": [{ "vendor": ["8086"] }] },
@@ -63,12 +63,18 @@ describe("problems", () => {
   });
 
   test("show the value that was found, with the space at its end", () => {
-    expect(told(loadEntry({ resourceName: "sriov " }))).toEqual([expect.stringContaining('found "sriov "')]);
-    expect(told(loadEntry({ resourcePrefix: "intel.com " }))).toEqual([expect.stringContaining('found "intel.com "')]);
-    expect(told(loadWanted({ vdpaType: "vhost " }))).toContainEqual(expect.stringContaining('found "vhost "'));
-    expect(told(loadWanted({ pfNames: ["ens1f0 "] }))).toEqual([expect.stringContaining('"ens1f0 " can never match')]);
-    expect(told(loadWanted({ drivers: [" iavf"] }))).toEqual([expect.stringContaining('" iavf" can never match')]);
-    expect(told(loadEntry({ resourceName: "x ".repeat(1000) }))[0]?.length).toBeLessThan(300);
+    expect(problemsOf(loadEntry({ resourceName: "sriov " }))).toEqual([expect.stringContaining('found "sriov "')]);
+    expect(problemsOf(loadEntry({ resourcePrefix: "intel.com " }))).toEqual([
+      expect.stringContaining('found "intel.com "'),
+    ]);
+    expect(problemsOf(loadSelector({ vdpaType: "vhost " }))).toContainEqual(expect.stringContaining('found "vhost "'));
+    expect(problemsOf(loadSelector({ pfNames: ["ens1f0 "] }))).toEqual([
+      expect.stringContaining('"ens1f0 " can never match'),
+    ]);
+    expect(problemsOf(loadSelector({ drivers: [" iavf"] }))).toEqual([
+      expect.stringContaining('" iavf" can never match'),
+    ]);
+    expect(problemsOf(loadEntry({ resourceName: "x ".repeat(1000) }))[0]?.length).toBeLessThan(300);
   });
 
   test.each([
@@ -76,7 +82,7 @@ describe("problems", () => {
     ["vfio", '"drivers": ["vfio-pci"] inside "selectors"'],
     ["rdma", '"isRdma": true inside "selectors"'],
   ])("of the device type %s say what it is now", (deviceType, hint) => {
-    expect(told(loadEntry({ deviceType }))).toEqual([expect.stringContaining(hint)]);
+    expect(problemsOf(loadEntry({ deviceType }))).toEqual([expect.stringContaining(hint)]);
   });
 
   test("of keys in a wrong place say where they belong", () => {
@@ -93,7 +99,7 @@ describe("problems", () => {
         { resourceName: "b", rootDevices: ["0000:5e:00.0"] },
       ],
     });
-    expect(told(loaded)).toEqual([
+    expect(problemsOf(loaded)).toEqual([
       'warning selectors: ignored here; it belongs in the entry, beside "selectors"',
       'warning resourceList[0].isRdma: ignored here; it is a selector and belongs inside "selectors"',
       'warning resourceList[0].pfName: unknown key, ignored; did you mean "pfNames"? It is a selector and belongs inside "selectors"',
@@ -109,7 +115,7 @@ describe("problems", () => {
     ["{ \u201CresourceList\u201D: [] }", '3 not JSON: strings are in double quotes ("), found \u201C'],
     ['{\u00A0"resourceList": [] }', "2 not JSON: invalid symbol U+00A0"],
     ['{ "resourceList": [] }\u200B', "23 not JSON: invalid symbol U+200B"],
-  ])("of %j say what is wrong with a character that looks right", (text, first) => {
+  ])("of %j name a character that only looks right", (text, first) => {
     expect(load(text).problems.map(({ column, message }) => `${column} ${message}`)[0]).toBe(first);
   });
 
@@ -138,7 +144,7 @@ describe("problems", () => {
     expect(load("").problems[0]?.message).toContain('{"resourceList": []}');
   });
 
-  test("never tell what additionalInfo holds", () => {
+  test("never show what additionalInfo holds", () => {
     const secret = "hunter2-s3cr3t";
     const mistakes: unknown[] = [
       { "*": { token: [secret] } },

@@ -1,14 +1,14 @@
-// How is a config file shown to others? As JSON without what may be secret: values of additionalInfo, values of keys that nobody knows (one may be
+// How is a config file shown to others? As JSON without what may be secret: values of additionalInfo, values of unknown keys (one may be
 // a misspelt additionalInfo), and comments.
 
 import { parseTree, type Node, type ParseError } from "jsonc-parser";
 import { selectorNames } from "../pools/selectors.ts";
 import { entryKeys, fileKeys } from "./config-schema.ts";
 
-/** What stands for a value that is not shown. */
+/** The text in place of a value that is not shown. */
 export const redacted = "REDACTED";
 
-/** The config as JSON without what may be secret; null for a text that can't be parsed, since then nobody knows where secrets are. */
+/** The config as JSON without what may be secret; null for a text that can't be parsed, since then secrets cannot be located. */
 export function withoutSecrets(text: string): string | null {
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { allowTrailingComma: true });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { entry, list, load, loadEntry, loadWanted, severities, told } from "../../test/support/load-config.ts";
+import { entry, list, load, loadEntry, loadSelector, severities, problemsOf } from "../../test/support/load-config.ts";
 
 describe("the whole file is refused for", () => {
   test.each<[string, unknown, string, string]>([
@@ -53,7 +53,7 @@ describe("the whole file is refused for", () => {
       "can't be combined",
     ],
     [
-      "a full name that stands twice",
+      "a duplicate full name",
       list(entry(), entry({ resourcePrefix: "intel.com" })),
       "resourceList[1]",
       "first defined in resourceList[0]",
@@ -112,7 +112,7 @@ describe("the whole file is refused for", () => {
     const fits = "a".repeat(63 - "intel.com".length);
     const limit = "intel.com_".length + fits.length + ".sock".length;
     expect(load(list(entry({ resourceName: fits })), { socketNameLimit: limit }).problems).toEqual([]);
-    expect(told(load(list(entry({ resourceName: fits })), { socketNameLimit: limit - 1 }))).toEqual([
+    expect(problemsOf(load(list(entry({ resourceName: fits })), { socketNameLimit: limit - 1 }))).toEqual([
       "error resourceList: all entries are skipped, so no pool is left",
       expect.stringContaining("is too long"),
     ]);
@@ -121,7 +121,7 @@ describe("the whole file is refused for", () => {
   test("a prefix that the container runtime could not take, in CDI mode only", () => {
     const config = list(entry({ resourcePrefix: "3com.com" }));
     expect(load(config).problems).toEqual([]);
-    expect(told(load(config, { useCdi: true }))).toEqual([expect.stringContaining("CDI vendor")]);
+    expect(problemsOf(load(config, { useCdi: true }))).toEqual([expect.stringContaining("CDI vendor")]);
   });
 
   test("with --use-cdi, pools whose specs would be one file", () => {
@@ -130,7 +130,7 @@ describe("the whole file is refused for", () => {
       { resourceName: "y", resourcePrefix: "x-net-pci", selectors: {} },
     );
     expect(load(config).problems).toEqual([]);
-    expect(told(load(config, { useCdi: true }))).toEqual([
+    expect(problemsOf(load(config, { useCdi: true }))).toEqual([
       expect.stringContaining("sriov-dp-x-net-pci-net-pci-y.yaml, would also be x/net-pci-y's"),
     ]);
   });
@@ -144,9 +144,9 @@ describe("a stray key in a selector object", () => {
     [{ pfname: ["x"], drivers: ["iavf"] }, "pfname", 'did you mean "pfNames"?'],
     [{ deviceID: "1592", vendors: ["8086"] }, "deviceID", 'did you mean "devices"?'],
   ])("%j is refused: it misses a selector's name by little", (wanted, key, hint) => {
-    const loaded = loadWanted(wanted);
+    const loaded = loadSelector(wanted);
     expect(loaded.specs).toBeNull();
-    expect(told(loaded)).toEqual([`error ${where}.${key}: unknown selector; ${hint}`]);
+    expect(problemsOf(loaded)).toEqual([`error ${where}.${key}: unknown selector; ${hint}`]);
   });
 
   test.each<[object, string, string]>([
@@ -158,7 +158,7 @@ describe("a stray key in a selector object", () => {
     [{ auxTypes: ["sf"], pciAddresses: ["0000:03:00.0"] }, "auxNetDevice", 'with "rootDevices"'],
     [{ auxTypes: ["sf"], acpiIndexes: ["1"], pKeys: ["0x7fff"] }, "auxNetDevice", "a selector of netDevice"],
   ])("%j of %s is refused, since every device would be selected", (wanted, deviceType, why) => {
-    const loaded = loadWanted(wanted, { deviceType });
+    const loaded = loadSelector(wanted, { deviceType });
     expect(loaded.specs).toBeNull();
     const errors = loaded.problems.filter(({ severity }) => severity === "error");
     expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining(why)]);
@@ -181,16 +181,16 @@ describe("a stray key in a selector object", () => {
       'with "rootDevices"',
     ],
   ])("%j of %s runs without it, with a warning that says what is meant", (wanted, deviceType, ignored, why) => {
-    const loaded = loadWanted(wanted, { deviceType });
+    const loaded = loadSelector(wanted, { deviceType });
     expect(loaded.specs?.[0]?.ignoredKeys).toEqual([ignored]);
     expect(Object.keys(loaded.specs?.[0]?.selectors[0] ?? {})).not.toContain(ignored[0]);
-    expect(told(loaded)).toEqual([expect.stringContaining(why)]);
-    expect(told(loaded)[0]).toStartWith(`warning ${where}.${ignored[0]}: `);
-    expect(told(loaded)[0]).toEndWith(": ignored");
+    expect(problemsOf(loaded)).toEqual([expect.stringContaining(why)]);
+    expect(problemsOf(loaded)[0]).toStartWith(`warning ${where}.${ignored[0]}: `);
+    expect(problemsOf(loaded)[0]).toEndWith(": ignored");
   });
 
-  test("asks for nothing and is of another type: no reason to refuse the file", () => {
-    const loaded = loadWanted({ isRdma: false, pfNames: [], vdpaType: "" }, { deviceType: "accelerator" });
+  test("selects by nothing and is of another type: no reason to reject the file", () => {
+    const loaded = loadSelector({ isRdma: false, pfNames: [], vdpaType: "" }, { deviceType: "accelerator" });
     expect(loaded.specs?.[0]?.selectors).toEqual([{}]);
     expect(severities(loaded)).toEqual(["warning", "warning", "warning"]);
   });

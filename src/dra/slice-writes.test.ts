@@ -83,7 +83,7 @@ describe("the writes", () => {
     expect(sliceWrites(desired, [stolen, second], context).map(({ action }) => action)).toEqual(["update"]);
   });
 
-  test("keep labels, annotations and finalizers of others, and add ours", () => {
+  test("keep labels, annotations and finalizers of others, and add their own", () => {
     const [first] = there;
     if (!first) throw new Error("no slice");
     const theirs = { labels: { a: "b" }, annotations: { c: "d" }, finalizers: ["e"] };

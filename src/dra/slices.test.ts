@@ -14,7 +14,7 @@ const published = (pools: readonly Pool[], own: Partial<SliceContext> = {}) =>
   );
 
 describe("the pools of slices", () => {
-  test("are one a PF, and their devices are in the order of their indexes, whichever pool of ours has them", () => {
+  test("are one a PF, and their devices are in the order of their indexes, whichever of the plugin's pools has them", () => {
     const [first, second] = [vfs(12), vfs(2, "0000:af:00.1")];
     const pools = [
       aPool([...first.slice(6), ...second].toReversed()),

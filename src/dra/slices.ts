@@ -43,7 +43,7 @@ function placeOf({ id, bus, pf, functionIndex }: Device): string {
 const poolName = (node: string, place: string): string =>
   `${shortened(node, apiLimits.poolName - place.length - 1)}/${place}`;
 
-/** The slice's name. It is always the same, so that two instances of ours can't create two of them. */
+/** The slice's name. It is always the same, so that two instances of the plugin can't create two of them. */
 const sliceName = ({ driver, node }: SliceContext, place: string): string =>
   shortened(`${node.name}-${driver}-${place.replaceAll("/", "-")}`, apiLimits.objectName);
 

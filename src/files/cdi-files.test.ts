@@ -28,7 +28,7 @@ const poolOf = (spec: PoolSpec, ...ids: readonly string[]): Pool => ({
 const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
 const inode = (name: string) => statSync(`${folder}/${name}`).ino;
 
-/** The names in each spec of ours, as a reader finds them. */
+/** The names in each of the plugin's specs, as a reader finds them. */
 const named = () =>
   Object.fromEntries(
     readdirSync(folder)
@@ -83,7 +83,7 @@ describe("a spec", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test("that stands as it should needs no writing; one that somebody removed or replaced, or that says other nodes, does", () => {
+  test("that is as it should be is not written; one that was removed or replaced, or has other nodes, is", () => {
     const specs = new CdiFiles(folder);
     expect(specs.says(net, new Map([["a", []]]))).toBe(true);
     specs.describe(net, nodesOf("a", "b"));

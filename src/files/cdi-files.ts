@@ -155,7 +155,7 @@ const specSchema = v.object({
   ),
 });
 
-/** Reads a spec; null when it can't be parsed, or has another form than ours. */
+/** Reads a spec; null when it can't be parsed, or has another form than the plugin's. */
 function read(path: string): CdiFile | null {
   try {
     const { kind, devices } = v.parse(specSchema, parse(contentOf(path) ?? ""));

@@ -30,13 +30,13 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8);
 const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
 
-test("temporary files that a killed process left are removed when they are old, ours alone", () => {
-  const names = [".ours.12.0.tmp", ".ours.13.1.tmp", ".theirs.12.0.tmp", ".ours.tmp", "ours"];
+test("temporary files that a killed process left are removed when they are old, the plugin's only", () => {
+  const names = [".own.12.0.tmp", ".own.13.1.tmp", ".theirs.12.0.tmp", ".own.tmp", "own"];
   for (const name of names) {
     writeFileSync(`${folder}/${name}`, "");
-    if (name !== ".ours.13.1.tmp") utimesSync(`${folder}/${name}`, 0, 0);
+    if (name !== ".own.13.1.tmp") utimesSync(`${folder}/${name}`, 0, 0);
   }
-  removeTemporaryFiles(folder, (name) => name === "ours");
+  removeTemporaryFiles(folder, (name) => name === "own");
   expect(readdirSync(folder).toSorted()).toEqual(names.slice(1).toSorted());
 });
 
@@ -125,7 +125,7 @@ describe("a folder", () => {
   });
 });
 
-describe("what somebody planted under the name of a file of ours", () => {
+describe("what somebody planted under the name of one of the plugin's files", () => {
   const secret = () => `${folder}/elsewhere`;
   const spec = aSpec({ prefix: "intel.com", name: "net" });
   const file = cdiFileName(spec);
@@ -169,7 +169,7 @@ describe("what somebody planted under the name of a file of ours", () => {
   });
 
   test.each([file, info.name])(
-    "a folder stays, is told of when it is in the way, and spares no other file: %s",
+    "a folder stays, is reported when it is in the way, and spares no other file: %s",
     (name) => {
       mkdirSync(`${folder}/d/${name}`);
       writeFileSync(`${folder}/d/${name}/inside`, "");

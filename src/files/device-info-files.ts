@@ -26,7 +26,7 @@ export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]
 /**
  * Removes the files of a resource's devices that `keep` does not name; returns the names of the removed files.
  *
- * Files of other programs, and of resources that are not ours, stay.
+ * Files of other programs, and of resources that are not the plugin's, stay.
  */
 export function pruneDeviceInfo(folder: string, resource: string, keep: (id: string) => boolean): string[] {
   const removed: string[] = [];

@@ -45,11 +45,11 @@ export function writeAtomic(path: string, content: string, mode: number): void {
 /** How old a temporary file must be before it is taken for one that a killed process left, in milliseconds. */
 const abandonedAfter = 60_000;
 
-/** Removes temporary files of `writeAtomic` that a killed process left for files whose names `ours` knows. */
-export function removeTemporaryFiles(folder: string, ours: (name: string) => boolean): void {
+/** Removes temporary files of `writeAtomic` that a killed process left for files whose names `isOwn` accepts. */
+export function removeTemporaryFiles(folder: string, isOwn: (name: string) => boolean): void {
   for (const entry of readdirSync(folder)) {
     const name = /^\.(.+)\.\d+\.\d+\.tmp$/.exec(entry)?.[1];
-    if (name === undefined || !ours(name)) continue;
+    if (name === undefined || !isOwn(name)) continue;
     const path = `${folder}/${entry}`;
     const written = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs;
     if (written !== undefined && Date.now() - written > abandonedAfter) rmSync(path, { force: true });
@@ -72,7 +72,7 @@ export function ensureFolder(path: string): void {
   if (isNew || (statSync(path).mode & 0o777) === 0) chmodSync(path, 0o755);
 }
 
-/** Removes what has this name, a link and not what it leads to; false for a folder, which is never ours, and when it is missing. */
+/** Removes what has this name, a link and not what it leads to; false for a folder, which is never the plugin's, and when it is missing. */
 export function removeFile(path: string): boolean {
   // A read-only file system refuses even the removal of a missing file.
   if (!lstatSync(path, { throwIfNoEntry: false })) return false;
@@ -85,10 +85,10 @@ export function removeFile(path: string): boolean {
   }
 }
 
-/** No file of ours is larger, in bytes. */
+/** No file of the plugin is larger, in bytes. */
 const largest = 16 << 20;
 
-/** A file's text; null when it is missing, or can't be ours: a link, a FIFO, a folder. */
+/** A file's text; null when it is missing, or can't be the plugin's: a link, a FIFO, a folder. */
 export function contentOf(path: string): string | null {
   try {
     return readText(path, largest, "refuse");

@@ -5,7 +5,7 @@ import { FolderWatch } from "./folder-watch.ts";
 
 let root = "";
 let watch: FolderWatch | null = null;
-let told: (string | null)[] = [];
+let reported: (string | null)[] = [];
 let times = 0;
 let wake = () => {};
 let probing: Timer | undefined;
@@ -20,40 +20,40 @@ afterEach(() => {
 });
 
 const start = (folder: string) => {
-  [told, times] = [[], 0];
+  [reported, times] = [[], 0];
   watch = new FolderWatch(folder, (names) => {
     times++;
-    told.push(...names);
+    reported.push(...names);
     wake();
   });
 };
 
-/** Waits until something that fits was told; a test that waits in vain is ended by its time limit. */
-async function hears(fits: (name: string | null) => boolean): Promise<void> {
-  while (!told.some(fits)) await new Promise<void>((resolve) => (wake = resolve));
-  told = [];
+/** Waits until a name that fits was reported; otherwise the test ends by its time limit. */
+async function waitForName(fits: (name: string | null) => boolean): Promise<void> {
+  while (!reported.some(fits)) await new Promise<void>((resolve) => (wake = resolve));
+  reported = [];
 }
 
-/** Writes a file again and again until that is heard: then the folder is watched. */
+/** Writes a file again and again until that is reported: then the folder is watched. */
 async function isWatched(folder: string): Promise<void> {
   const write = () => writeFileSync(`${folder}/probe`, "");
   probing = setInterval(write, 20);
   write();
-  await hears(is("probe"));
+  await waitForName(is("probe"));
   clearInterval(probing);
 }
-const is = (wanted: string) => (name: string | null) => name === wanted;
+const is = (expected: string) => (name: string | null) => name === expected;
 
 describe("a watched folder", () => {
-  test("tells which file changed", async () => {
+  test("reports which file changed", async () => {
     start(root);
     writeFileSync(`${root}/config.json`, "{}");
-    await hears(is("config.json"));
+    await waitForName(is("config.json"));
     rmSync(`${root}/config.json`);
-    await hears(is("config.json"));
+    await waitForName(is("config.json"));
   });
 
-  test("tells when the kubelet swaps a ConfigMap, which changes only a link", async () => {
+  test("reports that the kubelet swapped a ConfigMap, which changes only a link", async () => {
     mkdirSync(`${root}/..1`);
     symlinkSync("..1", `${root}/..data`);
     symlinkSync("..data/config.json", `${root}/config.json`);
@@ -61,7 +61,7 @@ describe("a watched folder", () => {
     mkdirSync(`${root}/..2`);
     symlinkSync("..2", `${root}/..data_tmp`);
     renameSync(`${root}/..data_tmp`, `${root}/..data`);
-    await hears(is("..data"));
+    await waitForName(is("..data"));
   });
 
   test("may come later", async () => {
@@ -71,11 +71,11 @@ describe("a watched folder", () => {
     await isWatched(`${root}/a/b`);
   });
 
-  test("is told to be new when it comes", async () => {
+  test("is reported as new when it appears", async () => {
     mkdirSync(`${root}/a`);
     start(`${root}/a/b`);
     mkdirSync(`${root}/a/b`);
-    await hears((name) => name === null);
+    await waitForName((name) => name === null);
   });
 
   test("is still watched after somebody moved it away and made another", async () => {
@@ -111,43 +111,43 @@ describe("a watched folder", () => {
     await isWatched(`${root}/a/b`);
   });
 
-  test("tells nothing of files beside it and above it", async () => {
+  test("reports nothing about files beside it and above it", async () => {
     mkdirSync(`${root}/a/b`, { recursive: true });
     start(`${root}/a/b`);
     writeFileSync(`${root}/a/other`, "");
     writeFileSync(`${root}/other`, "");
     writeFileSync(`${root}/a/b/mine`, "");
     const all: (string | null)[] = [];
-    await hears((name) => {
+    await waitForName((name) => {
       all.push(name);
       return name === "mine";
     });
     expect(new Set(all)).toEqual(new Set(["mine"]));
   });
 
-  test("tells at once what changed together", async () => {
+  test("reports at once what changed together", async () => {
     start(root);
     for (let file = 0; file < 100; file++) writeFileSync(`${root}/${file}`, "");
-    await hears(is("99"));
+    await waitForName(is("99"));
     // A file is two events or more; they come in as many pieces as the kernel and the watcher's thread hand them on.
     expect(times).toBeLessThan(50);
   });
 
-  test("tells nothing after it was closed, not even of what had changed before", async () => {
-    const heard: (string | null)[] = [];
-    const closed = new FolderWatch(root, (names) => heard.push(...names));
+  test("reports nothing after it was closed, not even earlier changes", async () => {
+    const after: (string | null)[] = [];
+    const closed = new FolderWatch(root, (names) => after.push(...names));
     writeFileSync(`${root}/before`, "");
     closed.close();
-    // Another one hears of what comes after that; by then the first one would have, too.
+    // Another one reports what happens after that; by then the first one would have, too.
     start(root);
     writeFileSync(`${root}/after`, "");
-    await hears(is("after"));
-    expect(heard).toEqual([]);
+    await waitForName(is("after"));
+    expect(after).toEqual([]);
     expect(closed.rearm()).toBe(false);
   });
 });
 
-test("a look at what is watched finds a new folder without any event", () => {
+test("a check of what is watched finds a new folder without any event", () => {
   start(`${root}/a/b`);
   expect(watch?.rearm()).toBe(false);
   mkdirSync(`${root}/a/b`, { recursive: true });
@@ -157,5 +157,5 @@ test("a look at what is watched finds a new folder without any event", () => {
 
 test("the root of the file system can be watched", () => {
   start("/");
-  expect(told).toEqual([]);
+  expect(reported).toEqual([]);
 });

@@ -41,12 +41,12 @@ describe("a socket's identity", () => {
     expect(identityOf(`${folder}/a.sock`)).not.toBe(identityOf(`${folder}/b.sock`));
   });
 
-  test("is another's when ours was deleted while we hold it open", async () => {
+  test("is another's when the first was deleted while it is held open", async () => {
     await listen(`${folder}/a.sock`);
-    const ours = identityOf(`${folder}/a.sock`);
+    const first = identityOf(`${folder}/a.sock`);
     rmSync(`${folder}/a.sock`);
     await listen(`${folder}/a.sock`);
-    expect(identityOf(`${folder}/a.sock`)).not.toBe(ours);
+    expect(identityOf(`${folder}/a.sock`)).not.toBe(first);
   });
 
   // File systems give the inode number of a deleted socket to the next one.

@@ -32,7 +32,7 @@ const listen = async (path: string): Promise<void> => {
 };
 
 describe("removing a socket", () => {
-  test("removes ours", async () => {
+  test("removes its own", async () => {
     await listen(`${folder}/a.sock`);
     removeIf(`${folder}/a.sock`, identityOf(`${folder}/a.sock`) ?? "");
     expect(readdirSync(folder)).toEqual([]);
@@ -40,10 +40,10 @@ describe("removing a socket", () => {
 
   test("leaves the one that another instance put there", async () => {
     await listen(`${folder}/a.sock`);
-    const ours = identityOf(`${folder}/a.sock`) ?? "";
+    const own = identityOf(`${folder}/a.sock`) ?? "";
     await listen(`${folder}/.b`);
     renameSync(`${folder}/.b`, `${folder}/a.sock`);
-    removeIf(`${folder}/a.sock`, ours);
+    removeIf(`${folder}/a.sock`, own);
     expect(readdirSync(folder)).toEqual(["a.sock"]);
     expect(await isListening(`${folder}/a.sock`)).toBe(true);
   });

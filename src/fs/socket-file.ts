@@ -1,5 +1,5 @@
 // Whose socket is at a path? A socket is bound under a hidden name and renamed into place: the kubelet never sees
-// one that does not listen yet, and a socket that another instance put there is never taken for ours.
+// one that does not listen yet, and a socket that another instance put there is never mistaken for this one's.
 
 import { lstatSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -14,13 +14,13 @@ export function hiddenName(folder: string): string {
 const isSocket = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
 
 /**
- * Removes sockets that nobody listens on, under hidden names and those that `ours` knows: their process was killed. A kubelet
+ * Removes sockets that nobody listens on, under hidden names and those that `isOwn` accepts: their process was killed. A kubelet
  * would dial them forever.
  */
-export async function removeAbandonedSockets(folder: string, ours: (name: string) => boolean): Promise<void> {
+export async function removeAbandonedSockets(folder: string, isOwn: (name: string) => boolean): Promise<void> {
   for (const name of readdirSync(folder)) {
     const path = `${folder}/${name}`;
-    const identity = isSocket(path) && (/^\.[0-9a-f]{8}$/.test(name) || ours(name)) ? identityOf(path) : null;
+    const identity = isSocket(path) && (/^\.[0-9a-f]{8}$/.test(name) || isOwn(name)) ? identityOf(path) : null;
     if (identity !== null && !(await isListening(path))) removeIf(path, identity);
   }
 }

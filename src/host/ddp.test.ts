@@ -26,21 +26,21 @@ const functions: Functions = { pci: new Map([[address, pf]]), auxiliary: [], own
 const kernel = (index: number) =>
   ({ links: [{ index, name: "eno1", parentBus: "pci", parentDevice: address }] }) as unknown as KernelFacts;
 
-test("a NIC without profiles, as X722, is asked once, and again only when its interface is another one", async () => {
-  const asked: string[] = [];
+test("a NIC without profiles, as X722, is queried once, and again only when its interface is another one", async () => {
+  const queried: string[] = [];
   const ask: AskNic = async (name) => {
-    asked.push(name);
+    queried.push(name);
     return { profile: null };
   };
   const known = new Map<string, string | null>();
   const problems: ReadProblem[] = [];
   for (const index of [5, 5, 5, 9])
     expect(await readDdpProfiles(functions, kernel(index), known, problems, ask)).toEqual(new Map());
-  expect(asked).toHaveLength(2);
+  expect(queried).toHaveLength(2);
   expect(problems).toEqual([]);
 });
 
-test("a NIC that can't be asked now is asked again, and named", async () => {
+test("a NIC that can't be queried now is queried again, and named", async () => {
   const answers = [null, { profile: "GTP" }];
   const known = new Map<string, string | null>();
   const problems: ReadProblem[] = [];

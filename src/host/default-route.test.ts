@@ -51,7 +51,7 @@ test("all below a bridge on a vlan on a bond is needed", () => {
   expect(Object.keys(carried(links, [8])).sort()).toEqual(["bond0", "bond0.5", "eth0", "eth1"]);
 });
 
-test("what stands above an interface is not needed because the interface is", () => {
+test("what is stacked on an interface is not needed because the interface is", () => {
   expect(carried([eth0, link(9, "eth0.5", { kind: "vlan", lower: 2 })], [2])).toEqual({ eth0: "eth0" });
 });
 

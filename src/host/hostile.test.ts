@@ -10,28 +10,28 @@ beforeEach(() => {
 });
 afterEach(() => removeTemporaryFolder(root));
 
-const look = () => scanNode(root, { ddpProfiles: false, enableRdma: false, vhostNet: false }, null);
+const scan = () => scanNode(root, { ddpProfiles: false, enableRdma: false, vhostNet: false }, null);
 
-test("a P_Key that can't be read costs that fact of that device, and is told", async () => {
+test("a P_Key that can't be read costs that fact of that device, and is reported", async () => {
   unpack(host("infiniband-vfs"), root);
-  const before = (await look()).devices;
+  const before = (await scan()).devices;
   const file = "sys/devices/pci0000:00/0000:17:01.0/infiniband/mlx5_1/ports/1/pkeys/0";
   writeFileSync(`${root}/${file}`, Uint8Array.of(0xff, 0xfe));
-  const { devices, problems } = await look();
+  const { devices, problems } = await scan();
   expect(devices).toEqual(before.map((device) => (device.id === "0000:17:01.0" ? { ...device, pKey: null } : device)));
   expect(problems.map(({ message }) => message)).toEqual([
     expect.stringMatching(/^the P_Key of 0000:17:01.0 is skipped: .*not UTF-8$/),
   ]);
 });
 
-test("a vDPA device that can't be read costs that fact of that device, and is told", async () => {
+test("a vDPA device that can't be read costs that fact of that device, and is reported", async () => {
   unpack(host("vdpa-vhost"), root);
-  const before = (await look()).devices;
+  const before = (await scan()).devices;
   const victim = before.find(({ vdpa }) => vdpa !== null);
   const link = `${root}/sys/bus/vdpa/devices/${victim?.vdpa?.name}`;
   rmSync(link);
   Bun.spawnSync(["ln", "-s", link, link]);
-  const { devices, problems } = await look();
+  const { devices, problems } = await scan();
   expect(devices.map(({ id, vdpa }) => [id, vdpa])).toEqual(
     before.map(({ id, vdpa }) => [id, id === victim?.id ? null : vdpa]),
   );
@@ -40,10 +40,10 @@ test("a vDPA device that can't be read costs that fact of that device, and is to
   ]);
 });
 
-test("functions that come and go while they are looked at never take their neighbours with them", async () => {
+test("functions that come and go during a scan never take their neighbors with them", async () => {
   unpack(host("iavf-vfs"), root);
   const moving = "0000:3b:01.1";
-  const before = (await look()).devices.filter(({ id }) => id !== moving);
+  const before = (await scan()).devices.filter(({ id }) => id !== moving);
   const folder = `${root}/sys/devices/pci0000:00/${moving}`;
   const link = `${root}/sys/bus/pci/devices/${moving}`;
   const mover = Bun.spawn(
@@ -60,7 +60,7 @@ test("functions that come and go while they are looked at never take their neigh
     const found = new Set<boolean>();
     const end = performance.now() + 400;
     while (performance.now() < end) {
-      const { devices } = await look();
+      const { devices } = await scan();
       found.add(devices.some(({ id }) => id === moving));
       expect(devices.filter(({ id }) => id !== moving)).toEqual(before);
       await new Promise((resolve) => setImmediate(resolve));

@@ -213,13 +213,13 @@ function readDevlink(
   return devices.map(({ bus, device }) => {
     const key = `${bus}/${device}`;
     reached(`devlink ${key}`);
-    const told = <T>(question: (asked: string) => boolean, read: () => T) =>
-      question(key) ? tryRead(problems, `devlink ${key}`, `devlink ${key}`, read) : null;
+    const read = <T>(question: (device: string) => boolean, fact: () => T) =>
+      question(key) ? tryRead(problems, `devlink ${key}`, `devlink ${key}`, fact) : null;
     return {
       bus,
       device,
-      eswitchMode: told(questions.eswitch, () => eswitchMode(generic, bus, device)),
-      ddpProfile: told(
+      eswitchMode: read(questions.eswitch, () => eswitchMode(generic, bus, device)),
+      ddpProfile: read(
         questions.ddpProfile,
         () => readDevlinkInfo(generic, bus, device)?.versions["fw.app.name"] ?? null,
       ),

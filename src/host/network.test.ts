@@ -7,7 +7,7 @@ const link = (name: string, overrides: Partial<Link> = {}): Link =>
   ethernetLink(2, name, { parentBus: "pci", parentDevice: "0000:08:00.0", carrierUps: 1, ...overrides });
 const port = (name: string, portName: string | null) => link(name, { switchId: "7cfe90", portName });
 
-describe("the interface that stands for a PF", () => {
+describe("the interface that represents a PF", () => {
   const representors = [port("aaa_0", "pf0vf0"), port("aaa_1", "pf0vf1"), port("p0", "p0")];
   const unnamed = [port("aaa_0", "pf0vf0"), port("eth4", null)];
 
@@ -18,8 +18,8 @@ describe("the interface that stands for a PF", () => {
     ["one that names no port in switchdev mode", unnamed, "switchdev", "eth4"],
     ["none in switchdev mode where only VFs' representors are", [port("aaa_0", "pf0vf0")], "switchdev", null],
     ["none in switchdev mode where no port is on a switch", [link("ens1f0")], "switchdev", null],
-    ["the uplink where the mode may not be asked for", representors, null, "p0"],
-    ["the first one where the mode may not be asked for and nothing is on a switch", [link("a"), link("b")], null, "a"],
+    ["the uplink where the mode may not be read", representors, null, "p0"],
+    ["the first one where the mode may not be read and nothing is on a switch", [link("a"), link("b")], null, "a"],
     ["none without interfaces", [], "legacy", null],
     ["none without interfaces and mode", [], null, null],
   ])("is %s", (_, links, mode, name) => {

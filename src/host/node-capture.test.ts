@@ -162,7 +162,7 @@ test("a function that can't be read is captured as odd as it is", async () => {
   expect((await scanNode(copy, everything, null)).problems.map(({ key }) => key)).toEqual(said);
 });
 
-test("an attribute that is no text is told, and everything else captured", async () => {
+test("an attribute that is not text is reported, and everything else captured", async () => {
   const entries = buildNode({ pfs: [{ nic: "x520", name: "eno1" }] });
   const { copy, problems } = await captured([
     ...entries,

@@ -18,9 +18,9 @@ export interface Capture {
 
 /** Captures the node below `root`: the functions that are scanned, their /dev nodes, what netlink reports. */
 export async function captureNode(root: string): Promise<Capture> {
-  const look = await scanNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
-  const { functions, kernel, ddpProfiles } = look;
-  const problems = [...look.problems];
+  const scan = await scanNode(root, { ddpProfiles: true, enableRdma: true, vhostNet: false }, null);
+  const { functions, kernel, ddpProfiles } = scan;
+  const problems = [...scan.problems];
   const unreadable = (listDirectory(busDevices(root, "pci")) ?? []).filter((name) =>
     problems.some(({ key }) => key.endsWith(name)),
   );

@@ -43,7 +43,7 @@ export const commonNodes = {
 /** Where CDI specs are that programs write. */
 export const cdiFolder = (root: string): string => `${root}/var/run/cdi`;
 
-/** Where CDI specs are that operators and installers write; ours were there once. */
+/** Where operators and installers write CDI specs; earlier versions of the plugin wrote theirs there. */
 export const staticCdiFolder = (root: string): string => `${root}/etc/cdi`;
 
 /** Where device plugins leave device-info files for multus (device-info-spec). */

@@ -19,7 +19,7 @@ interface Played {
   isTerminated: boolean;
 }
 
-/** A scanner whose threads are played, and how often it told of a scan that nobody waited for. */
+/** A scanner whose threads are simulated, and how often it reported a scan that nobody waited for. */
 function played() {
   const threads: Played[] = [];
   const start: StartScanThread = (reply, fail) => {
@@ -30,10 +30,10 @@ function played() {
       terminate: () => void (thread.isTerminated = true),
     };
   };
-  const told = { late: 0 };
-  const scanner = new NodeScanner("/node", () => void told.late++, start, limit);
+  const reported = { late: 0 };
+  const scanner = new NodeScanner("/node", () => void reported.late++, start, limit);
   scanners.push(scanner);
-  return { scanner, threads, told };
+  return { scanner, threads, reported };
 }
 const scanners: NodeScanner[] = [];
 afterEach(() => {
@@ -55,7 +55,7 @@ const idsOf = (scan: { readonly devices: readonly Device[] } | null) => scan?.de
 const lastOrder = (thread: Played | undefined) => thread?.orders.at(-1)?.number ?? 0;
 
 describe("a node whose drivers answer", () => {
-  test("is scanned by one thread, which is asked for links alone once it knows the functions", async () => {
+  test("is scanned by one thread, which scans only links once it has the functions", async () => {
     const { scanner, threads } = played();
     const first = scanner.scan(facts, false);
     expect(threads[0]?.orders).toMatchObject([{ root: "/node", isWhole: true }]);
@@ -80,7 +80,7 @@ describe("a node whose drivers answer", () => {
     expect(scan?.devices[1]?.driver).toBeNull();
   });
 
-  test("is not scanned twice for those who ask while a scan runs, and not by a scan that began before they asked", async () => {
+  test("is not scanned twice for requests during a scan, and not by a scan that began before the request", async () => {
     const { scanner, threads } = played();
     const first = scanner.scan(facts, true);
     const others = [scanner.scan(facts, false), scanner.scan(facts, true)];
@@ -114,7 +114,7 @@ test("a thread that ends by itself costs its scan, and is replaced", async () =>
 });
 
 describe("a scan that does not return", () => {
-  test("is given up by who waits, shown with what it reads, and tried once more by one successor", async () => {
+  test("is no longer waited for, shown with what it reads, and tried once more by one successor", async () => {
     const { scanner, threads } = played();
     expect(await scanner.scan(facts, true)).toBeNull();
     expect(scanner.stalled).toMatchObject({ reading: null });
@@ -125,10 +125,10 @@ describe("a scan that does not return", () => {
   });
 
   test("is reported once it returns late, and no longer counts as stalled", async () => {
-    const { scanner, threads, told } = played();
+    const { scanner, threads, reported } = played();
     await scanner.scan(facts, true);
     threads[0]?.reply(found(1, ["a"]));
-    expect({ ids: idsOf(scanner.latest), stalled: scanner.stalled, late: told.late }).toEqual({
+    expect({ ids: idsOf(scanner.latest), stalled: scanner.stalled, late: reported.late }).toEqual({
       ids: ["a"],
       stalled: null,
       late: 1,
@@ -136,19 +136,19 @@ describe("a scan that does not return", () => {
   });
 
   test("does not count as stalled any more when its successor returns, and its own result is dropped", async () => {
-    const { scanner, threads, told } = played();
+    const { scanner, threads, reported } = played();
     await scanner.scan(facts, true);
     await until("a successor scans", () => lastOrder(threads[1]) === 2);
     threads[1]?.reply(found(2, ["new"]));
     expect(scanner.stalled).toBeNull();
-    expect(told.late).toBe(1);
+    expect(reported.late).toBe(1);
     threads[0]?.reply(found(1, ["old"]));
     expect(idsOf(scanner.latest)).toEqual(["new"]);
-    expect(told.late).toBe(1);
+    expect(reported.late).toBe(1);
     expect(threads.map(({ isTerminated }) => isTerminated)).toEqual([true, false]);
   });
 
-  test("is followed by a whole scan when the thread that returns knows less than the other", async () => {
+  test("is followed by a whole scan when the thread that returns has older facts than the other", async () => {
     const { scanner, threads } = played();
     await scanner.scan(facts, true);
     await until("a successor scans", () => lastOrder(threads[1]) === 2);

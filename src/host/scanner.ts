@@ -110,7 +110,7 @@ export class NodeScanner {
   readonly #limit: number;
   readonly #slots: Slot[] = [];
   /** The scan that is pending until a thread is free, and who waits for it. */
-  #wanted: { facts: OptionalFacts; isWhole: boolean; waiters: Waiter[] } | null = null;
+  #requested: { facts: OptionalFacts; isWhole: boolean; waiters: Waiter[] } | null = null;
   readonly #awaited = new Map<number, Waiter[]>();
   #latest: NodeScan | null = null;
   #latestNumber = 0;
@@ -154,8 +154,8 @@ export class NodeScanner {
         settle(null);
         // A little later than the limit: a scan that was started at once is stalled by then.
       }, this.#limit + 10);
-      const { waiters = [], isWhole: alreadyWhole = false } = this.#wanted ?? {};
-      this.#wanted = { facts, isWhole: isWhole || alreadyWhole, waiters: [...waiters, waiter] };
+      const { waiters = [], isWhole: alreadyWhole = false } = this.#requested ?? {};
+      this.#requested = { facts, isWhole: isWhole || alreadyWhole, waiters: [...waiters, waiter] };
       this.#next();
     });
   }
@@ -165,7 +165,7 @@ export class NodeScanner {
     if (this.#slots.length === 0 && !this.#closed) this.#newSlot();
   }
 
-  /** It is quiet: threads give back the memory that a burst of scans took. */
+  /** The plugin is idle: threads give back the memory that a burst of scans took. */
   rest(): void {
     for (const { thread, running } of this.#slots) if (running === null) thread.post("rest");
   }
@@ -173,20 +173,20 @@ export class NodeScanner {
   close(): void {
     this.#closed = true;
     if (this.#successorTimer) clearTimeout(this.#successorTimer);
-    const waiting = [...(this.#wanted?.waiters ?? []), ...[...this.#awaited.values()].flat()];
-    this.#wanted = null;
+    const waiting = [...(this.#requested?.waiters ?? []), ...[...this.#awaited.values()].flat()];
+    this.#requested = null;
     this.#awaited.clear();
-    for (const waiter of waiting) tell(waiter, () => waiter.settle(null));
+    for (const waiter of waiting) settle(waiter, () => waiter.settle(null));
     for (const { thread } of this.#slots.splice(0)) thread.terminate();
   }
 
   /** Starts the pending scan if a thread is free; else makes sure that a successor replaces one that does not return. */
   #next(): void {
-    if (!this.#wanted || this.#closed) return;
+    if (!this.#requested || this.#closed) return;
     const slot = this.#freeSlot();
     if (!slot) return this.#expectSuccessor();
-    const { facts, isWhole, waiters } = this.#wanted;
-    this.#wanted = null;
+    const { facts, isWhole, waiters } = this.#requested;
+    this.#requested = null;
     const number = ++this.#number;
     // What a thread remembers of functions is of use only if nothing newer is known.
     const whole = isWhole || slot.last === 0 || slot.last !== this.#latestNumber;
@@ -211,13 +211,14 @@ export class NodeScanner {
     this.#successorTimer = setTimeout(() => {
       this.#successorTimer = null;
       if (this.#slots.length > 1 || this.#slots.some(({ running }) => running === null)) return;
-      this.#wanted ??= { facts, isWhole: true, waiters: [] };
+      this.#requested ??= { facts, isWhole: true, waiters: [] };
       this.#next();
     }, this.#limit + 1).unref();
   }
 
   #expectSuccessor(): void {
-    if (this.#wanted && this.#successorTimer === null && this.#slots.length < 2) this.#expectStall(this.#wanted.facts);
+    if (this.#requested && this.#successorTimer === null && this.#slots.length < 2)
+      this.#expectStall(this.#requested.facts);
   }
 
   #newSlot(): Slot {
@@ -253,8 +254,8 @@ export class NodeScanner {
       this.#latest = { devices, problems, hasDefaultRoute, isWhole: running.isWhole, began: running.began };
       this.#latestNumber = reply.number;
       const { latest } = this;
-      const heard = this.#settle(reply.number, (waiter) => waiter.settle(latest));
-      if (!heard) this.#late();
+      const isAwaited = this.#settle(reply.number, (waiter) => waiter.settle(latest));
+      if (!isAwaited) this.#late();
     } else this.#settle(reply.number, (waiter) => waiter.settle(this.#latest));
     this.#retire();
     this.#next();
@@ -285,12 +286,12 @@ export class NodeScanner {
   #settle(number: number, outcome: (waiter: Waiter) => void): boolean {
     const waiters = this.#awaited.get(number) ?? [];
     this.#awaited.delete(number);
-    return waiters.filter((waiter) => tell(waiter, () => outcome(waiter))).length > 0;
+    return waiters.filter((waiter) => settle(waiter, () => outcome(waiter))).length > 0;
   }
 }
 
-/** Tells one who waits; false when the time was up before. */
-function tell(waiter: Waiter, outcome: () => void): boolean {
+/** Settles one waiter; false when its time was up before. */
+function settle(waiter: Waiter, outcome: () => void): boolean {
   if (waiter.timer === null) return false;
   clearTimeout(waiter.timer);
   waiter.timer = null;

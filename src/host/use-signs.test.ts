@@ -27,7 +27,7 @@ test.each([
   ["a VFIO device that is open", () => vfio("1\n"), "VFIO"],
   ["a VFIO device of a variant driver that is open twice", () => vfio("2\n", "mlx5_vfio_pci"), "VFIO"],
   ["a VFIO device that is closed", () => vfio("0\n"), null],
-  ["a VFIO device that does not tell", () => vfio(""), null],
+  ["a VFIO device that does not show it", () => vfio(""), null],
   ["an enabled function of a kernel driver", () => vfio("1\n", "iavf"), null],
   ["nothing at all", () => {}, null],
 ])("%s", (_, make, sign) => {

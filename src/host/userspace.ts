@@ -121,5 +121,5 @@ export function vhostNetProblems(nodes: VhostNet): ReadProblem[] {
       ];
 }
 
-/** Tells whether the node offers /dev/iommu (drivers/iommu/iommufd). */
+/** Whether the node offers /dev/iommu (drivers/iommu/iommufd). */
 export const readIommufd = (root: string): boolean => charDevice(root, commonNodes.iommu, "misc/iommu").present;

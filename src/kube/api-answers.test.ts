@@ -48,7 +48,7 @@ describe("a refusal", () => {
     ["another object is not found", () => answering(404, "NotFound", "not found", { name: "other" })],
     ["no object is named", () => answering(404, "NotFound", "the server could not find the requested resource")],
     [
-      "a proxy knows no such page",
+      "a proxy has no such page",
       () =>
         server.misbehave((_, response) => {
           response.writeHead(404, { "content-type": "text/html" });

@@ -28,7 +28,7 @@ const checkpoint = (...entries: unknown[]) =>
 const holdingsInCheckpoint = (text: string) => devicesIn(recordsIn(text));
 
 describe("the kubelet's checkpoint", () => {
-  test("tells what each pod holds, by NUMA node", () => {
+  test("lists what each pod has, by NUMA node", () => {
     const text = checkpoint(
       entryOf("intel.com/a", { "0": ["0000:3b:02.1", "0000:3b:02.2"], "1": ["0000:af:02.1"] }),
       entryOf("nvidia.com/gpu", { "-1": ["GPU-1"] }),
@@ -91,7 +91,7 @@ describe("the kubelet's checkpoint", () => {
   });
 });
 
-test("pod-resources tell what each container holds", () => {
+test("pod-resources list what each container has", () => {
   const devices = [{ resourceName: "intel.com/a", deviceIds: ["0000:3b:02.1"], topology: undefined }];
   const container = { name: "app", devices, cpuIds: [], memory: [], dynamicResources: [] };
   const pod = { name: "p", namespace: "n", containers: [container], cpuIds: [], memory: [] };
@@ -106,7 +106,7 @@ describe("files of the kubelet", () => {
   });
   afterAll(() => rmSync(root, { recursive: true }));
 
-  test("where pod-resources is not mounted nobody is asked", async () => {
+  test("where pod-resources is not mounted nothing is called", async () => {
     expect(await readPodResources(kubeletPaths(root))).toBeNull();
   });
 
@@ -163,7 +163,7 @@ describe("the answer that the kubelet cached", () => {
     expect(cachedAnswerIn(record(encoded(answer)))).toMatchObject({ nodes: [], namesCdiDevices: true });
   });
 
-  test("is none where there is none, and whatever was cut or changed gives texts or none", () => {
+  test("is null where there is none, and whatever was cut or changed gives texts or null", () => {
     expect(cachedAnswerIn(record(""))).toBeNull();
     const bytes = Buffer.from(whole, "base64");
     for (let at = 0; at < bytes.length; at++) {

@@ -1,4 +1,4 @@
-// When is the next attempt to register? One timer a pool, and waits that grow while attempts are in vain.
+// When is the next attempt to register? One timer a pool, and waits that grow while attempts fail.
 
 import { BackOff } from "../process/back-off.ts";
 import type { Wait } from "./registration.ts";

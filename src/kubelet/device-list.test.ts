@@ -19,7 +19,7 @@ describe("the list that the kubelet gets", () => {
     ]);
   });
 
-  test("tells no topology where the node knows none, or the pool excludes it", () => {
+  test("has no topology if the node has none, or the pool excludes it", () => {
     expect(listOf([aDevice({ numaNode: null })])[0]?.topology).toBeUndefined();
     expect(listOf([aDevice()], { excludeTopology: true })[0]?.topology).toBeUndefined();
   });

@@ -12,18 +12,18 @@ let folder = "";
 let server: GrpcServer;
 let client: DevicePluginClient;
 let calls: { cancel(): void }[] = [];
-let told: string[] = [];
+let events: string[] = [];
 let streams: ListStreams;
 let isKubelets = false;
 let open: (stream: AnswerStream<ListAndWatchResponse>) => void;
 
 beforeEach(async () => {
   folder = temporaryFolder();
-  [calls, told, isKubelets] = [[], [], false];
+  [calls, events, isKubelets] = [[], [], false];
   streams = new ListStreams([], {
-    opened: () => told.push("opened"),
-    closed: () => told.push("closed"),
-    stalled: () => told.push("stalled"),
+    opened: () => events.push("opened"),
+    closed: () => events.push("closed"),
+    stalled: () => events.push("stalled"),
   });
   open = (stream) => streams.open(stream, isKubelets);
   server = new GrpcServer({ requestBytes: 1000, callsAtOnce: 1000, connections: 10, refused: () => {} });
@@ -50,7 +50,7 @@ async function listen(size: number) {
   return { cancel: () => call.cancel(), hasEnded: () => hasEnded };
 }
 
-test("the kubelet's stream is the one that is known by its connection; of others nobody hears", async () => {
+test("the kubelet's stream is identified by its connection; others are not reported", async () => {
   streams.registerStarted();
   const before = await listen(1);
   streams.optionsRequested();
@@ -59,15 +59,18 @@ test("the kubelet's stream is the one that is known by its connection; of others
   streams.registerFinished(true);
   isKubelets = false;
   const after = await listen(3);
-  expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: ["opened"], hasKubeletStream: true });
+  expect({ events, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+    events: ["opened"],
+    hasKubeletStream: true,
+  });
   before.cancel();
   after.cancel();
   await until("the others are gone", () => streams.size === 1);
-  expect(told).toEqual(["opened"]);
+  expect(events).toEqual(["opened"]);
   kubelets.cancel();
   await until("the kubelet's is gone", () => streams.size === 0);
-  expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({
-    told: ["opened", "closed"],
+  expect({ events, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+    events: ["opened", "closed"],
     hasKubeletStream: false,
   });
 });
@@ -78,13 +81,16 @@ describe("of a kubelet that does not ask for options", () => {
     streams.registerStarted();
     const first = await listen(2);
     await listen(3);
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
     streams.registerFinished(true);
-    expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: ["opened"], hasKubeletStream: true });
+    expect({ events, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+      events: ["opened"],
+      hasKubeletStream: true,
+    });
     first.cancel();
     await until("it is gone", () => streams.size === 2);
-    expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({
-      told: ["opened", "closed"],
+    expect({ events, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+      events: ["opened", "closed"],
       hasKubeletStream: false,
     });
   });
@@ -95,10 +101,13 @@ describe("of a kubelet that does not ask for options", () => {
     gone.cancel();
     await until("what came is gone", () => streams.size === 0);
     streams.registerFinished(true);
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
     await listen(1);
     await listen(2);
-    expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: ["opened"], hasKubeletStream: true });
+    expect({ events, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+      events: ["opened"],
+      hasKubeletStream: true,
+    });
   });
 
   test("there is none when it refused", async () => {
@@ -106,7 +115,7 @@ describe("of a kubelet that does not ask for options", () => {
     await listen(1);
     streams.registerFinished(false);
     await listen(2);
-    expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: [], hasKubeletStream: false });
+    expect({ events, hasKubeletStream: streams.hasKubeletStream }).toEqual({ events: [], hasKubeletStream: false });
   });
 });
 
@@ -120,18 +129,21 @@ test("the kubelet is served however many others are", async () => {
   await until("one more is refused", () => code === status.RESOURCE_EXHAUSTED);
   isKubelets = true;
   await listen(max + 1);
-  expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({ told: ["opened"], hasKubeletStream: true });
+  expect({ events, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+    events: ["opened"],
+    hasKubeletStream: true,
+  });
 });
 
-test("of a kubelet that has two streams, the end of either is told", async () => {
+test("of a kubelet that has two streams, the end of either is reported", async () => {
   isKubelets = true;
   const one = await listen(1);
   await listen(2);
-  expect(told).toEqual(["opened", "opened"]);
+  expect(events).toEqual(["opened", "opened"]);
   one.cancel();
   await until("one is gone", () => streams.size === 1);
-  expect({ told, hasKubeletStream: streams.hasKubeletStream }).toEqual({
-    told: ["opened", "opened", "closed"],
+  expect({ events, hasKubeletStream: streams.hasKubeletStream }).toEqual({
+    events: ["opened", "opened", "closed"],
     hasKubeletStream: true,
   });
 });
@@ -145,10 +157,10 @@ test("streams that are closed from here end without a word", async () => {
     size: 0,
   });
   await until("both have ended", () => all.every(({ hasEnded }) => hasEnded()));
-  expect(told).toEqual(["opened", "opened"]);
+  expect(events).toEqual(["opened", "opened"]);
 });
 
-test("a stream that is over before it is added is none", async () => {
+test("a stream that is over before it is added does not count", async () => {
   const { promise: asked, resolve } = Promise.withResolvers<AnswerStream<ListAndWatchResponse>>();
   open = resolve;
   const call = client.listAndWatch({});
@@ -160,8 +172,8 @@ test("a stream that is over before it is added is none", async () => {
   await until("it is over", () => isOver);
   streams.open(stream, true);
   // The pool would take itself for registered.
-  expect({ told, hasKubeletStream: streams.hasKubeletStream, size: streams.size }).toEqual({
-    told: [],
+  expect({ events, hasKubeletStream: streams.hasKubeletStream, size: streams.size }).toEqual({
+    events: [],
     hasKubeletStream: false,
     size: 0,
   });

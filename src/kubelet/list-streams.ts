@@ -89,7 +89,7 @@ export class ListStreams {
 
   /** Adds a stream, known to be the kubelet's or not, and sends it the list; one too many is refused. */
   open(stream: ListStream, isKubelets: boolean): void {
-    // Strangers can't take the kubelet's place.
+    // Other clients can't take the kubelet's place.
     const others = isKubelets ? this.#kubelets.size : this.#listeners.size - this.#kubelets.size;
     if (others >= limits.listStreams.max) {
       const details = `at most ${limits.listStreams.max} streams of a pool are served`;

@@ -36,7 +36,7 @@ const entry = (ids: readonly string[], resource = "a/b") => ({
   DeviceIDs: { "0": ids },
 });
 
-test("before the kubelet told anything, a pod may hold every device", () => {
+test("before the kubelet answered, every device may be allocated", () => {
   expect(podAllocations.mayHold("a/b", "x")).toBe(true);
   expect(podAllocations.mayHoldAny("a/b")).toBe(true);
 });
@@ -56,7 +56,7 @@ test("what the checkpoint records for a living pod is held, and nothing else", a
   expect(podAllocations.mayHoldAny("a/b")).toBe(false);
 });
 
-test("where no cgroups are visible signs of use are looked for in what the checkpoint records", async () => {
+test("where no cgroups are visible the devices that the checkpoint records are checked for signs of use", async () => {
   checkpoint([entry(["x", "y"])]);
   pods = null;
   used = new Map([

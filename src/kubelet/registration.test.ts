@@ -112,7 +112,7 @@ describe("what comes next", () => {
       { wait: "patience" },
     ],
     [
-      "an attempt in vain is followed by the back-off",
+      "a failed attempt is followed by the back-off",
       at("waiting", { attempt: running }),
       { kind: "attemptEnded", isAnnounced: false },
       {},
@@ -146,7 +146,13 @@ describe("what comes next", () => {
       {},
       { wait: "patience" },
     ],
-    ["a kubelet that asks is given time", at("announced"), { kind: "infoRequested" }, {}, { wait: "patience" }],
+    [
+      "a kubelet that calls GetInfo is given time",
+      at("announced"),
+      { kind: "infoRequested" },
+      {},
+      { wait: "patience" },
+    ],
     ["a connected one needs none", at("connected"), { kind: "infoRequested" }, { hasKubeletStream: true }, {}],
     ["a rejection is retried", at("announced"), { kind: "rejected", reason: "no" }, {}, { wait: "backOff" }],
     ["a connected kubelet is not waited for", at("announced"), { kind: "connected" }, {}, { wait: "nothing" }],

@@ -20,7 +20,7 @@ const A = aSpec({ name: "A" });
 const B = aSpec({ name: "B" });
 
 describe("without pods", () => {
-  test("the first entry of the file that wants a device gets it", () => {
+  test("the first entry of the file that selects a device gets it", () => {
     expect(placed(assignPools([A, B], [a, b]))).toEqual({ A: [a.id, b.id], B: [] });
     expect(placed(assignPools([{ ...A, selectors: [{ drivers: ["iavf"] }] }, B], [a, b]))).toEqual({
       A: [b.id],
@@ -82,11 +82,11 @@ describe("what must not be offered", () => {
 describe("with pods", () => {
   const held = new Map([[b.id, A.resource]]);
 
-  test("a held device stays in its pool though an earlier entry wants it now", () => {
+  test("an allocated device stays in its pool though an earlier entry selects it now", () => {
     expect(placed(assignPools([B, A], [a, b], held))).toEqual({ B: [a.id], A: [b.id] });
   });
 
-  test("a held device stays in its pool though no selector wants it any more", () => {
+  test("an allocated device stays in its pool though no selector selects it any more", () => {
     const narrow = { ...A, selectors: [{ drivers: ["vfio-pci"] }] };
     expect(placed(assignPools([narrow, B], [a, b], held))).toEqual({ A: [a.id, b.id], B: [] });
   });
@@ -101,13 +101,13 @@ describe("with pods", () => {
       const moved = assignPools([B, A], [a, b], held, before);
       expect(placed(moved)).toEqual({ B: [a.id], A: [b.id] });
       expect(reason(moved)).toEqual([[b.id, "it is allocated to a pod, and this pool no longer selects it"]]);
-      // It stays so at the next scan, and is Healthy when the config wants it here again.
+      // It stays so at the next scan, and is Healthy when the config selects it here again.
       const again = assignPools([B, A], [a, b], held, served(moved));
       expect(again[1]?.claims.get(b.id)?.basis).toBe("draining");
       expect(assignPools([A, B], [a, b], held, served(again))[0]?.unhealthy.size).toBe(0);
     });
 
-    test("that no selector of its pool matches any more is Unhealthy, whoever would get it", () => {
+    test("that no selector of its pool matches any more is Unhealthy, whichever pool would get it", () => {
       for (const specs of [[{ ...A, selectors: [{ pfNames: [ofPf("ens9")] }] }], [{ ...A, selectors: [] }, B]]) {
         const pools = assignPools(specs, [b], held, before);
         expect(placed(pools)).toMatchObject({ A: [b.id] });
@@ -135,7 +135,7 @@ describe("with pods", () => {
       { pf: aParent({ address: b.pci, interfaceName: null, link: null }) },
       { pfNames: [ofPf("ens1f0")] },
     ],
-  ])("a held device is kept as it is when %s can't be seen, for it may be in the pod", (_, facts, wanted) => {
+  ])("an allocated device is kept as it is when %s can't be seen, for it may be in the pod", (_, facts, wanted) => {
     const spec = { ...A, selectors: [wanted] };
     const device = { ...b, ...facts };
     const first = assignPools([spec, B], [device], held);
@@ -225,7 +225,7 @@ describe("a device that lost its driver", () => {
     expect(pool?.unhealthy.get(b.id)).toContain("no driver");
   });
 
-  test("moves to the pool that wants it under its new driver", () => {
+  test("moves to the pool that selects it under its new driver", () => {
     const iavf = { ...A, selectors: [{ drivers: ["iavf"] }] };
     const vfio = { ...B, selectors: [{ drivers: ["vfio-pci"] }] };
     expect(placed(assignPools([iavf, vfio], [{ ...b, driver: "vfio-pci" }], new Map(), before))).toEqual({
@@ -235,14 +235,14 @@ describe("a device that lost its driver", () => {
   });
 });
 
-test("only claimed devices that are not healthy are told, with the reason", () => {
+test("only claimed devices that are not healthy are listed, with the reason", () => {
   const down = aDevice({ id: "0000:3b:02.3", pf: aParent({ link: aLink({ operstate: "down" }) }) });
   const [pool] = assignPools([A], [b, down]);
   expect([...(pool?.unhealthy ?? [])]).toEqual([[down.id, "the link of its PF ens1f0 is down"]]);
   expect(assignPools([{ ...A, linkHealth: false }], [b, down])[0]?.unhealthy.size).toBe(0);
 });
 
-test("facts that cost firmware commands are asked for only when a pool selects by them", () => {
+test("facts that cost firmware commands are read only when a pool selects by them", () => {
   expect(optionalFactsOf([A])).toEqual({ ddpProfiles: false, enableRdma: false, vhostNet: false });
   expect(optionalFactsOf([A, { ...B, selectors: [{ ddpProfiles: ["x"] }, { isRdma: true }] }])).toEqual({
     ddpProfiles: true,

@@ -35,14 +35,14 @@ export function assignPools(
   const taken = new Set<string>();
   return specs.map((spec, index) => {
     const type = deviceTypes[spec.deviceType];
-    const ours = devices.filter((device) => type.isOfType(device) && !taken.has(device.id));
+    const candidates = devices.filter((device) => type.isOfType(device) && !taken.has(device.id));
     const claims = new Map<string, Claim>();
     const was = before.get(spec.resource)?.claims;
     const claim = (device: Device, wanted: Wanted, basis: ClaimBasis = "selected") => {
       taken.add(device.id);
       claims.set(device.id, { device, wanted, basis });
     };
-    for (const device of ours) {
+    for (const device of candidates) {
       if (held.get(device.id) !== spec.resource) continue;
       const wish =
         spec.selectors.find((wanted) => matches(device, wanted)) ??
@@ -52,11 +52,11 @@ export function assignPools(
       claim(device, wish, basisOf(device, spec, specs.slice(0, index)));
     }
     // A device that lost its driver stays where it was, Unhealthy, until a driver is bound again and decides.
-    for (const device of ours) {
+    for (const device of candidates) {
       const claimed = device.driver === null && !held.has(device.id) ? was?.get(device.id) : undefined;
       if (claimed && hostExclusionOf(device, type) === null) claim(device, claimed.wanted);
     }
-    const free = ours.filter((device) => !held.has(device.id) && !isExcluded(device, type));
+    const free = candidates.filter((device) => !held.has(device.id) && !isExcluded(device, type));
     for (const wanted of spec.selectors) {
       for (const device of free) {
         if (!taken.has(device.id) && matches(device, wanted)) claim(device, wanted);
@@ -65,7 +65,7 @@ export function assignPools(
     // In the order of the node's devices, so that an unchanged pool is listed in an unchanged order.
     const ordered = new Map<string, Claim>();
     const unhealthy = new Map<string, string>();
-    for (const device of ours) {
+    for (const device of candidates) {
       const { id } = device;
       const won = claims.get(id);
       if (!won) continue;

@@ -13,11 +13,11 @@ const poolOf = (ids: readonly string[], unhealthy: Readonly<Record<string, strin
   unhealthy: new Map(Object.entries(unhealthy)),
 });
 
-const told = (before: Pool, now: Pool) =>
+const linesOf = (before: Pool, now: Pool) =>
   changeLogLines(before, now).map(({ level, message }) => `${level} ${message}`);
 
 test("a pool that did not change is not talked about", () => {
-  expect(told(poolOf(["a", "b"], { b: "why" }), poolOf(["a", "b"], { b: "why" }))).toEqual([]);
+  expect(linesOf(poolOf(["a", "b"], { b: "why" }), poolOf(["a", "b"], { b: "why" }))).toEqual([]);
 });
 
 test("devices that were added and removed are named", () => {
@@ -25,7 +25,7 @@ test("devices that were added and removed are named", () => {
   expect(line).toMatchObject({ level: "info", fields: { added: ["c"], removed: ["a"], devices: 2 } });
 });
 
-test("devices that became Unhealthy are told once a reason, and those that recovered", () => {
+test("devices that became Unhealthy are logged once per reason, and those that recovered", () => {
   const before = poolOf(["a", "b", "c", "d"], { d: "x", c: "x" });
   const lines = changeLogLines(before, poolOf(["a", "b", "c", "d"], { a: "x", b: "x", c: "y" }));
   expect(lines.map(({ message, fields }) => [message, fields["reason"], fields["devices"]])).toEqual([
@@ -36,7 +36,7 @@ test("devices that became Unhealthy are told once a reason, and those that recov
 });
 
 test("an Unhealthy device that left is not called Healthy again", () => {
-  expect(told(poolOf(["a"], { a: "x" }), poolOf([]))).toEqual(["info the pool's devices changed"]);
+  expect(linesOf(poolOf(["a"], { a: "x" }), poolOf([]))).toEqual(["info the pool's devices changed"]);
 });
 
 test("a pool that starts with Unhealthy devices warns once a reason, with their number and the switch", () => {

@@ -10,7 +10,7 @@ const range = (pf: string, ...ranges: [number, number][]): FunctionRange => ({ p
 const all = (pf: string): FunctionRange => ({ pf, ranges: null });
 
 test.each<[string, Wanted, Wanted]>([
-  ["nothing asked for", {}, { vendors: ["8086"] }],
+  ["no selector", {}, { vendors: ["8086"] }],
   ["an empty list", { vendors: [] }, {}],
   ["more values", { vendors: ["8086", "15b3"] }, { vendors: ["15b3"], isRdma: true }],
   ["a whole PF", { pfNames: [all("ENS1F0")] }, { pfNames: [range("ens1f0", [0, 3])] }],
@@ -36,26 +36,26 @@ test.each<[string, Wanted, Wanted]>([
 });
 
 describe("on every node", () => {
-  const told = (...specs: PoolSpec[]) =>
+  const warningsOf = (...specs: PoolSpec[]) =>
     warningsOnEveryNode(specs).map(({ spec, wanted, message }) => `${spec}.${wanted}: ${message}`);
 
   test("a selector object behind a wider one of its entry gets nothing", () => {
-    expect(told(aSpec({ selectors: [{}, { drivers: ["iavf"] }] }))).toEqual([
+    expect(warningsOf(aSpec({ selectors: [{}, { drivers: ["iavf"] }] }))).toEqual([
       "0.1: gets nothing: selectors[0], listed earlier, selects all that it selects",
     ]);
   });
   test("an entry behind a wider one of its type gets nothing", () => {
     const wide = aSpec({ name: "wide", selectors: [{ drivers: ["x"] }, {}] });
-    expect(told(wide, aSpec({ selectors: [{ vendors: ["8086"] }] }))).toEqual([
+    expect(warningsOf(wide, aSpec({ selectors: [{ vendors: ["8086"] }] }))).toEqual([
       "1.0: gets nothing: selectors[1] of intel.com/wide, listed earlier, selects all that it selects",
     ]);
-    expect(told(wide, aSpec({ deviceType: "accelerator" }))).toEqual([]);
-    expect(told(aSpec({ selectors: [{ vendors: ["8086"] }] }), wide)).toEqual([]);
+    expect(warningsOf(wide, aSpec({ deviceType: "accelerator" }))).toEqual([]);
+    expect(warningsOf(aSpec({ selectors: [{ vendors: ["8086"] }] }), wide)).toEqual([]);
   });
   test("an object that can select nothing is not shadowed", () => {
     const nothing: Wanted[] = [{ pfNames: [range("p0")] }, { vendors: ["0x8086"] }];
     expect(
-      told(
+      warningsOf(
         aSpec({ name: "wide" }),
         ...nothing.map((wanted, index) => aSpec({ name: `n${index}`, selectors: [wanted] })),
       ),
@@ -68,7 +68,7 @@ describe("on a node", () => {
   const pf = aPf({ host: { defaultRoute: null, vfs: 4 } });
   const bare = aPf({ id: "0000:5e:00.0", interfaces: ["ens2f0"] });
   const devices = [pf, bare, ...vfs.map((vf, index) => ({ ...vf, interfaces: [`ens1f0v${index}`] })), aSubFunction()];
-  const told = (...specs: PoolSpec[]) =>
+  const warningsOf = (...specs: PoolSpec[]) =>
     warningsOnNode(assignPools(specs, devices), devices).map(
       ({ spec, wanted, value, message }) =>
         `${[spec, ...(wanted === undefined ? [] : [wanted]), ...(value ? [value.selector, value.index] : [])].join(".")}: ${message}`,
@@ -76,7 +76,7 @@ describe("on a node", () => {
   const onPf = (...pfNames: FunctionRange[]) => aSpec({ selectors: [{ pfNames }, {}] });
 
   test("what selects devices is not doubted", () => {
-    expect(told(onPf(all("ens1f0"), range("ENS1F0", [0, 3])))).toEqual([]);
+    expect(warningsOf(onPf(all("ens1f0"), range("ENS1F0", [0, 3])))).toEqual([]);
   });
   test.each([
     [range("ens1f0", [0, 15]), "ens1f0 has the VFs 0-3 on this node; #4-15 selects nothing"],
@@ -85,30 +85,30 @@ describe("on a node", () => {
     [all("ens2f0"), 'ens2f0 has no VFs on this node; to select the PF itself: "pciAddresses": ["0000:5e:00.0"]'],
     [all("ens1f0v1"), "ens1f0v1 belongs to a function of ens1f0, not to a PF"],
   ])("%j is doubted: %s", (entry, message) => {
-    expect(told(onPf(all("ens1f0"), entry))).toEqual([`0.0.pfNames.1: ${message}`]);
+    expect(warningsOf(onPf(all("ens1f0"), entry))).toEqual([`0.0.pfNames.1: ${message}`]);
   });
   test("an entry that can't be understood is doubted once, by the loader", () => {
-    expect(told(onPf(all("ens1f0"), { pf: "x#", ranges: [], wrong: "no range" }))).toEqual([]);
+    expect(warningsOf(onPf(all("ens1f0"), { pf: "x#", ranges: [], wrong: "no range" }))).toEqual([]);
   });
   test("PFs are known by their addresses too", () => {
-    expect(told(aSpec({ selectors: [{ rootDevices: [range("0000:3b:00.0", [4, 4]), all("0000:5e:00.0")] }] }))).toEqual(
-      [
-        expect.stringContaining("0: selects nothing on this node"),
-        "0.0.rootDevices.0: 0000:3b:00.0 has the VFs 0-3 on this node; #4 selects nothing",
-        expect.stringContaining("0.0.rootDevices.1: 0000:5e:00.0 has no VFs on this node; to select the PF itself"),
-      ],
-    );
+    expect(
+      warningsOf(aSpec({ selectors: [{ rootDevices: [range("0000:3b:00.0", [4, 4]), all("0000:5e:00.0")] }] })),
+    ).toEqual([
+      expect.stringContaining("0: selects nothing on this node"),
+      "0.0.rootDevices.0: 0000:3b:00.0 has the VFs 0-3 on this node; #4 selects nothing",
+      expect.stringContaining("0.0.rootDevices.1: 0000:5e:00.0 has no VFs on this node; to select the PF itself"),
+    ]);
   });
   test("numbers of SFs may have gaps, but a range without any selects nothing", () => {
     const entry = aSpec({
       deviceType: "auxNetDevice",
       selectors: [{ auxTypes: ["sf"], pfNames: [range("p0", [1, 9], [11, 12])] }],
     });
-    expect(told(entry)).toEqual(["0.0.pfNames.0: p0 has no SF 11-12 on this node"]);
+    expect(warningsOf(entry)).toEqual(["0.0.pfNames.0: p0 has no SF 11-12 on this node"]);
   });
   test("an entry that gets nothing says whether others took it, or what to ask", () => {
     expect(
-      told(
+      warningsOf(
         aSpec({ name: "first", selectors: [{ pciAddresses: vfs.map(({ id }) => id) }] }),
         aSpec({ name: "late", selectors: [{ drivers: ["iavf"] }] }),
         aSpec({ name: "none", selectors: [{ drivers: ["vfio-pci"] }] }),
@@ -122,19 +122,19 @@ describe("on a node", () => {
   });
   test("a selector object that gets nothing is doubted in an entry that has devices", () => {
     const selectors: Wanted[] = [{ drivers: ["vfio-pci"] }, { pciAddresses: [pciAddress("0000:3b:00.0")] }, {}];
-    expect(told(aSpec({ selectors }))).toEqual([
+    expect(warningsOf(aSpec({ selectors }))).toEqual([
       "0.0: selects nothing on this node",
       "0.1: selects nothing on this node",
     ]);
   });
-  test("what is shadowed is told of objects that select something here", () => {
+  test("objects that are shadowed are reported if they select something here", () => {
     const late = aSpec({ name: "late", selectors: [{ drivers: ["iavf"] }] });
     const none = aSpec({ name: "none", selectors: [{ drivers: ["vfio-pci"] }] });
     const none2 = aSpec({ name: "none2", selectors: [{ drivers: ["vfio-pci"], vendors: ["8086"] }] });
-    expect(told(aSpec({ name: "all" }), late)).toEqual([
+    expect(warningsOf(aSpec({ name: "all" }), late)).toEqual([
       "1.0: gets nothing: selectors[0] of intel.com/all, listed earlier, selects all that it selects",
     ]);
-    expect(told(none, none2)).toEqual([
+    expect(warningsOf(none, none2)).toEqual([
       expect.stringContaining("0: selects nothing on this node"),
       expect.stringContaining("1: selects nothing on this node"),
     ]);
@@ -164,7 +164,7 @@ describe("on a node", () => {
       selectors: [{ vendors: ["8086"] }, { drivers: ["x"] }],
       ignoredKeys: [["sriovMode", "x"], []],
     });
-    expect(told(entry)).toContain("0.0: selects 5 devices on this node; ignored: sriovMode, x");
+    expect(warningsOf(entry)).toContain("0.0: selects 5 devices on this node; ignored: sriovMode, x");
   });
 
   describe("an IOMMU group of VFIO devices", () => {

@@ -274,7 +274,7 @@ function pfsWith(selector: keyof typeof pfFacts, deviceType: PoolSpec["deviceTyp
   );
   const nameless = selector === "rootDevices" ? [] : pfs.filter(({ interfaceName }) => interfaceName === null);
   const addresses = [...new Set(nameless.map(({ address }) => address))];
-  const told = [
+  const hints = [
     ...(names.size > 0 ? [`those with ${functions} are ${[...names].join(", ")}`] : []),
     ...(addresses.length > 0
       ? [
@@ -282,7 +282,7 @@ function pfsWith(selector: keyof typeof pfFacts, deviceType: PoolSpec["deviceTyp
         ]
       : []),
   ];
-  return told.length === 0 ? `none has ${functions}` : told.join("; ");
+  return hints.length === 0 ? `none has ${functions}` : hints.join("; ");
 }
 
 /** The parts of the ranges in which the PF has no function; SFs have arbitrary numbers, so for them only whole ranges count. */
@@ -294,8 +294,8 @@ function beyond({ pf, ranges }: FunctionRange, below: readonly Device[], functio
     return indexes.some((index) => from <= index && index <= to) ? [] : [[from, to] as const];
   });
   if (empty.length === 0 || indexes.length === 0) return null;
-  const told = empty.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(",");
+  const missing = empty.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(",");
   return functions === "VFs"
-    ? `${pf} has the VFs 0-${last} on this node; #${told} selects nothing`
-    : `${pf} has no SF ${told} on this node`;
+    ? `${pf} has the VFs 0-${last} on this node; #${missing} selects nothing`
+    : `${pf} has no SF ${missing} on this node`;
 }

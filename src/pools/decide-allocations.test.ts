@@ -63,7 +63,7 @@ rows("where pods' cgroups are visible", {}, [
     decided: null,
   },
   {
-    what: "of two records the living pod's counts, wherever it stands",
+    what: "of two records the running pod's counts, whichever comes first",
     evidence: {
       checkpoint: [record("v", "ended"), record("v", "uid", "x/b"), record("v", "gone", "x/c")],
       podCgroups: new Set(["uid"]),
@@ -223,7 +223,7 @@ rows("where pods' cgroups are not visible", { podCgroups: null }, [
   },
 ]);
 
-test("says whose pod it is: by name where the kubelet tells it, with the UID that the checkpoint records", () => {
+test("says whose pod it is: by name where the kubelet has it, with the UID that the checkpoint records", () => {
   const evidence = {
     ...nothing,
     checkpoint: [record("v", "ended"), record("v", "uid"), record("w", "static")],

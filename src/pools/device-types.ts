@@ -36,7 +36,7 @@ const parent = ["pfNames", "rootDevices", "linkTypes", "isRdma", "needVhostNet"]
 const unbound: ExclusionCheck = ({ driver }) =>
   driver === null ? { brief: "no driver", sentence: "no driver is bound to it" } : null;
 
-// The upstream plugin's guard never fires (it looks for a nil destination); ours also sees IPv6, bonds, bridges and vlans.
+// The upstream plugin's guard never fires (it expects a nil destination); this one also covers IPv6, bonds, bridges and vlans.
 const neededByHost: ExclusionCheck = ({ host: { defaultRoute } }) =>
   defaultRoute === null
     ? null

@@ -151,7 +151,7 @@ describe("before the network is up", () => {
     expect(rulesAfter([[pf], booting(20_000, { hasDefaultRoute: true })], [[pf], booting(30_000)])).toEqual([]);
   });
 
-  test("five minutes after boot it ends, and somebody looks then", () => {
+  test("five minutes after boot it ends, and a scan follows then", () => {
     const pf = aPf({ host: free });
     expect(scans([[[pf], booting(290_000)]]).recheckIn).toBe(10_000);
     expect(rulesAfter([[pf], booting(290_000)], [[pf], booting(300_000)])).toEqual([]);

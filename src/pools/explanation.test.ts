@@ -5,10 +5,10 @@ import { assignPools } from "./assign.ts";
 import { explain, explainPool } from "./explanation.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
 
-const told = (device: Device, ...specs: PoolSpec[]) => explain(device, assignPools(specs, [device]));
+const verdictsOf = (device: Device, ...specs: PoolSpec[]) => explain(device, assignPools(specs, [device]));
 
 test("the pool that took a device says so, and one after it names it", () => {
-  expect(told(aDevice(), aSpec({ name: "A" }), aSpec({ name: "B" }))).toEqual([
+  expect(verdictsOf(aDevice(), aSpec({ name: "A" }), aSpec({ name: "B" }))).toEqual([
     expect.objectContaining({ resource: "intel.com/A", outcome: "taken", reasons: [], selector: 0, takenBy: null }),
     expect.objectContaining({
       resource: "intel.com/B",
@@ -21,12 +21,15 @@ test("the pool that took a device says so, and one after it names it", () => {
 });
 
 test("a device that is reported as Unhealthy says why", () => {
-  const [verdict] = told(aDevice({ pf: aParent({ link: aLink({ operstate: "down" }) }) }), aSpec());
+  const [verdict] = verdictsOf(aDevice({ pf: aParent({ link: aLink({ operstate: "down" }) }) }), aSpec());
   expect(verdict?.reasons).toEqual(["reported as Unhealthy: the link of its PF ens1f0 is down"]);
 });
 
 test("each selector object names the selectors that failed and what the device has", () => {
-  const [verdict] = told(aDevice(), aSpec({ selectors: [{ vendors: ["15b3"], isRdma: true }, { drivers: ["ice"] }] }));
+  const [verdict] = verdictsOf(
+    aDevice(),
+    aSpec({ selectors: [{ vendors: ["15b3"], isRdma: true }, { drivers: ["ice"] }] }),
+  );
   expect(verdict).toEqual({
     resource: "intel.com/sriov_net_A",
     outcome: "refused",
@@ -58,12 +61,12 @@ test.each<[string, Device, PoolSpec, string]>([
   ["a PF with VFs", aPf({ host: { defaultRoute: null, vfs: 1 } }), aSpec(), "it is a PF with 1 VF"],
   ["without a driver", aDevice({ driver: null }), aSpec(), "no driver is bound to it"],
 ])("a device %s is refused with that reason", (_, device, spec, reason) => {
-  const [verdict] = told(device, spec);
+  const [verdict] = verdictsOf(device, spec);
   expect(verdict?.outcome).toBe("refused");
   expect(verdict?.reasons.join()).toContain(reason);
 });
 
-describe("a pool's story", () => {
+describe("the explanation of a pool", () => {
   const wanted = aDevice({ id: "0000:3b:02.0", functionIndex: 0 });
   const taken = aDevice({ id: "0000:3b:02.1", driver: "vfio-pci" });
   const pf = aPf({ host: { defaultRoute: null, vfs: 8 } });
@@ -80,16 +83,16 @@ describe("a pool's story", () => {
     devices,
   );
   const [, net] = pools as [Pool, Pool];
-  const story = explainPool(net, pools, devices);
+  const explanation = explainPool(net, pools, devices);
 
-  test("tells what it has and by which selector object", () => {
-    expect(story.devices).toEqual([{ device: wanted, selector: 1, unhealthy: null }]);
+  test("has the pool's devices and their selector objects", () => {
+    expect(explanation.devices).toEqual([{ device: wanted, selector: 1, unhealthy: null }]);
   });
-  test("tells what it wants and a pool before it took", () => {
-    expect(story.taken).toEqual([{ device: taken, by: "intel.com/dpdk" }]);
+  test("has devices that it selects and an earlier pool claimed", () => {
+    expect(explanation.taken).toEqual([{ device: taken, by: "intel.com/dpdk" }]);
   });
   test("sums up the devices that fail the same selectors, with all that they have instead", () => {
-    expect(story.refused).toEqual([
+    expect(explanation.refused).toEqual([
       { reasons: ["it is a PF with 8 VFs"], failed: [], devices: [pf] },
       {
         reasons: [],
@@ -101,10 +104,10 @@ describe("a pool's story", () => {
       },
     ]);
   });
-  test("counts devices of other types", () => expect(story.others).toBe(1));
+  test("counts devices of other types", () => expect(explanation.others).toBe(1));
 });
 
-test("what only asks for something is no test", () => {
-  const [verdict] = told(aDevice(), aSpec({ selectors: [{ needVhostNet: true, drivers: ["iavf"] }] }));
+test("a selector that only requests something is not a test", () => {
+  const [verdict] = verdictsOf(aDevice(), aSpec({ selectors: [{ needVhostNet: true, drivers: ["iavf"] }] }));
   expect(verdict?.trials[0]?.tests.map(({ selector }) => selector)).toEqual(["drivers"]);
 });

@@ -121,7 +121,7 @@ export interface Refusal {
 }
 
 /** A pool, what it has, and why each other device of its type isn't in it. */
-export interface PoolStory {
+export interface PoolExplanation {
   readonly spec: PoolSpec;
   readonly devices: readonly {
     readonly device: Device;
@@ -130,20 +130,20 @@ export interface PoolStory {
   }[];
   /** Devices that it selects and that a pool listed earlier has. */
   readonly taken: readonly { readonly device: Device; readonly by: string }[];
-  /** Devices that it wants and that are in no pool until the pod ends that has them. */
+  /** Devices that it selects and that are in no pool until the pod ends that has them. */
   readonly withheld: readonly { readonly device: Device; readonly retention: Retention }[];
   readonly refused: readonly Refusal[];
   /** How many devices are of another type. */
   readonly others: number;
 }
 
-/** Tells a pool's story: every device of its type is in exactly one of its lists. */
+/** Explains a pool: every device of its type is in exactly one of the lists. */
 export function explainPool(
   pool: Pool,
   pools: readonly Pool[],
   devices: readonly Device[],
   withheld: Withheld = new Map(),
-): PoolStory {
+): PoolExplanation {
   const type = deviceTypes[pool.spec.deviceType];
   const candidates = devices.filter((device) => type.isOfType(device));
   const owners = new Map(pools.flatMap((each) => [...each.claims.keys()].map((id) => [id, each] as const)));
@@ -152,7 +152,7 @@ export function explainPool(
     verdict: verdictOf(device, pool, owners.get(device.id), withheld.get(device.id)),
   }));
   const lost = verdicts.filter(({ verdict }) => verdict.outcome === "refused");
-  const isWanted = ({ trials }: PoolVerdict) => trials.some(({ passes }) => passes);
+  const isSelected = ({ trials }: PoolVerdict) => trials.some(({ passes }) => passes);
   return {
     spec: pool.spec,
     devices: verdicts
@@ -163,15 +163,15 @@ export function explainPool(
         unhealthy: pool.unhealthy.get(device.id) ?? null,
       })),
     taken: lost.flatMap(({ device, verdict }) =>
-      verdict.takenBy !== null && isWanted(verdict) ? [{ device, by: verdict.takenBy }] : [],
+      verdict.takenBy !== null && isSelected(verdict) ? [{ device, by: verdict.takenBy }] : [],
     ),
     withheld: lost.flatMap(({ device, verdict }) => {
       const retention = withheld.get(device.id);
-      return retention && verdict.takenBy === null && isWanted(verdict) ? [{ device, retention }] : [];
+      return retention && verdict.takenBy === null && isSelected(verdict) ? [{ device, retention }] : [];
     }),
     refused: refusalsOf(
       lost.filter(
-        ({ device, verdict }) => !isWanted(verdict) || (verdict.takenBy === null && !withheld.has(device.id)),
+        ({ device, verdict }) => !isSelected(verdict) || (verdict.takenBy === null && !withheld.has(device.id)),
       ),
     ),
     others: devices.length - candidates.length,

@@ -206,7 +206,7 @@ test.each<[string, Device, string | null]>([
     belowPorts([infiniband("DOWN", { graceEnds: 1 })]),
     "its PF's port mlx5_0/1 has not had a carrier yet",
   ],
-])("the rule for %s can be told", (_, device, rule) => {
+])("the rule for %s can be described", (_, device, rule) => {
   if (rule === null) expect(notableLinkRule(device)).toBeNull();
   else expect(notableLinkRule(device)).toContain(rule);
 });

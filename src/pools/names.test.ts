@@ -72,7 +72,7 @@ test.each([
   expect(isCdiFileName(file)).toBe(true);
 });
 
-test("a CDI spec of another vendor is none of ours", () => {
+test("a CDI spec of another vendor is not the plugin's", () => {
   expect(["vendor.yaml", "nvidia.com-sriov-dp-.yaml", ""].some(isCdiFileName)).toBe(false);
 });
 

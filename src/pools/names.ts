@@ -1,4 +1,4 @@
-// How are a pool's socket, environment variables, files and CDI devices named? The only place that knows these names; the folders of
+// How are a pool's socket, environment variables, files and CDI devices named? The only place that makes these names; the folders of
 // the files are in host/ and kubelet/. Pure.
 
 import { deviceTypeNames, deviceTypes } from "./device-types.ts";
@@ -50,7 +50,7 @@ const cdiFilePrefix = "sriov-dp-";
 export const cdiFileName = (spec: TypedPoolName): string =>
   `${cdiFilePrefix}${cdiKind(spec).replaceAll("/", "-")}-${spec.name}.yaml`;
 
-/** Whether a CDI spec of this file name is one of ours, or of the upstream plugin's, in whichever pool. */
+/** Whether a CDI spec of this file name is one of this plugin's or the upstream plugin's, of any pool. */
 export const isCdiFileName = (file: string): boolean => file.startsWith(cdiFilePrefix);
 
 /** The file names that the CDI spec of a resource can have: one a device type, for a pool that is no longer configured. */

@@ -6,7 +6,7 @@ import { nextNameScan, recall, recallAll, type RememberedPfs } from "./recall.ts
 
 const rdma = { names: ["mlx5_2"] };
 
-describe("an allocated device never looks unplugged", () => {
+describe("an allocated device never appears unplugged", () => {
   const seen = aDevice({
     linkType: "infiniband",
     pKey: "0x7fff",
@@ -34,9 +34,9 @@ describe("an allocated device never looks unplugged", () => {
     expect(recall({ ...inPod, rdma: null }, seen).rdma).toBeNull();
   });
 
-  test("they are carried over many looks", () => {
+  test("they are carried over many scans", () => {
     let known = seen;
-    for (let look = 0; look < 5; look++) known = recall(inPod, known);
+    for (let scan = 0; scan < 5; scan++) known = recall(inPod, known);
     expect(known).toMatchObject({ linkType: "infiniband", pKey: "0x7fff" });
     expect(known.rdma).toEqual({ names: [] });
   });
@@ -221,7 +221,7 @@ describe("a PF that never had a carrier", () => {
     expect(isUnhealthy(setUp("ixgbe"))).toBe(true);
   });
 
-  test("counts at once when it had a carrier, or when the kernel does not tell", () => {
+  test("counts at once when it had a carrier, or when the kernel does not report it", () => {
     for (const carrierUps of [1, null])
       expect(isUnhealthy(scanned([{ at: 0, device: below({ carrierUps }) }], 0))).toBe(true);
   });

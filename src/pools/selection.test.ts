@@ -85,7 +85,7 @@ const won = (pools: readonly Pool[]) =>
 const isOffered = ({ driver, host }: Device) => driver !== null && host.vfs === 0 && host.defaultRoute === null;
 
 describe("whatever is configured, and whatever is on the node,", () => {
-  test("a device is in the first pool that wants it, by the first selector object that does, or in none", () => {
+  test("a device is in the first pool that selects it, by the first selector object that matches, or in none", () => {
     fc.assert(
       fc.property(configs, nodes, (specs, devices) => {
         const pools = assignPools(specs, devices);
@@ -113,7 +113,7 @@ describe("whatever is configured, and whatever is on the node,", () => {
     );
   });
 
-  test("entries that don't want the same devices may stand in any order", () => {
+  test("entries that don't select the same devices may be in any order", () => {
     const apart = fc
       .tuple(wishes, wishes)
       .map(([a, b]) => [
@@ -177,7 +177,7 @@ describe("ranges of functions", () => {
     );
   });
 
-  test("of one entry add up as if each stood in an entry of its own", () => {
+  test("of one entry add up as if each were in an entry of its own", () => {
     fc.assert(
       fc.property(fc.array(range, { minLength: 1, maxLength: 4 }), anyVf, (ranges, device) => {
         const apart = ranges.map((each) => `ens1f0#${each}`);

@@ -22,7 +22,7 @@ export interface Selector<T> {
   readonly isRestricting?: boolean;
   /** Why a well-formed value is doubtful; one sentence for each warning. */
   readonly warnings?: (wanted: T) => readonly string[];
-  /** What every value of a list looks like that can match anything. */
+  /** The form of every value of a list that can match anything. */
   readonly pattern?: RegExp;
 }
 
@@ -253,7 +253,7 @@ export const selectors = {
   } as Selector<string[]>,
   pfNames: functionsOf(
     (d) => d.pf?.interfaceName,
-    "Interface names of the PF, each with the indexes of the functions wanted",
+    "Interface names of the PF, each with the indexes of its functions",
     '["ens1f0#0,2-7"]',
     {
       pattern: "[^#]+",
@@ -263,7 +263,7 @@ export const selectors = {
   ),
   rootDevices: functionsOf(
     (d) => d.pf?.address,
-    "PCI addresses of the PF, each with the indexes of the functions wanted",
+    "PCI addresses of the PF, each with the indexes of its functions",
     '["0000:86:00.0#0-3"]',
     {
       pattern: "[0-9a-fA-F]{4,}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7]",

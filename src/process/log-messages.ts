@@ -48,7 +48,7 @@ export const logReports = {
   },
 } as const satisfies Readonly<Record<string, LogMessageRow>>;
 
-/** What a line of `logReports` looks like to the compiler. */
+/** The type of a line of `logReports`. */
 export type LogReport =
   | `${string}: ${"error" | "warning"}: ${string}`
   | `sriovdp: ${string}; nothing was started`

@@ -42,7 +42,7 @@ test.each([
   expect(line("m", { key: value })).toEndWith(` key=${shown}\n`);
 });
 
-test("of a long list only the number of the rest is told", () => {
+test("of a long list only the number of the rest is shown", () => {
   const ids = Array.from({ length: 300 }, (_, index) => `d${index}`);
   expect(line("m", { ids })).toEndWith('d15, and 284 more"\n');
   expect(line("m", { ids: ids.slice(0, 16) })).toEndWith("d15\n");
@@ -94,24 +94,24 @@ function stderrOf(run: () => void): string {
 }
 
 test.each<[number | string, number, readonly string[]]>([
-  ["0", 0, ["story", "doubt", "fault"]],
-  ["4", debugVerbosity - 1, ["story", "doubt", "fault"]],
-  ["5", debugVerbosity, ["detail", "story", "doubt", "fault"]],
-  ["10", 10, ["detail", "story", "doubt", "fault"]],
-  ["-1", -1, ["story", "doubt", "fault"]],
-  ["debug", verbosities.debug, ["detail", "story", "doubt", "fault"]],
-  ["info", verbosities.info, ["story", "doubt", "fault"]],
+  ["0", 0, ["news", "doubt", "fault"]],
+  ["4", debugVerbosity - 1, ["news", "doubt", "fault"]],
+  ["5", debugVerbosity, ["detail", "news", "doubt", "fault"]],
+  ["10", 10, ["detail", "news", "doubt", "fault"]],
+  ["-1", -1, ["news", "doubt", "fault"]],
+  ["debug", verbosities.debug, ["detail", "news", "doubt", "fault"]],
+  ["info", verbosities.info, ["news", "doubt", "fault"]],
   ["warn", verbosities.warn, ["doubt", "fault"]],
   ["error", verbosities.error, ["fault"]],
 ])("with -v=%s these lines are written", (_, verbosity, written) => {
   const text = stderrOf(() => {
     const log = anyLog({ format: "text", verbosity, folder: null, stderr: "all" });
     log.debug("detail");
-    log.info("story");
+    log.info("news");
     log.warn("doubt");
     log.error("fault");
   });
-  expect<readonly string[]>(text.match(/detail|story|doubt|fault/g) ?? []).toEqual(written);
+  expect<readonly string[]>(text.match(/detail|news|doubt|fault/g) ?? []).toEqual(written);
 });
 
 describe("a line of JSON", () => {
@@ -128,7 +128,7 @@ describe("a line of JSON", () => {
     expect(json("m")).toEqual(head);
   });
 
-  test("tells of a long list the number of the rest", () => {
+  test("shows only the number of the rest of a long list", () => {
     const ids = Array.from({ length: 300 }, (_, index) => `d${index}`);
     expect(json("m", { ids })).toEqual({ ...head, ids: ids.slice(0, 16), ids_more: 284 });
   });
@@ -180,16 +180,16 @@ test("lines that a reader of standard error does not take are dropped beyond a b
 });
 
 test.each([
-  ["all", ["told", "wrong"]],
+  ["all", ["event", "wrong"]],
   ["errors", ["wrong"]],
 ] as const)("with a folder, %s goes to standard error too", async (stderr, shown) => {
   const text = stderrOf(() => {
     const log = anyLog({ format: "text", verbosity: 0, folder, stderr });
     loggers.push(log);
-    log.info("told");
+    log.info("event");
     log.error("wrong");
   });
-  expect(["told", "wrong"].filter((word) => text.includes(word))).toEqual([...shown]);
+  expect(["event", "wrong"].filter((word) => text.includes(word))).toEqual([...shown]);
   const written = () => {
     try {
       return readFileSync(`${folder}/sriovdp.log`, "utf8");
@@ -198,5 +198,5 @@ test.each([
     }
   };
   while (!written().includes("wrong")) await new Promise((resolve) => setImmediate(resolve));
-  expect(written()).toContain("told");
+  expect(written()).toContain("event");
 });

@@ -155,8 +155,8 @@ type Entry = Pick<LogObject, "date" | "type" | "args">;
 /** One line, ended. Control characters of values are escaped, so that a line stays a line. */
 export function formatLine({ date, type, args }: Entry): string {
   const [message, fields] = partsOf(args);
-  const told = Object.entries(fields).map(([key, value]) => ` ${key}=${formatValue(value)}`);
-  return `${date.toISOString()} ${levelName(type).padEnd(5)} ${oneLine(message)}${told.join("")}\n`;
+  const pairs = Object.entries(fields).map(([key, value]) => ` ${key}=${formatValue(value)}`);
+  return `${date.toISOString()} ${levelName(type).padEnd(5)} ${oneLine(message)}${pairs.join("")}\n`;
 }
 
 /**

@@ -23,15 +23,15 @@ test("a call of Allocate is counted, and its failure is passed on", () => {
   expect(journal.allocateMs.counts.reduce((sum, count) => sum + count)).toBe(2);
 });
 
-test("a look is seen while it runs, and its failure until one succeeds", async () => {
+test("a scan is counted while it runs, and its failure until one succeeds", async () => {
   const { scans } = newJournal();
   const journal = { ...newJournal(), scans };
   const end = Promise.withResolvers<void>();
-  const look = countScan(journal, () => end.promise);
+  const scan = countScan(journal, () => end.promise);
   expect(scans.began).not.toBeNull();
   end.reject(new Error("EMFILE"));
-  expect(look).rejects.toThrow("EMFILE");
-  await look.catch(() => {});
+  expect(scan).rejects.toThrow("EMFILE");
+  await scan.catch(() => {});
   expect(scans).toMatchObject({ count: 1, failures: 1, failure: "EMFILE", began: null });
   await countScan(journal, async () => {});
   expect(scans).toMatchObject({ count: 2, failures: 1, failure: null });

@@ -97,7 +97,7 @@ export function noteConfig({ config }: Journal, success: boolean, problems: read
   } else config.failures++;
 }
 
-/** Looks at the node, and notes how long it took and whether it failed. */
+/** Scans the node, and notes how long it took and whether it failed. */
 export async function countScan({ scans }: Journal, pass: () => Promise<void>): Promise<void> {
   const began = performance.now();
   scans.began = began;

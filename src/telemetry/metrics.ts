@@ -63,7 +63,7 @@ export const poolStates = ["not_registered", ...registrationStates] as const;
 
 const stateOf = ({ registration }: Pick<FullPoolStatus, "registration">) => registration?.state ?? "not_registered";
 
-/** How many devices of this health the kubelet has been told of. */
+/** How many devices of this health are in the kubelet's list. */
 const listedIn = ({ devices }: FullPoolStatus, wanted: DeviceStatus["health"]) =>
   devices.filter(({ health, listed }) => listed && health === wanted).length;
 

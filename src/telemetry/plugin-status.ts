@@ -90,7 +90,7 @@ export interface DeviceStatus {
   readonly unhealthyReason: string | null;
   /** Why it is in the pool: a selector selects it, or a pod keeps it there. */
   readonly basis: ClaimBasis;
-  /** Whether the kubelet has been told of it: a pool may have more devices than one list can hold. */
+  /** Whether it is in the kubelet's list: a pool may have more devices than one list can hold. */
   readonly listed: boolean;
 }
 
@@ -126,11 +126,11 @@ export interface PoolCountStatus {
 
 /** The status with what is allocated to pods, which is read. */
 export async function fullStatus(status: Status, read: () => Promise<readonly AllocatedDevice[]>): Promise<FullStatus> {
-  const ours = new Set(status.pools.map(({ resource }) => resource));
+  const resources = new Set(status.pools.map(({ resource }) => resource));
   const kept = new Set(status.retentions.map(({ device }) => device));
   try {
     const allocated = (await read())
-      .filter(({ resource, id }) => ours.has(resource) || kept.has(id))
+      .filter(({ resource, id }) => resources.has(resource) || kept.has(id))
       .map(({ resource, id, pod, container, evidence }) => ({ id, resource, pod, container, evidence }));
     const byId = new Map(allocated.map(({ id, ...allocation }) => [id, allocation]));
     return {
@@ -157,7 +157,7 @@ function withAllocations(pool: PoolStatus, allocations: ReadonlyMap<string, Allo
   return { ...pool, counts, devices };
 }
 
-/** A pool that the config wants, and what is known of its server; null where it never had a device, so has none. */
+/** A pool of the config, and the state of its server; null where it never had a device, so has none. */
 export interface Offered {
   readonly spec: PoolSpec;
   readonly served: {

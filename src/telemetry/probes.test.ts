@@ -28,7 +28,7 @@ test.each([
   [null, true],
   [scanLimit, true],
   [scanLimit + 1, false],
-])("a look that has been running for %p ms: alive %p", (runningMs, ok) => {
+])("a scan that has been running for %p ms: alive %p", (runningMs, ok) => {
   expect(livenessOf({ scans: { ...scans, runningMs } }).ok).toBe(ok);
 });
 
@@ -48,7 +48,7 @@ test.each<[Parameters<typeof pool>[0], whileThere: boolean, whileAway: boolean]>
   },
 );
 
-test("every reason is told", () => {
+test("every reason is listed", () => {
   const pools = [pool("rejected", "no"), pool("failed", "disk full")];
   expect(readinessOf({ ready: false, scans: { ...scans, failure: "EMFILE" }, pools }, true).reasons).toEqual([
     "the initial node scan is not complete",

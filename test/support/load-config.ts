@@ -1,4 +1,4 @@
-// Configs to read, most of one entry, and what is told of them.
+// Configs to read, most of one entry, and the problems in them.
 
 import { type Loaded, loadConfig, type LoadOptions } from "../../src/config/load.ts";
 
@@ -18,10 +18,10 @@ export const list = (...entries: unknown[]) => ({ resourceList: entries });
 export const loadEntry = (fields: object) => load(list(entry(fields)));
 
 /** Reads a config of one entry with one selector object. */
-export const loadWanted = (wanted: unknown, fields: object = {}) => loadEntry({ selectors: [wanted], ...fields });
+export const loadSelector = (selector: unknown, fields: object = {}) => loadEntry({ selectors: [selector], ...fields });
 
-/** What is told: how severe it is, where, and what. */
-export const told = ({ problems }: Loaded) =>
+/** The problems, each as its severity, path and message. */
+export const problemsOf = ({ problems }: Loaded) =>
   problems.map(({ severity, path, message }) => `${severity} ${path}: ${message}`);
 
 export const severities = ({ problems }: Loaded) => problems.map(({ severity }) => severity);

@@ -10,7 +10,7 @@ import { removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 export class PlayedPlugin {
   folder = "";
   server!: GrpcServer;
-  /** What the server told of refused calls. */
+  /** What the server reported about rejected calls. */
   refused: string[] = [];
   allocate!: (ids: readonly string[]) => unknown;
   /** What is done with a stream of lists when it opens. */

@@ -8,7 +8,7 @@ import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { pathsOf } from "../paths.ts";
 
-/** `capture`: prints the node; of the config file it tells nothing. */
+/** `capture`: prints the node, without the config file. */
 export async function capture(line: CommandLine, output: Output): Promise<number> {
   const { text, problems } = await captureNode(pathsOf(line).root);
   output.out(`# Captured by sriovdp ${version} (${commit}) on Linux ${release()}\n\n${text}`);

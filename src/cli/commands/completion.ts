@@ -1,5 +1,5 @@
 // `completion`: what does a shell complete? Commands, options and their values from the tables; for `explain` the names
-// that this node and its config file have, asked for when they are completed.
+// that this node and its config file have, fetched when they are completed.
 
 import { oneLine } from "../../text.ts";
 import { allNames } from "../find-by-name.ts";
@@ -16,14 +16,14 @@ export async function printCompletion(line: CommandLine, output: Output): Promis
   return exitStatus.ok;
 }
 
-/** The names that `explain` takes; what is wrong with the config file is not what somebody who presses Tab asked for. */
+/** The names that `explain` takes. Problems of the config file are not printed: they would appear in the middle of the command line. */
 async function names(line: CommandLine, output: Output): Promise<string> {
-  const quiet = { ...output, err: () => {} };
+  const silent = { ...output, err: () => {} };
   const running = isConfigNamed(line) ? null : await runningView(line);
   const view =
     running !== null && typeof running !== "string"
       ? running
-      : await scan(line, loadConfigFile(line, quiet).specs ?? [], "", quiet);
+      : await scan(line, loadConfigFile(line, silent).specs ?? [], "", silent);
   return allNames(view)
     .filter((name) => name === oneLine(name))
     .map((name) => `${name}\n`)
@@ -109,7 +109,7 @@ ${operands.join("\n")}
     esac
   fi
   mapfile -t COMPREPLY < <(compgen "\${candidates[@]}" -- "$current")
-  # What stands before the last ":" is there already.
+  # The part before the last ":" is there already.
   [[ $current == *:* ]] && COMPREPLY=("\${COMPREPLY[@]#"\${current%"\${current##*:}"}"}")
   return 0
 }

@@ -30,13 +30,13 @@ const vf = (index: number, more: Partial<Device> = {}, place: Partial<Discovered
     }),
     { pool: "intel.com/net", health: "Healthy", iommuGroup: String(index + 2), ...place },
   );
-const told = (devices: readonly Discovered[], all = false) =>
+const folded = (devices: readonly Discovered[], all = false) =>
   rowsOf(devices, all).map(({ run, isBelow }) => [isBelow, ...run.map(({ id }) => id)]);
 
 describe("a line", () => {
   test("is one PF, or neighbours below it that are alike", () => {
     const ill = vf(3, {}, { health: "Unhealthy", unhealthyReason: "reason" });
-    expect(told([pf, vf(0), vf(1), vf(2), ill])).toEqual([
+    expect(folded([pf, vf(0), vf(1), vf(2), ill])).toEqual([
       [false, "0000:3b:00.0"],
       [true, "0000:3b:02.0", "0000:3b:02.1", "0000:3b:02.2"],
       [true, "0000:3b:02.3"],
@@ -50,12 +50,12 @@ describe("a line", () => {
     ["an RDMA device", { rdma: { names: ["mlx5_0"] } }, {}],
     ["a NUMA node", { numaNode: 1 }, {}],
   ])("of its own is for what differs by %s", (_, device, place) => {
-    expect(told([pf, vf(0), vf(1, device, place)])).toHaveLength(3);
+    expect(folded([pf, vf(0), vf(1, device, place)])).toHaveLength(3);
   });
-  test("is for one device with --all", () => expect(told([pf, vf(0), vf(1)], true)).toHaveLength(3));
+  test("is for one device with --all", () => expect(folded([pf, vf(0), vf(1)], true)).toHaveLength(3));
   test("shows VFs in the order of their indexes, then SFs", () => {
     const sf = found(aSubFunction({ pci: pf.pci, pf: vf(0).pf }));
-    expect(told([pf, sf, vf(3), vf(1)])).toEqual([
+    expect(folded([pf, sf, vf(3), vf(1)])).toEqual([
       [false, "0000:3b:00.0"],
       [true, "0000:3b:02.1"],
       [true, "0000:3b:02.3"],
@@ -63,15 +63,15 @@ describe("a line", () => {
     ]);
   });
   test("is for VFs too whose PF is not there", () => {
-    expect(told([vf(0), vf(1)])).toEqual([
+    expect(folded([vf(0), vf(1)])).toEqual([
       [false, "0000:3b:02.0"],
       [false, "0000:3b:02.1"],
     ]);
   });
   test("is for auxiliary devices that no pool can have with --all only", () => {
     const eth = found(aSubFunction({ id: "mlx5_core.eth.0", auxType: "eth", pci: pf.pci, pf: vf(0).pf }));
-    expect(told([pf, eth])).toHaveLength(1);
-    expect(told([pf, eth], true)).toHaveLength(2);
+    expect(folded([pf, eth])).toHaveLength(1);
+    expect(folded([pf, eth], true)).toHaveLength(2);
   });
 });
 

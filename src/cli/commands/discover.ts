@@ -8,7 +8,7 @@ import { readIommuGroup } from "../../host/userspace.ts";
 import { exclusionsOf } from "../../pools/device-types.ts";
 import type { Pool } from "../../pools/pool.ts";
 import { follows, linkOf, runIdRange, runKindLabel, runsOf, spanOf } from "../describe.ts";
-import { deviceState, isConfigNamed, loadConfigFile, look, runningView, scan, type View } from "../view.ts";
+import { deviceState, isConfigNamed, loadConfigFile, viewNode, runningView, scan, type View } from "../view.ts";
 import { exitStatus, type Output, print, styleOf } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { pathsOf } from "../paths.ts";
@@ -55,7 +55,7 @@ async function viewWithoutNeed(
   const status = exitStatus.ok;
   if (isConfigNamed(line)) {
     const { specs } = loadConfigFile(line, output);
-    return { view: await look(line, specs ?? [], output), status: specs ? status : exitStatus.operatorMistake };
+    return { view: await viewNode(line, specs ?? [], output), status: specs ? status : exitStatus.operatorMistake };
   }
   const running = await runningView(line);
   if (typeof running !== "string") return { view: running, status };
@@ -66,7 +66,7 @@ async function viewWithoutNeed(
   return { view, status: specs ? status : exitStatus.operatorMistake };
 }
 
-/** How the table is to look. */
+/** The style of the table. */
 interface TableStyle extends Style {
   /** A line for each device. */
   readonly all: boolean;

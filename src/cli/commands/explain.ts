@@ -1,38 +1,47 @@
-// `explain`: why is a device where it is, and what is in a pool and what isn't? The running plugin is asked first.
+// `explain`: why is a device where it is, and what is in a pool and what isn't? The running plugin is queried first.
 
 import { oneLine } from "../../text.ts";
 import type { Device } from "../../host/device.ts";
 import { kindOf } from "../../pools/device-kind.ts";
 import { exclusionsOf } from "../../pools/device-types.ts";
 import { notableLinkRule } from "../../pools/health.ts";
-import { explain, explainPool, type PoolStory, type PoolVerdict } from "../../pools/explanation.ts";
+import { explain, explainPool, type PoolExplanation, type PoolVerdict } from "../../pools/explanation.ts";
 import { type Selector, type SelectorName, selectors } from "../../pools/selectors.ts";
 import type { FullStatus } from "../../telemetry/plugin-status.ts";
 import { deviceText, poolText } from "../explain-text.ts";
 import { type Outcome } from "../explain-schema.ts";
-import { deviceState, healthOf, isConfigNamed, loadConfigFile, look, runningView, scan, type View } from "../view.ts";
+import {
+  deviceState,
+  healthOf,
+  isConfigNamed,
+  loadConfigFile,
+  viewNode,
+  runningView,
+  scan,
+  type View,
+} from "../view.ts";
 import { named, nearMiss } from "../find-by-name.ts";
 import { exitStatus, type Output, print, styleOf } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { pathsOf } from "../paths.ts";
 
-/** `explain`: tells of the devices and pools that are named; of all pools when nothing is. */
+/** `explain`: shows the devices and pools that are named; all pools without arguments. */
 export async function explainCommand(line: CommandLine, output: Output): Promise<number> {
   const opened = await open(line, output);
   if (!opened) return exitStatus.operatorMistake;
   const { view, skipped, configFile } = opened;
-  const asked = askedFor(line.operands, view);
-  for (const word of asked.unknown) {
+  const named = operandsOf(line.operands, view);
+  for (const word of named.unknown) {
     const why = skipped.includes(word) ? skippedEntry(word) : unknown(word, view, configFile);
     output.err(`sriovdp: ${oneLine(why)}\n`);
   }
   const { devices, pools, withheld, allocations } = view;
-  const verdicts = asked.devices.map((device) => ({ device, verdicts: explain(device, pools, withheld) }));
-  const stories = asked.pools.map((pool) => explainPool(pool, pools, devices, withheld));
+  const verdicts = named.devices.map((device) => ({ device, verdicts: explain(device, pools, withheld) }));
+  const explanations = named.pools.map((pool) => explainPool(pool, pools, devices, withheld));
   const data = {
     source: view.status ? ("plugin" as const) : ("scan" as const),
     devices: verdicts.map((each) => deviceData(each, view)),
-    resources: stories.map((story) => storyData(story, view)),
+    resources: explanations.map((explanation) => explanationData(explanation, view)),
   };
   const style = { ...styleOf(line, output), all: line.options.all, allocations, withheld };
   const exclusions = view.status?.excluded ?? [];
@@ -46,11 +55,11 @@ export async function explainCommand(line: CommandLine, output: Output): Promise
           style,
         ),
       ),
-      ...stories.map((story) => poolText(story, style)),
+      ...explanations.map((explanation) => poolText(explanation, style)),
       ...(pools.length === 0 && line.operands.length === 0 ? ["the config file has no pools\n"] : []),
     ].join("\n"),
   );
-  return asked.unknown.length > 0 ? exitStatus.failure : exitStatus.ok;
+  return named.unknown.length > 0 ? exitStatus.failure : exitStatus.ok;
 }
 
 interface Opened {
@@ -70,7 +79,7 @@ async function open(line: CommandLine, output: Output): Promise<Opened | null> {
   }
   const { specs, skipped } = loadConfigFile(line, output);
   if (!specs) return null;
-  const view = why === null ? await look(line, specs, output) : await scan(line, specs, why, output);
+  const view = why === null ? await viewNode(line, specs, output) : await scan(line, specs, why, output);
   return { view, skipped, configFile };
 }
 
@@ -82,7 +91,7 @@ function answeredBy(status: FullStatus | null): string {
   return `note: answered by the running plugin, process ${pid}, with ${oneLine(file)}\n`;
 }
 
-function askedFor(words: readonly string[], view: View) {
+function operandsOf(words: readonly string[], view: View) {
   const found = words.map((word) => ({ word, ...named(word, view) }));
   return {
     devices: [...new Set(found.flatMap((each) => each.devices))],
@@ -136,8 +145,8 @@ function deviceData(
   };
 }
 
-/** A pool's story as -o json prints it: devices by their ids, selectors as the operator writes them. */
-function storyData({ spec, devices, taken, withheld, refused, others }: PoolStory, view: View) {
+/** The explanation of a pool as -o json prints it: devices by their ids, selectors as the operator writes them. */
+function explanationData({ spec, devices, taken, withheld, refused, others }: PoolExplanation, view: View) {
   const idsOf = (those: readonly Device[]) => those.map(({ id }) => id);
   return {
     resource: spec.resource,

@@ -8,7 +8,7 @@ import { answerLimits, ask, orFailure, waitForPlugin } from "../plugin-socket.ts
 const startupLimit = 50_000;
 
 /**
- * `probe`: exit status 0 when the plugin says "ok"; else the reasons on standard error. `probe startup` asks what `probe liveness` asks,
+ * `probe`: exit status 0 when the plugin says "ok"; else the reasons on standard error. `probe startup` checks what `probe liveness` checks,
  * once the plugin is ready or has had the time for it: the kubelet records an event for every probe that fails, readiness probes too.
  */
 export async function probe(line: CommandLine, output: Output): Promise<number> {

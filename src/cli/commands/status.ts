@@ -8,7 +8,7 @@ import type { CommandLine } from "../parse.ts";
 import { answerLimits, askText, orFailure } from "../plugin-socket.ts";
 import { statusReport } from "../status-report.ts";
 
-/** How often --watch asks the plugin, in milliseconds. */
+/** How often --watch queries the plugin, in milliseconds. */
 const watchEvery = 1000;
 
 /** `status`: prints what the plugin says of itself; with --watch again whenever that changes, until a signal ends it. */
@@ -46,15 +46,15 @@ function lasting({ scans, ...status }: FullStatus) {
 async function show(line: CommandLine, output: Output, seen: FullStatus): Promise<number> {
   const { pool, unhealthy } = line.options;
   const resources = seen.pools.map(({ resource }) => resource);
-  const wanted = resources.find((resource) => resource === pool || resource.endsWith(`/${pool}`)) ?? null;
-  if (pool !== null && wanted === null) {
+  const selected = resources.find((resource) => resource === pool || resource.endsWith(`/${pool}`)) ?? null;
+  if (pool !== null && selected === null) {
     const near = didYouMean(pool, resources);
     const hint = near === null ? `; pools: ${resources.join(", ") || "none"}` : `; did you mean ${near}?`;
     output.err(`sriovdp: ${oneLine(`no pool is named ${JSON.stringify(pool)}${hint}`)}\n`);
     return exitStatus.failure;
   }
-  const shown = filtered(seen, wanted, unhealthy);
-  const style = { ...styleOf(line, output), isFiltered: wanted !== null || unhealthy };
+  const shown = filtered(seen, selected, unhealthy);
+  const style = { ...styleOf(line, output), isFiltered: selected !== null || unhealthy };
   await print(output, line.options.output, shown, () => statusReport(shown, style));
   return exitStatus.ok;
 }

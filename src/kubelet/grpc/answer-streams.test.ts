@@ -51,7 +51,7 @@ describe("a stream", () => {
     expect(over).toBe(0);
     stream.end();
     await until("it has ended", hasEnded);
-    await until("its end is told", () => over === 1);
+    await until("its end is reported", () => over === 1);
     expect({ seen, error: error() }).toEqual({ seen: ["a", "a,b"], error: null });
     stream.send(list("c"), () => taken++);
     stream.end();
@@ -100,7 +100,7 @@ describe("a stream", () => {
     stream.send(list("a"), () => {});
     await until("it is there", () => seen.length === 1);
     stream.cut();
-    await until("the caller knows", () => error() !== null);
+    await until("the caller has the error", () => error() !== null);
     await until("it is over", () => over === 1);
     expect(await callAllocate(plugin.newClient(), "a")).toBe(1);
     expect(other.error()).toBeNull();
@@ -154,7 +154,7 @@ describe("a stream", () => {
     const { error } = listen();
     await opened();
     await plugin.server.close();
-    await until("the caller knows", () => error() !== null);
+    await until("the caller has the error", () => error() !== null);
     expect(await callAllocate(plugin.newClient(), "a")).toMatchObject({ code: status.UNAVAILABLE });
   });
 });

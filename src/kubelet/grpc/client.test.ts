@@ -70,17 +70,17 @@ describe("of a server", () => {
     ).rejects.toMatchObject({ code: status.UNIMPLEMENTED });
   });
 
-  test("no answer in time is DEADLINE_EXCEEDED, and the server is told", async () => {
-    let isAsked = false;
-    let isTold = false;
+  test("no answer in time is DEADLINE_EXCEEDED, and the server is notified", async () => {
+    let isCalled = false;
+    let isNotified = false;
     answer = (_, call) => {
-      isAsked = true;
-      call.on("cancelled", () => (isTold = true));
+      isCalled = true;
+      call.on("cancelled", () => (isNotified = true));
     };
     const outcome = list({ limit: 300 }).catch((error: unknown) => error);
-    await until("it was asked", () => isAsked);
+    await until("it was called", () => isCalled);
     expect(await outcome).toMatchObject({ code: status.DEADLINE_EXCEEDED });
-    await until("the server is told", () => isTold);
+    await until("the server is notified", () => isNotified);
   });
 
   test("what is given up is CANCELLED, before it and in between", async () => {

@@ -35,7 +35,7 @@ describe("a call", () => {
       status.UNAVAILABLE,
     ],
     ["throws anything", () => Promise.reject(new TypeError("50 % wrong: ü\n")), status.INTERNAL],
-  ])("whose handler %s is refused with its words, and told", async (_, outcome, code) => {
+  ])("whose handler %s is rejected with its message, and reported", async (_, outcome, code) => {
     plugin.allocate = async () => {
       const error = await outcome();
       throw error;
@@ -145,7 +145,7 @@ describe("what is no gRPC", () => {
   });
 });
 
-test("a place where no socket can be made is told", async () => {
+test("a path where no socket can be made is reported", async () => {
   const other = new GrpcServer({ requestBytes: 10, callsAtOnce: 1, connections: 1, refused: () => {} });
   expect(other.listen(`${plugin.folder}/missing/s`)).rejects.toThrow(/ENOENT|EACCES|listen/i);
   await other.close();

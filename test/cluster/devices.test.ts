@@ -40,7 +40,7 @@ describe("the base", () => {
     expect(await nodeResources()).toEqual({ capacity: allDevices, allocatable: allDevices });
   });
 
-  clusterTest("answers to kubectl exec, and knows its own config", async () => {
+  clusterTest("answers to kubectl exec, and validates its own config", async () => {
     expect(await inPlugin("status")).toContain(dpdk);
     expect(await inPlugin("explain", dpdk)).toContain("0000:41:10.0");
   });
@@ -67,7 +67,7 @@ describe("five pods that ask for one of four VFs", () => {
     for (const name of [...inNetwork, "d"]) devices.set(name, await deviceOf(name));
     expect(new Set(devices.values()).size).toBe(4);
     await apply(podWith("e", netdevice));
-    const { status } = await waitFor("the scheduler has looked at the fifth pod", async () => {
+    const { status } = await waitFor("the scheduler has tried the fifth pod", async () => {
       const pod = await read<Pod>("pod", "e");
       return pod.status.conditions !== undefined && pod;
     });

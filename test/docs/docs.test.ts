@@ -1,4 +1,4 @@
-// Is what the Markdown pages say still so? Links, configs, manifests; and that no command stands there untried.
+// Is what the Markdown pages say still true? Links, configs, manifests; and no command in them is untested.
 
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
@@ -105,10 +105,10 @@ function checkAttachment({ spec }: Attachment): string[] {
 describe.each(names)("%s", (name) => {
   const page = pages.get(name) as Page;
 
-  test("can be read by its tests: every block has a fence and a language that they know", () => {
-    const strangers = page.blocks.filter(({ language }) => !(language in languages) && language !== "");
-    const told = strangers.map(({ line, language }) => `${line}: no test knows blocks of "${language}"`);
-    expect([...page.problems, ...told]).toEqual([]);
+  test("can be read by its tests: every block has a fence and a known language", () => {
+    const unknown = page.blocks.filter(({ language }) => !(language in languages) && language !== "");
+    const untested = unknown.map(({ line, language }) => `${line}: no test handles blocks of "${language}"`);
+    expect([...page.problems, ...untested]).toEqual([]);
   });
 
   test("has only links that lead somewhere", () => {
@@ -156,7 +156,7 @@ describe("reading a page", () => {
     ]);
   });
 
-  test("does not overlook a block that stands in a list", () => {
+  test("does not overlook a block in a list", () => {
     expect(readPage("- a\n\n  ```sh\n  reboot\n  ```\n").problems).not.toEqual([]);
   });
 
@@ -166,7 +166,7 @@ describe("reading a page", () => {
     expect(links).toEqual(["y.md#z", "q.svg"]);
   });
 
-  test("knows what a directive is", () => {
+  test("recognizes directives", () => {
     expect(Object.keys(directives)).toContain("not run");
     expect(readPage("<!-- for people -->\n```sh\na\n```\n").blocks[0]?.says).toEqual({});
   });

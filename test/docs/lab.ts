@@ -49,7 +49,7 @@ export const toLab = (text: string): string =>
 export const interfaceNames = { pf0: "ens1f0", pf1: "ens2f0" } as const;
 
 /**
- * Tells whether what a block printed is what its page says it prints: "…" stands for anything within a line, and alone in
+ * Whether a block printed what its page says: "…" matches anything within a line, and alone in
  * a line for any lines; the width of columns may differ, since names do.
  */
 export function printsAsSaid(printed: string, said: string): boolean {

@@ -1,5 +1,5 @@
-// What stands in a Markdown page that can be tried: its fenced blocks, what is said of each, its headings and links.
-// An HTML comment before a block tells the tests about it, and readers don't see it: see `directives`.
+// The parts of a Markdown page that can be tested: its fenced blocks with their directives, its headings and links.
+// An HTML comment before a block is a directive for the tests, and readers don't see it: see `directives`.
 
 import GithubSlugger from "github-slugger";
 import { lexer, type Token, walkTokens } from "marked";
@@ -66,8 +66,7 @@ export function readPage(source: string): Page {
     line += token.raw.split("\n").length - 1;
   }
   const fences = source.match(/^[ >]*(?:```|~~~)/gm)?.length ?? 0;
-  if (fences !== 2 * blocks.length)
-    problems.push("1: a fenced block stands in a list or a quote, where no test finds it");
+  if (fences !== 2 * blocks.length) problems.push("1: a fenced block is in a list or a quote, where no test finds it");
   return { blocks, problems, ...anchorsAndLinks(source) };
 }
 

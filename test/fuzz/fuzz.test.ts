@@ -4,7 +4,7 @@ import { targets } from "./targets.ts";
 
 setDefaultTimeout(60_000);
 
-/** The same every day; `npm run fuzz` looks further. */
+/** The same every day; `npm run fuzz` goes further. */
 const seed = 20_261_124;
 
 for (const [name, { what, runs, property }] of Object.entries(targets)) {

@@ -12,7 +12,7 @@ import { aSpec } from "../support/device.ts";
 import { host, hostNames, removeTemporaryFolder, temporaryFolder } from "../support/plugin.ts";
 import { type Entry, kernelFactsName, unpack } from "../support/tree.ts";
 
-/** What can stand in place of a file of sysfs. A FIFO is none: reading one stands for a driver that never answers. */
+/** What can be in place of a file of sysfs. Not a FIFO: reading one simulates a driver that never answers. */
 const replacements = {
   absent: () => {},
   empty: (path: string) => writeFileSync(path, ""),
@@ -94,8 +94,8 @@ export const sysfs = fc.asyncProperty(
       const specs = deviceTypeNames.map((deviceType) => aSpec({ deviceType, name: deviceType, selectors: [{}] }));
       for (const pool of assignPools(specs, devices)) {
         for (const { device } of pool.claims.values()) {
-          const wanted = { rdma: true, vhostNet: true, iommufd: true };
-          const facts = quietly(() => readAllocationFacts(root, device, wanted));
+          const requested = { rdma: true, vhostNet: true, iommufd: true };
+          const facts = quietly(() => readAllocationFacts(root, device, requested));
           if (facts) allocate(pool.spec, [device.id], prepareDevices(pool, new Map([[device.id, facts]])), null);
         }
       }
@@ -113,7 +113,7 @@ export const sysfs = fc.asyncProperty(
   },
 );
 
-/** A reader of one device may say what is wrong, by an error with words; a program error is none. */
+/** A reader of one device may say what is wrong, by an error with words; a program error does not count. */
 function quietly<T>(action: () => T): T | null {
   try {
     return action();

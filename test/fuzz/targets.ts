@@ -121,14 +121,14 @@ const firmware = fc.property(
   fc.array(fc.uint8Array({ maxLength: 1400 }), { maxLength: 6 }),
   fc.boolean(),
   (answers, isDriver) => {
-    let asked = 0;
+    let calls = 0;
     const command = (structure: Uint8Array) => {
-      if (asked === 0 && isDriver) structure.set(Buffer.from("i40e\0"), 4);
-      else structure.set((answers[asked] ?? new Uint8Array()).subarray(0, structure.length));
-      asked++;
+      if (calls === 0 && isDriver) structure.set(Buffer.from("i40e\0"), 4);
+      else structure.set((answers[calls] ?? new Uint8Array()).subarray(0, structure.length));
+      calls++;
     };
     mayThrow(() => askI40eDdpProfile(command, 0x1572, () => {}), DdpError);
-    asked = 0;
+    calls = 0;
     const flag = askPrivateFlag(command, "link-down-on-close");
     if (flag !== null && typeof flag !== "boolean") throw new Error(`the flag is ${String(flag)}`);
   },
@@ -212,7 +212,8 @@ const config = fc.property(configs, fc.option(edits, { nil: null }), (text, chan
     throw new Error("refused without an error");
   for (const { line, column, message, path } of problems) {
     if (!((line ?? 0) >= 1 && (column ?? 0) >= 1)) throw new Error(`at ${line}:${column}`);
-    if (changes === null && `${message}${path}`.includes(secret)) throw new Error("a value of additionalInfo is told");
+    if (changes === null && `${message}${path}`.includes(secret))
+      throw new Error("a value of additionalInfo is printed");
   }
   for (const { resource, prefix, name } of specs ?? []) {
     if (!namePattern.test(resource) || `${prefix}_${name}`.includes("/") || `${prefix}_${name}.sock`.length > 73)
@@ -276,7 +277,7 @@ const commandLines = fc.property(
   ),
   (args) => {
     const { problems, options } = parseCommandLine(args);
-    if (problems.length === 0 && !(options["resync-interval"] >= 1)) throw new Error("an interval that is none");
+    if (problems.length === 0 && !(options["resync-interval"] >= 1)) throw new Error("an interval below 1");
   },
 );
 
@@ -288,14 +289,14 @@ export const targets = {
     runs: 3000,
     property: raw(netlink),
   },
-  events: { what: "whatever the kernel multicasts is an event or is none", runs: 1500, property: raw(kernelEvents) },
+  events: { what: "whatever the kernel multicasts is an event or is ignored", runs: 1500, property: raw(kernelEvents) },
   firmware: {
     what: "whatever a NIC's firmware answers is a profile or a trouble with a name",
     runs: 300,
     property: raw(firmware),
   },
   config: {
-    what: "whatever stands in the config file is pools or problems with their places",
+    what: "whatever is in the config file is pools or problems with their places",
     runs: 1500,
     property: raw(config),
   },
@@ -311,7 +312,7 @@ export const targets = {
     property: raw(commandLines),
   },
   sysfs: {
-    what: "whatever sysfs holds, untouched devices are what they were, and no device stops the look",
+    what: "whatever sysfs holds, untouched devices are what they were, and no device stops the scan",
     runs: 120,
     property: raw(sysfs),
   },

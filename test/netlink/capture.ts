@@ -49,7 +49,7 @@ const questions: Readonly<Record<string, (open: Open) => unknown>> = {
   "rdma-mode": readRdmaNamespaceMode,
 };
 
-// The list is asked on a socket of its own, so that the capture holds the answers about the devices alone.
+// The list is requested on a socket of its own, so that the capture holds the answers about the devices alone.
 function eachDevice(
   generic: GenericNetlink,
   read: (generic: GenericNetlink, bus: string, device: string) => unknown,
@@ -57,7 +57,7 @@ function eachDevice(
   return readDevlinkDevices(new GenericNetlink()).map(({ bus, device }) => read(generic, bus, device));
 }
 
-/** Asks everything, and keeps what was answered. */
+/** Sends every request, and keeps the answers. */
 export function capture(folder: string, prefix: string, origin: string): void {
   for (const [name, ask] of Object.entries(questions)) {
     const datagrams: Uint8Array[] = [];

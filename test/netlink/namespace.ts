@@ -60,7 +60,7 @@ export const stackedLinks = `
   until ip link set away-peer netns $elsewhere 2> /dev/null && ! ip link show away-peer > /dev/null 2>&1; do sleep 0.02; done
 `;
 
-/** Default routes over both pairs by next hops, IPv4 and IPv6, beside routes that are none. */
+/** Default routes over both pairs by next hops, IPv4 and IPv6, beside other routes. */
 export const multipathDefaults = `
   ${twoPairs}
   ip route add default nexthop via 192.0.2.2 dev left nexthop via 198.51.100.2 dev right

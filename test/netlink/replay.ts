@@ -39,7 +39,7 @@ export function answersOf({ datagrams }: Capture): readonly (readonly Uint8Array
 
 export const replayPort = 4711;
 
-/** What a replay says when more is asked of it than was captured. */
+/** The error of a replay when more is requested than was captured. */
 export const replayEnd = "the replay has no more datagrams";
 
 /** Gives each message of a datagram another sequence number and port, as if it answered that question. */

@@ -26,13 +26,13 @@ function audit(): { found: Audit; missing: null } | { found: null; missing: stri
   if (found.vulnerabilities === undefined)
     return {
       found: null,
-      missing: `the registry knows no advisories: ${found.message?.split(" - ")[0] ?? "no answer"}`,
+      missing: `the registry has no advisories: ${found.message?.split(" - ")[0] ?? "no answer"}`,
     };
   return { found, missing: null };
 }
 
 const { found, missing } = audit();
 
-testWhere(missing, "npm knows of no advisory about a package in the executable", () => {
+testWhere(missing, "npm has no advisory about a package in the executable", () => {
   expect(found?.vulnerabilities).toEqual({});
 });

@@ -106,7 +106,7 @@ beforeAll(() => {
 for (const architecture of ["amd64", "arm64"] as const) {
   testWhere(
     missing,
-    `the executable for ${architecture} runs on ${processors[architecture][1]}, and knows where it is`,
+    `the executable for ${architecture} runs on ${processors[architecture][1]}, and reports its architecture`,
     () => {
       const elf = readFileSync(join(work, `${architecture}.parts/sriovdp`)).readUInt16LE(18);
       expect(elf).toBe(architectures[architecture].machine);

@@ -292,21 +292,17 @@ describe("install.sh, without a network", () => {
     },
   );
 
-  testWhere(
-    missingNamespace,
-    "upgrades nothing when the new version refuses the config file, unless it is told to",
-    () => {
-      const into = system();
-      install(older(), "--root", into, "install");
-      writeFileSync(join(into, config), '{ "resourceList": [{ "resourceName": "a b" }] }');
-      const before = contents(into);
-      const { status, said } = install(bundle, "--root", into, "upgrade");
-      expect([status, said]).toEqual([1, expect.stringContaining("refuses the config file; nothing was changed")]);
-      expect(said).toContain("resourceList[0]");
-      expect(contents(into)).toEqual(before);
-      expect(install(bundle, "--force", "--root", into, "upgrade").status).toBe(0);
-    },
-  );
+  testWhere(missingNamespace, "upgrades nothing when the new version refuses the config file, unless forced to", () => {
+    const into = system();
+    install(older(), "--root", into, "install");
+    writeFileSync(join(into, config), '{ "resourceList": [{ "resourceName": "a b" }] }');
+    const before = contents(into);
+    const { status, said } = install(bundle, "--root", into, "upgrade");
+    expect([status, said]).toEqual([1, expect.stringContaining("refuses the config file; nothing was changed")]);
+    expect(said).toContain("resourceList[0]");
+    expect(contents(into)).toEqual(before);
+    expect(install(bundle, "--force", "--root", into, "upgrade").status).toBe(0);
+  });
 
   testWhere(missingNamespace, "removes all that it has installed, and no file of the operator's", () => {
     const into = system();
@@ -323,14 +319,14 @@ describe("install.sh, without a network", () => {
     });
   });
 
-  testWhere(missingNamespace, "removes the config file too when it is told to", () => {
+  testWhere(missingNamespace, "removes the config file too with --purge", () => {
     const into = system();
     install(bundle, "--root", into, "install");
     expect(install(bundle, "--purge", "--root", into, "uninstall").status).toBe(0);
     expect(contents(into)).toEqual({});
   });
 
-  testWhere(missing, "tells what is wrong with its arguments", () => {
+  testWhere(missing, "reports wrong arguments", () => {
     for (const [args, said] of [
       [[], "Usage: "],
       [["install", "upgrade"], "one command at a time"],

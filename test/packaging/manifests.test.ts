@@ -118,7 +118,7 @@ describe("what kustomize builds", () => {
 
 testWhere(
   missing,
-  "an overlay of your own, as docs/deploy/cluster.md tells, has your image, pools and nodes, and runs",
+  "an overlay of your own, as docs/deploy/cluster.md describes, has your image, pools and nodes, and runs",
   async () => {
     const page = readFileSync(join(deployments, "../docs/deploy/cluster.md"), "utf8");
     const [, text] = /^```yaml\n(.*?kind: Kustomization.*?)^```$/ms.exec(page) ?? [];
@@ -145,30 +145,30 @@ testWhere(
 
 describe("a migration from the upstream plugin", () => {
   const upstream = upstreamDaemonSet();
-  const ours = () =>
+  const replacement = () =>
     only<DaemonSet>(
       readManifests("base").flatMap(({ objects }) => objects),
       "DaemonSet",
     );
 
   testWhere(missing, "changes nothing that can't be changed: name, namespace and selector are the same", () => {
-    const { metadata, spec } = ours();
+    const { metadata, spec } = replacement();
     expect([metadata.name, metadata.namespace]).toEqual([upstream.metadata.name, upstream.metadata.namespace]);
     expect(spec.selector).toEqual(upstream.spec.selector);
-    // Ours adopts the pods of an upstream DaemonSet that was deleted with --cascade=orphan: its selector has to match them.
+    // The new one adopts the pods of an upstream DaemonSet that was deleted with --cascade=orphan: its selector has to match them.
     expect(upstream.spec.template.metadata.labels).toMatchObject(spec.selector.matchLabels);
   });
 
-  testWhere(missing, "takes replace: apply would leave mounts and the limit of CPU that ours does not have", () => {
+  testWhere(missing, "takes replace: apply would leave mounts and the limit of CPU of the old one", () => {
     const current = join(work, "upstream.json");
-    const changed = join(work, "ours.json");
+    const changed = join(work, "replacement.json");
     writeFileSync(current, JSON.stringify(upstream));
-    writeFileSync(changed, JSON.stringify(ours()));
+    writeFileSync(changed, JSON.stringify(replacement()));
     const { spec } = applied<DaemonSet>(current, changed).spec.template;
     const [container] = spec.containers;
     expect(container?.volumeMounts.map(({ mountPath }) => mountPath)).toContain("/var/log");
     expect(container?.resources.limits).toHaveProperty("cpu");
-    const [replaced] = ours().spec.template.spec.containers;
+    const [replaced] = replacement().spec.template.spec.containers;
     expect(replaced?.volumeMounts.map(({ mountPath }) => mountPath)).not.toContain("/var/log");
     expect(replaced?.resources.limits).not.toHaveProperty("cpu");
   });

@@ -1,4 +1,4 @@
-// How does a test say that a machine can't run it? Aloud: it is skipped under a name that tells what is missing, and counted.
+// How does a test say that a machine can't run it? It is skipped under a name that says what is missing, and counted.
 
 import { test } from "bun:test";
 

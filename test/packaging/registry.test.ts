@@ -100,7 +100,7 @@ interface Index {
   }[];
 }
 
-/** Asks the registry itself for an index or a manifest, by tag or digest. */
+/** Requests an index or a manifest from the registry itself, by tag or digest. */
 const manifestOf = (name: string, reference: string): Promise<Response> =>
   fetch(`http://${address}/v2/${name}/manifests/${reference}`, {
     headers: { accept: "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json" },
@@ -230,12 +230,12 @@ describe("a node without a registry", () => {
       () => {
         const [entry] = (JSON.parse(inLayout("index.json")) as Index).manifests;
         const index = JSON.parse(inLayout(`blobs/${entry?.digest.replace(":", "/")}`)) as Index;
-        const wanted = index.manifests.find(({ platform }) => platform.architecture === architecture);
+        const expected = index.manifests.find(({ platform }) => platform.architecture === architecture);
         // Without a tag: podman load names none, and takes an archive of one entry alone.
         const folder = join(work, `on-${architecture}`);
         const digest = commandIn(work, library.path ?? "", `oci-archive:${archive}`, `dir:${folder}`, architecture);
-        expect(digest.trim()).toBe(wanted?.digest ?? "");
-        expect(sha256(readFileSync(join(folder, "manifest.json")))).toBe(wanted?.digest ?? "");
+        expect(digest.trim()).toBe(expected?.digest ?? "");
+        expect(sha256(readFileSync(join(folder, "manifest.json")))).toBe(expected?.digest ?? "");
       },
     );
   }

@@ -52,7 +52,7 @@ describe("a release", () => {
     expect(again).toBe(dockerfile.replace(digest, other));
   });
 
-  test("refuses versions that don't follow, digests that are none, and files that are not as they should be", () => {
+  test("refuses versions that don't follow, invalid digests, and files that are not as they should be", () => {
     for (const [change, message] of [
       [{ version }, "does not follow"],
       [{ version: "0.0.1" }, "does not follow"],

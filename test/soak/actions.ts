@@ -217,7 +217,7 @@ export const actions = {
       if (sockets.length > 0) rmSync(`${folder}/${random.of(sockets)}`, { force: true });
     },
   },
-  "strangers open and drop streams": {
+  "other clients open and drop streams": {
     weight: 5,
     run: async ({ node, random, counts }) => {
       const folder = node.kubelet.mode === "watcher" ? node.kubelet.registry : node.kubelet.devicePlugins;
@@ -231,7 +231,7 @@ export const actions = {
         await Bun.sleep(random.below(30));
         stream.cancel();
         client.close();
-        count(counts, "stranger's streams");
+        count(counts, "other clients' streams");
       }
     },
   },
@@ -243,7 +243,7 @@ export const actions = {
       node.plugin.signal("SIGCONT");
     },
   },
-  "a reload is asked for": { weight: 1, run: ({ node }) => node.plugin.signal("SIGHUP") },
+  "a reload is requested": { weight: 1, run: ({ node }) => node.plugin.signal("SIGHUP") },
   "the plugin is restarted": {
     weight: 8,
     restarts: true,

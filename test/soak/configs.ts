@@ -7,7 +7,7 @@ import type { Random } from "../support/random.ts";
 import { type Entry, resourceOf } from "./truth.ts";
 import { mostVfs, pfs } from "./world.ts";
 
-/** Entries that overlap by chance: the first that wants a device gets it. */
+/** Entries that overlap by chance: the first that selects a device gets it. */
 export function someConfig(random: Random): Entry[] {
   const names = ["a", "b", "c", "d", "e", "f", "g", "h"].filter(() => !random.once(5));
   return names.map((name) => {
@@ -24,9 +24,9 @@ export function someConfig(random: Random): Entry[] {
 
 export const configText = (entries: readonly Entry[]): string =>
   JSON.stringify({
-    resourceList: entries.map(({ name, pf, first, last, drivers: wanted }) => ({
+    resourceList: entries.map(({ name, pf, first, last, drivers: driverNames }) => ({
       resourceName: name,
-      selectors: [{ pfNames: [`${pf}#${first}-${last}`], drivers: wanted }],
+      selectors: [{ pfNames: [`${pf}#${first}-${last}`], drivers: driverNames }],
     })),
   });
 

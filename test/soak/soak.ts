@@ -14,7 +14,7 @@ import { bond, endPod, makeVf, pfs, type World } from "./world.ts";
 import { type Truth, Truth as NewTruth } from "./truth.ts";
 import { parse } from "yaml";
 
-/** What a soak is told. */
+/** A soak's parameters. */
 export interface SoakOptions {
   readonly seed: number;
   readonly minutes: number;
@@ -36,12 +36,12 @@ export const invariants = {
     "sockets, device-info files and CDI specs are those of the pools and of what pods hold, and no temporary file is left",
   descriptors: "open files and threads don't grow after warm-up",
   memory: "memory doesn't grow after warm-up",
-  log: "the plugin never ended by itself, and its log tells of no program error",
+  log: "the plugin never ended by itself, and its log has no program error",
 } as const;
 
 export type Invariant = keyof typeof invariants;
 
-/** Within so long lists equal the truth again: registrations that were refused wait, and what pods gave back is looked at every 10 s. */
+/** Within so long lists equal the truth again: registrations that were refused wait, and what pods gave back is checked every 10 s. */
 const settleLimit = 45_000;
 
 /** A device may stand in two lists for the time in which one stream's next list is held back, and a busy machine's delay. */
@@ -132,7 +132,7 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
       latest.push(`round ${round}: ${did.join("; ")}`);
       if (failures.size > 0) {
         const { stdout } = runCommand(["status", "-o", "yaml", "--root", node.root]);
-        say([...latest, ...node.plugin.lines.slice(-100), node.kubelet.story().slice(-4000), stdout].join("\n"));
+        say([...latest, ...node.plugin.lines.slice(-100), node.kubelet.transcript().slice(-4000), stdout].join("\n"));
       }
       latest.splice(0, latest.length - 5);
       node.plugin.lines.splice(0, Math.max(0, node.plugin.lines.length - 200));
@@ -159,7 +159,7 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
   if (isLong && last - warm > memorySlack)
     fail("memory", `${(last - warm).toFixed(1)} MiB more stay than after warm-up`);
   for (const pod of new Set([...truth.held.values()].map((each) => each.pod))) endPod(node, truth, pod);
-  // So long an allocation counts as held though the kubelet does not tell of it: it may be late.
+  // How long an allocation counts as held though the kubelet does not report it: it may be late.
   await Bun.sleep(11_000);
   const status = await node.plugin.stop();
   if (status !== 0) fail("log", `the exit status at SIGTERM is ${status}`);
@@ -186,8 +186,8 @@ export async function soak({ seed, minutes, mode, cdi, say }: SoakOptions): Prom
   };
 }
 
-/** What the kubelet was told of each resource that it knows. */
-function told({ kubelet }: TestNode): Map<string, Map<string, string> | null> {
+/** The devices of each resource of the kubelet, by its lists. */
+function listsOf({ kubelet }: TestNode): Map<string, Map<string, string> | null> {
   return new Map(
     kubelet.resources.map((name) => {
       const { connected, devices } = kubelet.resource(name);
@@ -204,7 +204,7 @@ const cachedIn = ({ kubelet }: TestNode): Set<string> =>
 async function settled(node: TestNode, truth: Truth): Promise<string[]> {
   const end = performance.now() + settleLimit;
   for (;;) {
-    const differences = truth.differences(told(node), cachedIn(node));
+    const differences = truth.differences(listsOf(node), cachedIn(node));
     if (differences.length === 0 || performance.now() > end || !node.plugin.isRunning) return differences;
     await Bun.sleep(10);
   }
@@ -258,40 +258,40 @@ function strayFiles(node: TestNode, truth: Truth, cdi: boolean): string[] {
     }
   }
   for (const vf of truth.vfs.values()) {
-    const wanted = truth.held.get(vf.address)?.resource ?? truth.wantedBy(vf);
+    const expected = truth.held.get(vf.address)?.resource ?? truth.wantedBy(vf);
     if (
       vf.driver === "vfio-pci" &&
-      wanted !== null &&
-      names.includes(wanted.split("/")[1] ?? "") &&
+      expected !== null &&
+      names.includes(expected.split("/")[1] ?? "") &&
       !described.has(vf.address)
     ) {
-      stray.push(`${vf.address} of ${wanted} is in no CDI spec`);
+      stray.push(`${vf.address} of ${expected} is in no CDI spec`);
     }
   }
   return stray;
 }
 
 /**
- * What stands there after the plugin ended and no pod holds anything. Of a resource that left the config before the plugin's
- * last start it knows nothing: device-info files of such a one stay, since they could be another program's.
+ * What is left after the plugin ended and no pod has a device. Of a resource that left the config before the plugin's
+ * last start it has no record: device-info files of such a one stay, since they could be another program's.
  */
 function leftovers(node: TestNode, { config }: Truth): string[] {
-  const ours = config.map(({ name }) => `intel.com-${name}-`);
+  const prefixes = config.map(({ name }) => `intel.com-${name}-`);
   return [
     ...node.pluginSockets(),
-    ...node.names(node.deviceInfoFolder).filter((name) => ours.some((start) => name.startsWith(start))),
+    ...node.names(node.deviceInfoFolder).filter((name) => prefixes.some((start) => name.startsWith(start))),
     ...node.names(node.cdiFolder),
   ];
 }
 
-/** Looks all the time whether a device is healthy in two lists for longer than two lists can be apart. */
+/** Checks all the time whether a device is healthy in two lists for longer than two lists can be apart. */
 function watchForDoubles(node: TestNode, found: (what: string) => void): { close(): void } {
   const since = new Map<string, number>();
   const timer = setInterval(() => {
     const places = new Map<string, string>();
     const now = performance.now();
     const seen = new Set<string>();
-    for (const [resource, devices] of told(node)) {
+    for (const [resource, devices] of listsOf(node)) {
       for (const [id, health] of devices ?? []) {
         if (health !== "Healthy") continue;
         const other = places.get(id);

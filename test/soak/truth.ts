@@ -1,5 +1,5 @@
 // What is true of the node? A second opinion, kept by the soak itself: which VF is where, and in which pool it belongs. It
-// knows nothing of the plugin's code; where two answers are right, it takes either.
+// imports nothing of the plugin's code; where two answers are right, it takes either.
 
 /** A VF as the soak made it. */
 export interface Vf {
@@ -65,14 +65,14 @@ export class Truth {
   }
 
   /**
-   * What differs between this and what the kubelet was told, as sentences; none when all is right. `told` is by resource
+   * What differs between this and the kubelet's lists, as sentences; none when all is right. `lists` is by resource
    * the health of each listed device, null for a resource whose stream is closed; `cached` has "RESOURCE ADDRESS" of what the
    * kubelet may hand out by an answer of before a reboot.
    */
-  differences(told: ReadonlyMap<string, ReadonlyMap<string, string> | null>, cached: ReadonlySet<string>): string[] {
+  differences(lists: ReadonlyMap<string, ReadonlyMap<string, string> | null>, cached: ReadonlySet<string>): string[] {
     const differences: string[] = [];
     const places = new Map<string, { resource: string; health: string }>();
-    for (const [resource, devices] of told) {
+    for (const [resource, devices] of lists) {
       for (const [address, health] of devices ?? []) {
         const other = places.get(address);
         if (other) differences.push(`${address} is in ${other.resource} and in ${resource}`);
@@ -88,7 +88,7 @@ export class Truth {
       const found = place ? `${place.health} in ${place.resource}` : "nowhere";
       const expected = `${vf.address} (${vf.pf}#${vf.index}, ${vf.driver}, ${holder ? `held under ${holder.resource}` : "free"})`;
       if (!holder && vf.driver === null) {
-        // Without a driver it stays, Unhealthy, in the pool where it was last; if it was in any by the time of a look.
+        // Without a driver it stays, Unhealthy, in the pool where it was last; if it was in any at the time of a scan.
         if (place && place.health === "Healthy") differences.push(`${expected} is ${found}, and has no driver`);
         continue;
       }
@@ -99,7 +99,7 @@ export class Truth {
       // What a pod holds, and another pool is to get, is not handed out where it is.
       const isRetained = holder !== undefined && this.wantedBy(vf) !== wanted;
       const health = this.isHealthy(vf) && !isRetained ? "Healthy" : "Unhealthy";
-      // By a cached answer the device may be another one; the plugin knows by its nodes.
+      // By a cached answer the device may be another one; the plugin sees that by its nodes.
       const isCached = !holder && place?.health === "Unhealthy" && cached.has(`${wanted} ${vf.address}`);
       if (place && !isCached && place.health !== health) differences.push(`${expected} is ${found}, not ${health}`);
     }
@@ -108,7 +108,7 @@ export class Truth {
       const isNeeded = [...this.vfs.values()].some(
         (vf) => (this.held.get(vf.address)?.resource ?? this.wantedBy(vf)) === resource,
       );
-      if (isNeeded && (told.get(resource) ?? null) === null) differences.push(`${resource} has no stream`);
+      if (isNeeded && (lists.get(resource) ?? null) === null) differences.push(`${resource} has no stream`);
     }
     return differences;
   }

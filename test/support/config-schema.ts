@@ -3,7 +3,7 @@
 import { Ajv } from "ajv";
 import schema from "../../docs/reference/config.schema.json" with { type: "json" };
 
-// "allowUnionTypes": null stands for a default beside the field's own type.
+// "allowUnionTypes": null means a default beside the field's own type.
 const check = new Ajv({ allErrors: true, strict: true, strictRequired: false, allowUnionTypes: true }).compile(schema);
 
 /** What the schema finds wrong with a config. */

@@ -13,13 +13,13 @@ test("exact versions with checksums and known licences are all right", () => {
 });
 
 test.each(["^1.2.3", "~1.2.3", "*", "latest", "1.x", ">=1.0.0", "git+ssh://x", "file:../x"])(
-  "a version of %p is told",
+  "a version of %p is reported",
   (version) => {
     expect(findings({ a: version }, {})).toEqual([expect.stringContaining(version)]);
   },
 );
 
-test("a missing checksum, and a licence that is missing or unknown, are told", () => {
+test("a missing checksum, and a licence that is missing or unknown, are reported", () => {
   const locked = {
     "node_modules/a": { license: "MIT" },
     "node_modules/b": { integrity: "x" },

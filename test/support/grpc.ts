@@ -63,7 +63,7 @@ export type WatcherClient = ClientOf<typeof WatcherService>;
 export const PodResourcesListerClient = clientClass(PodResourcesListerService, "v1.PodResourcesLister");
 export type PodResourcesListerClient = ClientOf<typeof PodResourcesListerService>;
 
-/** Only a fresh connection tells whether the socket at a path is served by the plugin of now. */
+/** Only a fresh connection shows whether the socket at a path is served by the plugin of now. */
 export const channelOptions = {
   "grpc.default_authority": "localhost",
   "grpc.enable_retries": 0,

@@ -5,14 +5,14 @@ import type { KubeletEvent } from "./kubelet-view.ts";
 export class KubeletHistory {
   readonly events: KubeletEvent[] = [];
 
-  note(what: KubeletEvent["what"], of: string, told?: string): void {
-    this.events.push({ what, of, at: performance.now(), ...(told === undefined ? {} : { told }) });
+  note(what: KubeletEvent["what"], of: string, detail?: string): void {
+    this.events.push({ what, of, at: performance.now(), ...(detail === undefined ? {} : { detail }) });
   }
 
   /** What happened, one event a line. */
-  story(): string {
+  transcript(): string {
     return this.events
-      .map(({ what, of, told }) => `${what} ${of}${told === undefined ? "" : `: ${told}`}`)
+      .map(({ what, of, detail }) => `${what} ${of}${detail === undefined ? "" : `: ${detail}`}`)
       .join("\n  ");
   }
 

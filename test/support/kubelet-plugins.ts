@@ -18,7 +18,7 @@ import { until } from "./until.ts";
 /** The kubelet's limit to dial a plugin, in milliseconds. */
 const dialLimit = 10_000;
 
-/** What a test may change while plugins are connected; KubeletDouble tells more of each. */
+/** What a test may change while plugins are connected; KubeletDouble describes each. */
 export interface StreamHabits {
   readonly holdsStreams: boolean;
   readonly listDelay: number;
@@ -57,7 +57,7 @@ export class KubeletPlugins {
     };
   }
 
-  /** The resources that the kubelet knows, sorted. */
+  /** The resources that are registered with the kubelet, sorted. */
   get names(): readonly string[] {
     return [...this.#resources.keys()].sort();
   }
@@ -102,7 +102,7 @@ export class KubeletPlugins {
     for (const resource of this.#resources.values()) if (!resource.endpoint) resource.devices = new Map();
   }
 
-  /** Dials the plugin, asks for its options, then opens its one stream; the newest registration of a resource wins. */
+  /** Dials the plugin, requests its options, then opens its one stream; the newest registration of a resource wins. */
   async connect(name: string, socket: string): Promise<Endpoint> {
     const client = pluginClient(socket);
     const endpoint: Endpoint = { socket, client, stream: null, closed: false };
@@ -137,7 +137,7 @@ export class KubeletPlugins {
     const stream = endpoint.client.listAndWatch({});
     endpoint.stream = stream;
     stream.on("data", ({ devices }: ListAndWatchResponse) => {
-      // Nobody asks whose list it is: two plugins that both have a stream overwrite each other's.
+      // It is not checked whose list it is: two plugins that both have a stream overwrite each other's.
       if (endpoint.closed) return;
       if (this.#habits.listDelay > 0) {
         setTimeout(() => take(devices), this.#habits.listDelay);

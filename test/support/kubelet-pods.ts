@@ -5,7 +5,7 @@ import { ContainerAllocateResponse, type Device } from "../../src/kubelet/api/de
 import type { PodResources } from "../../src/kubelet/api/podresources.ts";
 import { type Allocation, podUid } from "./kubelet-view.ts";
 
-/** What a test may change while pods run; KubeletDouble tells more of each. */
+/** What a test may change while pods run; KubeletDouble describes each. */
 export interface PodHabits {
   readonly cgroupDriver: "systemd" | "cgroupfs" | null;
   readonly namesPods: boolean;

@@ -1,4 +1,4 @@
-// How a kubelet double hears of plugins: by their Register calls, and by their sockets in plugins_registry.
+// How plugins register with a kubelet double: by their Register calls, and by their sockets in plugins_registry.
 
 import { credentials } from "@grpc/grpc-js";
 import { existsSync, type FSWatcher, readdirSync, watch } from "node:fs";
@@ -17,7 +17,7 @@ const limits = { getInfo: 1000, notify: 5000, firstRetry: 500 } as const;
 const extendedResource =
   /^(?!requests\.)(?!(?:.*\.)?kubernetes\.io\/)[a-z0-9]([-a-z0-9.]*[a-z0-9])?\/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 
-/** What happens to registrations; KubeletDouble tells more of each. */
+/** What happens to registrations; KubeletDouble describes each. */
 export type RegistrationOutcome = "accept" | "refuse" | "hang" | "mute";
 
 /** What the double is while plugins register; a test may change it. */
@@ -154,10 +154,10 @@ export class KubeletRegistration {
         () => null,
         (reason: Error) => reason,
       );
-      const told = { pluginRegistered: error === null, error: error?.message ?? "" };
+      const answer = { pluginRegistered: error === null, error: error?.message ?? "" };
       this.#history.note("NotifyRegistrationStatus", info.name, error?.message ?? "registered");
       await answerOf<RegistrationStatusResponse>((done) =>
-        client.notifyRegistrationStatus(told, within(limits.notify), done),
+        client.notifyRegistrationStatus(answer, within(limits.notify), done),
       );
       if (error) throw error;
     } catch (error) {

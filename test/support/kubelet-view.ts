@@ -9,7 +9,7 @@ import type {
 } from "../../src/kubelet/api/deviceplugin.ts";
 import type { PluginInfo } from "../../src/kubelet/api/pluginregistration.ts";
 
-/** How the kubelet hears of plugins. A kubelet with a plugins_registry also takes Register calls. */
+/** How plugins register with the kubelet. A kubelet with a plugins_registry also takes Register calls. */
 export type RegistrationMode = "watcher" | "legacy";
 
 /** Something that happened at the kubelet, in its order. */
@@ -29,7 +29,7 @@ export interface KubeletEvent {
     | "List";
   /** The resource, or the socket's file name where the resource is not known yet. */
   readonly of: string;
-  readonly told?: string;
+  readonly detail?: string;
   /** When it happened, in milliseconds of performance.now(). */
   readonly at: number;
 }

@@ -20,7 +20,7 @@ import { KubeletDouble } from "./kubelet.ts";
 import { podUid } from "./kubelet-view.ts";
 import { removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 
-/** A plugin of the fewest lines that gives what it is told to. */
+/** A minimal plugin that sends the lists of the test. */
 class LittlePlugin {
   readonly server = new Server();
   readonly statuses: RegistrationStatus[] = [];
@@ -164,7 +164,7 @@ describe("the stand-in for the kubelet", () => {
     expect(hidden.streams).toEqual([]);
   });
 
-  test("gives up on GetInfo after a second, and asks again later", async () => {
+  test("gives up on GetInfo after a second, and calls it again later", async () => {
     const [kubelet, plugin] = await registered((each) => {
       each.answersInfo = false;
     });
@@ -173,11 +173,11 @@ describe("the stand-in for the kubelet", () => {
     await kubelet.waitForAllocatable(little, 2);
   });
 
-  test("uses no plugin whose options can't be had, and tells it", async () => {
+  test("uses no plugin that does not answer with its options, and notifies it", async () => {
     const [kubelet, plugin] = await registered((each) => {
       each.optionsFail = true;
     });
-    await kubelet.waitFor(() => plugin.statuses.length > 0, "the plugin is told");
+    await kubelet.waitFor(() => plugin.statuses.length > 0, "the plugin is notified");
     expect(plugin.statuses[0]).toMatchObject({ pluginRegistered: false });
     expect(kubelet.resource(little)).toMatchObject({ capacity: 0, streams: 0 });
   });
@@ -188,7 +188,7 @@ describe("the stand-in for the kubelet", () => {
       const [kubelet, plugin] = await registered((each) => {
         each.name = name;
       });
-      await kubelet.waitFor(() => plugin.statuses.length > 0, "the plugin is told");
+      await kubelet.waitFor(() => plugin.statuses.length > 0, "the plugin is notified");
       expect(plugin.statuses[0]).toMatchObject({ pluginRegistered: false });
     },
   );

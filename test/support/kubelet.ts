@@ -36,7 +36,7 @@ export class KubeletDouble {
   onList: () => void = () => {};
   /** How long after a change in plugins_registry it is acted on, in milliseconds: the reconciler of a kubelet runs once a second. */
   reconcileDelay = 0;
-  /** Whether it asks for options before ListAndWatch; kubelets before 1.25 take what Register says of them. */
+  /** Whether it requests options before ListAndWatch; kubelets before 1.25 take what Register says of them. */
   asksOptions = true;
   /** Whether a start removes the sockets in device-plugins, as all kubelets of today do. */
   wipesSockets = true;
@@ -173,7 +173,7 @@ export class KubeletDouble {
     return this.#plugins.view(name);
   }
 
-  /** The resources that the kubelet knows, sorted. */
+  /** The resources that are registered with the kubelet, sorted. */
   get resources(): readonly string[] {
     return this.#plugins.names;
   }
@@ -216,7 +216,7 @@ export class KubeletDouble {
   }
 
   /**
-   * Admits a pod with one container that asks for so many devices, or for these.
+   * Admits a pod with one container that requests so many devices, or these.
    *
    * Rejects as the kubelet does when there are too few, and with the plugin's status when Allocate is refused.
    */
@@ -245,7 +245,7 @@ export class KubeletDouble {
     return answer;
   }
 
-  /** Takes what the plugin prefers, where it is asked and there is a choice; fills up by itself what that leaves. */
+  /** Takes what the plugin prefers, where it is called and there is a choice; fills up by itself what that leaves. */
   async #choose(resource: string, free: readonly string[], count: number): Promise<readonly string[]> {
     if (this.resource(resource).options?.getPreferredAllocationAvailable !== true || count >= free.length) {
       return free.slice(0, count);
@@ -295,7 +295,7 @@ export class KubeletDouble {
   waitFor(condition: (kubelet: this) => boolean, what: string, within?: number): Promise<void> {
     return until(what, () => condition(this), {
       ...(within !== undefined && { within }),
-      found: () => `${JSON.stringify(this.allocatable)} after\n  ${this.story()}`,
+      found: () => `${JSON.stringify(this.allocatable)} after\n  ${this.transcript()}`,
     });
   }
 
@@ -309,8 +309,8 @@ export class KubeletDouble {
   }
 
   /** What happened, one event a line. */
-  story(): string {
-    return this.#history.story();
+  transcript(): string {
+    return this.#history.transcript();
   }
 
   /**

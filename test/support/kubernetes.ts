@@ -1,4 +1,4 @@
-// Is an object what Kubernetes' schemas say? Strictly: a field that no schema knows is a problem, as for an API server that is asked to
+// Is an object what Kubernetes' schemas say? Strictly: a field that is in no schema is a problem, as for an API server that is requested to
 // validate. The schemas are those of the package kubernetes-models, made from Kubernetes' own API description.
 
 import { dirname } from "node:path";

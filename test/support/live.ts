@@ -37,7 +37,7 @@ export function setLink(root: string, name: string, change: LinkStatePlan | Part
 
 /**
  * A PF's interface has another name and another index, as when its driver makes it anew. `assigned` is its name_assign_type: 1 for a name of
- * the kernel's, 4 for one of udev's, null where the kernel does not tell. A link event; functionsChanged() tells the rest.
+ * the kernel's, 4 for one of udev's, null where the kernel does not report it. A link event; functionsChanged() reports the rest.
  */
 export function remakeInterface(root: string, pf: string, name: string, assigned: number | null): void {
   const before = readFacts(root).links.find(
@@ -55,7 +55,7 @@ export function remakeInterface(root: string, pf: string, name: string, assigned
   }));
 }
 
-/** The state of a PF's InfiniBand port, as sysfs spells it; null: it can't be read. No event tells of it. */
+/** The state of a PF's InfiniBand port, as sysfs spells it; null: it can't be read. No event reports it. */
 export function setPortState(root: string, pf: string, state: string | null): void {
   const devices = `${root}/${pciFolder(pf)}/infiniband`;
   const path = `${devices}/${readdirSync(devices)[0]}/ports/1/state`;
@@ -207,7 +207,7 @@ export function addRdma(root: string, address: string): void {
   functionsChanged(root);
 }
 
-/** The function's VFIO group has another number, as after its VFs were made anew; no event tells of it. */
+/** The function's VFIO group has another number, as after its VFs were made anew; no event reports it. */
 export function renumberGroup(root: string, address: string, group: string): void {
   const self = pciFolder(address);
   const before = linkName(`${root}/${self}/iommu_group`) ?? "";

@@ -16,7 +16,7 @@ export const containerArgs = (args: readonly string[], variables: Readonly<Recor
 
 /**
  * Runs the DaemonSet's container on a simulated node until it serves its pools and its probes pass, and ends it.
- * `args` takes the place of the manifest's own. Gives the resources that the kubelet knows.
+ * `args` takes the place of the manifest's own. Returns the resources that are registered with the kubelet.
  */
 export async function runManifest(objects: readonly KubernetesObject[], args?: readonly string[]): Promise<string[]> {
   const [container] = only<DaemonSet>(objects, "DaemonSet").spec.template.spec.containers;
@@ -25,7 +25,7 @@ export async function runManifest(objects: readonly KubernetesObject[], args?: r
   await using node = new TestNode({ entries: host("mixed"), config: null });
   const folder = `${node.root}/etc/pcidp`;
   const [firstKey = ""] = Object.keys(data);
-  // Of a config for each node, this is the first one's; the operator's arguments want a file of the node's name, whatever the manifest's.
+  // Of a config for each node, this is the first one's; the operator's arguments name a file after the node, whatever the manifest's.
   const nodeName = firstKey === "config.json" ? "worker-1" : firstKey;
   mkdirSync(folder, { recursive: true });
   for (const [key, text] of Object.entries({ [nodeName]: data[firstKey] ?? "", ...data })) {

@@ -60,9 +60,9 @@ export interface PfPlan {
   readonly acpiIndex?: string;
   /** Operational and administrative state. Default up. */
   readonly link?: LinkStatePlan;
-  /** Of an interface that never had a carrier: 0. Default: one carrier where it is up, and nothing told where it is not. */
+  /** Of an interface that never had a carrier: 0. Default: one carrier where it is up, and none reported where it is not. */
   readonly carrierUps?: number;
-  /** What the driver's private flag link-down-on-close says; default: not told. */
+  /** What the driver's private flag link-down-on-close says; default: not reported. */
   readonly linkDownOnClose?: boolean;
   /** Further interfaces of the PF, as mlx4 has one for each port: the second one counts port 1, and so on. */
   readonly morePorts?: readonly { readonly name: string; readonly link?: LinkStatePlan }[];
@@ -77,7 +77,7 @@ export interface PfPlan {
   readonly pKey?: string;
   readonly rdma?: boolean;
   readonly eswitch?: "legacy" | "switchdev";
-  /** The DDP package that devlink tells for the PF. */
+  /** The DDP package that devlink reports for the PF. */
   readonly ddpProfile?: string;
   readonly vfs?: readonly VfPlan[];
   /** Sub-functions, by their sfnum. */

@@ -93,7 +93,7 @@ describe("a node that changes", () => {
 describe.each(hostNames())("the written-down node %s", (name) => {
   test("can be unpacked, and its netlink facts can be read", () =>
     unpacked(host(name), (root) => {
-      // Recordings from before ethtool was asked do not have its answers.
+      // Recordings from before ethtool was used do not have its answers.
       const { configuredRouteExits, ethtool: _, ...facts } = readFacts(root);
       expect(Object.keys(facts).toSorted()).toEqual(["defaultRouteExits", "devlink", "links", "vdpa"]);
       expect(configuredRouteExits ?? []).toEqual(facts.defaultRouteExits);

@@ -1,4 +1,4 @@
-// What does a node with SR-IOV NICs look like? Builds the entries of a tree of any size from a short plan: /sys as the
+// A node with SR-IOV NICs. Builds the entries of a tree of any size from a short plan: /sys as the
 // kernel lays it out (real folders below sys/devices, links elsewhere), /dev, and what netlink answers.
 
 import type { Link } from "../../native/netlink/route.ts";
@@ -221,7 +221,7 @@ export class NodeBuilder {
     }
   }
 
-  /** Adds a netdev to a device's folder, and the link that netlink tells of it. */
+  /** Adds a netdev to a device's folder, and its link in netlink. */
   interface(
     self: string,
     name: string,

@@ -71,7 +71,7 @@ export const upstreamServiceAccount = {
   metadata: { name: "sriov-device-plugin", namespace: "kube-system" },
 };
 
-/** The DaemonSet that the SR-IOV network operator writes: a config for each node, the root read-only, CDI where it is asked for. */
+/** The DaemonSet that the SR-IOV network operator writes: a config for each node, the root read-only, CDI where it is enabled. */
 export const operatorDaemonSet = (namespace: string, image: string) => {
   const mounts: Readonly<Record<string, string>> = {
     devicesock: "/var/lib/kubelet/device-plugins",

@@ -211,7 +211,7 @@ export class TestNode {
     return this.plugin;
   }
 
-  /** Starts another plugin than ours, by way of another program. */
+  /** Starts a plugin other than the one under test, through another program. */
   startOther(under: readonly string[], [program = "", ...args]: readonly string[]): Plugin {
     this.#plugins.push(new Plugin(args, under, program));
     return this.plugin;
@@ -231,7 +231,7 @@ export class TestNode {
       await until(
         `the kubelet has a list of ${resource}`,
         () => this.kubelet.resource(resource).connected && this.kubelet.resource(resource).lists > 0,
-        { found: () => `${this.kubelet.story()}\n${this.plugin.log}` },
+        { found: () => `${this.kubelet.transcript()}\n${this.plugin.log}` },
       );
     }
   }

@@ -1,6 +1,6 @@
 // How does a test choose by chance, and the same again tomorrow? Everything follows from one seed, which is printed.
 
-/** Numbers that look like chance and follow from a seed (mulberry32). */
+/** Pseudo-random numbers from a seed (mulberry32). */
 export class Random {
   #state: number;
 

@@ -53,7 +53,7 @@ describe("the text of a tree", () => {
   test("says what a person would read in it", () => expect(parse(text)).toEqual([...entries]));
   test("is the same after it was read and written", () => expect(parse(format(entries))).toEqual([...entries]));
   test("holds every name and every content", () => expect(parse(format(odd))).toEqual([...odd]));
-  test("that can't be read is told by its line", () => {
+  test("that can't be read is reported by its line", () => {
     expect(() => parse("a = b\nwhat is this\n")).toThrow("line 2 is no entry: what is this");
   });
 });

@@ -3,7 +3,7 @@
 /** How many times longer than usual things may take: under an emulator of another processor, for instance. */
 const patience = Number(process.env["SRIOVDP_PATIENCE"] ?? 1);
 
-/** Waits until the condition holds; rejects after `within` milliseconds with what was waited for and what `found` tells. */
+/** Waits until the condition holds; rejects after `within` milliseconds with what was waited for and the result of `found`. */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
@@ -13,7 +13,7 @@ export async function until(
   const end = performance.now() + limit;
   while (!(await condition())) {
     if (performance.now() > end) {
-      throw new Error(`waited ${limit} ms in vain: ${what}${found ? `\nfound: ${found()}` : ""}`);
+      throw new Error(`waited ${limit} ms without success: ${what}${found ? `\nfound: ${found()}` : ""}`);
     }
     await Bun.sleep(4);
   }

@@ -102,7 +102,7 @@ export function qemuCommand(profile: Profile, files: Files): string[] {
     ],
     ...["-serial", `unix:${files.monitor},server=off`],
     ...["-fsdev", `local,id=share,path=${files.share},security_model=none,multidevs=remap`],
-    // With PCIe expander buses every other PCI device has to be told its bus, or QEMU puts it on one of them and refuses.
+    // With PCIe expander buses every other PCI device needs an explicit bus, or QEMU puts it on one of them and refuses.
     ...["-device", "virtio-9p-pci,bus=pcie.0,fsdev=share,mount_tag=share"],
     ...(profile.iommu === "on" ? ["-device", "intel-iommu,intremap=on,caching-mode=on"] : []),
     ...(profile.topology === "numa" ? numaTopology(profile.memory) : flatTopology),

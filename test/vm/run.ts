@@ -168,7 +168,7 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<string | n
     const made = Bun.spawnSync([process.execPath, ...image], { cwd: root, stdout: "inherit", stderr: "pipe" });
     if (!made.success) return `the container image can't be made: ${made.stderr.toString()}`;
   }
-  // For docs.vm.ts, which runs what they tell people to run.
+  // For docs.vm.ts, which runs the commands in them.
   cpSync(join(root, "docs"), join(payload, "docs"), {
     recursive: true,
     filter: (path) => !extname(path) || extname(path) === ".md",

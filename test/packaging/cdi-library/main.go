@@ -1,6 +1,6 @@
 // What does the Container Device Interface's own library make of a folder of specs? Prints a JSON of what it refuses, of
 // the devices that it finds, of each spec's version and the lowest that would do, and of the nodes that it gives a
-// container which asks for all devices. Arguments: the folder, and a JSON object of annotations.
+// container which requests all devices. Arguments: the folder, and a JSON object of annotations.
 package main
 
 import (

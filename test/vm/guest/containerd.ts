@@ -8,7 +8,7 @@ import { attempt, loadModules, sh, start, waitFor } from "./support.ts";
 export async function startContainerd(): Promise<void> {
   if ((await attempt("ctr version")).status === 0) return;
   await loadModules("overlay", "veth", "br_netfilter");
-  // The kubelet wants mounts that containers share with the node.
+  // The kubelet requires mounts that containers share with the node.
   await sh("mount --make-rshared /");
   await sh("mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf");
   mkdirSync("/etc/containerd", { recursive: true });

@@ -34,11 +34,11 @@ let node: { readonly kubelet: KubeletDouble; readonly plugin: Program } | null =
 export function tryPages(machine: MachineName): void {
   for (const name of [...new Bun.Glob("**/*.md").scanSync(folder)].toSorted()) {
     const { blocks } = readPage(readFileSync(`${folder}/${name}`, "utf8"));
-    const ours = blocks.filter(
+    const tested = blocks.filter(
       ({ language, says }) => (language === "sh" || says.file !== undefined) && says.fixture === undefined,
     );
     // Files that are for no machine in particular are put on each that the page has commands for.
-    const here = ours.filter(
+    const here = tested.filter(
       ({ language, says }) => (says.machine ?? (language === "sh" ? machineNames[0] : machine)) === machine,
     );
     if (here.some(({ language }) => language === "sh")) describe(name, () => tryPage(name, here));
@@ -98,7 +98,7 @@ async function run({ text, prints, says }: Block): Promise<void> {
   if (prints === null) return;
   let printed = stdout || stderr;
   const isAsSaid = () => printsAsSaid(printed, toLab(prints));
-  // A NIC whose VFs were just made has no carrier for a moment: what only asks is asked again.
+  // A NIC whose VFs were just made has no carrier for a moment: commands that only read are repeated.
   const question = /^sriovdp (?:discover|explain|status).*$/.exec(toLab(text).trimEnd().split("\n").at(-1) ?? "")?.[0];
   for (let left = question === undefined ? 0 : 20; left > 0 && !isAsSaid(); left--) {
     await Bun.sleep(500);

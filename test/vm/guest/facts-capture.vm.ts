@@ -72,7 +72,7 @@ test("a captured node has the devices of the live one", async () => {
   expect([...(await discover(asksAll, `--root ${root}`)).values()]).toEqual(live);
 });
 
-test("a captured node tells neither MAC addresses nor what pods have", async () => {
+test("a captured node has neither MAC addresses nor pods' allocations", async () => {
   const text = await sh(`${executable} capture`);
   for (const name of readdirSync("/sys/class/net").filter((each) => existsSync(`/sys/class/net/${each}/address`))) {
     const address = await sh(`cat /sys/class/net/${name}/address`);

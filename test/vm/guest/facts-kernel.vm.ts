@@ -53,7 +53,7 @@ async function withoutTheCapability(): Promise<ReadonlyMap<string, Found>> {
   return new Map((JSON.parse(text) as Found[]).map((device) => [device.id, device]));
 }
 
-test("without CAP_NET_ADMIN the kernel does not tell the eswitch mode", async () => {
+test("without CAP_NET_ADMIN the kernel does not report the eswitch mode", async () => {
   const handle = await addDevlink(pf0, 2);
   expect(await eswitchMode(handle)).toBe("legacy");
   expect(await withoutNetAdmin(`devlink dev eswitch show ${handle} 2>&1 || true`)).toContain("not permitted");
@@ -62,10 +62,10 @@ test("without CAP_NET_ADMIN the kernel does not tell the eswitch mode", async ()
 test.each([
   ["with CAP_NET_ADMIN", asOrdinaryRoot],
   ["without CAP_NET_ADMIN", withoutTheCapability],
-])("in legacy mode the PF's name is that of its interface, %s", async (_, look) => {
+])("in legacy mode the PF's name is that of its interface, %s", async (_, discover) => {
   const handle = await addDevlink(pf0, 2);
   expect(await eswitchMode(handle)).toBe("legacy");
-  const found = await look();
+  const found = await discover();
   expect(found.get(pf0)).toMatchObject({ interfaces: ["pf0"], link: { interfaceName: "pf0" } });
   expect(found.get(vf)?.pf?.interfaceName).toBe("pf0");
 });
@@ -73,7 +73,7 @@ test.each([
 test.each([
   ["with CAP_NET_ADMIN", asOrdinaryRoot],
   ["without CAP_NET_ADMIN", withoutTheCapability],
-])("in switchdev mode the PF's name is that of its uplink representor, %s", async (_, look) => {
+])("in switchdev mode the PF's name is that of its uplink representor, %s", async (_, discover) => {
   const handle = await addDevlink(pf0, 2);
   await sh(`devlink dev eswitch set ${handle} mode switchdev`);
   const ports = netdevsOf(pf0)
@@ -81,18 +81,18 @@ test.each([
     .map((name) => [readSys(`/sys/class/net/${name}/phys_port_name`), name] as const);
   expect(ports.map(([port]) => port).sort()).toEqual(["p0", "pf0vf0", "pf0vf1"]);
   const uplink = new Map(ports).get("p0") ?? "";
-  const found = await look();
+  const found = await discover();
   expect(found.get(pf0)?.interfaces).toEqual(netdevsOf(pf0));
   expect(found.get(pf0)?.link?.interfaceName).toBe(uplink);
   expect(found.get(vf)?.pf).toMatchObject({ address: pf0, interfaceName: uplink });
   labsim("clear");
-  expect((await look()).get(vf)?.pf?.interfaceName).toBe("pf0");
+  expect((await discover()).get(vf)?.pf?.interfaceName).toBe("pf0");
 });
 
 test.each([
   ["with CAP_NET_ADMIN", asOrdinaryRoot],
   ["without CAP_NET_ADMIN", withoutTheCapability],
-])("a VF's representor is not taken for a PF whose uplink is elsewhere, %s", async (_, look) => {
+])("a VF's representor is not mistaken for a PF whose uplink is elsewhere, %s", async (_, discover) => {
   const handle = await addDevlink(pf0, 2);
   await sh(`devlink dev eswitch set ${handle} mode switchdev`);
   const uplink = netdevsOf(pf0).find(
@@ -100,7 +100,7 @@ test.each([
   );
   await addNetns("elsewhere");
   await moveToNetns(uplink ?? "", "elsewhere");
-  expect((await look()).get(vf)?.pf).toMatchObject({
+  expect((await discover()).get(vf)?.pf).toMatchObject({
     address: pf0,
     interfaceName: null,
     link: null,
@@ -109,7 +109,7 @@ test.each([
   await deleteNetns("elsewhere");
 });
 
-test("versions that a driver tells are those that devlink shows", async () => {
+test("versions that a driver reports are those that devlink shows", async () => {
   await loadModules("netdevsim");
   writeSys("/sys/bus/netdevsim/new_device", "7 1");
   const handle = "netdevsim/netdevsim7";
@@ -211,13 +211,13 @@ test("a device whose RDMA is turned on by devlink is RDMA capable, though none o
   expect((await discovered(pf0, wantsRdma)).rdma).toBeNull();
   await turn(true);
   expect((await discovered(pf0, wantsRdma)).rdma).toEqual({ names: [] });
-  // It is asked only when a selector wants to know.
+  // It is read only when a selector needs it.
   expect((await discovered(pf0)).rdma).toBeNull();
   await turn(false);
   expect((await discovered(pf0, wantsRdma)).rdma).toBeNull();
 });
 
-test("devices whose links, RDMA devices and sub-functions are asked for by a config are asked without an error", async () => {
+test("devices whose links, RDMA devices and sub-functions are selected by a config are read without an error", async () => {
   const asksAll = configFile({
     resourceName: "all",
     selectors: [{ isRdma: true, ddpProfiles: ["GTPv1-C/U IPv4/IPv6 payload"] }],

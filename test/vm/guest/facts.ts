@@ -17,7 +17,7 @@ export function configFile(...resourceList: readonly object[]): string {
   return `${folder}/${name}`;
 }
 
-/** One pool a device type, each of which wants everything. */
+/** One pool per device type, each of which selects everything. */
 export const wantsEverything = configFile(
   { resourceName: "functions", selectors: [{}] },
   { resourceName: "subfunctions", deviceType: "auxNetDevice", selectors: [{ auxTypes: ["sf"] }] },
@@ -50,7 +50,7 @@ export async function verdictOn(id: string, config = wantsEverything): Promise<V
   return verdict;
 }
 
-/** Discovers until the device is as wanted: what the kernel tells late, after a command that caused it. */
+/** Discovers until the device is as expected: the kernel may report a change after the command that caused it returned. */
 export const discoveredAs = (what: string, id: string, condition: (device: Found) => unknown): Promise<Found> =>
   waitFor(what, async () => {
     const device = await discovered(id);

@@ -118,7 +118,7 @@ test("the state of every interface is what ip says, for functions and for their 
   expect(found.get(vf)?.pf?.link?.interfaceName).toBe("pf0");
 });
 
-test("a PF that loses its carrier is seen so, and its VFs are told as Unhealthy", async () => {
+test("a PF that loses its carrier is seen so, and its VFs are reported as Unhealthy", async () => {
   await setCarrier("nic0", "off");
   const down = { interfaceName: "pf0", adminUp: true, operstate: "down", carrier: false };
   const found = await discoveredAs("pf0 without carrier", pf0, (device) => device.link?.operstate === "down");
@@ -264,17 +264,17 @@ test("functions may come and go while they are read", async () => {
       rounds.push(count);
     }
   })();
-  const looks: { status: number; stderr: string }[] = [];
-  // How many VFs a look finds is no proof: both wait for the kernel's locks, and a look may meet the same moment of every round.
-  while (looks.length < 25 || rounds.length < 5) {
+  const runs: { status: number; stderr: string }[] = [];
+  // How many VFs a scan finds is no proof: both wait for the kernel's locks, and a scan may meet the same moment of every round.
+  while (runs.length < 25 || rounds.length < 5) {
     const { status, stdout, stderr } = await attempt(`${executable} discover --json --config-file ${wantsEverything}`);
-    looks.push({ status, stderr });
+    runs.push({ status, stderr });
     expect(JSON.parse(stdout)).toContainEqual(expect.objectContaining({ id: pf1 }));
   }
   enough.abort();
   await toggle;
-  expect(looks.filter(({ status }) => status !== 0)).toEqual([]);
+  expect(runs.filter(({ status }) => status !== 0)).toEqual([]);
   // No plugin runs here, which each of them notes.
-  expect(looks.filter(({ stderr }) => !/^note: [^\n]*\n$/.test(stderr))).toEqual([]);
+  expect(runs.filter(({ stderr }) => !/^note: [^\n]*\n$/.test(stderr))).toEqual([]);
   await createVfs(pf1, 0);
 });

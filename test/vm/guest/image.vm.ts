@@ -156,8 +156,10 @@ describe("as the shipped DaemonSet runs it", () => {
     const status = await waitUntilReady("sriovdp");
     expect(status.restartCount).toBe(0);
     expect(await inContainer("sriovdp", "probe", "liveness")).toBe("ok\n");
-    const told = JSON.parse(await inContainer("sriovdp", "status", "-o", "json")) as { pools: { resource: string }[] };
-    expect(told.pools.map(({ resource }) => resource).toSorted()).toEqual(["intel.com/dpdk", "intel.com/net"]);
+    const shown = JSON.parse(await inContainer("sriovdp", "status", "-o", "json")) as {
+      pools: { resource: string }[];
+    };
+    expect(shown.pools.map(({ resource }) => resource).toSorted()).toEqual(["intel.com/dpdk", "intel.com/net"]);
   });
 
   test("the kernel holds it to the manifest: no capability, seccomp's filter, no new privileges, nothing to write to, no token", async () => {
@@ -194,7 +196,7 @@ describe("as the shipped DaemonSet runs it", () => {
 });
 
 test("a plugin that hangs is started again by its liveness probe", async () => {
-  // Asked more often than the shipped one, which may wait for minutes.
+  // Probed more often than by the shipped one, which may wait for minutes.
   const livenessProbe = { ...shippedContainer.livenessProbe, periodSeconds: 3, failureThreshold: 2 };
   putPod(staticPod("hanging", shipped, [{ ...shippedContainer, livenessProbe }], shipped.volumes));
   await waitForPhase("hanging", "Running");
@@ -232,7 +234,7 @@ const others = {
     left: () => {
       // VFs with an interface have no nodes, and so no spec.
       expect(readdirSync("/var/run/cdi")).toEqual(["sriov-dp-intel.com-net-pci-dpdk.yaml"]);
-      // There is no other place for its own socket; it can be asked there, and the kubelet passes over it.
+      // There is no other place for its own socket; it can be queried there, and the kubelet passes over it.
       expect(readdirSync(pluginsRegistry)).toContain(".sriovdp-status.sock");
     },
   },
@@ -265,7 +267,7 @@ describe.each(Object.entries(others))("as %s runs the upstream plugin's image", 
 
   afterAll(() => removePods());
 
-  test("pools are registered, a pod gets its VFs, and the plugin can be asked", async () => {
+  test("pools are registered, a pod gets its VFs, and the plugin can be queried", async () => {
     putPod(staticPod("others", spec, [manifest], volumes));
     await waitForPhase("others", "Running");
     await waitForAllocatable(offered);

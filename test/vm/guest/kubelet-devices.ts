@@ -34,7 +34,7 @@ export async function allocatableDevices(): Promise<Record<string, string[]>> {
 }
 
 /** Waits until the healthy devices are these, resource by resource; one without any need not be named. */
-export async function waitForAllocatable(wanted: Readonly<Record<string, readonly string[]>>): Promise<void> {
+export async function waitForAllocatable(expected: Readonly<Record<string, readonly string[]>>): Promise<void> {
   let last: Record<string, string[]> = {};
   const sorted = (lists: Readonly<Record<string, readonly string[]>>) =>
     Object.fromEntries(
@@ -42,9 +42,9 @@ export async function waitForAllocatable(wanted: Readonly<Record<string, readonl
         .filter(([, ids]) => ids.length > 0)
         .map(([resource, ids]) => [resource, ids.toSorted()]),
     );
-  const asked = async () => Bun.deepEquals(sorted((last = await allocatableDevices())), sorted(wanted));
-  await waitForKubelet("the devices wanted are allocatable", asked, 90).catch((cause: unknown) => {
-    throw new Error(`allocatable is ${JSON.stringify(last)}, not ${JSON.stringify(wanted)}`, { cause });
+  const isReached = async () => Bun.deepEquals(sorted((last = await allocatableDevices())), sorted(expected));
+  await waitForKubelet("the expected devices are allocatable", isReached, 90).catch((cause: unknown) => {
+    throw new Error(`allocatable is ${JSON.stringify(last)}, not ${JSON.stringify(expected)}`, { cause });
   });
 }
 

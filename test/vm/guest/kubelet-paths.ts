@@ -10,7 +10,7 @@ export const kubeletSocket = `${devicePlugins}/kubelet.sock`;
 export const manifests = "/etc/kubernetes/manifests";
 export const nodeName = "lab";
 
-/** waitFor, at a pace that leaves the emulated processors to the kubelet that is asked */
+/** waitFor, at a pace that leaves the emulated processors to the kubelet that is queried */
 export const waitForKubelet: typeof waitFor = (what, condition, seconds) =>
   waitFor(
     what,

@@ -213,8 +213,8 @@ describe("with --use-cdi", () => {
   });
 
   test("the runtime gives a container the device nodes of its pools, also when it restarts while the plugin is away", async () => {
-    const asked = { "test.io/few": 1, "test.io/dpdk": 1, "test.io/net": 1 };
-    putPod(pod("cdi", [container(showAndStay, asked)], { restartPolicy: "Always" }));
+    const requests = { "test.io/few": 1, "test.io/dpdk": 1, "test.io/net": 1 };
+    putPod(pod("cdi", [container(showAndStay, requests)], { restartPolicy: "Always" }));
     const output = await podOutput("cdi");
     const [mine = ""] = devicesIn(output, "dpdk");
     expect(devicesIn(output, "few")).toEqual([few]);

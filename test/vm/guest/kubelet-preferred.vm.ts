@@ -1,5 +1,5 @@
 // boot: disk=node memory=3072 limit=400
-// What the genuine kubelet makes of preferred allocation: it asks, and takes what it is told.
+// What the genuine kubelet makes of preferred allocation: it calls the plugin, and takes the answer.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import {
   container,

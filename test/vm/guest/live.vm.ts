@@ -1,5 +1,5 @@
 // boot: topology=numa iommu=on memory=2048 limit=240
-// A live node: real events of a real kernel, and what the kubelet hears of them.
+// A live node: real events of a real kernel, and what the kubelet gets of them.
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { idsOf, type Node, startNode, startPlugin, unhealthyIn, writeConfig } from "./plugin.ts";
 import {
@@ -57,13 +57,13 @@ beforeEach(async () => {
 
 const listsOf = (resource: string) => node.kubelet.resource(resource).lists;
 
-/** Waits for a pass that began after now: nothing else tells that the plugin has looked and had nothing to say. */
-async function nextPass(): Promise<void> {
-  const passes = () => node.plugin.output().split("scanned the node stale=functions").length;
-  const before = passes();
+/** Waits for a scan that begins after now: nothing else shows that the plugin has scanned and found no change. */
+async function nextScan(): Promise<void> {
+  const scans = () => node.plugin.output().split("scanned the node stale=functions").length;
+  const before = scans();
   // Not SIGHUP: a reload ends exclusions.
   writeSys(`/sys/bus/pci/devices/${pf0}/uevent`, "change");
-  await waitFor("a pass", () => passes() > before);
+  await waitFor("a scan", () => scans() > before);
 }
 
 test("a clock that jumps by days, forth or back, delays nothing", async () => {
@@ -109,7 +109,7 @@ test("VFs are removed and made anew: the list is empty in between and the resour
   expect(kubelet.resource("test.io/near").registrations).toBe(registrations);
 });
 
-test("a VF bound to another driver moves to the pool that wants it, which registers with its first device", async () => {
+test("a VF bound to another driver moves to the pool that selects it, which registers with its first device", async () => {
   const { kubelet } = node;
   const [vf = ""] = vfsOf(pf0);
   await bind(vf, "vfio-pci");
@@ -135,10 +135,10 @@ test("a VF's interface that goes to a pod and comes back changes nothing", async
   const lists = listsOf("test.io/far");
   await addNetns("pod");
   await moveToNetns(netdev, "pod");
-  await nextPass();
+  await nextScan();
   await deleteNetns("pod");
   await waitFor("the interface is back", () => netdevsOf(vf).length === 1);
-  await nextPass();
+  await nextScan();
   expect(listsOf("test.io/far")).toBe(lists);
 });
 
@@ -167,7 +167,7 @@ test("a device that a pod holds stays in its pool when the config says otherwise
   expect(idsOf(kubelet, "test.io/taker")).toEqual([free]);
   expect(idsOf(kubelet, "test.io/far")).toEqual([held]);
   kubelet.release("holder");
-  await nextPass();
+  await nextScan();
   await kubelet.waitForAllocatable("test.io/taker", 2, 60_000);
   writeConfig(...entries);
   await kubelet.waitForAllocatable("test.io/far", 2, 60_000);
@@ -189,7 +189,7 @@ test("an RDMA device comes, goes to a pod in exclusive mode without being missed
   const lists = listsOf("test.io/rdma");
   await addNetns("pod");
   await sh("rdma dev set rxe0 netns pod");
-  await nextPass();
+  await nextScan();
   expect(listsOf("test.io/rdma")).toBe(lists);
   await deleteNetns("pod");
   await waitFor("the RDMA device is back", () => rdmaDevicesOf(vf).length === 1);
@@ -226,7 +226,7 @@ test("a NIC is plugged and unplugged, and excluded before the node has an uplink
   await sh(`ip route add default via 192.0.2.254 dev ${netdev} metric 60`);
   await kubelet.waitFor((seen) => seen.resource("test.io/nics").capacity === 0, "the uplink left the list", 60_000);
   await sh(`ip route del default dev ${netdev}`);
-  await nextPass();
+  await nextScan();
   expect(kubelet.resource("test.io/nics").capacity).toBe(0);
   node.plugin.signal("SIGHUP");
   await kubelet.waitForAllocatable("test.io/nics", 1, 60_000);

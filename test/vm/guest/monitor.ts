@@ -22,7 +22,7 @@ async function qmp(execute: string, parameters: object = {}): Promise<QmpReply> 
   });
 }
 
-/** A command of QEMU's human monitor (set_link nic0 off, device_add …, device_del …); throws if QEMU says anything but what it was asked. */
+/** A command of QEMU's human monitor (set_link nic0 off, device_add …, device_del …); throws if QEMU prints anything but the command's output. */
 export async function monitor(command: string): Promise<string> {
   if (monitorCommands === 0) {
     // The terminal has echoed a piece of QEMU's greeting before init turned that off: this byte resets QEMU's parser.

@@ -21,7 +21,7 @@ import { attempt, executable, type Program, reset, sh, start } from "./support.t
 
 // ---- kubelet
 
-/** Fields of KubeletConfiguration that a test wants otherwise, for instance { topologyManagerPolicy: "single-numa-node" } */
+/** Fields of KubeletConfiguration that a test overrides, for instance { topologyManagerPolicy: "single-numa-node" } */
 export type KubeletConfiguration = Readonly<Record<string, unknown>>;
 
 const kubeletConfiguration: KubeletConfiguration = {
@@ -50,7 +50,7 @@ export interface Kubelet {
 
 /**
  * A node to begin with: nothing of a test file that had no time to clean up, no VFs, and a runtime with a network for pods.
- * Files of one boot share the runtime, so each begins it as all want it.
+ * Files of one boot share the runtime, so each begins with the common state.
  */
 export async function freshNode(): Promise<void> {
   await attempt("pkill -KILL -x kubelet");
@@ -274,7 +274,7 @@ export const podRuns = (name: string): Promise<string[]> =>
 
 /** The runtime's name of a container. */
 export const containerId = (name: string, container = "main"): Promise<string> =>
-  // The kubelet may tell of a container only after it has printed something.
+  // The kubelet may report a container only after it has printed something.
   waitForKubelet(`container ${container} of ${name}`, async () => {
     const statuses = (await findPod(name))?.status.containerStatuses;
     return statuses?.find((found) => found.name === container)?.containerID?.replace("containerd://", "");
@@ -294,7 +294,7 @@ function installCni(): void {
   mkdirSync("/etc/cni/net.d", { recursive: true });
   writeFileSync("/opt/cni/bin/vf", `#!/usr/bin/dash\nexport BUN_BE_BUN=1\nexec ${executable} /payload/cni.js\n`);
   chmodSync("/opt/cni/bin/vf", 0o755);
-  // containerd asks this one for lo in every pod.
+  // containerd calls this one for lo in every pod.
   rmSync("/opt/cni/bin/loopback", { force: true });
   symlinkSync("vf", "/opt/cni/bin/loopback");
   writeFileSync(

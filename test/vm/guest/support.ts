@@ -6,7 +6,7 @@ import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { type Truthy, waitForValue } from "../../support/wait-for.ts";
 
-// The test runner is the executable under test, told by a variable to be bun: what a test starts shall be itself again.
+// The test runner is the executable under test, which a variable turns into bun: what a test starts must be the plugin again.
 // To be given to every Bun.spawn, which without an environment hands on the one that this process began with.
 const { BUN_BE_BUN: _, ...environment } = process.env;
 
@@ -191,7 +191,7 @@ export async function reset(): Promise<void> {
   for (const pf of [pf0, pf1]) if (vfsOf(pf).length > 0) await createVfs(pf, 0);
 }
 
-// ---- links, namespaces, and what iproute2 knows
+// ---- links, namespaces, and what iproute2 shows
 
 export interface Link {
   readonly ifname: string;

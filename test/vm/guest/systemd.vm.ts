@@ -53,7 +53,7 @@ async function startKubelet(): Promise<KubeletDouble> {
   return kubelet;
 }
 
-/** A property of the unit as systemd tells it. */
+/** A property of the unit as systemd shows it. */
 const property = async (name: string): Promise<string> =>
   (await sh(`systemctl show --value --property=${name} sriovdp`)).trim();
 
@@ -77,7 +77,7 @@ test("the unit is understood, and rated 2.0 or less", async () => {
   expect(Number(/: (\d+\.\d+) /.exec(rating)?.[1])).toBeLessThanOrEqual(2);
 });
 
-test("a start ends when the node was looked at, and the status says what is served", async () => {
+test("a start ends when the node was scanned, and the status says what is served", async () => {
   const double = await startKubelet();
   await sh("systemctl start sriovdp");
   expect(await property("ActiveState")).toBe("active");
@@ -147,7 +147,7 @@ test("a reload takes the config up, and a refused config shows in the status", a
   await waitForProperty("ActiveState", "active");
 });
 
-test("with Type=notify-reload systemd itself asks for the reload, and waits for its end", async () => {
+test("with Type=notify-reload systemd itself requests the reload, and waits for its end", async () => {
   await startKubelet();
   writeDropIn("20-reload", "[Service]\nType=notify-reload\nExecReload=");
   await sh("systemctl daemon-reload");

@@ -58,7 +58,7 @@ base_kernel_modules() {
 
 base_programs() {
   local root=$1 lib="usr/lib/x86_64-linux-gnu" name file applet files=()
-  # modprobe and its like are names of kmod. The kernel asks for /sbin/modprobe.
+  # modprobe and its like are names of kmod. The kernel runs /sbin/modprobe.
   for name in modprobe insmod rmmod lsmod modinfo depmod; do ln -s ../bin/kmod "$root/usr/sbin/$name"; done
   for name in $base_tools; do
     file=$(readlink -f "$lab/tools/usr/sbin/$name" || true)
@@ -77,7 +77,7 @@ base_programs() {
   cp -r "$lab/tools/etc/libibverbs.d" "$root/etc/"
   files+=("$lab/tools/$lib"/libibverbs/*.so)
   cp -L $(libraries "${files[@]}") "$root/$lib/"
-  # An executable compiled by Bun wants these too; most are stubs of glibc by now.
+  # An executable compiled by Bun needs these too; most are stubs of glibc by now.
   for name in libc.so.6 libm.so.6 libpthread.so.0 libdl.so.2 librt.so.1; do cp -L "$lab/tools/$lib/$name" "$root/$lib/"; done
   cp -L "$lab/tools/lib64/ld-linux-x86-64.so.2" "$root/usr/lib64/"
 }

@@ -44,7 +44,7 @@ progress_done() {
 }
 
 # step NAME WHAT KEY FUNCTION: FUNCTION fills the empty folder $out, which then becomes $lab/NAME as a whole,
-# so that an interrupted step leaves nothing that looks finished.
+# so that an interrupted step leaves nothing that seems complete.
 step() {
   local name=$1 what=$2 wanted=$3 make=$4 started=$SECONDS log="$lab/$1.log"
   if [ "$(cat "$lab/$name/.key" 2>/dev/null)" = "$wanted" ]; then
@@ -93,7 +93,7 @@ apt_ready() {
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || skipped "it takes its parts from Debian packages, and there is no apt-get or dpkg-deb"
   [ -e "$keyring" ] || skipped "no $keyring to check Debian packages with"
   mirror=${SRIOVDP_LAB_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | sort -u | head -1)}
-  [ -n "$mirror" ] || skipped "apt knows no package mirror"
+  [ -n "$mirror" ] || skipped "apt has no package mirror"
   mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
   : >"$state/status"
   echo "deb [signed-by=$keyring] $mirror $suite main" >"$state/sources.list"
@@ -123,7 +123,7 @@ closure() {
   local debs="$lab/debs"
   apt_ready
   rm -rf "$debs" && mkdir -p "$debs/partial"
-  apt_private install -s "$@" >/dev/null || skipped "Debian $suite's packages are not all to be had: $*"
+  apt_private install -s "$@" >/dev/null || skipped "Debian $suite's packages are not all available: $*"
   apt_private install -y --download-only -o Dir::Cache::archives="$debs" "$@"
   du -sh "$debs"
   unpack "$debs"/*.deb

@@ -15,8 +15,8 @@
 . "$here/kubernetes.sh"
 . "$here/node.sh"
 
-wanted=${1:-base}
-case $wanted in base | node | cluster) ;; *)
+target=${1:-base}
+case $target in base | node | cluster) ;; *)
   echo "usage: make.sh [base|node|cluster [VERSION]]" >&2
   exit 2
   ;;
@@ -39,13 +39,13 @@ step kernel "kernel, its headers and source, compiler" "$(key "$suite" "$build_p
 step modules "kernel modules that Debian leaves out" "$(key "$(key_of kernel)" "$here/modules.sh" "$here"/labsim/*)" make_modules
 step base "the guest's initramfs" "$(key "$(key_of tools)" "$(key_of modules)" "$here/base.sh" "$here/guest-init")" make_base
 step systemd "systemd for the guest" "$(key "$(key_of tools)" "$here/systemd.sh")" make_systemd
-[ "$wanted" != base ] || exit 0
+[ "$target" != base ] || exit 0
 step pause "the pause container's program" "$(key "$(key_of kernel)" "$here/pause.c")" make_pause
 version=$(default_version)
 sources=("$kubernetes_module/main.go" "$kubernetes_module/go.mod" "$kubernetes_module/go.sum")
 step kubernetes "Kubernetes $version from source (some minutes)" "$(key "$version" "${sources[@]}")" make_kubernetes
 step node "the node's root disk" "$(key "$(key_of base)" "$(key_of pause)" "$(key_of kubernetes)" "$here/node.sh" "$here/image.sh")" make_node
-[ "$wanted" != node ] || exit 0
+[ "$target" != node ] || exit 0
 step cni "multus and CNI plugins from source" "$(key "$cni_module/go.mod" "$cni_module/go.sum")" make_cni
 version=${2:-$version}
 [ "$version" = "$(default_version)" ] ||

@@ -23,7 +23,7 @@ make_node() {
   printf '11111111111111111111111111111111\n' >"$root/etc/machine-id"
   : >"$root/etc/resolv.conf"
   ln -s ../run "$root/var/run"
-  : >"$root/on-disk" # tells init that it has switched to the disk
+  : >"$root/on-disk" # shows init that it has switched to the disk
   truncate -s 1500M "$out/node.ext4"
   tool mke2fs -q -t ext4 -O ^has_journal,^metadata_csum -E root_owner=0:0 -d "$root" "$out/node.ext4"
   rm -rf "$root"

@@ -1,4 +1,4 @@
-// The pod sandbox's only process: there, and gone when told to.
+// The pod sandbox's only process: waits for a signal, and exits.
 #include <signal.h>
 #include <unistd.h>
 

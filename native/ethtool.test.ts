@@ -33,16 +33,16 @@ interface Firmware {
   readonly before?: (command: number, count: number) => void;
 }
 
-interface Played {
+interface Simulated {
   readonly commands: number[];
   readonly command: EthtoolCommand;
 }
 
-function play({
+function simulate({
   driver = "i40e",
   result = () => answer(["GTPv1-C/U IPv4/IPv6 payload"]),
   before = () => {},
-}: Firmware): Played {
+}: Firmware): Simulated {
   const commands: number[] = [];
   let scratch: Uint8Array = new Uint8Array(32);
   return {
@@ -75,10 +75,10 @@ function answer(names: readonly string[], count = names.length): Uint8Array {
 }
 
 const pauses: number[] = [];
-const ask = (firmware: Played, device = XXV710): string | null =>
+const ask = (firmware: Simulated, device = XXV710): string | null =>
   askI40eDdpProfile(firmware.command, device, (milliseconds) => void pauses.push(milliseconds));
 
-const troubleOf = (firmware: Played, device = XXV710): unknown => {
+const troubleOf = (firmware: Simulated, device = XXV710): unknown => {
   try {
     return ask(firmware, device);
   } catch (error) {
@@ -86,42 +86,42 @@ const troubleOf = (firmware: Played, device = XXV710): unknown => {
   }
 };
 
-const attempts = (played: Played): number => played.commands.filter((command) => command === SEEPROM).length;
+const attempts = (simulated: Simulated): number => simulated.commands.filter((command) => command === SEEPROM).length;
 
 describe("the sequence", () => {
   test("a loaded profile is reported by name, after the driver was checked", () => {
-    const firmware = play({});
+    const firmware = simulate({});
     expect(ask(firmware)).toBe("GTPv1-C/U IPv4/IPv6 payload");
     expect(firmware.commands).toEqual([DRVINFO, SEEPROM, GEEPROM, GEEPROM]);
   });
 
   test("no more is read than firmware wrote, so the ethtool core's EIO is not met", () => {
-    expect(ask(play({ result: () => answer(["Ecpri"]) }))).toBe("Ecpri");
-    expect(ask(play({ result: () => answer([]) }))).toBeNull();
+    expect(ask(simulate({ result: () => answer(["Ecpri"]) }))).toBe("Ecpri");
+    expect(ask(simulate({ result: () => answer([]) }))).toBeNull();
   });
 
   test("firmware that claims its whole buffer is read up to sixteen profiles", () => {
     const whole = new Uint8Array(32 + 0x500);
     whole.set(answer(["L2TPv3"]));
     whole.set(descriptor({ length: 0x500 }));
-    expect(ask(play({ result: () => whole }))).toBe("L2TPv3");
+    expect(ask(simulate({ result: () => whole }))).toBe("L2TPv3");
   });
 
   test("of several profiles the first is reported", () => {
-    expect(ask(play({ result: () => answer(["first", "second"]) }))).toBe("first");
+    expect(ask(simulate({ result: () => answer(["first", "second"]) }))).toBe("first");
   });
 
   test("an empty list is no profile", () => {
-    expect(ask(play({ result: () => answer([]) }))).toBeNull();
+    expect(ask(simulate({ result: () => answer([]) }))).toBeNull();
   });
 
   test("nothing is sent to another driver, nor to devices without profiles", () => {
     for (const driver of ["ice", "ixgbe", "mlx5_core", ""]) {
-      const firmware = play({ driver });
+      const firmware = simulate({ driver });
       expect(troubleOf(firmware)).toBe("unsupported");
       expect(firmware.commands).toEqual([DRVINFO]);
     }
-    const x722 = play({});
+    const x722 = simulate({});
     expect(troubleOf(x722, 0x37d0)).toBe("unsupported");
     expect(x722.commands).toEqual([DRVINFO]);
   });
@@ -137,21 +137,21 @@ describe("the sequence", () => {
     ["a count without a profile", answer([], 1)],
     ["a profile without a name", answer([""])],
   ] as const)("%s is unknown after four attempts, never no profile", (_what, result) => {
-    const firmware = play({ result: () => result });
+    const firmware = simulate({ result: () => result });
     expect(troubleOf(firmware)).toBe("unknown");
     expect(attempts(firmware)).toBe(4);
   });
 
   test("a scratch that someone else used between the reads is read again", () => {
     let scratches = 0;
-    const firmware = play({ result: () => (++scratches === 1 ? descriptor({ opcode: 0x0701 }) : answer(["GTP"])) });
+    const firmware = simulate({ result: () => (++scratches === 1 ? descriptor({ opcode: 0x0701 }) : answer(["GTP"])) });
     expect(ask(firmware)).toBe("GTP");
     expect(attempts(firmware)).toBe(2);
   });
 
   test("a scratch that someone else used between the two reads is noticed", () => {
     let reads = 0;
-    const firmware = play({});
+    const firmware = simulate({});
     const command: EthtoolCommand = (structure) => {
       firmware.command(structure);
       if (reader(structure).u32(0) === GEEPROM && ++reads === 2) structure.set(descriptor({ opcode: 0x0701 }), 16);
@@ -168,7 +168,7 @@ describe("the sequence", () => {
     [95, "unsupported", 1],
     [22, "unsupported", 1],
   ] as const)("errno %d is %s after %d attempts", (errno, trouble, tries) => {
-    const firmware = play({
+    const firmware = simulate({
       before: (command) => {
         if (command === SEEPROM) throw new SystemError("ioctl", errno);
       },
@@ -179,7 +179,7 @@ describe("the sequence", () => {
 
   test("a busy adapter is waited for, a little longer each time", () => {
     pauses.length = 0;
-    const firmware = play({
+    const firmware = simulate({
       before: (command, count) => {
         if (command === SEEPROM && count < 3) throw new SystemError("ioctl", 16);
       },
@@ -189,7 +189,7 @@ describe("the sequence", () => {
   });
 
   test("an interface that left is a system error, no trouble of the profile's", () => {
-    const firmware = play({
+    const firmware = simulate({
       before: () => {
         throw new SystemError("ioctl", 19);
       },

@@ -8,7 +8,7 @@ const mapping = (range: string, permissions: string, path: string, kilobytes: Re
     .map((field) => `${`${field}:`.padEnd(16)}${String(kilobytes[field] ?? 0).padStart(8)} kB\n`)
     .join("");
 
-test("only what nobody can write to, and nobody changed, is taken for unchanged", () => {
+test("only what is read-only and was not changed counts as unchanged", () => {
   const smaps = [
     mapping("400000-500000", "r--p", "/usr/bin/sriovdp", { Rss: 12 }),
     mapping("500000-900000", "r-xp", "/usr/bin/sriovdp", { Rss: 1000 }),

@@ -28,7 +28,7 @@ export function unchangedMappings(smaps: string, file: string): Mapping[] {
   return found;
 }
 
-/** Gives the executable's code and constants back to the page cache; the number of bytes that were in memory of them. */
+/** Returns the executable's code and constants to the page cache; the number of bytes that were in memory of them. */
 export function releaseExecutable(): number {
   const mappings = unchangedMappings(readFileSync("/proc/self/smaps", "utf8"), readlinkSync("/proc/self/exe"));
   for (const { start, end } of mappings) adviseUnneeded(start, end - start);

@@ -92,7 +92,7 @@ export function encodeAttributes(attributes: readonly Attribute[], order: ByteOr
   );
 }
 
-/** Attributes by type. A getter gives null when the type is absent and throws NetlinkFormatError when it is too short. */
+/** Attributes by type. A getter returns null when the type is absent and throws NetlinkFormatError when it is too short. */
 export interface Attributes {
   readonly entries: readonly Attribute[];
   has(type: number): boolean;

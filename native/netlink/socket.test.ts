@@ -21,10 +21,10 @@ import {
 } from "./message.ts";
 import { NETLINK_ROUTE, NetlinkError, NetlinkSocket, type Transport } from "./socket.ts";
 
-// What a kernel seldom does is played by a transport: each step is a datagram (from the kernel unless it says another
+// Rare behavior of a kernel is simulated by a transport: each step is a datagram (from the kernel unless it says another
 // sender), or an error. A question decides which steps follow.
 type Step = Uint8Array | { readonly bytes: Uint8Array; readonly sender: number | null } | Error;
-interface Played {
+interface Simulated {
   readonly questions: Message[];
   opened: number;
   closed: number;
@@ -33,20 +33,20 @@ interface Played {
 
 const port = 77;
 
-function play(answer: (question: Message, count: number) => readonly Step[]): Played {
-  const played: Played = {
+function simulate(answer: (question: Message, count: number) => readonly Step[]): Simulated {
+  const simulated: Simulated = {
     questions: [],
     opened: 0,
     closed: 0,
     open: () => {
-      played.opened++;
+      simulated.opened++;
       let steps: Step[] = [];
       return {
         port,
         send(datagram) {
           const [question] = decodeMessages(datagram);
-          played.questions.push(question!);
-          steps = [...steps, ...answer(question!, played.questions.length)];
+          simulated.questions.push(question!);
+          steps = [...steps, ...answer(question!, simulated.questions.length)];
         },
         receive(buffer): Received {
           const step = steps.shift() ?? new SystemError("recvfrom", 11);
@@ -55,11 +55,11 @@ function play(answer: (question: Message, count: number) => readonly Step[]): Pl
           buffer.set(bytes.subarray(0, buffer.length));
           return { length: bytes.length, sender };
         },
-        close: () => void played.closed++,
+        close: () => void simulated.closed++,
       };
     },
   };
-  return played;
+  return simulated;
 }
 
 const part = ({ sequence }: Message, text: string, flags = NLM_F_MULTI): Uint8Array =>
@@ -79,8 +79,8 @@ const texts = (messages: readonly Message[]): string[] =>
 const nothing = new Uint8Array(0);
 const sockets: NetlinkSocket[] = [];
 afterEach(() => sockets.splice(0).forEach((socket) => socket.close()));
-const socketOn = (played: Played): NetlinkSocket => {
-  const socket = new NetlinkSocket(NETLINK_ROUTE, played.open);
+const socketOn = (simulated: Simulated): NetlinkSocket => {
+  const socket = new NetlinkSocket(NETLINK_ROUTE, simulated.open);
   sockets.push(socket);
   return socket;
 };
@@ -94,14 +94,14 @@ const thrownBy = (call: () => unknown): unknown => {
 
 test("a dump is read to its end over many datagrams, with several messages each", () => {
   const socket = socketOn(
-    play((q) => [concat([part(q, "a"), part(q, "b")]), part(q, "c"), concat([part(q, "d"), done(q)])]),
+    simulate((q) => [concat([part(q, "a"), part(q, "b")]), part(q, "c"), concat([part(q, "d"), done(q)])]),
   );
   expect(texts(socket.dump(18, nothing))).toEqual(["a", "b", "c", "d"]);
 });
 
 test("what answers an older question, or another socket's, is skipped", () => {
   const socket = socketOn(
-    play((q) => [
+    simulate((q) => [
       part({ ...q, sequence: q.sequence - 1 }, "stale"),
       done({ ...q, sequence: q.sequence - 1 }),
       encodeMessage({
@@ -120,31 +120,31 @@ test("what answers an older question, or another socket's, is skipped", () => {
 
 test("what the kernel did not send is not believed", () => {
   const forged = (q: Message, sender: number | null): Step => ({ bytes: part(q, "forged"), sender });
-  const socket = socketOn(play((q) => [forged(q, 4242), forged(q, null), part(q, "true"), done(q)]));
+  const socket = socketOn(simulate((q) => [forged(q, 4242), forged(q, null), part(q, "true"), done(q)]));
   expect(texts(socket.dump(18, nothing))).toEqual(["true"]);
 });
 
 test("an inconsistent dump is made again as a whole", () => {
-  const played = play((q, count) => [
+  const simulated = simulate((q, count) => [
     part(q, `a${count}`),
     part(q, `b${count}`, count < 3 ? NLM_F_MULTI | NLM_F_DUMP_INTR : NLM_F_MULTI),
     done(q),
   ]);
-  expect(texts(socketOn(played).dump(18, nothing))).toEqual(["a3", "b3"]);
-  expect(played.opened).toBe(1);
+  expect(texts(socketOn(simulated).dump(18, nothing))).toEqual(["a3", "b3"]);
+  expect(simulated.opened).toBe(1);
 });
 
 test("a dump that stays inconsistent is an error after eight attempts", () => {
-  const played = play((q) => [part(q, "a"), verdict(q, NLMSG_DONE, 0, NLM_F_MULTI | NLM_F_DUMP_INTR)]);
-  expect(thrownBy(() => socketOn(played).dump(18, nothing))).toMatchObject({ code: "EAGAIN" });
-  expect(played.questions).toHaveLength(8);
+  const simulated = simulate((q) => [part(q, "a"), verdict(q, NLMSG_DONE, 0, NLM_F_MULTI | NLM_F_DUMP_INTR)]);
+  expect(thrownBy(() => socketOn(simulated).dump(18, nothing))).toMatchObject({ code: "EAGAIN" });
+  expect(simulated.questions).toHaveLength(8);
 });
 
 test("an answer longer than the buffer is requested again on a new socket, with a larger buffer", () => {
   const long = "x".repeat(200_000);
-  const played = play((q) => [part(q, long), done(q)]);
-  expect(texts(socketOn(played).dump(18, nothing))).toEqual([long]);
-  expect([played.opened, played.closed]).toEqual([2, 1]);
+  const simulated = simulate((q) => [part(q, long), done(q)]);
+  expect(texts(socketOn(simulated).dump(18, nothing))).toEqual([long]);
+  expect([simulated.opened, simulated.closed]).toEqual([2, 1]);
 });
 
 test("after an overrun the request is repeated on a new socket", () => {
@@ -153,24 +153,24 @@ test("after an overrun the request is repeated on a new socket", () => {
     (q) => encodeMessage({ type: NLMSG_OVERRUN, flags: 0, sequence: q.sequence, port, payload: nothing }),
   ];
   for (const overrun of overruns) {
-    const played = play((q, count) => (count === 1 ? [part(q, "a"), overrun(q)] : [part(q, "b"), done(q)]));
-    expect(texts(socketOn(played).dump(18, nothing))).toEqual(["b"]);
-    expect(played.opened).toBe(2);
+    const simulated = simulate((q, count) => (count === 1 ? [part(q, "a"), overrun(q)] : [part(q, "b"), done(q)]));
+    expect(texts(socketOn(simulated).dump(18, nothing))).toEqual(["b"]);
+    expect(simulated.opened).toBe(2);
   }
 });
 
 test("a silent kernel is an error, and the next question goes over a new socket", () => {
-  const played = play((q, count) => (count === 1 ? [part(q, "half")] : [part(q, "whole"), done(q)]));
-  const socket = socketOn(played);
+  const simulated = simulate((q, count) => (count === 1 ? [part(q, "half")] : [part(q, "whole"), done(q)]));
+  const socket = socketOn(simulated);
   expect(thrownBy(() => socket.dump(18, nothing))).toMatchObject({ name: "NetlinkError", code: "ETIMEDOUT" });
   expect(texts(socket.dump(18, nothing))).toEqual(["whole"]);
-  expect(played.opened).toBe(2);
+  expect(simulated.opened).toBe(2);
 });
 
 test("a refusal has its code and the kernel's text", () => {
   const words = encodeAttributes([{ type: 1, data: terminated("netns is not yours") }]);
   const socket = socketOn(
-    play((q) => [verdict(q, NLMSG_ERROR, 1, NLM_F_CAPPED | NLM_F_ACK_TLVS, concat([new Uint8Array(16), words]))]),
+    simulate((q) => [verdict(q, NLMSG_ERROR, 1, NLM_F_CAPPED | NLM_F_ACK_TLVS, concat([new Uint8Array(16), words]))]),
   );
   const error = thrownBy(() => socket.request(18, 0, nothing));
   expect(error).toBeInstanceOf(NetlinkError);
@@ -183,14 +183,14 @@ test("a refusal has its code and the kernel's text", () => {
 });
 
 test("a dump that fails at its end fails", () => {
-  const socket = socketOn(play((q) => [part(q, "a"), done(q, 90)]));
+  const socket = socketOn(simulate((q) => [part(q, "a"), done(q, 90)]));
   expect(thrownBy(() => socket.dump(18, nothing))).toMatchObject({ code: "EMSGSIZE", extendedAck: null });
 });
 
 test("a request ends with its answer, or with the acknowledgement it requested", () => {
-  const plain = socketOn(play((q) => [part(q, "one", 0)]));
+  const plain = socketOn(simulate((q) => [part(q, "one", 0)]));
   expect(texts(plain.request(18, 0, nothing))).toEqual(["one"]);
-  const acknowledged = socketOn(play((q) => [part(q, "one", 0), verdict(q, NLMSG_ERROR, 0)]));
+  const acknowledged = socketOn(simulate((q) => [part(q, "one", 0), verdict(q, NLMSG_ERROR, 0)]));
   expect(texts(acknowledged.request(18, NLM_F_ACK, nothing))).toEqual(["one"]);
   expect(texts(acknowledged.request(18, NLM_F_ACK, nothing))).toEqual(["one"]);
 });
@@ -198,31 +198,31 @@ test("a request ends with its answer, or with the acknowledgement it requested",
 test("an acknowledgement alone is an empty answer, and a no-op is nothing", () => {
   const noop = (q: Message): Uint8Array =>
     encodeMessage({ type: NLMSG_NOOP, flags: 0, sequence: q.sequence, port, payload: nothing });
-  expect(socketOn(play((q) => [noop(q), verdict(q, NLMSG_ERROR, 0)])).request(18, NLM_F_ACK, nothing)).toEqual([]);
+  expect(socketOn(simulate((q) => [noop(q), verdict(q, NLMSG_ERROR, 0)])).request(18, NLM_F_ACK, nothing)).toEqual([]);
 });
 
 test("a datagram that is no netlink throws, and the socket is replaced", () => {
-  const played = play((q, count) => (count === 1 ? [part(q, "a").subarray(0, 17)] : [done(q)]));
-  const socket = socketOn(played);
+  const simulated = simulate((q, count) => (count === 1 ? [part(q, "a").subarray(0, 17)] : [done(q)]));
+  const socket = socketOn(simulated);
   expect(() => socket.dump(18, nothing)).toThrow(NetlinkFormatError);
   expect(socket.dump(18, nothing)).toEqual([]);
-  expect(played.opened).toBe(2);
+  expect(simulated.opened).toBe(2);
 });
 
 test("an empty datagram throws instead of being waited on for ever", () => {
-  expect(() => socketOn(play(() => [nothing])).dump(18, nothing)).toThrow(NetlinkFormatError);
+  expect(() => socketOn(simulate(() => [nothing])).dump(18, nothing)).toThrow(NetlinkFormatError);
 });
 
 test("a closed socket answers no more", () => {
-  const played = play((q) => [done(q)]);
-  const socket = socketOn(played);
+  const simulated = simulate((q) => [done(q)]);
+  const socket = socketOn(simulated);
   socket.close();
   expect(() => socket.dump(18, nothing)).toThrow("closed");
-  expect(played.closed).toBe(1);
+  expect(simulated.closed).toBe(1);
 });
 
 test("the answers don't change with the next request", () => {
-  const socket = socketOn(play((q, count) => [part(q, `answer ${count}`), done(q)]));
+  const socket = socketOn(simulate((q, count) => [part(q, `answer ${count}`), done(q)]));
   const first = socket.dump(18, nothing);
   socket.dump(18, nothing);
   expect(texts(first)).toEqual(["answer 1"]);

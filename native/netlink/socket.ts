@@ -47,7 +47,7 @@ export class NetlinkError extends Error {
   }
 }
 
-/** Datagrams to and from the kernel; a parameter, so that tests can play datagrams that a kernel rarely sends. */
+/** Datagrams to and from the kernel; a parameter, so that tests can simulate datagrams that a kernel rarely sends. */
 export interface Transport {
   /** Our netlink port, to which answers are addressed. */
   readonly port: number;

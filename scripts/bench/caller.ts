@@ -21,7 +21,7 @@ export class Caller {
     this.#session = connect("http://localhost", { createConnection: () => connectSocket({ path: socket }) });
   }
 
-  /** Calls Allocate for one container with these devices; gives how long it took, in milliseconds. Rejects when it is refused. */
+  /** Calls Allocate for one container with these devices; returns how long it took, in milliseconds. Rejects when it is refused. */
   allocate(devicesIds: string[]): Promise<number> {
     const request = grpcMessage(AllocateRequest.encode({ containerRequests: [{ devicesIds }] }).finish());
     const { promise, resolve, reject } = Promise.withResolvers<number>();

@@ -1,4 +1,4 @@
-// How does the plugin do on one node? Starts the executable on a simulated node with a kubelet played by the test support, and
+// How fast is the plugin on one node? Starts the executable on a simulated node with a kubelet that the test support simulates, and
 // gives its figures by name.
 
 import type { ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
@@ -33,7 +33,7 @@ export function quantile(values: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
 }
 
-/** Runs something, and gives how long it took in milliseconds. */
+/** Runs something, and returns how long it took in milliseconds. */
 export async function timed(action: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
   await action();

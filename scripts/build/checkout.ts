@@ -14,7 +14,7 @@ function git(...args: string[]): string {
 
 export const version: string = manifest.version;
 
-/** The version that a build between two releases goes towards, as a pre-release of it: 0.1.0 is followed by 0.2.0-dev. */
+/** The version of a build between two releases, a pre-release of the next: 0.1.0 is followed by 0.2.0-dev. */
 export const developmentVersion: string = version.replace(
   /^(\d+)\.(\d+)\..*$/,
   (_, major: string, minor: string) => `${major}.${Number(minor) + 1}.0-dev`,

@@ -24,7 +24,7 @@ export const checks: readonly Check[] = [
     name: "the docs that are made from tables are what those give",
     command: ["bun", "scripts/docs/write-docs.ts", "--check"],
   },
-  { name: "dependencies are exact, and their licences known", command: ["bun", "scripts/check/dependencies.ts"] },
+  { name: "dependencies are exact, and their licenses known", command: ["bun", "scripts/check/dependencies.ts"] },
   { name: "generated code is what proto/ gives", command: ["sh", "scripts/build/generate.sh", "--check"] },
 ];
 

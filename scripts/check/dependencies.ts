@@ -1,4 +1,4 @@
-// Is what we build upon fixed, and may we pass it on? Every version exact, every package with a checksum and a licence that is
+// Are the dependencies pinned, and may they be redistributed? Every version exact, every package with a checksum and a license that is
 // known to us. Does npm install it without a warning? Prints what is not so, and fails.
 
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ interface Locked {
   readonly hasInstallScript?: boolean;
 }
 
-/** Licences of packages that may be part of the executable or of its making; another one is to be read before it is added here. */
+/** Licenses of packages that may be part of the executable or of its making; another one is to be read before it is added here. */
 const known: ReadonlySet<string> = new Set([
   "0BSD",
   "Apache-2.0",
@@ -36,7 +36,7 @@ export function findings(
   const unlocked = packages.flatMap(([path, { integrity }]) => (integrity ? [] : [`${path} has no checksum`]));
   const unlicensed = packages.flatMap(([path, { license = "" }]) => {
     const parts = license.replaceAll(/[()]/g, "").split(/ (?:AND|OR) /);
-    return parts.every((part) => known.has(part)) ? [] : [`${path} has the licence "${license}", which is not known`];
+    return parts.every((part) => known.has(part)) ? [] : [`${path} has the license "${license}", which is not known`];
   });
   return [...inexact, ...unlocked, ...unlicensed];
 }

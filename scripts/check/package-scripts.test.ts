@@ -3,7 +3,7 @@ import manifest from "../../package.json" with { type: "json" };
 
 const root = `${import.meta.dir}/../..`;
 
-/** What npm runs by itself before another script: nobody calls these, so they have no help. */
+/** What npm runs by itself before another script: these are not called by hand, so they have no help. */
 const ofNpm = Object.keys(manifest.scripts).filter(
   (name) => /^pre[a-z]/.test(name) && name.slice(3) in manifest.scripts,
 );

@@ -1,4 +1,4 @@
-// What do the commands print on the example node? Run in this process, on a terminal that takes colours.
+// What do the commands print on the example node? Run in this process, on a terminal that takes colors.
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ export async function exampleOutput(args: readonly string[], columns: number | n
     const write = (more: string) => void (text += more);
     await (
       await runs[line.command]()
-    )(line, { out: write, err: write, bytes: () => {}, colour: columns !== null, columns });
+    )(line, { out: write, err: write, bytes: () => {}, color: columns !== null, columns });
     return text.replaceAll(root, "");
   } finally {
     rmSync(root, { recursive: true, force: true });

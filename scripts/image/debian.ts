@@ -27,7 +27,7 @@ export function missingForPackages(): string | null {
 
 /**
  * Fetches a package's newest version in a suite with lists and status of our own; the mirror is the one that the machine's apt uses.
- * Gives the file in `cache`. Throws with what this machine lacks.
+ * Returns the file in `cache`. Throws with what this machine lacks.
  */
 export function downloadPackage(name: string, suite: string, architecture: Architecture, cache: string): string {
   const missing = missingForPackages();

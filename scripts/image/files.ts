@@ -1,5 +1,5 @@
 // What is in the image? One list, for the OCI archive and for the Dockerfile: the executable, the few files of glibc that it needs, a user
-// database of one user, and licences. No shell and no package tool.
+// database of one user, and licenses. No shell and no package tool.
 
 import { type Architecture, architectures } from "../build/architectures.ts";
 import type { Glibc } from "./glibc.ts";
@@ -16,11 +16,11 @@ export interface Parts {
   readonly architecture: Architecture;
   readonly executable: Uint8Array;
   readonly glibc: Glibc;
-  /** Licence and notices by file name. */
+  /** License and notices by file name. */
   readonly documents: ReadonlyMap<string, Uint8Array | string>;
 }
 
-/** The image's layers from the lowest to the highest: what seldom changes, and what each release brings. Parents before children, then by name. */
+/** The image's layers from the lowest to the highest: what rarely changes, and what each release brings. Parents before children, then by name. */
 export const layersOf = (parts: Parts): { readonly glibc: readonly Entry[]; readonly sriovdp: readonly Entry[] } => ({
   glibc: inOrder(system(parts)),
   sriovdp: inOrder(program(parts)),

@@ -1,4 +1,4 @@
-// Makes the container image without a container engine: for each architecture the executable, the few files of glibc that it needs, licences
+// Makes the container image without a container engine: for each architecture the executable, the few files of glibc that it needs, licenses
 // and an SBOM; all of them in one OCI archive under one name, which `ctr images import`, `podman load`, `skopeo copy` and `docker load` take.
 // Beside it an SBOM of each architecture, and a statement of provenance. The same commit gives the same bytes, here and in the bundle. Or (--folder) the files of one architecture in a folder, for the Dockerfile.
 

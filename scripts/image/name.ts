@@ -12,7 +12,7 @@ export interface Naming {
   readonly release: boolean;
   /** Of package.json: the last release's, or that which is released now. */
   readonly version: string;
-  /** What is built between releases goes towards it: "0.2.0-dev". */
+  /** The version of builds between releases: "0.2.0-dev". */
   readonly developmentVersion: string;
   /** The commit; with "-dirty" where files differ from it, "unknown" where there is none. */
   readonly revision: string;

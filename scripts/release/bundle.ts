@@ -1,5 +1,5 @@
 // Makes the archive for sites without a network: executable, systemd's unit, manifests, container image, sample config, documents, SBOM,
-// licences, checksums, and install.sh, which needs nothing else. One archive per architecture; the same commit gives the same bytes.
+// licenses, checksums, and install.sh, which needs nothing else. One archive per architecture; the same commit gives the same bytes.
 
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";

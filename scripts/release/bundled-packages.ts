@@ -1,5 +1,5 @@
 // What is in the executable besides our own code? Packages, by what the bundler really took in; and Bun with what it links, as its
-// licence file tells for the pinned version. Inputs of the SBOM and of the notices.
+// license file tells for the pinned version. Inputs of the SBOM and of the notices.
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ export interface Package {
   readonly version: string;
   /** As its package.json says: an SPDX expression. */
   readonly license: string;
-  /** Its licence and notice files, by name. */
+  /** Its license and notice files, by name. */
   readonly texts: ReadonlyMap<string, string>;
   /** The hash of npm's archive, as package-lock.json has it: "sha512-" and base64. */
   readonly integrity: string;
@@ -24,7 +24,7 @@ export interface Package {
   readonly homepage: string | null;
 }
 
-/** The packages of which code went into the executable, by name. Throws for one without a licence or without its text. */
+/** The packages of which code went into the executable, by name. Throws for one without a license or without its text. */
 export async function bundledPackages(): Promise<Package[]> {
   const { metafile } = await Bun.build({
     entrypoints: [join(root, "src/main.ts")],
@@ -56,7 +56,7 @@ function readPackage(place: string): Package {
   const file = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as PackageFile;
   const { name, version, license, repository, homepage, dependencies = {} } = file;
   const files = readdirSync(folder).filter((file) => /^(licen[cs]e|copying|notice|copyright)/i.test(file));
-  if (typeof license !== "string") throw new Error(`${folder}/package.json names no licence`);
+  if (typeof license !== "string") throw new Error(`${folder}/package.json names no license`);
   const { integrity } = (lock.packages as Readonly<Record<string, { integrity?: string }>>)[place] ?? {};
   if (integrity === undefined) throw new Error(`package-lock.json has no hash of ${name}: run npm install`);
   const texts = new Map(files.toSorted().map((file) => [file, readFileSync(join(folder, file), "utf8").trimEnd()]));
@@ -140,14 +140,14 @@ export const linkedParts: readonly LinkedPart[] = [
   linked("Node.js (parts of its library) and the browserify packages for it", "MIT"),
 ];
 
-/** The single licences in an SPDX expression: "IJG AND Zlib" has two; an exception only permits more. */
+/** The single licenses in an SPDX expression: "IJG AND Zlib" has two; an exception only permits more. */
 export const licensesIn = (expression: string): string[] =>
   expression
     .replaceAll(/ WITH [\w.-]+/g, "")
     .split(/ (?:AND|OR) |[()]/)
     .filter(Boolean);
 
-/** The text of a licence by its SPDX id. */
+/** The text of a license by its SPDX id. */
 export function licenseText(id: string): string {
   const path = join(root, "node_modules/spdx-license-list/licenses", `${id}.json`);
   if (!existsSync(path)) throw new Error(`the SPDX list has no text of ${id}`);
@@ -155,7 +155,7 @@ export function licenseText(id: string): string {
 }
 
 /**
- * The licences of all that is handed out, as one SPDX expression: the plugin's, glibc's, Bun's with all that it links, and those of the packages; sorted,
+ * The licenses of all that is handed out, as one SPDX expression: the plugin's, glibc's, Bun's with all that it links, and those of the packages; sorted,
  * alternatives in brackets.
  */
 export function licenseExpression(packages: readonly Package[]): string {

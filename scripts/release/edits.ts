@@ -1,4 +1,4 @@
-// What does a new version change in the checkout? One table: a file, and what becomes of its text. Pure.
+// What does a new version change in the checkout? One table: a file, and its text in the new version. Pure.
 
 /** What is released. */
 export interface Release {
@@ -21,7 +21,7 @@ function replaced(text: string, from: string, to: string): string {
   return text.replaceAll(from, to);
 }
 
-/** Gives the notes of "Unreleased" to the version, and leaves an empty section for what comes next. */
+/** Moves the notes of "Unreleased" to the version, and leaves an empty section for what comes next. */
 function changelog(text: string, { version, date }: Release): string {
   const heading = "## [Unreleased]\n";
   const [, notes = ""] = new RegExp(`\\n${RegExp.escape(heading)}([^]*?)(?=\\n## \\[|$)`).exec(text) ?? [];

@@ -25,14 +25,14 @@ modify these libraries and relink:`,
   Bun's CONTRIBUTING and LICENSE documents say how a Bun with a changed library is built ("bun run build:local").
 - sriovdp's own part is source code: the tag v… or the commit that "sriovdp version" prints, of sriovdp's repository. With a Bun of
   your own, "bun scripts/build/executable.ts --executable-path YOUR-BUN" makes the executable of it.
-- Nothing in sriovdp's licence forbids to modify, or to reverse engineer in order to debug such modifications.`,
+- Nothing in sriovdp's license forbids to modify, or to reverse engineer in order to debug such modifications.`,
       `glibc ${glibc} (LGPL 2.1 or later) is in the container image as files of its own, which you may replace; it is Debian's, unchanged,
 and its source is Debian's source package of that version. Its copyright file is in the image: usr/share/doc/libc6/copyright.`,
     ),
     section(
       `Bun ${bunVersion}, and what it links`,
       `  Bun: MIT, by Oven and Bun's contributors\n${rows.join("\n")}`,
-      "The texts of these licences are at the end.",
+      "The texts of these licenses are at the end.",
     ),
     ...packages.map(({ name, version, license, texts }) =>
       section(
@@ -40,6 +40,6 @@ and its source is Debian's source package of that version. Its copyright file is
         ...(texts.size > 0 ? texts.values() : licensesIn(license).map(licenseText)),
       ),
     ),
-    ...ids.map((id) => section(`Licence text: ${id}`, licenseText(id))),
+    ...ids.map((id) => section(`License text: ${id}`, licenseText(id))),
   ].join("\n\n")}\n`;
 }

@@ -35,7 +35,7 @@ const testFolders = ["contract/", "docs/", "fuzz/", "netlink/", "support/", "vm/
 
 /**
  * More processes than two cores need, since live tests mostly wait. A process takes the next file when it is done with one, those
- * that took longest first: test/durations.json has them, written anew by `npm test -- --update-timings`.
+ * that took longest first: test/durations.json has them, rewritten by `npm test -- --update-timings`.
  */
 const parallel = ["--parallel=4", "--no-isolate", "--parallel-delay=0", "--timings=test/durations.json"];
 

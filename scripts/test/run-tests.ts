@@ -1,5 +1,5 @@
 // How is `bun test` run on some files, so that nothing of it gets lost? What passed is in its JUnit report; what is printed
-// is what somebody must read; an end without a report is a failed test.
+// is what a person must read; an end without a report is a failed test.
 
 import { existsSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { parseJUnit, type TestResult } from "../../test/vm/junit.ts";
@@ -22,7 +22,7 @@ export interface TestRun {
 }
 
 /**
- * Runs tests to their end; gives their results, and a failed one more where Bun fails without naming a test. The tests end with this
+ * Runs tests to their end; returns their results, and a failed one more where Bun fails without naming a test. The tests end with this
  * process.
  */
 export async function runTests({

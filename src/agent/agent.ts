@@ -170,7 +170,7 @@ export class Agent {
     return this.#evidence.read();
   }
 
-  /** Gives back memory that an idle plugin does not need. */
+  /** Releases memory that an idle plugin does not need. */
   rest(): void {
     this.#scans.rest();
   }

@@ -157,7 +157,7 @@ describe("by CDI", () => {
     expect(Object.keys(describedIn())).toEqual([b.id]);
   });
 
-  test("a spec that somebody removed is put back", () => {
+  test("a spec that was removed is restored", () => {
     const cdi = cdiOf();
     cdi.describe(pool);
     rmSync(specFile());

@@ -86,7 +86,7 @@ function setGroup({ id }: Device, group: number): void {
   symlinkSync(`../../../../kernel/iommu_groups/${group}`, `${folder}/iommu_group`);
 }
 
-/** Assigns, and serves what comes of it; gives the devices of each pool, those that are Unhealthy marked by "!". */
+/** Assigns, and serves what comes of it; returns the devices of each pool, those that are Unhealthy marked by "!". */
 async function assigned(devices: readonly Device[], isRescan = true, specs = [A, B]) {
   const pools = await assignment.assign(specs, devices, state(), isRescan);
   served = new Map(pools.map((pool) => [pool.spec.resource, pool]));

@@ -82,7 +82,7 @@ export class Assignment {
       [...places].some(([id, resource]) => present.has(id) && placed.get(id) !== resource) ||
       [...placed].some(([id, resource]) => places.get(id) !== resource);
     for (const { resource } of specs) this.#everConfigured.add(resource);
-    // Somebody waits for the pod's end: the pool that gets the device, or files of a pool that left the config.
+    // Something waits for the pod's end: the pool that gets the device, or files of a pool that left the config.
     const isAwaited = ([id, resource]: readonly [string, string]) =>
       present.has(id) && placed.get(id) !== resource && (placed.has(id) || this.#everConfigured.has(resource));
     const key = JSON.stringify([[...placed], [...places]]);

@@ -95,7 +95,7 @@ export class CdiSpecs {
   }
 
   /**
-   * Brings the spec up to date for these devices, since a node's number may differ from that at the last scan; gives what the answer to
+   * Brings the spec up to date for these devices, since a node's number may differ from that at the last scan; returns what the answer to
    * Allocate is made of. Throws when the spec can't be written.
    */
   prepareForAllocate(spec: PoolSpec, prepared: ReadonlyMap<string, PreparedDevice>): CdiContext {

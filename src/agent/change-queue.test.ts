@@ -59,7 +59,7 @@ describe("what is stale", () => {
     expect((await waiting).stale).toEqual(["config"]);
   });
 
-  test("is kept while nobody waits", async () => {
+  test("is kept while nothing waits for it", async () => {
     changes.mark("links", true);
     await new Promise((resolve) => setImmediate(resolve));
     changes.mark("config", true);

@@ -22,7 +22,7 @@ export const debounce: Readonly<Record<Stale, Debounce>> = {
   "late scan": { quietMs: 0, maxMs: 100 },
 };
 
-/** Collects what is stale; next() gives it when it has settled. */
+/** Collects what is stale; next() returns it when it has settled. */
 export class ChangeQueue {
   readonly #due = new Map<Stale, { readonly first: number; readonly at: number; readonly now: boolean }>();
   #timer: Timer | null = null;

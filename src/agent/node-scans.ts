@@ -27,7 +27,7 @@ export class NodeScans {
     this.#scanner.prepare();
   }
 
-  /** Gives back memory that is needed only while scans follow one another. */
+  /** Releases memory that is needed only while scans follow one another. */
   rest(): void {
     this.#scanner.rest();
   }

@@ -129,7 +129,7 @@ export class ServedPools {
   }
 
   /**
-   * Makes the pools what they should be; gives the number of those that changed. A device that goes to another pool leaves its list first: the
+   * Makes the pools what they should be; returns the number of those that changed. A device that goes to another pool leaves its list first: the
    * gaining list waits, for a second at most, until the kubelet has seen the loss. With `isRescan` CDI specs that were removed are restored.
    */
   async apply(pools: readonly Pool[], isRescan: boolean, isClosed: () => boolean): Promise<number> {

@@ -19,7 +19,7 @@ import { stableJson } from "./environment.ts";
 const device = aDevice({ id: "0000:1a:03.4" });
 const other = aDevice({ id: "0000:1a:03.5" });
 
-/** One pool whose devices were all won by one wish. */
+/** One pool whose devices were all claimed by one selector object. */
 const poolOf = (spec: PoolSpec, wanted: Wanted, ...devices: Device[]): Pool => ({
   spec,
   claims: new Map(devices.map((each) => [each.id, aClaim(each, wanted)])),
@@ -174,7 +174,7 @@ describe("what a container is given", () => {
       ["/dev/vhost-net", "/dev/net/tun"],
       { vhost: { "net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun" } },
     ],
-    ["vhost-net where the node has it not", { wanted: { needVhostNet: true } }, [], {}],
+    ["vhost-net on a node without it", { wanted: { needVhostNet: true } }, [], {}],
     ["vhost-net where the pool does not ask for it", { facts: { vhostNet: true } }, [], {}],
     [
       "additionalInfo, the device's own over what all have",

@@ -28,7 +28,7 @@ const common: ReadonlySet<string> = new Set(Object.values(commonNodes));
 const own = (nodes: readonly string[]) => nodes.filter((path) => !common.has(path));
 
 /**
- * The devices whose cached answer names other nodes than Allocate would give now, by id. `nodesOf` gives the nodes of a device as
+ * The devices whose cached answer names other nodes than Allocate would give now, by id. `nodesOf` returns the nodes of a device as
  * this resource hands it out, and null for a device that is not this resource's, which is skipped.
  */
 export function staleAnswers(

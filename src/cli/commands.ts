@@ -4,7 +4,7 @@ import type { Command } from "./options.ts";
 import type { Output } from "./output.ts";
 import type { CommandLine } from "./parse.ts";
 
-/** Runs a command and gives its exit status. */
+/** Runs a command and returns its exit status. */
 export type Run = (line: CommandLine, output: Output) => number | Promise<number>;
 
 /** Every command but `run`. */

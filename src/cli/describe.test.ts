@@ -29,7 +29,7 @@ test.each([
   expect(span(first, last)).toBe(written);
 });
 
-describe("neighbours", () => {
+describe("neighbors", () => {
   const vf = (functionIndex: number | null, id: string, more: Partial<Device> = {}) =>
     aDevice({ functionIndex, id, ...more });
   const run = [vf(0, "0000:3b:02.0"), vf(1, "0000:3b:02.1"), vf(2, "0000:3b:02.2")];

@@ -20,7 +20,7 @@ const briefLabel = (device: Described): string => {
 /** The device in a few words: "VF 3 of ens1f0", "SF 88 of p0", "PF ens1f0". */
 export const deviceLabel = (device: Described): string => runLabel([device]);
 
-/** Neighbours in a few words: "VF 0-31 of ens1f0". */
+/** Neighbors in a few words: "VF 0-31 of ens1f0". */
 export function runLabel(run: readonly Described[]): string {
   const [first] = run;
   if (!first) return "";
@@ -39,7 +39,7 @@ export function span(first: string, last: string): string {
   return `${first}-${last.slice(start.length)}`;
 }
 
-/** Cuts a list where `alike` doesn't hold between neighbours. */
+/** Cuts a list where `alike` doesn't hold between neighbors. */
 export function runsOf<T>(list: readonly T[], alike: (before: T, next: T) => boolean): T[][] {
   const runs: T[][] = [];
   let before: T | undefined;
@@ -60,7 +60,7 @@ export const follows = (next: Described, before: Described): boolean =>
   before.functionIndex !== null &&
   next.functionIndex === before.functionIndex + 1;
 
-/** What neighbours are called together: "VF 0-31", "SF 88". */
+/** What neighbors are called together: "VF 0-31", "SF 88". */
 export function runKindLabel(run: readonly Described[]): string {
   const [first] = run;
   const last = run.at(-1);
@@ -68,7 +68,7 @@ export function runKindLabel(run: readonly Described[]): string {
   return run.length === 1 ? briefLabel(first) : `${kindIn(first)} ${first.functionIndex}-${last.functionIndex}`;
 }
 
-/** Ids of neighbours: "0000:3b:02.0-09.7". */
+/** Ids of neighbors: "0000:3b:02.0-09.7". */
 export const runIdRange = (run: readonly Described[]): string => span(run[0]?.id ?? "", run.at(-1)?.id ?? "");
 
 /** A link in a word or two: "up", "no carrier", "admin down". */
@@ -97,7 +97,7 @@ export function firstFew(values: readonly string[], most = 4): string {
   return more > 1 ? `${values.slice(0, most).join(", ")} and ${more} more` : values.join(", ");
 }
 
-/** What the first and the last of neighbours have, as one text; "" where the first has nothing. */
+/** What the first and the last of neighbors have, as one text; "" where the first has nothing. */
 export function spanOf<T>(run: readonly T[], fact: (each: T) => string | null | undefined): string {
   const [first] = run;
   const last = run.at(-1);

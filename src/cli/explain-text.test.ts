@@ -4,7 +4,7 @@ import { assignPools } from "../pools/assign.ts";
 import { explain, explainPool } from "../pools/explanation.ts";
 import { deviceText, poolText } from "./explain-text.ts";
 
-const style = { colour: false, columns: null, all: false, allocations: new Map(), withheld: new Map() };
+const style = { color: false, columns: null, all: false, allocations: new Map(), withheld: new Map() };
 
 test("a device in no pool of a config without pools says so", () => {
   expect(deviceText(aDevice({ driver: null }), [], [], style)).toBe(
@@ -26,7 +26,7 @@ test("a pool for which the node has nothing says so", () => {
   ]);
 });
 
-test("refused devices are a line each for neighbours, and beyond a few only counted", () => {
+test("refused devices are a line each for neighbors, and beyond a few only counted", () => {
   const devices = Array.from({ length: 14 }, (_, index) =>
     aDevice({ id: `0000:3b:02.${index * 2}`, functionIndex: index * 2, vendor: "15b3" }),
   );

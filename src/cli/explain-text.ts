@@ -53,7 +53,7 @@ export function deviceText(
     ...(rule === null ? [] : [`link: ${rule}`]),
   ];
   const first = folded(`${device.id} is ${what}; it is ${place}`, style).trimEnd();
-  // The whole sentence is folded first: colours have no width.
+  // The whole sentence is folded first: colors have no width.
   const head = `${paintedIn(first, [device.id, place], ["head", tone], style)}\n${facts.map((fact) => indented(folded(fact, narrower(style, 2)), 2)).join("")}`;
   if (verdicts.length === 0) return `${head}\n  no pool is configured\n`;
   const parts = verdicts.map((verdict) => indented(verdictText(verdict, narrower(style, 2)), 2));
@@ -198,7 +198,7 @@ function stateCell({ id }: Device, unhealthy: string | null, { allocations }: Ex
     : { text: `Unhealthy${allocated}: ${unhealthy}`, tone: "bad" };
 }
 
-/** Neighbours by their ids and what they are called: "0000:3b:02.0-02.7", "VF 0-7 of ens1f0". */
+/** Neighbors by their ids and what they are called: "0000:3b:02.0-02.7", "VF 0-7 of ens1f0". */
 const who = (run: readonly Device[]): string[] => [runIdRange(run), runLabel(run)];
 
 /** How many lines of devices a refusal shows; if more than one line would follow, their number of devices is shown. */

@@ -1,4 +1,4 @@
-// What does a word of the operator name? A device by its id, PCI address, interface or RDMA device; a range of neighbours as the
+// What does a word of the operator name? A device by its id, PCI address, interface or RDMA device; a range of neighbors as the
 // tables print it; the devices of a pod; or a pool.
 
 import { didYouMean } from "../config/problem.ts";
@@ -65,17 +65,17 @@ function inRange(word: string, devices: readonly Device[]): Device[] {
     const to = word.slice(dash + 1);
     const first = devices.find((device) => namesOf(device).some(isMeant(from)));
     if (!first) continue;
-    const neighbours = devices.filter(
+    const neighbors = devices.filter(
       ({ pf, bus }) => pf !== null && pf.address === first.pf?.address && bus === first.bus,
     );
-    const last = neighbours.find((device) =>
+    const last = neighbors.find((device) =>
       namesOf(device).some(
         (name) => isMeant(to)(name) || isMeant(word)(span(from.toLowerCase(), name)) || span(from, name) === word,
       ),
     );
     const [start, end] = [first.functionIndex, last?.functionIndex ?? null];
     if (start === null || end === null || end < start) continue;
-    return neighbours.filter(
+    return neighbors.filter(
       ({ functionIndex }) => functionIndex !== null && start <= functionIndex && functionIndex <= end,
     );
   }

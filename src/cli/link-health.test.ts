@@ -33,7 +33,7 @@ const oneNode = (pf: Partial<PfPlan>): NodePlan => ({
 });
 const vfOf = async (root: string) => [...(await devicesOf(root)).values()].find(({ pf }) => pf !== null);
 
-describe("a node whose PFs nobody has set up", () => {
+describe("a node whose PFs are not set up", () => {
   test("has VFs that carry traffic where the driver keeps the link", async () => {
     const reasons = reasonsOf(await devicesOf(unpacked(host("admin-down"))));
     expect(reasons).toEqual([

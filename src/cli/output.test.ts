@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parse } from "yaml";
 import type { Options } from "./options.ts";
-import { isAsciiOnly, print, takesColour } from "./output.ts";
+import { isAsciiOnly, print, takesColor } from "./output.ts";
 
 test.each([
   ["a terminal", true, { TERM: "xterm" }, true],
@@ -10,8 +10,8 @@ test.each([
   ["a terminal with NO_COLOR", true, { NO_COLOR: "1" }, false],
   ["a dumb terminal", true, { TERM: "dumb" }, false],
   ["a file or a pipe", false, { TERM: "xterm" }, false],
-])("on %s", (_, isTerminal, environment, colour) => {
-  expect(takesColour(isTerminal, environment)).toBe(colour);
+])("on %s", (_, isTerminal, environment, color) => {
+  expect(takesColor(isTerminal, environment)).toBe(color);
 });
 
 test.each([
@@ -33,7 +33,7 @@ describe("what a command found", () => {
       out: (text: string) => void parts.push(text),
       err: () => {},
       bytes: () => {},
-      colour: false,
+      color: false,
       columns: null,
     };
     await print(output, format, data, () => "for a person\n");

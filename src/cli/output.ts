@@ -23,14 +23,14 @@ export function isAsciiOnly(environment: Readonly<Record<string, string | undefi
   return !/utf-?8/i.test(locale ?? "");
 }
 
-/** Whether colours are for this stream: a terminal takes them, unless NO_COLOR is set or TERM is "dumb". */
-export function takesColour(isTerminal: boolean, environment: Readonly<Record<string, string | undefined>>): boolean {
+/** Whether colors are for this stream: a terminal takes them, unless NO_COLOR is set or TERM is "dumb". */
+export function takesColor(isTerminal: boolean, environment: Readonly<Record<string, string | undefined>>): boolean {
   return isTerminal && (environment["NO_COLOR"] ?? "") === "" && environment["TERM"] !== "dumb";
 }
 
 /**
  * Writes everything, however long a pipe makes it wait: what streams have not written is lost when the process
- * ends. Throws when nobody reads any more, or the disk is full.
+ * ends. Throws when the reader is gone, or the disk is full.
  */
 function writeAll(fd: number, text: string | Uint8Array): void {
   let rest = typeof text === "string" ? Buffer.from(text) : text;
@@ -52,11 +52,11 @@ export const output: Output = {
     try {
       writeAll(2, output.ascii ? inAscii(text) : text);
     } catch {
-      // The exit status shows it too, and nobody reads this.
+      // The exit status shows it too, and the reader is gone.
     }
   },
-  get colour() {
-    return takesColour(isatty(1), process.env);
+  get color() {
+    return takesColor(isatty(1), process.env);
   },
   get ascii() {
     return isAsciiOnly(process.env);
@@ -67,14 +67,14 @@ export const output: Output = {
 };
 
 /** The style of a command's tables. */
-export const styleOf = ({ options }: CommandLine, { colour, columns, ascii = false }: Style): Style => ({
-  colour,
+export const styleOf = ({ options }: CommandLine, { color, columns, ascii = false }: Style): Style => ({
+  color,
   columns,
   ascii,
   wide: options.output === "wide",
 });
 
-/** Prints `data` as JSON or YAML, or what `text` makes of it for a person. */
+/** Prints `data` as JSON or YAML, or as the result of `text` for a person. */
 export async function print(
   { out, ascii = false }: Output,
   format: Options["output"],

@@ -1,4 +1,4 @@
-// Which names in a report are nobody's business? Those of pods and of the node: each is replaced, always by the same, so that the files of a
+// Which names in a report are private? Those of pods and of the node: each is replaced, always by the same, so that the files of a
 // report still fit together.
 
 /** Replaces names in a text. */

@@ -11,7 +11,7 @@ import { commit, version } from "../process/build-info.ts";
 import { messageOf } from "../text.ts";
 import type { Paths } from "./paths.ts";
 
-/** Parameters of the kernel that decide how devices are handed out; others may be nobody's business. */
+/** Parameters of the kernel that decide how devices are handed out; others may be private. */
 const kernelParameters =
   /^(?:intel_iommu|amd_iommu|iommu(?:\..*)?|vfio.*|pci|hugepages|hugepagesz|default_hugepagesz|isolcpus|pci-stub\.ids|module_blacklist|modprobe\.blacklist)(?:=|$)/;
 

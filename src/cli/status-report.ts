@@ -1,5 +1,5 @@
 // How is the running plugin's status shown to a person? The plugin in a few lines, its pools with their numbers, their devices with
-// neighbours that are alike in one line, and what is kept from pools and why.
+// neighbors that are alike in one line, and what is kept from pools and why.
 
 import { formatProblem } from "../config/problem.ts";
 import { oneLine } from "../text.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { fittedTable, inAscii, paint, type Style, table, truncated, wrapped } from "./table.ts";
 
-const plain: Style = { colour: false, columns: null };
-const coloured: Style = { colour: true, columns: 80 };
+const plain: Style = { color: false, columns: null };
+const colored: Style = { color: true, columns: 80 };
 
 describe("a table", () => {
   test("has columns as wide as their widest cell, and lines that end without blanks", () => {
@@ -30,12 +30,12 @@ describe("a table", () => {
     ).toBe("A     B\n网卡  1\ne\u0301     2\nabcd  3\n");
   });
 
-  test("lines up the same with colours and without", () => {
+  test("lines up the same with colors and without", () => {
     const rows = [
       [{ text: "up", tone: "good" } as const, "x"],
       [{ text: "down", tone: "bad" } as const, "y"],
     ];
-    const shown = table(["LINK", "N"], rows, coloured);
+    const shown = table(["LINK", "N"], rows, colored);
     expect(shown).toContain("\x1b[32mup\x1b[0m    x");
     expect(Bun.stripANSI(shown)).toBe(table(["LINK", "N"], rows, plain));
   });
@@ -49,10 +49,10 @@ test("what is painted can't reach into the terminal either", () => {
   expect(paint("a\x1b[2J\x9b", "plain", plain)).toBe("a\\u001b[2J\\u009b");
 });
 
-test("nothing is painted without colours, and nothing around nothing", () => {
+test("nothing is painted without colors, and nothing around nothing", () => {
   expect(paint("x", "bad", plain)).toBe("x");
-  expect(paint("", "bad", coloured)).toBe("");
-  expect(paint("x", "plain", coloured)).toBe("x");
+  expect(paint("", "bad", colored)).toBe("");
+  expect(paint("x", "plain", colored)).toBe("x");
 });
 
 test("a terminal of ASCII gets ASCII, lined up", () => {
@@ -81,13 +81,13 @@ describe("a table that fits", () => {
     [long, "", "", ""],
   ];
   test.each([30, 80, 100, 200])("is at most %i columns wide, and names what it hides", (width) => {
-    const lines = fittedTable(columns, rows, { colour: false, columns: width }).trimEnd().split("\n");
+    const lines = fittedTable(columns, rows, { color: false, columns: width }).trimEnd().split("\n");
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(width);
     const hides = lines.join(" ").includes("columns hidden: terminal too narrow: ");
     expect(hides).toBe(width < 200);
   });
   test("hides nothing, and shows more, with --all", () => {
-    const text = fittedTable(columns, rows, { colour: false, columns: 30, wide: true });
+    const text = fittedTable(columns, rows, { color: false, columns: 30, wide: true });
     expect(text).toContain("WIDE");
     expect(text).toContain(long);
     expect(text).not.toContain("hidden");

@@ -1,13 +1,13 @@
-// How does text line up and get its colours? Cells are as wide as a terminal shows them, and can't break out of it.
+// How does text line up and get its colors? Cells are as wide as a terminal shows them, and can't break out of it.
 
 import { oneLine } from "../text.ts";
 
-/** What a piece of text means; the colour follows. */
+/** What a piece of text means; the color follows. */
 export type Tone = "head" | "good" | "bad" | "doubt" | "quiet" | "plain";
 
 /** What a terminal can show. */
 export interface Style {
-  readonly colour: boolean;
+  readonly color: boolean;
   /** How many columns it has; null when there is no terminal. */
   readonly columns: number | null;
   /** Whether the terminal shows ASCII alone. */
@@ -22,10 +22,10 @@ export type Cell = string | { readonly text: string; readonly tone: Tone };
 /** SGR parameters (ECMA-48): bold, green, red, yellow, faint. */
 const codes: Readonly<Record<Tone, string>> = { head: "1", good: "32", bad: "31", doubt: "33", quiet: "2", plain: "" };
 
-/** Text of one line in its tone; without colours it has none. Control characters are escaped: interfaces may have such names. */
-export function paint(text: string, tone: Tone, { colour, ascii = false }: Style): string {
+/** Text of one line in its tone; without colors it has none. Control characters are escaped: interfaces may have such names. */
+export function paint(text: string, tone: Tone, { color, ascii = false }: Style): string {
   const shown = ascii ? inAscii(oneLine(text)) : oneLine(text);
-  return colour && codes[tone] !== "" && shown !== "" ? `\x1b[${codes[tone]}m${shown}\x1b[0m` : shown;
+  return color && codes[tone] !== "" && shown !== "" ? `\x1b[${codes[tone]}m${shown}\x1b[0m` : shown;
 }
 
 /** Characters beyond ASCII as escapes: names of interfaces may have them. */

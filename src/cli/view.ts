@@ -64,7 +64,7 @@ export function deviceState(device: Device, owner: Pool | undefined, { allocatio
 export const healthOf = (unhealthyReason: string | null): "Healthy" | "Unhealthy" =>
   unhealthyReason === null ? "Healthy" : "Unhealthy";
 
-/** Options that say which config is meant, where it is not the running one. */
+/** Options that name a config other than the running one. */
 const namesConfig = ["config-file", "resource-prefix", "use-cdi"] as const;
 
 /** Whether the command line names a config of its own, instead of the running plugin's. */
@@ -128,7 +128,7 @@ export async function viewNode(line: CommandLine, specs: readonly PoolSpec[], ou
 /** A scan of the command's own, with the pools that a config would make of it; `why` no running plugin answers is a note. */
 export async function scan(line: CommandLine, specs: readonly PoolSpec[], why: string, { err }: Output): Promise<View> {
   const { root } = pathsOf(line);
-  // Below another root nobody expects a plugin.
+  // Below another root no plugin is expected.
   if (root === "") err(`note: ${oneLine(why)}; this is a scan of the node, without what a running plugin remembers\n`);
   const { devices, problems } = await scanNode(root, optionalFactsOf(specs), null);
   for (const { message } of problems) err(`warning: ${oneLine(message)}\n`);

@@ -30,7 +30,7 @@ export const isManifest = (text: string): boolean =>
 
 /**
  * The configs in a manifest, in its order. A key holds one when its text names resourceList; in a ConfigMap that has such a key, or is
- * named after SR-IOV, also when its text is a JSON object, since the name may be misspelt. With `key` that key alone is taken, whatever it holds.
+ * named after SR-IOV, also when its text is a JSON object, since the name may be misspelled. With `key` that key alone is taken, whatever it holds.
  */
 export function readManifest(text: string, key: string | null): Manifest {
   const lines = new LineCounter();

@@ -1,5 +1,5 @@
 // How is a config file shown to others? As JSON without what may be secret: values of additionalInfo, values of unknown keys (one may be
-// a misspelt additionalInfo), and comments.
+// a misspelled additionalInfo), and comments.
 
 import { parseTree, type Node, type ParseError } from "jsonc-parser";
 import { selectorNames } from "../pools/selectors.ts";

@@ -180,7 +180,7 @@ describe("a stray key in a selector object", () => {
       ["pciAddresses"],
       'with "rootDevices"',
     ],
-  ])("%j of %s runs without it, with a warning that says what is meant", (wanted, deviceType, ignored, why) => {
+  ])("%j of %s runs without it, with a warning that names the alternative", (wanted, deviceType, ignored, why) => {
     const loaded = loadSelector(wanted, { deviceType });
     expect(loaded.specs?.[0]?.ignoredKeys).toEqual([ignored]);
     expect(Object.keys(loaded.specs?.[0]?.selectors[0] ?? {})).not.toContain(ignored[0]);

@@ -112,7 +112,7 @@ function readObject(to: Reporter, node: Node, path: string, deviceType: DeviceTy
   return isWhole ? [{ wanted: wanted as Wanted, ignored }] : [];
 }
 
-/** Reports keys that devices of this type don't have; gives those that are ignored. */
+/** Reports keys that devices of this type don't have; returns those that are ignored. */
 function reportStrayKeys(
   to: Reporter,
   fields: Fields,

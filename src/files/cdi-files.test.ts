@@ -41,7 +41,7 @@ const named = () =>
   );
 
 describe("a spec", () => {
-  test("is written once, as YAML that says what was meant, readable by all", () => {
+  test("is written once, as YAML with the same content, readable by all", () => {
     const specs = new CdiFiles(`${folder}/made`);
     expect(specs.describe(net, nodesOf("0000:3b:02.1", "0000:3b:02.2"))).toBe(true);
     const written = read(`made/${file}`);

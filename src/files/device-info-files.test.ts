@@ -53,7 +53,7 @@ describe("a file that is written", () => {
     expect(readdirSync(folder)).toEqual(["a.json"]);
   });
 
-  test("replaces an older one that nobody may write to, as another file", () => {
+  test("replaces an older one that is read-only, as another file", () => {
     writeAtomic(`${folder}/a.json`, "old", 0o444);
     const { ino } = statSync(`${folder}/a.json`);
     writeAtomic(`${folder}/a.json`, "new", 0o444);
@@ -125,7 +125,7 @@ describe("a folder", () => {
   });
 });
 
-describe("what somebody planted under the name of one of the plugin's files", () => {
+describe("what was planted under the name of one of the plugin's files", () => {
   const secret = () => `${folder}/elsewhere`;
   const spec = aSpec({ prefix: "intel.com", name: "net" });
   const file = cdiFileName(spec);

@@ -78,7 +78,7 @@ describe("a watched folder", () => {
     await waitForName((name) => name === null);
   });
 
-  test("is still watched after somebody moved it away and made another", async () => {
+  test("is still watched after it was moved away and replaced", async () => {
     mkdirSync(`${root}/a/b`, { recursive: true });
     start(`${root}/a/b`);
     renameSync(`${root}/a/b`, `${root}/a/old`);
@@ -86,7 +86,7 @@ describe("a watched folder", () => {
     await isWatched(`${root}/a/b`);
   });
 
-  test("is still watched after the folder above it was moved away and made anew", async () => {
+  test("is still watched after the folder above it was moved away and re-created", async () => {
     mkdirSync(`${root}/a/b`, { recursive: true });
     start(`${root}/a/b`);
     renameSync(`${root}/a`, `${root}/old`);

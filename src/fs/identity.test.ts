@@ -62,7 +62,7 @@ describe("a socket's identity", () => {
   });
 });
 
-test("a folder keeps its identity while files come and go, and has another one when it is made anew", () => {
+test("a folder keeps its identity while files come and go, and has another one when it is re-created", () => {
   mkdirSync(`${folder}/f`);
   const before = identityOf(`${folder}/f`);
   writeFileSync(`${folder}/f/a`, "");

@@ -14,7 +14,7 @@ export function hiddenName(folder: string): string {
 const isSocket = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
 
 /**
- * Removes sockets that nobody listens on, under hidden names and those that `isOwn` accepts: their process was killed. A kubelet
+ * Removes sockets without a listener, under hidden names and those that `isOwn` accepts: their process was killed. A kubelet
  * would dial them forever.
  */
 export async function removeAbandonedSockets(folder: string, isOwn: (name: string) => boolean): Promise<void> {
@@ -25,7 +25,7 @@ export async function removeAbandonedSockets(folder: string, isOwn: (name: strin
   }
 }
 
-/** Takes a socket out of its place for an instant, so that the kubelet's watcher sees it created anew. */
+/** Takes a socket out of its place for an instant, so that the kubelet's watcher sees it created again. */
 export function reappear(path: string, folder: string): void {
   const hidden = hiddenName(folder);
   renameSync(path, hidden);

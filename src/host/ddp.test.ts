@@ -56,7 +56,7 @@ test.each([
   ["denied", "throws"],
 ] as const)("of a NIC whose answer is %s the command says what can be remembered", (trouble, expected) => {
   const read = () => {
-    throw new DdpError(trouble, "as played");
+    throw new DdpError(trouble, "as simulated");
   };
   const said = () => {
     try {

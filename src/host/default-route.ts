@@ -5,7 +5,7 @@ import type { Link } from "../../native/netlink/route.ts";
 import type { KernelFacts } from "./kernel.ts";
 
 /**
- * Gives every interface that carries a default route, with the name of the interface by which the route leaves.
+ * Returns every interface that carries a default route, with the name of the interface by which the route leaves.
  *
  * `exits` are interface indexes. An OVS internal port (br-ex) is tied to its bridge's ports neither in netlink nor in
  * sysfs (net/openvswitch/vport-internal_dev.c): then every port of the datapath is protected, which is too much

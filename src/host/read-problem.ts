@@ -8,7 +8,7 @@ export interface ReadProblem {
   readonly message: `${string} is skipped: ${string}` | `needVhostNet: ${string}`;
 }
 
-/** Runs a reader; when it throws, notes the problem and gives null. */
+/** Runs a reader; when it throws, notes the problem and returns null. */
 export function tryRead<T>(problems: ReadProblem[], key: string, what: string, read: () => T): T | null {
   try {
     return read();

@@ -12,7 +12,7 @@ const facts = { ddpProfiles: false, enableRdma: false, vhostNet: false };
 const limit = 40;
 
 /** A thread whose answers the test gives. */
-interface Played {
+interface SimulatedThread {
   readonly orders: ScanOrder[];
   readonly reply: (reply: ScanReply) => void;
   readonly fail: (reason: string) => void;
@@ -20,10 +20,10 @@ interface Played {
 }
 
 /** A scanner whose threads are simulated, and how often it reported a scan that nobody waited for. */
-function played() {
-  const threads: Played[] = [];
+function simulated() {
+  const threads: SimulatedThread[] = [];
   const start: StartScanThread = (reply, fail) => {
-    const thread: Played = { orders: [], reply, fail, isTerminated: false };
+    const thread: SimulatedThread = { orders: [], reply, fail, isTerminated: false };
     threads.push(thread);
     return {
       post: (order) => void (order !== "rest" && thread.orders.push(order)),
@@ -52,11 +52,11 @@ const found = (
   hasDefaultRoute: true,
 });
 const idsOf = (scan: { readonly devices: readonly Device[] } | null) => scan?.devices.map(({ id }) => id);
-const lastOrder = (thread: Played | undefined) => thread?.orders.at(-1)?.number ?? 0;
+const lastOrder = (thread: SimulatedThread | undefined) => thread?.orders.at(-1)?.number ?? 0;
 
 describe("a node whose drivers answer", () => {
   test("is scanned by one thread, which scans only links once it has the functions", async () => {
-    const { scanner, threads } = played();
+    const { scanner, threads } = simulated();
     const first = scanner.scan(facts, false);
     expect(threads[0]?.orders).toMatchObject([{ root: "/node", isWhole: true }]);
     threads[0]?.reply(found(1, ["a", "b"]));
@@ -69,7 +69,7 @@ describe("a node whose drivers answer", () => {
   });
 
   test("keeps devices that did not change as they are", async () => {
-    const { scanner, threads } = played();
+    const { scanner, threads } = simulated();
     const first = scanner.scan(facts, true);
     threads[0]?.reply(found(1, ["a", "b"]));
     const [a] = (await first)?.devices ?? [];
@@ -81,7 +81,7 @@ describe("a node whose drivers answer", () => {
   });
 
   test("is not scanned twice for requests during a scan, and not by a scan that began before the request", async () => {
-    const { scanner, threads } = played();
+    const { scanner, threads } = simulated();
     const first = scanner.scan(facts, true);
     const others = [scanner.scan(facts, false), scanner.scan(facts, true)];
     threads[0]?.reply(found(1, ["a"]));
@@ -93,7 +93,7 @@ describe("a node whose drivers answer", () => {
 });
 
 test("a scan that fails rejects, and the next one is made by the same thread", async () => {
-  const { scanner, threads } = played();
+  const { scanner, threads } = simulated();
   const first = scanner.scan(facts, true);
   threads[0]?.reply({ number: 1, error: "links can't be read" });
   expect(await first.catch((error: Error) => error.message)).toBe("links can't be read");
@@ -104,7 +104,7 @@ test("a scan that fails rejects, and the next one is made by the same thread", a
 });
 
 test("a thread that ends by itself costs its scan, and is replaced", async () => {
-  const { scanner, threads } = played();
+  const { scanner, threads } = simulated();
   const first = scanner.scan(facts, true);
   threads[0]?.fail("out of memory");
   expect(await first.catch((error: Error) => error.message)).toBe("the scan thread ended: out of memory");
@@ -115,7 +115,7 @@ test("a thread that ends by itself costs its scan, and is replaced", async () =>
 
 describe("a scan that does not return", () => {
   test("is no longer waited for, shown with what it reads, and tried once more by one successor", async () => {
-    const { scanner, threads } = played();
+    const { scanner, threads } = simulated();
     expect(await scanner.scan(facts, true)).toBeNull();
     expect(scanner.stalled).toMatchObject({ reading: null });
     await until("a successor scans", () => lastOrder(threads[1]) === 2);
@@ -125,7 +125,7 @@ describe("a scan that does not return", () => {
   });
 
   test("is reported once it returns late, and no longer counts as stalled", async () => {
-    const { scanner, threads, reported } = played();
+    const { scanner, threads, reported } = simulated();
     await scanner.scan(facts, true);
     threads[0]?.reply(found(1, ["a"]));
     expect({ ids: idsOf(scanner.latest), stalled: scanner.stalled, late: reported.late }).toEqual({
@@ -136,7 +136,7 @@ describe("a scan that does not return", () => {
   });
 
   test("does not count as stalled any more when its successor returns, and its own result is dropped", async () => {
-    const { scanner, threads, reported } = played();
+    const { scanner, threads, reported } = simulated();
     await scanner.scan(facts, true);
     await until("a successor scans", () => lastOrder(threads[1]) === 2);
     threads[1]?.reply(found(2, ["new"]));
@@ -149,7 +149,7 @@ describe("a scan that does not return", () => {
   });
 
   test("is followed by a whole scan when the thread that returns has older facts than the other", async () => {
-    const { scanner, threads } = played();
+    const { scanner, threads } = simulated();
     await scanner.scan(facts, true);
     await until("a successor scans", () => lastOrder(threads[1]) === 2);
     threads[1]?.reply(found(2, ["a"]));
@@ -161,8 +161,8 @@ describe("a scan that does not return", () => {
     expect(threads[0]?.orders.at(-1)).toMatchObject({ isWhole: true });
   });
 
-  test("keeps nobody from closing", async () => {
-    const { scanner, threads } = played();
+  test("does not keep the scanner from closing", async () => {
+    const { scanner, threads } = simulated();
     const waiting = scanner.scan(facts, true);
     scanner.close();
     expect(await waiting).toBeNull();

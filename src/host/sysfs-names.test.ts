@@ -39,7 +39,7 @@ test.each([
   expect(isPciAddress(text)).toBe(is);
 });
 
-test("what can't be read is noted with its reason, and its neighbours are read", () => {
+test("what can't be read is noted with its reason, and its neighbors are read", () => {
   const problems: ReadProblem[] = [];
   const read = (what: string) =>
     tryRead(problems, what, `function ${what}`, () => {

@@ -37,7 +37,7 @@ test.each([
   else expect(found).toContain(sign);
 });
 
-test("an RDMA device that a program has open counts, and one that nobody has open does not", () => {
+test("an RDMA device that a program has open counts, and one that is not open does not", () => {
   folder(`pci/devices/${id}/infiniband/mlx5_0`);
   expect(readUseSigns(root, [id], new Map([["mlx5_0", 1]])).get(id)).toBe("its RDMA device is open");
   const others = new Map([

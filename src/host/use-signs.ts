@@ -1,4 +1,4 @@
-// Is a device in use by somebody other than the host? Signs of it in sysfs, for where pods' cgroups are not visible.
+// Is a device in use outside the host? Signs of it in sysfs, for where pods' cgroups are not visible.
 
 import { busDevice } from "./node-paths.ts";
 import { listDirectory, readAttribute, readLinkName } from "../../native/files.ts";

@@ -207,7 +207,7 @@ describe("a server", () => {
     process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
     try {
       expect((await errorOf(get("s", accessTo(other)))).kind).toBe("untrusted");
-      // The variable works: a plain fetch does obey it.
+      // The variable works: a plain fetch does use it.
       expect((await fetch(other.url)).status).toBe(404);
     } finally {
       delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"];

@@ -91,7 +91,7 @@ export async function listObjects<T extends KubeObject>(
   });
 }
 
-/** Creates an object; gives it as the server has it. Rejects with KubeError, `alreadyExists` when there is one of this name. */
+/** Creates an object; returns it as the server has it. Rejects with KubeError, `alreadyExists` when there is one of this name. */
 export async function createObject<T extends KubeObject>(
   access: Access,
   kind: Kind<T>,
@@ -104,7 +104,7 @@ export async function createObject<T extends KubeObject>(
 }
 
 /**
- * Replaces an object that is still at the resourceVersion that `object` has; gives it as the server has it. Rejects with KubeError,
+ * Replaces an object that is still at the resourceVersion that `object` has; returns it as the server has it. Rejects with KubeError,
  * `conflict` when it has changed, and `invalid` without a resourceVersion, since that would overwrite what others wrote.
  */
 export async function updateObject<T extends KubeObject>(

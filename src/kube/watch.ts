@@ -181,7 +181,7 @@ class Mirror<T extends KubeObject> {
     this.#times = times;
   }
 
-  /** Lists where that is needed, and follows one watch to its end; gives its error, and how many milliseconds the watch lasted, null when none began. */
+  /** Lists where that is needed, and follows one watch to its end; returns its error, and how many milliseconds the watch lasted, null when none began. */
   async follow(signal: AbortSignal): Promise<{ readonly error: KubeError | null; readonly lasted: number | null }> {
     let started: number | null = null;
     let error: KubeError | null = null;

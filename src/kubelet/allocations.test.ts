@@ -110,7 +110,7 @@ describe("files of the kubelet", () => {
     expect(await readPodResources(kubeletPaths(root))).toBeNull();
   });
 
-  test("a pod-resources socket that nobody serves is an error", async () => {
+  test("a pod-resources socket without a server is an error", async () => {
     const paths = kubeletPaths(root);
     mkdirSync(`${root}/pod-resources`);
     writeFileSync(paths.podResources, "");

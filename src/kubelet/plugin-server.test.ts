@@ -99,7 +99,7 @@ describe.each(["watcher", "legacy"] as const)("a pool of a kubelet in mode %s", 
     await has("a");
   });
 
-  test("gets a new socket when somebody removed it", async () => {
+  test("gets a new socket when it was removed", async () => {
     await kubelet.start();
     const server = serve("a");
     await reaches(server, "connected");
@@ -150,7 +150,7 @@ describe.each(["watcher", "legacy"] as const)("a pool of a kubelet in mode %s", 
     await has("a");
   });
 
-  test("is registered anew when its options change", async () => {
+  test("is registered again when its options change", async () => {
     await kubelet.start();
     const server = serve("a");
     await reaches(server, "connected");

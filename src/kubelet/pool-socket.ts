@@ -43,7 +43,7 @@ export class PoolSocket<Server extends SocketServer> {
   }
 
   /**
-   * Lets a server listen at the path, in place of whatever is there. Gives the server that was bound before, which goes on with its
+   * Lets a server listen at the path, in place of whatever is there. Returns the server that was bound before, which goes on with its
    * connections until it is closed; null when there was none. After close() the new server is closed. Throws when the socket can't be
    * put in place, with what to do.
    */
@@ -76,7 +76,7 @@ export class PoolSocket<Server extends SocketServer> {
     return earlier;
   }
 
-  /** Takes the socket out of its place for an instant, so that the kubelet's watcher sees it created anew. */
+  /** Takes the socket out of its place for an instant, so that the kubelet's watcher sees it created again. */
   reappear(): void {
     reappear(this.path, this.folder);
   }

@@ -190,7 +190,7 @@ export class Registrar {
     this.#on({ kind: "attemptEnded", isAnnounced });
   }
 
-  /** Takes the steps of one attempt; gives whether the kubelet can know of the socket now. Throws when a step fails. */
+  /** Takes the steps of one attempt; returns whether the kubelet can know of the socket now. Throws when a step fails. */
   async #takeSteps(): Promise<boolean> {
     const wasBound = this.#parts.socket.server !== null;
     for (let isNew = false; !this.#isClosed; isNew = true) {
@@ -293,7 +293,7 @@ export class Registrar {
     this.#parts.socket.server?.cut();
   }
 
-  /** Calls Register; gives whether the kubelet confirmed the pool, false when the call was given up. */
+  /** Calls Register; returns whether the kubelet confirmed the pool, false when the call was given up. */
   async #register(kubelet: string): Promise<boolean> {
     // Closed while the facts were read: close() gives up only a call that is running.
     if (this.#isClosed) return false;

@@ -94,7 +94,7 @@ describe("with pods", () => {
   describe.each([
     ["while the plugin runs", served(assignPools([A, B], [a, b]))],
     ["after a restart", new Map<string, Pool>()],
-  ])("%s, a held device", (_, before) => {
+  ])("%s, an allocated device", (_, before) => {
     const reason = (pools: readonly Pool[]) => pools.flatMap(({ unhealthy }) => [...unhealthy]);
 
     test("that the config has come to give to an earlier pool is Unhealthy where it is, until its pod ends", () => {
@@ -147,17 +147,17 @@ describe("with pods", () => {
     expect(assignPools([more, B], [device], held)[0]?.claims.get(b.id)?.basis).toBe("draining");
   });
 
-  test("a held device that became one of another type is offered by nobody", () => {
+  test("an allocated device that became one of another type is in no pool", () => {
     const accelerator = { ...b, pciClass: 0x12 };
     const accelerators = aSpec({ name: "C", deviceType: "accelerator" });
     expect(placed(assignPools([A, accelerators], [accelerator], held))).toEqual({ A: [], C: [] });
   });
 
-  test("a device that is held under a resource that left the config is offered by nobody", () => {
+  test("a device that is allocated under a resource that left the config is in no pool", () => {
     expect(placed(assignPools([A, B], [b], new Map([[b.id, "intel.com/gone"]])))).toEqual({ A: [], B: [] });
   });
 
-  test("a held device stays though its driver is gone", () => {
+  test("an allocated device stays though its driver is gone", () => {
     expect(placed(assignPools([A], [{ ...b, driver: null }], held))).toEqual({ A: [b.id] });
   });
 
@@ -165,7 +165,7 @@ describe("with pods", () => {
     ["the host's default route", { host: { defaultRoute: "ens1f0v1", vfs: 0 } }, "default route"],
     ["VFs of its own", { host: { defaultRoute: null, vfs: 4 } }, "4 VFs"],
   ])(
-    "a held device with %s stays where its pod has it, Unhealthy; without a pod it is not claimed",
+    "an allocated device with %s stays where its pod has it, Unhealthy; without a pod it is not claimed",
     (_, facts, reason) => {
       const needed = { ...b, ...facts };
       const [pool] = assignPools([A], [needed], held);
@@ -186,7 +186,7 @@ describe("with pods", () => {
     expect([...(pool?.unhealthy ?? [])]).toEqual([[a.id, "stale"]]);
   });
 
-  test("no device is ever in two pools, whatever is held where and in whichever order the entries stand", () => {
+  test("no device is ever in two pools, whatever is allocated where and in whichever order the entries are", () => {
     const devices = [a, b, c];
     const homes = [A.resource, B.resource, "intel.com/gone", undefined];
     for (const specs of [
@@ -207,7 +207,7 @@ describe("with pods", () => {
     }
   });
 
-  test("a held device goes on being handed out by the wish that it was claimed with", () => {
+  test("an allocated device keeps the selector object by which it was claimed", () => {
     const wish = { needVhostNet: true, vendors: ["8086"] };
     const before = served(assignPools([{ ...A, selectors: [wish] }], [b]));
     const now = assignPools([{ ...A, selectors: [{ vendors: ["15b3"] }, { devices: ["101e"] }] }], [b], held, before);

@@ -83,7 +83,7 @@ describe("an advertised default route", () => {
     expect(rulesAfter(begun, gone(1000), gone(61_000))).toEqual([]);
   });
 
-  test("counts the 60 s anew when it comes back, and while no default route exists at all", () => {
+  test("counts the 60 s again when it comes back, and while no default route exists at all", () => {
     const back = [[aPf({ host: advertised })], { now: 50_000 }] as const;
     expect(rulesAfter(begun, gone(1000), back, gone(51_000), gone(110_000))).toEqual(["default-route"]);
     expect(rulesAfter(begun, gone(1000), gone(30_000, false), gone(62_000), gone(100_000))).toEqual(["default-route"]);
@@ -115,7 +115,7 @@ describe("below a PF", () => {
 });
 
 describe("a PF with VFs", () => {
-  test("is excluded while its VFs are made anew", () => {
+  test("is excluded while its VFs are re-created", () => {
     const steps = [
       [[aPf({ host: { defaultRoute: null, vfs: 8 } })], {}],
       [[aPf({ host: free })], {}],

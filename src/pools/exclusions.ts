@@ -1,4 +1,4 @@
-// Which devices are excluded since the host needs them, since when, and until when? Exclusions outlast their reason: routes vanish for minutes when a switch
+// Which devices are excluded since the host needs them, since when, and until when? Exclusions outlast their reason: routes disappear for minutes when a switch
 // reboots, VFs are recreated. Pure: the memory goes in and comes out.
 
 import type { Device } from "../host/device.ts";

@@ -115,7 +115,7 @@ const waiting = ({ name, graceEnds }: Port, which: string): RuleResult | null =>
         rule: `${which} ${name} has not had a carrier yet; this is ignored for 30 s after it appeared or was set up`,
       };
 
-/** A function without PF: administratively down is what the host makes of it, and a pod will set it up. */
+/** A function without PF: it is administratively down on the host, and a pod will set it up. */
 function ownPorts({ ports }: Device): LinkRule {
   if (ports.length === 0) return { isDown: null, rule: "it has no visible interface", isNotable: false };
   return together(ports.map(ruleOfOwn), "that it has ", ports);

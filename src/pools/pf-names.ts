@@ -6,7 +6,7 @@ import type { PoolSpec } from "./pool.ts";
 import { matches } from "./selectors.ts";
 
 /**
- * Gives the devices with the PF's name by which a selector finds them.
+ * Returns the devices with the PF's name by which a selector finds them.
  *
  * A PF can have several interfaces (mlx4 with two ports, nfp). The upstream plugin has the first alone, so what an entry selects by that
  * stays there; a later name selects what would be in no pool.

@@ -68,7 +68,7 @@ describe("an allocated device never appears unplugged", () => {
 });
 
 describe("gone is gone", () => {
-  test("a device that left the node is forgotten, and one that comes back starts anew", () => {
+  test("a device that left the node is forgotten, and one that comes back starts over", () => {
     const device = aDevice({ pKey: "0x7fff" });
     const gone = recallAll([], [device]);
     expect(gone).toEqual([]);
@@ -89,7 +89,7 @@ describe("gone is gone", () => {
   });
 });
 
-/** Scans at given times, links alone where the plan says so; gives the device as it is recalled at last. */
+/** Scans at given times, links alone where the plan says so; returns the device as it is recalled at last. */
 function scanned(
   scans: readonly { readonly at: number; readonly device: Device; readonly linksOnly?: true }[],
   startedAfterBoot: number | null = null,
@@ -102,7 +102,7 @@ function scanned(
   return before![0] as Device;
 }
 
-describe("the interface of a PF that is made anew", () => {
+describe("the interface of a PF that is re-created", () => {
   const named = (interfaceName: string | null, more: Partial<ParentFunction> = {}) =>
     aDevice({ pf: aParent({ interfaceName, ...more }) });
   const kernels = (name: string) => named(name, { isKernelNamed: true });
@@ -139,14 +139,14 @@ describe("the interface of a PF that is made anew", () => {
     expect(nameOf(scanned([...first, { at: 11_000, device: kernels("eth0") }]))).toBe("eth0");
   });
 
-  test("keeps its name for a VF that is made or bound anew in the meantime, and where there was none for a while", () => {
+  test("keeps its name for a VF that is re-created or rebound in the meantime, and where there was none for a while", () => {
     const first = { at: 0, device: named("ens1f0") };
-    const anew = kernels("eth0");
-    expect(nameOf(scanned([first, { at: 1000, device: { ...anew, driver: "vfio-pci" } }]))).toBe("ens1f0");
-    expect(nameOf(scanned([first, { at: 1000, device: { ...anew, instance: "2" } }]))).toBe("ens1f0");
-    expect(nameOf(scanned([first, { at: 1000, device: { ...anew, id: "0000:3b:02.7" } }]))).toBe("ens1f0");
+    const recreated = kernels("eth0");
+    expect(nameOf(scanned([first, { at: 1000, device: { ...recreated, driver: "vfio-pci" } }]))).toBe("ens1f0");
+    expect(nameOf(scanned([first, { at: 1000, device: { ...recreated, instance: "2" } }]))).toBe("ens1f0");
+    expect(nameOf(scanned([first, { at: 1000, device: { ...recreated, id: "0000:3b:02.7" } }]))).toBe("ens1f0");
     const other = aPf({ id: "0000:5e:00.0" });
-    expect(nameOf(scanned([first, { at: 500, device: other }, { at: 1000, device: anew }]))).toBe("ens1f0");
+    expect(nameOf(scanned([first, { at: 500, device: other }, { at: 1000, device: recreated }]))).toBe("ens1f0");
   });
 
   test("is another PF's once another function has its address, or the PF another driver", () => {
@@ -238,7 +238,7 @@ describe("a PF that never had a carrier", () => {
     expect(isUnhealthy(device)).toBe(true);
   });
 
-  test("is not healed by being made anew while it is down", () => {
+  test("does not become Healthy by being re-created while it is down", () => {
     const lost = { at: 0, device: below({ carrierUps: 3 }) };
     expect(isUnhealthy(scanned([lost, { at: 1000, device: below({ index: 9 }) }]))).toBe(true);
     expect(isUnhealthy(scanned([lost, { at: 1000, device: below({ index: 9 }) }], 0))).toBe(true);

@@ -28,7 +28,7 @@ test.each<[string, readonly PoolSpec[], Device, string, string | null, string | 
   ["that the host needs", [A], { ...a, host: { defaultRoute: "eno1", vfs: 0 } }, A.resource, "retained", null],
   ["of a pool that left the config", [B], a, A.resource, "withheld", B.resource],
   ["of a pool that is of another type now", [accelerators, B], a, A.resource, "withheld", B.resource],
-  ["that nobody waits for", [vfio], a, "other.io/x", null, null],
+  ["that no pool waits for", [vfio], a, "other.io/x", null, null],
 ])("an allocated device %s", (_, specs, device, resource, kind, nextPool) => {
   const pools = assignPools(specs, [device], new Map([[device.id, resource]]));
   const free = placements(assignPools(specs, [device]));

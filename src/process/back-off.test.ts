@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { BackOff } from "./back-off.ts";
 
-test("waits double up to the most, each a quarter longer at the most", () => {
+test("waits double up to the maximum, each at most a quarter longer", () => {
   for (let round = 0; round < 50; round++) {
     const backOff = new BackOff(1000, 30_000);
     for (const least of [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]) {

@@ -119,7 +119,7 @@ export const clientLogMessages = {
   "updated a CDI spec": {
     levels: ["info"],
     fields: ["file"],
-    meaning: "Device nodes changed, or the spec had been removed or replaced by somebody else.",
+    meaning: "Device nodes changed, or another program had removed or replaced the spec.",
   },
   "removed stale CDI specs": {
     levels: ["info"],

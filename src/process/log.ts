@@ -27,7 +27,7 @@ interface Sink {
 /** The program's one logger. */
 export type Log = LogAt<Level | "fatal">;
 
-/** How much of the log is kept in memory for a bug report: in a container nobody else has it. */
+/** How much of the log is kept in memory for a bug report: in a container it is nowhere else. */
 const recentLimits = { lines: 400, characters: 64 << 10 } as const;
 
 /** The last lines that were logged. */

@@ -44,7 +44,7 @@ export function attempt(...args: readonly Argument[]): Promise<Ended> {
   return kubectlIn(namespace, kubernetes, kubeconfig)(...args);
 }
 
-/** Runs kubectl and gives what it prints; throws with its errors unless it succeeds. */
+/** Runs kubectl and returns what it prints; throws with its errors unless it succeeds. */
 export async function kubectl(...args: readonly Argument[]): Promise<string> {
   const { status, stdout, stderr } = await attempt(...args);
   if (status !== 0) throw new Error(`kubectl ${args.filter((arg) => typeof arg === "string").join(" ")}: ${stderr}`);
@@ -65,7 +65,7 @@ export const apply = (...objects: readonly object[]): Promise<string> =>
   kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-", asText(...objects));
 
 /**
- * Waits until the condition gives something truthy, by default for two minutes, and tries at a pace that spares the emulated machine:
+ * Waits until the condition returns something truthy, by default for two minutes, and polls slowly enough for the emulated machine:
  * kubectl takes a fifth of a second of a processor.
  */
 export const waitFor = <T>(
@@ -76,7 +76,7 @@ export const waitFor = <T>(
 
 let commands = 0;
 
-/** Runs a shell command on the node, by way of the share, and gives what it prints; throws unless it succeeds. */
+/** Runs a shell command on the node, through the share, and returns what it prints; throws unless it succeeds. */
 export async function onNode(command: string): Promise<string> {
   const stem = join(facts().share, "commands", `${process.pid}-${(commands += 1)}`);
   writeFileSync(`${stem}.new`, `${command}\n`);

@@ -71,7 +71,7 @@ export async function startControlPlane(
     "--authorization-mode=Node,RBAC",
     "--enable-admission-plugins=NodeRestriction",
     "--allow-privileged",
-    // Nobody here resolves the node's name, and nobody needs the endpoints of the service "kubernetes".
+    // Nothing here resolves the node's name, or needs the endpoints of the service "kubernetes".
     "--kubelet-preferred-address-types=InternalIP",
     "--endpoint-reconciler-type=none",
   );

@@ -69,7 +69,7 @@ export async function makeNamespace(addresses: readonly string[], logs: string):
   };
 }
 
-/** Runs a command to its end, and gives what it prints; throws with its errors unless it succeeds. */
+/** Runs a command to its end, and returns what it prints; throws with its errors unless it succeeds. */
 export function run(command: readonly string[]): string {
   const { success, stdout, stderr } = Bun.spawnSync([...command], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   if (!success) throw new Error(`${command.join(" ")}: ${stderr}`);

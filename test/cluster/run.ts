@@ -109,7 +109,7 @@ async function runInCluster(): Promise<TestResult[]> {
     throw error;
   } finally {
     await namespace.stop();
-    // What is large, and made anew each time
+    // What is large, and rebuilt each time
     for (const path of ["image.tar", "share/in", "control-plane"]) rmSync(join(results, path), { recursive: true });
   }
 }

@@ -52,7 +52,7 @@ function fish(line: string): string[] {
     .sort();
 }
 
-/** What zsh makes of a line when Tab is pressed, in a terminal of its own. */
+/** How zsh completes a line when Tab is pressed, in a terminal of its own. */
 function zsh(line: string): string {
   const result = `${folder}/zsh-line`;
   writeFileSync(result, "");
@@ -123,7 +123,7 @@ describe("bash", () => {
   ])("completes %p", (line, offered) => {
     expect(bash(line)).toEqual(offered);
   });
-  test("offers a command the options that it heeds, and no others", () => {
+  test("offers a command's own options, and no others", () => {
     expect(bash("sriovdp schema -")).toEqual(["--help", "--version", "-h"]);
   });
 });

@@ -1,5 +1,5 @@
 // Where does the plugin write? Only into the kubelet's folders, devinfo/dp, the CDI folder, that of the status socket and that of
-// its logs; what somebody planted there is neither followed nor in the way of other pools.
+// its logs; what was planted there is neither followed nor an obstacle to other pools.
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
@@ -131,7 +131,7 @@ function contentOf(root: string, below = ""): Map<string, string> {
 describe.concurrent.each(modes)("what is in the place of a pool's socket (%s)", (mode) => {
   const folderOf = (node: TestNode) => (mode === "watcher" ? node.kubelet.registry : node.kubelet.devicePlugins);
   const plants = {
-    "a link to a file of somebody else": (path: string, root: string) => {
+    "a link to another program's file": (path: string, root: string) => {
       writeFileSync(`${root}/victim`, "kept");
       symlinkSync(`${root}/victim`, path);
     },
@@ -150,7 +150,7 @@ describe.concurrent.each(modes)("what is in the place of a pool's socket (%s)", 
       await node.start([net, other]);
       expect(lstatSync(path).isSocket()).toBe(true);
       expect(node.names(node.root)).not.toContain("new");
-      if (what.includes("somebody else")) expect(readFileSync(`${node.root}/victim`, "utf8")).toBe("kept");
+      if (what.includes("another program")) expect(readFileSync(`${node.root}/victim`, "utf8")).toBe("kept");
     });
   }
 

@@ -93,7 +93,7 @@ describe("discover", () => {
 
   test.each([
     ["the disk is full", `"$0" discover --json --root ${folder} >/dev/full 2>/dev/null; echo $?`],
-    ["nobody reads any more", `exec 3> >(exit); wait $!; "$0" discover --json --root ${folder} 2>&1 >&3; echo $?`],
+    ["the reader is gone", `exec 3> >(exit); wait $!; "$0" discover --json --root ${folder} 2>&1 >&3; echo $?`],
   ])("ends with status 1 when %s", (_, script) => {
     const { stdout } = Bun.spawnSync(["bash", "-c", script, executable]);
     expect(stdout.toString()).toEndWith("1\n");

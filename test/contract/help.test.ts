@@ -1,4 +1,4 @@
-// Does the program say how it is used, also to somebody who has used it wrongly?
+// Does the program say how it is used, also after a usage error?
 
 import { describe, expect, test } from "bun:test";
 import { type CommandRow, commands } from "../../src/cli/options.ts";

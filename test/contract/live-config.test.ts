@@ -149,7 +149,7 @@ describe.concurrent("a new config is noticed", () => {
     writeFileSync(`${node.root}/elsewhere/config.json`, JSON.stringify(config));
     symlinkSync(`${node.root}/elsewhere/config.json`, node.configFile);
     await rescan(node.plugin);
-    // In a folder that nobody watches.
+    // In a folder that is not watched.
     writeFileSync(`${node.root}/elsewhere/config.json`, JSON.stringify({ resourceList: [narrow] }));
     node.plugin.signal("SIGHUP");
     await node.kubelet.waitForAllocatable(net, 1);

@@ -40,7 +40,7 @@ describe.concurrent.each([
   ["read-only", /EROFS|read-only/i],
 ] as const)("a file system that is %s", (kind, reason) => {
   test.skipIf(!mounts)(
-    `costs the pods that need a file, in words, and nobody else; and no longer than it lasts${why(mounts, "root, and mount namespaces")}`,
+    `fails the pods that need a file, with a message, and no others; and no longer than it lasts${why(mounts, "root, and mount namespaces")}`,
     async () => {
       await using node = aNode();
       await node.kubelet.start();
@@ -139,7 +139,7 @@ test("a plugin that was stopped reports at once what changed meanwhile", async (
 const becomes = process.getuid?.() === 0 && Bun.which("setpriv") !== null;
 
 test.skipIf(!becomes)(
-  `a device whose files may not be read is skipped with its reason, and its neighbours are not${why(becomes, "root, and setpriv")}`,
+  `a device whose files may not be read is skipped with its reason, and its neighbors are not${why(becomes, "root, and setpriv")}`,
   async () => {
     await using node = aNode();
     for (const folder of [node.root]) chmodSync(folder, 0o755);

@@ -203,7 +203,7 @@ describe.concurrent("a PF that never had a carrier", () => {
   });
 });
 
-describe.concurrent("an interface of a PF that is made anew", () => {
+describe.concurrent("an interface of a PF that is re-created", () => {
   const config = {
     resourceList: [
       { resourceName: "net", selectors: { pfNames: ["ens1f0"] } },
@@ -225,7 +225,7 @@ describe.concurrent("an interface of a PF that is made anew", () => {
 
   test.each([
     ["the kernel's own", 1],
-    ["nobody's", null],
+    ["no PF's", null],
   ])("leaves its VFs in their pool while its name is %s, as at a change of the eswitch mode", async (_, assigned) => {
     await using node = await start();
     const from = node.plugin.lines.length;
@@ -240,7 +240,7 @@ describe.concurrent("an interface of a PF that is made anew", () => {
     expect(touches(node, "intel.com/rest")).toEqual(onceRegistered(1));
   });
 
-  test("leaves a VF in its pool that is bound anew in the meantime", async () => {
+  test("leaves a VF in its pool that is rebound in the meantime", async () => {
     await using node = await start();
     remakeInterface(node.root, pf, "eth0", 1);
     rebind(node.root, "0000:3b:01.0", null);

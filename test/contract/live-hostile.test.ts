@@ -51,7 +51,7 @@ const newClient = (name = "net") =>
     "grpc.max_send_message_length": -1,
   });
 
-/** Calls a method with raw bytes, without a deadline unless one is given; gives the status, and the answer's length. */
+/** Calls a method with raw bytes, without a deadline unless one is given; returns the status, and the answer's length. */
 async function call(method: string, bytes: Uint8Array, options: CallOptions = {}) {
   const client = newClient();
   try {
@@ -121,17 +121,20 @@ describe("Allocate", () => {
     ],
     ["bytes that are no UTF-8", () => Uint8Array.of(0x0a, 0x04, 0x0a, 0x02, 0xc3, 0x28), status.INVALID_ARGUMENT],
   ];
-  test.each(shapes)("of %s is refused in words, allocates nothing and harms nobody", async (_, bytes, code) => {
-    const before = node.names(node.deviceInfoFolder);
-    const answer = await call(allocateMethod, bytes());
-    expect({ ...answer, code: status[answer.code] }).toEqual({
-      code: status[code],
-      details: expect.stringMatching(/./),
-    });
-    expect(answer.details.length).toBeLessThan(1000);
-    expect(node.names(node.deviceInfoFolder)).toEqual(before);
-    await expectUnharmed();
-  });
+  test.each(shapes)(
+    "of %s is rejected with a message, allocates nothing and harms no other client",
+    async (_, bytes, code) => {
+      const before = node.names(node.deviceInfoFolder);
+      const answer = await call(allocateMethod, bytes());
+      expect({ ...answer, code: status[answer.code] }).toEqual({
+        code: status[code],
+        details: expect.stringMatching(/./),
+      });
+      expect(answer.details.length).toBeLessThan(1000);
+      expect(node.names(node.deviceInfoFolder)).toEqual(before);
+      await expectUnharmed();
+    },
+  );
 
   test("of no container at all is an answer of none", async () => {
     expect((await call(allocateMethod, encoded())).code).toBe(status.OK);
@@ -215,17 +218,17 @@ describe("bytes on a pool's socket", () => {
         ]),
     ],
   ];
-  test.each(garbage)("that are %s harm nobody else", async (_, bytes) => {
+  test.each(garbage)("that are %s harm no other client", async (_, bytes) => {
     const socket = await dial();
     socket.on("error", () => {});
     socket.write(bytes());
-    // What the server says to it, if anything, is there by the time that it answered somebody else.
+    // What the server says to it, if anything, is there by the time that it answered another client.
     await expectUnharmed();
     socket.destroy();
     await expectUnharmed();
   });
 
-  test("of mutated good conversations harm nobody else", async () => {
+  test("of mutated good conversations harm no other client", async () => {
     const random = new Random(20_261_124);
     for (let round = 0; round < 60; round++) {
       const good = Buffer.concat([

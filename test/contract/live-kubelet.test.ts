@@ -32,7 +32,7 @@ async function works(node: TestNode): Promise<void> {
 describe.concurrent.each(modes)("the plugin comes back to its kubelet (%s)", (mode) => {
   const folderOf = ({ kubelet }: TestNode) => (mode === "watcher" ? kubelet.registry : kubelet.devicePlugins);
 
-  test("that was restarted with its whole folder deleted and made anew", async () => {
+  test("that was restarted with its whole folder deleted and re-created", async () => {
     await using node = await start(mode);
     node.kubelet.stop();
     rmSync(node.kubelet.root, { recursive: true });
@@ -40,7 +40,7 @@ describe.concurrent.each(modes)("the plugin comes back to its kubelet (%s)", (mo
     await works(node);
   });
 
-  test("that was restarted with the folder of our socket deleted and made anew", async () => {
+  test("that was restarted with the folder of the pool's socket deleted and re-created", async () => {
     await using node = await start(mode);
     node.kubelet.stop();
     rmSync(folderOf(node), { recursive: true });

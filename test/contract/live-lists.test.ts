@@ -77,7 +77,7 @@ describe.concurrent("many listeners", () => {
 
   test("that come and go 5,000 times leave no memory and no open file behind", async () => {
     await using node = await start();
-    // Each round has a connection of its own, as each registration of a kubelet has. Gives the least memory that was
+    // Each round has a connection of its own, as each registration of a kubelet has. Returns the least memory that was
     // used after a round: what is used between two collections of garbage says little.
     const rounds = async (count: number) => {
       let least = Infinity;
@@ -191,7 +191,7 @@ describe("large pools", () => {
     expect(offered.length).toBeLessThan(3068);
     setLink(node.root, "ens1f0", "down");
     await node.kubelet.waitForAllocatable("intel.com/all", 0);
-    // Health changes nobody's place in the list.
+    // Health does not change a device's position in the list.
     expect(listed(node, "intel.com/all")).toEqual(offered);
     setLink(node.root, "ens1f0", "up");
     await node.kubelet.waitForAllocatable("intel.com/all", offered.length);

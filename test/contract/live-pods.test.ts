@@ -102,7 +102,7 @@ describe.concurrent("a pod that holds", () => {
     expect(touches(node, rest)).toEqual(onceRegistered(1));
   });
 
-  test("a PF that was held while the plugin restarted leaves no VF that a pod holds without its pool", async () => {
+  test("a PF that was allocated during a restart of the plugin leaves no allocated VF without its pool", async () => {
     const config = { resourceList: [entry({ pfNames: ["ens1f0#0-1"] }), others] };
     await using node = await running({ node: "iavf-vfs", config, resources: [net, rest] });
     await node.kubelet.allocate(net, ["0000:3b:01.1"], { pod: "pod" });
@@ -221,7 +221,7 @@ describe.concurrent("what the host needs is not offered for an instant", () => {
     expect(touches(node, net)).toEqual(onceRegistered(3));
   });
 
-  test("when its driver is bound anew and the route is gone with the interface", async () => {
+  test("when its driver is rebound and the route is gone with the interface", async () => {
     await using node = await running({ node: "default-routes", config: everything, resources: [net] });
     const uplink = "0000:3b:00.0";
     setDefaultRoutes(node.root, []);
@@ -235,7 +235,7 @@ describe.concurrent("what the host needs is not offered for an instant", () => {
     expect(touches(node, net)).toEqual(onceRegistered(2));
   });
 
-  test("while the VFs of a PF are made anew", async () => {
+  test("while the VFs of a PF are re-created", async () => {
     const config = {
       resourceList: [{ resourceName: "rest", selectors: { devices: ["1572", "1592", "159b"] } }, entry({})],
     };

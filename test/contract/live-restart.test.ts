@@ -207,7 +207,7 @@ test("a kubelet has devices again at once when the old one of two plugins is slo
 });
 
 // Not every plugin goes on standby: the upstream one keeps its stream until it ends.
-test("a plugin that took a pool from one that keeps its stream registers anew when that one ends", async () => {
+test("a plugin that took a pool from one that keeps its stream registers again when that one ends", async () => {
   await using node = new TestNode({ entries: host("iavf-vfs"), config, mode: "legacy" });
   const { kubelet } = node;
   await kubelet.start();

@@ -17,7 +17,7 @@ const other = "intel.com/other";
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
 const wedged = "0000:3b:01.0";
 
-/** The driver of a function stops answering for one of its attributes; gives a function that makes it answer again. */
+/** The driver of a function stops answering for one of its attributes; returns a function that makes it answer again. */
 function wedge(root: string, attribute = "numa_node"): () => void {
   const file = `${root}/${pciFolder(wedged)}/${attribute}`;
   const content = readFileSync(file, "utf8");

@@ -77,7 +77,7 @@ export const askPlugin = (
 
 export const statusOf = async (node: TestNode) => (await (await askPlugin(node, "/status")).json()) as FullStatus;
 
-/** What shows that nobody touched a resource: its registrations, streams and lists. */
+/** What shows that a resource was left alone: its registrations, streams and lists. */
 export function touches({ kubelet }: TestNode, resource: string) {
   const { registrations, streams, lists, repeatedLists } = kubelet.resource(resource);
   return { registrations, streams, lists, repeatedLists };

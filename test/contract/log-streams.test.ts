@@ -1,4 +1,4 @@
-// What if nobody can read the log? The plugin is there for pods: a broken pipe, a closed stream or a full disk costs lines, and
+// What if the log cannot be read? The plugin is there for pods: a broken pipe, a closed stream or a full disk costs lines, and
 // nothing else.
 
 import { expect, setDefaultTimeout, test } from "bun:test";
@@ -41,7 +41,7 @@ test.concurrent.each([
   expect(node.pluginSockets()).toEqual([]);
 });
 
-test("a refused config has its exit status also when nobody reads why", () => {
+test("a rejected config has its exit status also when the reason cannot be printed", () => {
   const { exitCode } = Bun.spawnSync([
     ...shell('exec "$@" 2>/dev/full'),
     "sh",

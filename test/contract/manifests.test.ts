@@ -1,4 +1,4 @@
-// Are the manifests what Kubernetes takes, what the executable takes, and as little as it needs? What kustomize makes of them, and what the
+// Are the manifests what Kubernetes takes, what the executable takes, and as little as it needs? Their kustomize builds, and what the
 // API server's own code says, is tested by test/packaging/manifests.test.ts.
 
 import { describe, expect, test } from "bun:test";

@@ -24,7 +24,7 @@ function valueOf(series: Series, name: string, labels: Readonly<Record<string, s
   return found[0]?.value ?? null;
 }
 
-/** A port that nobody listens at for now. */
+/** A port without a listener for now. */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

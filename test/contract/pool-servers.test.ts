@@ -72,7 +72,7 @@ test("a client that shares nothing with the plugin's library is answered: frames
   }
 });
 
-// Every list makes a kubelet write its checkpoint, which the plugin sees: what it registers anew then, it registers for ever.
+// Every list makes a kubelet write its checkpoint, which the plugin sees: what it registers again then, it registers for ever.
 test("a kubelet that has a stream, and took too long to answer Register, is not registered with again", async () => {
   await using node = aNode("legacy");
   node.kubelet.registration = "mute";

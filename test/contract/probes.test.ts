@@ -29,7 +29,7 @@ async function probe(node: TestNode, what: "startup" | "liveness" | "readiness",
   return { status, stderr };
 }
 
-/** Waits until readiness is what is expected; gives the reasons. */
+/** Waits until readiness is what is expected; returns the reasons. */
 async function becomesReady(node: TestNode, ready: boolean): Promise<string> {
   let text = "";
   await until(

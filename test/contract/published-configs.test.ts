@@ -1,6 +1,6 @@
 // Do the configs run that users have? Those that the documentation of the upstream plugin, of the SR-IOV network operator, of NVIDIA's network
 // operator and of OpenShift show or write, each on a node that has what its author had: the same resources, the same number of devices.
-// Facts of these sources (keys, values, spelling), written anew.
+// Facts of these sources (keys, values, spelling), rewritten.
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { loadConfig } from "../../src/config/load.ts";

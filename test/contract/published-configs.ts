@@ -1,6 +1,6 @@
 // The configs that users have: those that the documentation of the upstream plugin, of the SR-IOV network operator, of NVIDIA's network
 // operator and of OpenShift show or write, each with a node that has what its author had.
-// Facts of these sources (keys, values, spelling), written anew.
+// Facts of these sources (keys, values, spelling), rewritten.
 
 import { accelerator, type NodePlan } from "../support/node-plan.ts";
 

@@ -1,4 +1,4 @@
-// Has a report what a bug report needs, and nothing that is nobody's business?
+// Has a report what a bug report needs, and nothing private?
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";

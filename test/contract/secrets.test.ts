@@ -1,5 +1,5 @@
 // Does a value of additionalInfo get out by any way but the container's own variable? Whatever is logged, rejected, requested,
-// measured or crashes, at the most talkative level.
+// measured or crashes, at the most verbose level.
 
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -28,7 +28,7 @@ const start = () => running({ node: plan, config, resources: [net, dpdk] });
 const squeezed = (text: string) => text.split("\n").map((line) => line.replaceAll(/ {2,}/g, "  "));
 
 describe.concurrent("status", () => {
-  test("counts devices, and shows neighbours that are alike in one line with interfaces and pods", async () => {
+  test("counts devices, and shows neighbors that are alike in one line with interfaces and pods", async () => {
     await using node = await start();
     const [first = "", second = ""] = listed(node, net);
     await node.kubelet.allocate(net, [second], { pod: "app" });

@@ -1,4 +1,4 @@
-// How do the names that the pages use become those of the virtual machine? Pages speak of NICs that operators have; the lab
+// How do the names that the pages use become those of the virtual machine? Pages name NICs that operators have; the lab
 // has others of the same kind.
 
 /** The machines in which the lab runs blocks: test/vm/guest/docs*.vm.ts. */
@@ -36,13 +36,13 @@ const anyName = new RegExp(
   "g",
 );
 
-/** Neighbours as the program prints them: "0000:3b:01.0-01.3". */
-const neighbours = /(0000:[0-9a-f]{2}:)(01\.\d)-(01\.\d)/g;
+/** Neighbors as the program prints them: "0000:3b:01.0-01.3". */
+const neighbors = /(0000:[0-9a-f]{2}:)(01\.\d)-(01\.\d)/g;
 
 /** A command, a file or an expected output of a page, with the lab's names in it. */
 export const toLab = (text: string): string =>
   text
-    .replace(neighbours, (_, bus, from, to) => `${toLab(bus + from)}-${toLab(bus + to).slice(bus.length)}`)
+    .replace(neighbors, (_, bus, from, to) => `${toLab(bus + from)}-${toLab(bus + to).slice(bus.length)}`)
     .replace(anyName, (name) => names.get(name) ?? name);
 
 /** Interface names need no exchange: the lab gives its interfaces those of the pages. */

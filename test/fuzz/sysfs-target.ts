@@ -99,7 +99,7 @@ export const sysfs = fc.asyncProperty(
           if (facts) allocate(pool.spec, [device.id], prepareDevices(pool, new Map([[device.id, facts]])), null);
         }
       }
-      // Neighbours: a device of which nothing that it depends on was touched is what it was.
+      // Neighbors: a device of which nothing that it depends on was touched is what it was.
       if (touched.has(null)) return;
       for (const device of before) {
         if (relativesOf(device, before).some((address) => touched.has(address))) continue;

@@ -73,7 +73,7 @@ function emulated(architecture: Architecture): string {
   return wrapper;
 }
 
-/** Runs tests of the fast suite with another executable, few at once and with more patience; gives what came of them. */
+/** Runs tests of the fast suite with another executable, few at once and with more patience; returns what came of them. */
 function contracts(architecture: Architecture, ...selection: readonly string[]): ReturnType<typeof count> {
   const report = join(work, `${architecture}.xml`);
   const { stdout, stderr } = Bun.spawnSync(

@@ -92,7 +92,7 @@ describe("the bundle", () => {
     expect(Object.fromEntries(listed.map((line) => line.split("  ").toReversed()))).toEqual(found);
   });
 
-  testWhere(missing, "has the image, the manifests, the documents and the licences", () => {
+  testWhere(missing, "has the image, the manifests, the documents and the licenses", () => {
     for (const path of [
       `image/sriovdp-${tag}.tar`,
       "manifests/base/daemonset.yaml",
@@ -141,7 +141,7 @@ describe("the bundle", () => {
 
   testWhere(
     missing,
-    "names every package of which code is in the executable, with its licence, and Bun's parts",
+    "names every package of which code is in the executable, with its license, and Bun's parts",
     async () => {
       const notices = readFileSync(join(bundle, "share/doc/sriovdp/THIRD-PARTY-NOTICES"), "utf8");
       const bom = JSON.parse(readFileSync(join(bundle, "share/doc/sriovdp/sbom.cdx.json"), "utf8"));

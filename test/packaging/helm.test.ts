@@ -217,7 +217,7 @@ describe("with values of a site", () => {
   });
 });
 
-describe("values that can't be meant are refused:", () => {
+describe("contradictory values are rejected:", () => {
   const cases: Readonly<Record<string, readonly [Values, string]>> = {
     "no pools": [{}, "no pools: set config, nodeConfig.configs, or existingConfigMap"],
     "pools given twice": [{ ...existing, config: pools }, "set only one of config, existingConfigMap"],
@@ -230,8 +230,8 @@ describe("values that can't be meant are refused:", () => {
       { ...existing, metrics: { prometheusRule: on } },
       "need metrics.enabled: true",
     ],
-    "a misspelt name": [{ ...existing, toleration: [] }, "toleration"],
-    "a misspelt name further down": [{ ...existing, metrics: { enable: true } }, "enable"],
+    "a misspelled name": [{ ...existing, toleration: [] }, "toleration"],
+    "a misspelled name further down": [{ ...existing, metrics: { enable: true } }, "enable"],
     "a wrong type": [{ ...existing, linkHealth: "no" }, "linkHealth"],
     "an unknown choice": [{ ...existing, cdi: { mode: "both" } }, "mode"],
     "a port out of range": [{ ...existing, metrics: { port: 70_000 } }, "port"],

@@ -94,8 +94,8 @@ describe("the archive", () => {
     });
     for (const label of ["title", "description", "vendor", "url", "source", "documentation"])
       expect(labels[`org.opencontainers.image.${label}`]).toBeString();
-    for (const licence of ["Apache-2.0", "ISC", "BSD-3-Clause", "LGPL-2.1-or-later"])
-      expect(labels["org.opencontainers.image.licenses"]?.split(" AND ")).toContain(licence);
+    for (const license of ["Apache-2.0", "ISC", "BSD-3-Clause", "LGPL-2.1-or-later"])
+      expect(labels["org.opencontainers.image.licenses"]?.split(" AND ")).toContain(license);
     expect([manifest.annotations, index.annotations]).toEqual([labels, labels]);
     const layers = manifest.layers as { digest: string; size: number }[];
     expect(layers).toHaveLength(2);
@@ -110,7 +110,7 @@ describe("the archive", () => {
     expect(docker.Layers).toEqual(layers.map(({ digest }) => `blobs/${digest.replace(":", "/")}`));
   });
 
-  testWhere(missing, "has the executable, glibc's files, licences, and no shell", async () => {
+  testWhere(missing, "has the executable, glibc's files, licenses, and no shell", async () => {
     const [entry] = json("index.json").manifests;
     const [described] = blobJson(entry.digest).manifests;
     const layers = blobJson(described.digest).layers as { digest: string }[];

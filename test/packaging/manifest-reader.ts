@@ -21,7 +21,7 @@ const { path: program, missing } = goProgram("kubernetes");
 /** What this machine lacks to read manifests, as a phrase; null when it lacks nothing. */
 export const missingReader: string | null = missing;
 
-/** What `kubectl apply` makes of a DaemonSet that was made by `kubectl create`; both are paths of JSON files. */
+/** The result of `kubectl apply` on a DaemonSet that was created by `kubectl create`; both are paths of JSON files. */
 export function applied<T extends KubernetesObject>(current: string, changed: string): T {
   const { success, stdout, stderr } = Bun.spawnSync([program ?? "", "apply", current, changed], { stderr: "pipe" });
   if (!success) throw new Error(stderr.toString());

@@ -11,7 +11,7 @@ import { findPromtool } from "./promtool.ts";
 const monitoring = `${import.meta.dir}/../../deployments/monitoring`;
 const { path: promtool, missing } = await findPromtool();
 
-/** Runs promtool; gives its exit status and all that it printed. */
+/** Runs promtool; returns its exit status and all that it printed. */
 function run(args: readonly string[], input = ""): { status: number; printed: string } {
   const { exitCode, stdout, stderr } = Bun.spawnSync([promtool ?? "promtool", ...args], { stdin: Buffer.from(input) });
   return { status: exitCode, printed: `${stdout}${stderr}` };

@@ -80,7 +80,7 @@ afterAll(async () => {
   rmSync(work, { recursive: true, force: true });
 });
 
-/** Runs ORAS with a home of its own; gives what it printed. */
+/** Runs ORAS with a home of its own; returns what it printed. */
 function runOras(...args: readonly string[]): string {
   const { success, stdout, stderr } = Bun.spawnSync([oras.path ?? "oras", ...args], {
     cwd: work,

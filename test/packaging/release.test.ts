@@ -33,7 +33,7 @@ describe("a release", () => {
     expect([lock.version, lock.packages[""].version]).toEqual(["9.8.7", "9.8.7"]);
   });
 
-  test("gives the notes that were unreleased to the version, and begins anew", () => {
+  test("moves the unreleased notes to the version, and leaves an empty section", () => {
     const changelog = released(texts(), release)["CHANGELOG.md"] ?? "";
     expect(changelog).toContain("## [Unreleased]\n\n## [9.8.7] - 2030-01-02\n\n### Added\n");
     expect(() => released({ ...texts(), "CHANGELOG.md": changelog }, { ...release, version: "9.8.8" })).toThrow(

@@ -96,7 +96,7 @@ test("repositories are written as URLs, whatever form a package.json has them in
     expect([given, urlOf(given)]).toEqual([given, url]);
 });
 
-test("the licences of all parts are one expression, without one that is missing or there twice", () => {
+test("the licenses of all parts are one expression, without one that is missing or there twice", () => {
   const expression = licenseExpression(packages);
   const terms = expression.split(" AND ");
   expect(new Set(terms).size).toBe(terms.length);

@@ -108,11 +108,11 @@ export const actions = {
       pfOf(truth, name).downOnClose = linkDownOnClose;
     },
   },
-  "a PF's interface is made anew": {
+  "a PF's interface is re-created": {
     weight: 3,
     run: async ({ node, random }) => {
       const { name, address } = random.of(pfs);
-      // For a moment it is called as the kernel likes, and that is nobody's name in the config: no device may move.
+      // For a moment it has the kernel's name, which is not in the config: no device may move.
       remakeInterface(node.root, address, "eth0", random.of([1, null]));
       if (random.once(2)) functionsChanged(node.root);
       await Bun.sleep(random.below(1500));
@@ -276,7 +276,7 @@ export const actions = {
       for (const { bringBack } of truth.held.values()) bringBack?.();
       truth.held.clear();
       for (const folder of [node.deviceInfoFolder, node.cdiFolder]) rmSync(folder, { recursive: true, force: true });
-      // VFs are made anew: as many as it happens, with any driver, and with other IOMMU groups.
+      // VFs are re-created: a random number of them, with any driver, and with other IOMMU groups.
       for (const { address } of [...truth.vfs.values()].toReversed()) removeFunction(node.root, address);
       truth.vfs.clear();
       for (const { name } of pfs) for (let count = random.below(mostVfs); count > 0; count--) makeVf(world, name);

@@ -44,7 +44,7 @@ export type Invariant = keyof typeof invariants;
 /** Within so long lists equal the truth again: registrations that were refused wait, and what pods gave back is checked every 10 s. */
 const settleLimit = 45_000;
 
-/** A device may stand in two lists for the time in which one stream's next list is held back, and a busy machine's delay. */
+/** A device may be in two lists for the time in which one stream's next list is held back, and a busy machine's delay. */
 const overlapLimit = 1500;
 
 /** Growth shows in so many minutes; before, everything is still warming up. */
@@ -200,7 +200,7 @@ function listsOf({ kubelet }: TestNode): Map<string, Map<string, string> | null>
 const cachedIn = ({ kubelet }: TestNode): Set<string> =>
   new Set(kubelet.endedRecords.flatMap(({ resource, ids }) => ids.map((id) => `${resource} ${id}`)));
 
-/** Waits until the lists are right; gives what is wrong at the end of the limit. */
+/** Waits until the lists are right; returns what is wrong at the end of the limit. */
 async function settled(node: TestNode, truth: Truth): Promise<string[]> {
   const end = performance.now() + settleLimit;
   for (;;) {
@@ -210,7 +210,7 @@ async function settled(node: TestNode, truth: Truth): Promise<string[]> {
   }
 }
 
-/** Waits until the files are right; gives what is wrong at the end. */
+/** Waits until the files are right; returns what is wrong at the end. */
 async function settledFiles(node: TestNode, truth: Truth, cdi: boolean): Promise<string[]> {
   const end = performance.now() + settleLimit;
   for (;;) {

@@ -86,7 +86,7 @@ export function makeVf({ node, truth, random }: Pick<World, "node" | "truth" | "
   const driver = random.of(drivers);
   const index = truth.of(pf).length;
   const address = addVf(node.root, parent, { driver });
-  // A VF that is made anew begins with the driver's policy, whatever the one before had: mlx5 says "disable" of those of InfiniBand
+  // A re-created VF begins with the driver's policy, whatever the one before had: mlx5 says "disable" of those of InfiniBand
   // and of switchdev mode.
   const linkState = fabric === "port" || fabric === "bond" ? "disable" : "auto";
   setVfLinkState(node.root, pf, index, linkState);

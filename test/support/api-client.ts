@@ -1,4 +1,4 @@
-// The API client against a played server: what a file of tests shares.
+// The API client against a simulated server: what a file of tests shares.
 
 import { afterAll, beforeAll, beforeEach } from "bun:test";
 import { getObject, listObjects } from "../../src/kube/api-client.ts";

@@ -1,4 +1,4 @@
-// A Kubernetes API server played by us, over real TLS on loopback: objects of one kind with get, list, watch, create, update and delete
+// A simulated Kubernetes API server, over real TLS on loopback: objects of one kind with get, list, watch, create, update and delete
 // as the real one does them, and for single requests anything else that a server, or what is before it, can do wrong.
 
 import { createServer, type Server } from "node:https";

@@ -3,7 +3,7 @@ import { findings, npmWarnings } from "../../scripts/check/dependencies.ts";
 
 const good = { integrity: "sha512-x", license: "MIT" };
 
-test("exact versions with checksums and known licences are all right", () => {
+test("exact versions with checksums and known licenses are all right", () => {
   expect(
     findings(
       { a: "1.2.3" },
@@ -19,7 +19,7 @@ test.each(["^1.2.3", "~1.2.3", "*", "latest", "1.x", ">=1.0.0", "git+ssh://x", "
   },
 );
 
-test("a missing checksum, and a licence that is missing or unknown, are reported", () => {
+test("a missing checksum, and a license that is missing or unknown, are reported", () => {
   const locked = {
     "node_modules/a": { license: "MIT" },
     "node_modules/b": { integrity: "x" },
@@ -27,7 +27,7 @@ test("a missing checksum, and a licence that is missing or unknown, are reported
   };
   expect(findings({}, locked)).toEqual([
     "node_modules/a has no checksum",
-    expect.stringContaining("node_modules/b has the licence"),
+    expect.stringContaining("node_modules/b has the license"),
     expect.stringContaining("GPL-3.0-only"),
   ]);
 });

@@ -133,7 +133,7 @@ describe("the stand-in for the kubelet", () => {
     await expect(kubelet.allocate(little, 1)).rejects.toThrow("cannot allocate unregistered device");
   });
 
-  test("takes a socket that is put in place anew for a new registration", async () => {
+  test("takes a socket that is created again for a new registration", async () => {
     const [kubelet] = await registered();
     await kubelet.waitForAllocatable(little, 2);
     renameSync(`${kubelet.registry}/little.sock`, `${kubelet.registry}/.hidden`);
@@ -275,7 +275,7 @@ describe("the stand-in for the kubelet", () => {
   });
 });
 
-/** Registers again.sock; gives the refusal, or null. */
+/** Registers again.sock; returns the refusal, or null. */
 function register(kubelet: KubeletDouble, version: string): Promise<string | null> {
   const client = new RegistrationClient(`unix:${kubelet.devicePlugins}/kubelet.sock`, credentials.createInsecure(), {
     "grpc.default_authority": "localhost",

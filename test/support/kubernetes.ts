@@ -136,7 +136,7 @@ export async function schemaProblems(object: KubernetesObject): Promise<string[]
   return [...wrong, ...unknown.map((path) => `${path}: no such field`)];
 }
 
-/** The same value; the paths of all fields below it are in `unread` until somebody reads them. */
+/** The same value; the paths of all fields below it are in `unread` until they are read. */
 function watch(value: unknown, path: string, unread: Set<string>): unknown {
   if (typeof value !== "object" || value === null) return value;
   const children = new Map<string | symbol, unknown>();

@@ -36,7 +36,7 @@ export function setLink(root: string, name: string, change: LinkStatePlan | Part
 }
 
 /**
- * A PF's interface has another name and another index, as when its driver makes it anew. `assigned` is its name_assign_type: 1 for a name of
+ * A PF's interface has another name and another index, as when its driver re-creates it. `assigned` is its name_assign_type: 1 for a name of
  * the kernel's, 4 for one of udev's, null where the kernel does not report it. A link event; functionsChanged() reports the rest.
  */
 export function remakeInterface(root: string, pf: string, name: string, assigned: number | null): void {
@@ -105,7 +105,7 @@ export function removeFunction(root: string, address: string): void {
   functionsChanged(root);
 }
 
-/** A function vanishes from the bus for a while, as at a hot reset; gives a function that brings it back. */
+/** A function leaves the bus for a while, as at a hot reset; returns a function that brings it back. */
 export function detach(root: string, address: string): () => void {
   const path = `${root}/sys/bus/pci/devices/${address}`;
   const target = readlinkSync(path);
@@ -117,7 +117,7 @@ export function detach(root: string, address: string): () => void {
   };
 }
 
-/** A PF gets one more VF; gives its address. */
+/** A PF gets one more VF; returns its address. */
 export function addVf(root: string, pf: string, plan: Omit<VfPlan, "count"> = {}): string {
   const folder = `${root}/${pciFolder(pf)}`;
   const index = readdirSync(folder).filter((name) => name.startsWith("virtfn")).length;
@@ -140,7 +140,7 @@ export function addVf(root: string, pf: string, plan: Omit<VfPlan, "count"> = {}
   return address;
 }
 
-/** A NIC is plugged: a PF with all that the plan says is below it. Gives the PF's address. */
+/** A NIC is plugged: a PF with all that the plan says is below it. Returns the PF's address. */
 export function plugPf(root: string, plan: PfPlan & { readonly address: string }): string {
   const builder = new NodeBuilder(nextNumbers(root));
   builder.pf(plan, 0);
@@ -160,7 +160,7 @@ export function unplugPf(root: string, address: string): void {
   removeFunction(root, address);
 }
 
-/** `devlink port add … flavour pcisf`, activated; gives the auxiliary device's name. */
+/** `devlink port add … flavour pcisf`, activated; returns the auxiliary device's name. */
 export function addSf(root: string, pf: string, sfnum: number, { rdma = false } = {}): string {
   const builder = new NodeBuilder(nextNumbers(root));
   const id = `mlx5_core.sf.${builder.nextNumbers.aux}`;
@@ -180,7 +180,7 @@ export function removeSf(root: string, pf: string, id: string): void {
   functionsChanged(root);
 }
 
-/** `vdpa dev add … mgmtdev pci/ADDRESS`; gives the vDPA device's name. */
+/** `vdpa dev add … mgmtdev pci/ADDRESS`; returns the vDPA device's name. */
 export function addVdpa(root: string, address: string, type: "vhost" | "virtio"): string {
   const builder = new NodeBuilder(nextNumbers(root));
   const name = `vdpa${builder.nextNumbers.vdpa}`;
@@ -207,7 +207,7 @@ export function addRdma(root: string, address: string): void {
   functionsChanged(root);
 }
 
-/** The function's VFIO group has another number, as after its VFs were made anew; no event reports it. */
+/** The function's VFIO group has another number, as after its VFs were re-created; no event reports it. */
 export function renumberGroup(root: string, address: string, group: string): void {
   const self = pciFolder(address);
   const before = linkName(`${root}/${self}/iommu_group`) ?? "";
@@ -244,7 +244,7 @@ export function rebind(root: string, address: string, driver: string | null): vo
 /**
  * A pod gets the device: its netdev leaves for the pod's network namespace, and with `rdma` its RDMA devices do too
  * (`rdma system set netns exclusive`). The folders stay, and are empty; RDMA's character devices are seen all the same.
- * Gives a function that brings all back.
+ * Returns a function that brings all back.
  */
 export function moveNetdevAway(root: string, address: string, { rdma = false } = {}): () => void {
   const self = `${root}/${pciFolder(address)}`;

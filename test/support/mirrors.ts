@@ -1,4 +1,4 @@
-// Mirrors of the slices of a played API server: what the tests of watches share.
+// Mirrors of the slices of a simulated API server: what the tests of watches share.
 
 import { afterEach, beforeEach } from "bun:test";
 import type { Access } from "../../src/kube/access.ts";

@@ -187,7 +187,7 @@ export class NodeBuilder {
     this.links.push({ ...aLink(index, name, "up"), kind, lower });
   }
 
-  /** Adds a PCI function: identity, driver, IOMMU group, and the nodes that its driver makes. Gives its folder. */
+  /** Adds a PCI function: identity, driver, IOMMU group, and the nodes that its driver makes. Returns its folder. */
   function(plan: FunctionPlan & { readonly noIommu?: boolean; readonly below?: string }): string {
     const { address, vendor, product, pciClass, driver = null, numaNode = 0, acpiIndex, noIommu = false } = plan;
     const self = pciFolder(address);

@@ -120,14 +120,14 @@ export class Plugin {
     this.#process.kill(signal);
   }
 
-  /** Waits for the end; gives the exit status, or the signal's name when one ended it. */
+  /** Waits for the end; returns the exit status, or the signal's name when one ended it. */
   async ended(): Promise<number | string> {
     await until("the plugin ends", () => !this.isRunning, { found: () => this.log });
     await this.#read;
     return this.#process.exitCode ?? this.#process.signalCode ?? "unknown";
   }
 
-  /** Ends it as its users do; gives the exit status. */
+  /** Ends it as its users do; returns the exit status. */
   stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | string> {
     if (this.isRunning) this.signal(signal);
     return this.ended();
@@ -205,7 +205,7 @@ export class TestNode {
     return this.startPluginUnder([], ...args);
   }
 
-  /** Starts the plugin by way of another program. */
+  /** Starts the plugin through another program. */
   startPluginUnder(under: readonly string[], ...args: readonly string[]): Plugin {
     this.#plugins.push(new Plugin(["--root", this.root, ...args], under));
     return this.plugin;

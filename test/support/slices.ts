@@ -1,4 +1,4 @@
-// Objects to speak of with an API server: slices, as far as a client needs to know them.
+// Objects for requests to an API server: slices, with the fields that a client needs.
 
 import type { Access } from "../../src/kube/access.ts";
 import type { Kind, KubeObject } from "../../src/kube/api-client.ts";
@@ -28,7 +28,7 @@ export const aTestSlice = (name: string, nodeName = "a"): TestSlice => ({
   spec: { nodeName },
 });
 
-/** The way to a played API server. */
+/** Access to a simulated API server. */
 export const accessTo = (server: ApiServer, own: Partial<ReturnType<Access["read"]>> = {}): Access => ({
   source: "/etc/kubernetes/kubelet.conf",
   read: () => ({

@@ -12,7 +12,7 @@ export interface Waiting {
 
 export type Truthy<T> = Exclude<T, false | null | undefined | 0 | "" | void>;
 
-/** Waits until the condition gives something truthy, and gives that. A condition that throws is not fulfilled yet. */
+/** Waits until the condition returns something truthy, and returns that. A condition that throws is not fulfilled yet. */
 export async function waitForValue<T>(
   what: string,
   condition: () => T | Promise<T>,

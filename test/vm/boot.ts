@@ -114,7 +114,7 @@ export function qemuCommand(profile: Profile, files: Files): string[] {
 function machine(profile: Profile): string[] {
   return [
     ...["-machine", "q35,kernel-irqchip=split,hpet=off"],
-    // MiB of translated code. The programs of a node are large, and where they don't fit all of them are translated anew.
+    // MiB of translated code. The programs of a node are large, and where they don't fit all of them are translated again.
     ...["-accel", `tcg,thread=multi,tb-size=${profile.disk === "node" ? 1024 : 512}`],
     // The least that Bun's executables run on; every further CPU feature makes booting slower ("max": by a third).
     ...["-cpu", "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16", "-smp", "2", "-m", String(profile.memory)],

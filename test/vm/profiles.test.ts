@@ -20,7 +20,7 @@ test("a boot line changes what it names and nothing else", () => {
   });
 });
 
-test("a boot line that can't be meant is refused", () => {
+test("a contradictory boot line is rejected", () => {
   expect(() => parseProfile("// boot: disc=node")).toThrow('unknown key "disc"');
   expect(() => parseProfile("// boot: iommu=yes")).toThrow('iommu is one of on, off, not "yes"');
   expect(() => parseProfile("// boot: needs=bundle")).toThrow('needs is one of nothing, image, not "bundle"');

@@ -157,7 +157,7 @@ function resultsOf(test: GuestTest, folder: string, { timedOut }: BootResult): T
   return found;
 }
 
-/** Gives what is wrong with the test files when they can't be bundled. */
+/** Returns what is wrong with the test files when they can't be bundled. */
 async function fillPayload({ tests }: Boot, payload: string): Promise<string | null> {
   mkdirSync(payload);
   copyFileSync(executable, join(payload, "sriovdp"));

@@ -128,13 +128,13 @@ function zsh(): string {
       const kind = valueKind(option);
       const how = kind === "file" ? "_files" : kind === "folder" ? "_files -/" : kind ? `(${kind.join(" ")})` : " ";
       const value = option.kind === "flag" ? "" : `:${(option.value ?? "VALUE").replaceAll(":", "\\:")}:${how}`;
-      const spelt = all.map((each) =>
+      const forms = all.map((each) =>
         option.kind === "flag" ? each : each.startsWith("--") ? `${each}=` : `${each}+`,
       );
-      const [only = ""] = spelt;
-      return spelt.length === 1
+      const [only = ""] = forms;
+      return forms.length === 1
         ? `    ${quoted(`${only}[${help}]${value}`)} \\`
-        : `    ${quoted(`(${all.join(" ")})`)}{${spelt.join(",")}}${quoted(`[${help}]${value}`)} \\`;
+        : `    ${quoted(`(${all.join(" ")})`)}{${forms.join(",")}}${quoted(`[${help}]${value}`)} \\`;
     });
   const operands = rows.flatMap(([name, row]) => {
     const kind = operandKind(name, row);

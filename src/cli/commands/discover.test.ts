@@ -34,7 +34,7 @@ const folded = (devices: readonly Discovered[], all = false) =>
   rowsOf(devices, all).map(({ run, isBelow }) => [isBelow, ...run.map(({ id }) => id)]);
 
 describe("a line", () => {
-  test("is one PF, or neighbours below it that are alike", () => {
+  test("is one PF, or neighbors below it that are alike", () => {
     const ill = vf(3, {}, { health: "Unhealthy", unhealthyReason: "reason" });
     expect(folded([pf, vf(0), vf(1), vf(2), ill])).toEqual([
       [false, "0000:3b:00.0"],
@@ -78,7 +78,7 @@ describe("a line", () => {
 describe("the table", () => {
   const many = [pf, ...Array.from({ length: 256 }, (_, index) => vf(index, { id: `0000:3b:${index}` }))];
   const shown = (columns: number | null) =>
-    deviceTable(many, { colour: false, columns, all: false, pooled: true }).trimEnd().split("\n");
+    deviceTable(many, { color: false, columns, all: false, pooled: true }).trimEnd().split("\n");
 
   test("shows every fact that some device has where there is no terminal", () => {
     expect(shown(null)).toEqual([

@@ -74,7 +74,7 @@ interface TableStyle extends Style {
   readonly pooled: boolean;
 }
 
-/** A line of the table: one device, or neighbours that are alike. */
+/** A line of the table: one device, or neighbors that are alike. */
 interface Row {
   readonly run: readonly Discovered[];
   readonly isBelow: boolean;
@@ -88,7 +88,7 @@ function linkCell({ run: [device] }: Row): Cell {
   const text = [link, policy === "auto" ? null : policy].filter(Boolean).join(", ");
   // CNIs set the policy when a pod is given the VF.
   if (policy === "disable") return { text, tone: "quiet" };
-  // A VF's own interface is down while nobody uses it.
+  // A VF's own interface is down while it is unused.
   const isQuiet = device?.pf != null && link === "admin down";
   return { text, tone: isQuiet ? "quiet" : (linkTones[link as keyof typeof linkTones] ?? "plain") };
 }
@@ -135,7 +135,7 @@ const columnsFor = ({ pooled }: TableStyle): readonly Column<Row>[] => [
   { title: "POOL", cell: (row, fitted) => poolCell(row, pooled, fitted) },
 ];
 
-/** What makes neighbours differ: everything that one line for them all could not say. */
+/** What makes neighbors differ: everything that one line for them all could not say. */
 const alike = (a: Discovered, b: Discovered): boolean =>
   follows(b, a) &&
   sameText(a, b, (each) => [
@@ -147,7 +147,7 @@ const alike = (a: Discovered, b: Discovered): boolean =>
 const sameText = <T>(a: T, b: T, facts: (each: T) => unknown): boolean =>
   JSON.stringify(facts(a)) === JSON.stringify(facts(b));
 
-/** PFs, each followed by its VFs and SFs by their index; neighbours that are alike are one line. */
+/** PFs, each followed by its VFs and SFs by their index; neighbors that are alike are one line. */
 export function rowsOf(found: readonly Discovered[], all: boolean): Row[] {
   const shown = found.filter(({ kind }) => all || kind !== "auxiliary");
   const ids = new Set(shown.map(({ id }) => id));

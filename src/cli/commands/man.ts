@@ -46,8 +46,8 @@ const optionParts = (legacy: boolean): string[] =>
 
 /** What the environment changes, for the manual and the docs. */
 export const environmentEffects = {
-  NO_COLOR: "When it is set and not empty, nothing is coloured.",
-  TERM: 'With "dumb" nothing is coloured.',
+  NO_COLOR: "When it is set and not empty, nothing is colored.",
+  TERM: 'With "dumb" nothing is colored.',
   "BUN_BE_BUN, BUN_OPTIONS, BUN_INSPECT": "Bun's own; they change what the executable is. Don't set them.",
 };
 

@@ -41,7 +41,7 @@ export async function report(line: CommandLine, output: Output): Promise<number>
   }
   const archive = await packed(made);
   try {
-    // Somebody else's file is not replaced, nor is what another made in a folder for all.
+    // Another user's file is not replaced, nor is one that another user made in a shared folder.
     if (target === "-") output.bytes(archive);
     else writeFileSync(target, archive, { mode: 0o600, flag: "wx" });
   } catch (error) {

@@ -14,13 +14,13 @@ import {
   settings,
   windowUpdate,
 } from "../../../test/support/http2-frames.ts";
-import { callAllocate, PlayedPlugin } from "../../../test/support/played-plugin.ts";
+import { callAllocate, SimulatedPlugin } from "../../../test/support/simulated-plugin.ts";
 import { until } from "../../../test/support/until.ts";
 import type { ListAndWatchResponse } from "../api/deviceplugin.ts";
 import type { AnswerStream } from "./server.ts";
 import { status, StatusError } from "./status-error.ts";
 
-const plugin = new PlayedPlugin();
+const plugin = new SimulatedPlugin();
 
 describe("a stream", () => {
   const list = (...ids: string[]) => ({ devices: ids.map((ID) => ({ ID, health: "Healthy", topology: undefined })) });
@@ -150,7 +150,7 @@ describe("a stream", () => {
     call.cancel();
   });
 
-  test("that nobody ends does not keep the server from closing", async () => {
+  test("that is never ended does not keep the server from closing", async () => {
     const { error } = listen();
     await opened();
     await plugin.server.close();
@@ -187,7 +187,7 @@ test("Bun loses credit of an open stream when the peer raises SETTINGS_INITIAL_W
     await until("the second ping is answered", () => pings() === 2);
     expect(sent()).toBe(2 * window);
     connection.write(windowUpdate(1, window));
-    await until("what was credited anew is sent", () => sent() === 3 * window);
+    await until("what was credited again is sent", () => sent() === 3 * window);
   } finally {
     connection.destroy();
   }

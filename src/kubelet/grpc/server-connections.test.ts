@@ -10,11 +10,11 @@ import {
   reset,
   settings,
 } from "../../../test/support/http2-frames.ts";
-import { callAllocate, PlayedPlugin, requestFor } from "../../../test/support/played-plugin.ts";
+import { callAllocate, SimulatedPlugin, requestFor } from "../../../test/support/simulated-plugin.ts";
 import { until } from "../../../test/support/until.ts";
 import { AllocateRequest } from "../api/deviceplugin.ts";
 
-const plugin = new PlayedPlugin();
+const plugin = new SimulatedPlugin();
 
 describe("a whole request that does not end", () => {
   const allocatePath = "/v1beta1.DevicePlugin/Allocate";

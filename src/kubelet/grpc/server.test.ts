@@ -2,12 +2,12 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { grpcMessage } from "../../../test/support/http2-frames.ts";
-import { callAllocate, PlayedPlugin, requestFor } from "../../../test/support/played-plugin.ts";
+import { callAllocate, SimulatedPlugin, requestFor } from "../../../test/support/simulated-plugin.ts";
 import { AllocateRequest } from "../api/deviceplugin.ts";
 import { GrpcServer } from "./server.ts";
 import { status, StatusError } from "./status-error.ts";
 
-const plugin = new PlayedPlugin();
+const plugin = new SimulatedPlugin();
 
 describe("a call", () => {
   test("is answered", async () => {
@@ -83,7 +83,7 @@ describe("what is no gRPC", () => {
   });
   afterEach(() => session.destroy());
 
-  /** Sends a request as it is given, and gives the answer's status, HTTP's or gRPC's. */
+  /** Sends a request as it is given, and returns the answer's status, HTTP's or gRPC's. */
   function send(headers: OutgoingHttpHeaders, ...body: readonly Uint8Array[]): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<string>();
     const stream = session.request({

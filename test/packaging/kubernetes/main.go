@@ -115,7 +115,7 @@ func read(path string) result {
 	return r
 }
 
-// documentsOf gives the YAML documents of a file, or of what kustomize makes of a folder.
+// documentsOf gives the YAML documents of a file, or of a folder's kustomize build.
 func documentsOf(path string) ([][]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -1,5 +1,5 @@
 // boot: topology=numa iommu=on init=systemd limit=300 alone=yes
-// Do the commands of docs/ that speak to systemd and udev run, and do VFs come as the pages say?
+// Do the commands of docs/ for systemd and udev run, and do VFs come as the pages say?
 import { tryPages } from "./docs.ts";
 
 tryPages("with systemd");

@@ -10,7 +10,7 @@ export interface Found extends Device {
 
 const folder = "/tmp/facts";
 
-/** A config file with these entries. Gives its path. */
+/** A config file with these entries. Returns its path. */
 export function configFile(...resourceList: readonly object[]): string {
   const name = `${Bun.hash(JSON.stringify(resourceList)).toString(36)}.json`;
   writeFiles(folder, { [name]: JSON.stringify({ resourceList }) });
@@ -59,7 +59,7 @@ export const discoveredAs = (what: string, id: string, condition: (device: Found
 
 const CAP_NET_ADMIN = 12;
 
-/** Runs a command as root without CAP_NET_ADMIN, as in a container that was not given it. Gives its standard output. */
+/** Runs a command as root without CAP_NET_ADMIN, as in a container that was not given it. Returns its standard output. */
 export async function withoutNetAdmin(command: string): Promise<string> {
   // PR_CAPBSET_DROP: what is not in the bounding set is not regained by exec (capabilities(7)).
   const program = `

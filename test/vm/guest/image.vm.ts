@@ -93,7 +93,7 @@ function staticPod(name: string, spec: object, containers: readonly object[], vo
   };
 }
 
-/** Starts a pod that has a device of each pool; gives its variables and the nodes that it could open, and its VFs. */
+/** Starts a pod that has a device of each pool; returns its variables and the nodes that it could open, and its VFs. */
 async function devicesOfConsumer(): Promise<{ output: string; vfs: { dpdk: string; net: string } }> {
   const show = `env | grep ^PCIDEVICE_ | sort
 for node in /dev/vfio/*; do : <"$node" && echo "node $node"; done

@@ -1,5 +1,5 @@
 // boot: disk=node memory=3072 limit=400
-// What the genuine runtime makes of CDI: with devices that are named by annotations, and with nodes that change.
+// How the genuine runtime handles CDI: with devices that are named by annotations, and with nodes that change.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { parse } from "yaml";
@@ -133,7 +133,7 @@ describe("nodes that change", () => {
     await plugin?.stop();
   });
 
-  test("a VF that has another VFIO group after it was made anew is given by that", async () => {
+  test("a VF that has another VFIO group after it was re-created is allocated by that", async () => {
     const [vf = ""] = vfs;
     const before = iommuGroupOf(vf);
     expect(specOf("dpdk")[vf]).toContain(`/dev/vfio/${before}`);

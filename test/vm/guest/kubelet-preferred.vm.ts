@@ -1,5 +1,5 @@
 // boot: disk=node memory=3072 limit=400
-// What the genuine kubelet makes of preferred allocation: it calls the plugin, and takes the answer.
+// How the genuine kubelet uses preferred allocation: it calls the plugin, and takes the answer.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import {
   container,
@@ -55,7 +55,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
 
   const pfOf = (vf: string) => (vf.slice(0, 7) === pf0.slice(0, 7) ? 0 : 1);
 
-  /** Starts pods with so many devices each, one after the other; gives the PFs of each one's devices. */
+  /** Starts pods with so many devices each, one after the other; returns the PFs of each one's devices. */
   async function pfsOfPods(resource: string, ...counts: readonly number[]): Promise<string> {
     const found: string[] = [];
     for (const [index, count] of counts.entries()) {

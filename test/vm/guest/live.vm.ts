@@ -95,7 +95,7 @@ test("a PF that loses its carrier takes its VFs with it, until it is back", asyn
   await node.kubelet.waitForAllocatable("test.io/near", 2, 60_000);
 });
 
-test("VFs are removed and made anew: the list is empty in between and the resource stays registered", async () => {
+test("VFs are removed and re-created: the list is empty in between and the resource stays registered", async () => {
   const { kubelet } = node;
   const registrations = kubelet.resource("test.io/near").registrations;
   await createVfs(pf0, 0);

@@ -46,7 +46,7 @@ export async function unplug(id: string, bdf: string): Promise<void> {
   await waitFor(`${bdf} unplugged`, () => !existsSync(`${devices}/${bdf}`), 60);
 }
 
-/** Hot-plugs a NIC of a QEMU model (igb, e1000e, virtio-net-pci) into a free port and gives its BDF. port2 is on node 1, port3 on node 0. */
+/** Hot-plugs a NIC of a QEMU model (igb, e1000e, virtio-net-pci) into a free port and returns its BDF. port2 is on node 1, port3 on node 0. */
 export async function plug(model: string, id: string, port: "port0" | "port1" | "port2" | "port3"): Promise<string> {
   const before = new Set(readdirSync(devices));
   await monitor(`netdev_add hubport,id=net-${id},hubid=0`);

@@ -250,7 +250,7 @@ export async function podLog(name: string, container = "main"): Promise<string> 
     .join("");
 }
 
-/** Waits until a container has printed a line, by default "ready", and gives all that it has printed. */
+/** Waits until a container has printed a line, by default "ready", and returns all that it has printed. */
 export const podOutput = (name: string, container = "main", line = "ready"): Promise<string> =>
   waitForKubelet(
     `${name}/${container} prints "${line}"`,
@@ -261,7 +261,7 @@ export const podOutput = (name: string, container = "main", line = "ready"): Pro
     90,
   );
 
-/** Waits until the container "main" has started a second time, and gives what it printed each time down to "ready". */
+/** Waits until the container "main" has started a second time, and returns what it printed each time down to "ready". */
 export const podRuns = (name: string): Promise<string[]> =>
   waitForKubelet(
     `${name} runs a second time`,

@@ -16,7 +16,7 @@ const OVS_VPORT_ATTR_NAME = 3;
 const OVS_VPORT_ATTR_UPCALL_PID = 5;
 const OVS_VPORT_TYPE_NETDEV = 1;
 
-/** Makes a datapath with these interfaces as ports. Gives what takes it away again. */
+/** Makes a datapath with these interfaces as ports. Returns what takes it away again. */
 export async function ovsDatapath(name: string, ports: readonly string[]): Promise<() => void> {
   await loadModules("openvswitch");
   request("ovs_datapath", OVS_DP_CMD_NEW, 0, [

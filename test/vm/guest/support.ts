@@ -22,7 +22,7 @@ export const [pf0, pf1] = existsSync(`${devices}/0000:41:00.0`)
 
 // ---- commands, files, waiting
 
-/** Runs a shell command and gives its standard output; throws with its standard error unless it exits with 0. */
+/** Runs a shell command and returns its standard output; throws with its standard error unless it exits with 0. */
 export async function sh(command: string): Promise<string> {
   const { status, stdout, stderr } = await attempt(command);
   if (status !== 0) throw new Error(`${command}: status ${status}: ${stderr.trim() || stdout.trim()}`);
@@ -57,7 +57,7 @@ export const readSys = (path: string): string => readFileSync(path, "utf8").trim
 
 export const writeSys = (path: string, value: string | number): void => writeFileSync(path, String(value));
 
-/** Polls until the condition gives something truthy, and gives that. A condition that throws is not fulfilled yet. */
+/** Polls until the condition returns something truthy, and returns that. A condition that throws is not fulfilled yet. */
 export const waitFor = <T>(what: string, condition: () => T | Promise<T>, seconds = 30): Promise<Truthy<T>> =>
   waitForValue(what, condition, { seconds, pace: 20 });
 
@@ -231,7 +231,7 @@ export interface RdmaLink {
 
 export const rdmaLinks = (): Promise<RdmaLink[]> => json<RdmaLink[]>("rdma -j link show", []);
 
-/** Soft RoCE on a netdev: an RDMA device below the netdev's PCI function, with its character devices. Gives its name. */
+/** Soft RoCE on a netdev: an RDMA device below the netdev's PCI function, with its character devices. Returns its name. */
 export async function addRdma(name: string, netdev: string): Promise<string> {
   await loadModules("rdma_rxe", "ib_uverbs", "ib_umad", "rdma_ucm");
   await sh(`rdma link add ${name} type rxe netdev ${netdev}`);
@@ -274,7 +274,7 @@ export async function addAuxiliary(
   return `${device.module}.${device.type}.${device.id}`;
 }
 
-/** A devlink instance on a PCI function; in switchdev mode it has the uplink's representor and those of so many VFs. Gives its handle. */
+/** A devlink instance on a PCI function; in switchdev mode it has the uplink's representor and those of so many VFs. Returns its handle. */
 export async function addDevlink(pci: string, representors: number): Promise<string> {
   await loadModules("labsim");
   labsim(`devlink ${pci} ${representors}`);

@@ -1,5 +1,5 @@
-# Kernel modules that Debian's kernel leaves out, built from Debian's own kernel source: software devices that stand for
-# hardware nobody has at hand. Sourced by make.sh. Result: $lab/modules/*.ko
+# Kernel modules that Debian's kernel leaves out, built from Debian's own kernel source: software devices in place of
+# hardware that is not at hand. Sourced by make.sh. Result: $lab/modules/*.ko
 
 make_modules() {
   local version chroot work source

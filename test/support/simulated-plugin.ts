@@ -7,7 +7,7 @@ import { type DevicePluginClient, pluginClient, type ServiceError } from "./grpc
 import { removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 
 /** Listens during each test of the calling file, on a socket of its own; what a test changes is as before in the next one. */
-export class PlayedPlugin {
+export class SimulatedPlugin {
   folder = "";
   server!: GrpcServer;
   /** What the server reported about rejected calls. */

@@ -26,7 +26,7 @@ async function demo(): Promise<void> {
   await using node = new TestNode({ entries: host(exampleHost), config });
   const shown = (text: string) => text.replaceAll(node.root, "");
 
-  heading("The node's devices, and the pool that each one is in: sriovdp discover");
+  heading("The node's devices and their pools: sriovdp discover");
   console.log(indented(shown(runCommand(["discover", "--root", node.root]).stdout)));
 
   heading("Why one of them is not offered: sriovdp explain 0000:19:00.0");

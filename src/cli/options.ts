@@ -20,7 +20,7 @@ export const options = {
     for: [...readsConfig, "report"],
     default: "/etc/pcidp/config.json",
     value: "FILE",
-    help: "The pools: JSON, comments allowed",
+    help: "Config file with the pools; JSON, comments allowed",
   },
   "resource-prefix": {
     kind: "text",
@@ -29,7 +29,12 @@ export const options = {
     value: "PREFIX",
     help: "Prefix of entries without resourcePrefix",
   },
-  "use-cdi": { kind: "flag", for: readsConfig, default: false, help: "Hand devices to the container runtime by CDI" },
+  "use-cdi": {
+    kind: "flag",
+    for: readsConfig,
+    default: false,
+    help: "Pass devices to the container runtime through CDI",
+  },
   "cdi-mode": {
     kind: "choice",
     default: "cdi-devices",
@@ -70,7 +75,7 @@ export const options = {
     kind: "text",
     default: null,
     value: "HOST:PORT",
-    help: "Also serve metrics and probes there; off by default",
+    help: "Also serve metrics and probes at this address; off by default",
     expected: (text) => (parseAddress(text) === null ? "HOST:PORT or [IPV6]:PORT" : null),
   },
   "pod-device-metrics": {
@@ -83,7 +88,7 @@ export const options = {
     for: [...asksPlugin, "capture"],
     default: "/",
     value: "DIR",
-    help: "Read and write the node below DIR: a recorded tree",
+    help: "Root of the node's files, for example a recorded tree",
   },
   output: {
     kind: "choice",
@@ -99,16 +104,16 @@ export const options = {
     kind: "flag",
     for: ["discover", "explain"],
     default: false,
-    help: "Fold nothing, and show every auxiliary device",
+    help: "List every device separately, and all auxiliary devices",
   },
-  pool: { kind: "text", for: ["status"], default: null, value: "RESOURCE", help: "Show this pool alone" },
-  unhealthy: { kind: "flag", for: ["status"], default: false, help: "Show only devices that are Unhealthy" },
+  pool: { kind: "text", for: ["status"], default: null, value: "RESOURCE", help: "Show only this pool" },
+  unhealthy: { kind: "flag", for: ["status"], default: false, help: "Show only Unhealthy devices" },
   watch: { kind: "flag", for: ["status"], default: false, help: "Print again whenever something changes" },
   "no-node": {
     kind: "flag",
     for: ["validate"],
     default: false,
-    help: "Check the file alone, not what it selects on this node",
+    help: "Check only the file, not what it selects on this node",
   },
   node: {
     kind: "text",
@@ -122,15 +127,15 @@ export const options = {
     for: ["validate"],
     default: null,
     value: "KEY",
-    help: "Of a ConfigMap check this key alone, not every one",
+    help: "Check only this key of a ConfigMap",
   },
   check: {
     kind: "flag",
     for: ["report"],
     default: false,
-    help: "Print what the archive would hold, and write nothing",
+    help: "Print what the archive would contain, and write nothing",
   },
-  strict: { kind: "flag", for: ["validate"], default: false, help: "Exit 1 when there are warnings" },
+  strict: { kind: "flag", for: ["validate"], default: false, help: "Exit 1 if there are warnings" },
   "log-level": {
     kind: "number",
     aliases: ["v"],
@@ -144,7 +149,7 @@ export const options = {
     default: "text",
     choices: ["text", "json"],
     value: "FORMAT",
-    help: "One line an event, as text or as a JSON object",
+    help: "Log format: text, or one JSON object per line",
   },
   "log-dir": {
     kind: "text",
@@ -219,21 +224,21 @@ export interface CommandRow {
 
 export const commands = {
   run: {
-    help: "Offer the devices to the kubelet and follow the node (the default)",
+    help: "Serve the pools to the kubelet and follow the node (the default)",
     examples: [
       ["run --config-file pools.json", "Serve the pools of a file"],
       ["run --metrics-address :9808 --log-format json", "Serve metrics too, and log JSON"],
     ],
   },
   discover: {
-    help: "Print the node's devices and the pool that each one is in",
+    help: "Print the node's devices and their pools",
     examples: [
-      ["discover", "PFs, what is below them, and their pools"],
-      ["discover --config-file pools.json", "Into which pools would this file put them?"],
+      ["discover", "PFs with their VFs and SFs, and the pools of all"],
+      ["discover --config-file pools.json", "The pools that this file would put them into"],
     ],
   },
   explain: {
-    help: "Print why devices are in their pools, or what is in pools",
+    help: "Explain why devices are in their pools or in none, or what is in pools",
     operands: { form: "[DEVICE|RANGE|RESOURCE|NAMESPACE/POD]...", most: Infinity },
     examples: [
       ["explain ens1f0v3", "Why is this VF in its pool, or in none?"],
@@ -242,7 +247,7 @@ export const commands = {
     ],
   },
   validate: {
-    help: "Check the config file, or FILEs, or standard input; exit 2 for errors",
+    help: "Check the config file, other FILEs or standard input; exit 2 on errors",
     operands: { form: "[FILE|-]...", most: Infinity },
     examples: [
       ["validate configmap.yaml", "Check every config in a manifest"],
@@ -257,7 +262,7 @@ export const commands = {
     ],
   },
   probe: {
-    help: "Ask the running plugin whether it is alive, or ready; exit 1 when not",
+    help: "Check whether the running plugin is alive or ready; exit 1 if not",
     operands: { form: "startup|liveness|readiness", least: 1, most: 1, choices: ["startup", "liveness", "readiness"] },
     examples: [
       ["probe readiness", "Is every pool registered?"],
@@ -265,15 +270,15 @@ export const commands = {
     ],
   },
   report: {
-    help: "Write what a bug report needs to FILE or standard output: one archive, redacted",
+    help: "Write a redacted archive for a bug report to FILE or standard output",
     operands: { form: "[FILE|-]", most: 1 },
     examples: [
-      ["report --check", "What would be in it?"],
+      ["report --check", "Show what it would contain"],
       ["report report.tar.gz", "Write it"],
     ],
   },
   schema: {
-    help: "Print a JSON Schema: of the config file, or of what a command prints as JSON",
+    help: "Print the JSON Schema of the config file or of a command's JSON output",
     operands: { form: "[config|discover|explain|report|status|validate]", most: 1, choices: schemaNames },
     examples: [
       ["schema", "For editors and CI that check config files"],
@@ -281,10 +286,10 @@ export const commands = {
     ],
   },
   completion: {
-    help: "Print the completions for a shell, or the names that explain takes",
+    help: "Print the completion script of a shell, or the names that explain takes",
     operands: { form: "bash|zsh|fish|names", least: 1, most: 1, choices: ["bash", "zsh", "fish", "names"] },
     examples: [
-      ["completion bash", "To be read by bash: source <(sriovdp completion bash)"],
+      ["completion bash", "Load it in bash: source <(sriovdp completion bash)"],
       ["completion names", "All names of devices, pools and pods"],
     ],
   },
@@ -296,14 +301,14 @@ export const commands = {
     ],
   },
   capture: {
-    help: "Print the node as text for a bug report, MACs and GUIDs replaced",
+    help: "Print the node as text for a bug report, with MACs and GUIDs replaced",
     examples: [
       ["capture >node.host", "Capture this node"],
       ["capture --root /mnt/sysroot", "Capture a node that is mounted elsewhere"],
     ],
   },
   help: {
-    help: "Print this help, or that of a command",
+    help: "Print this help, or the help of a command",
     operands: { form: "[COMMAND]", most: 1 },
     examples: [
       ["help status", "The same as status --help"],

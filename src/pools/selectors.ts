@@ -239,9 +239,9 @@ const vdpaType: Selector<"virtio" | "vhost" | ""> = {
 
 /** Every selector, in the order in which an explanation tries them. */
 export const selectors = {
-  vendors: oneOf((d) => d.vendor, "PCI vendor ids; of an SF, its PF's", '["8086", "15b3"]', hexId),
-  devices: oneOf((d) => d.product, "PCI device ids; of an SF, its PF's", '["154c", "1889"]', hexId),
-  drivers: oneOf((d) => d.driver, "Names of the bound driver; of an SF, its PF's", '["vfio-pci"]', {
+  vendors: oneOf((d) => d.vendor, "PCI vendor ids; for an SF, those of its PF", '["8086", "15b3"]', hexId),
+  devices: oneOf((d) => d.product, "PCI device ids; for an SF, those of its PF", '["154c", "1889"]', hexId),
+  drivers: oneOf((d) => d.driver, "Names of the bound driver; for an SF, the driver of its PF", '["vfio-pci"]', {
     warnings: misnamedDrivers,
   }),
   pciAddresses: oneOf((d) => d.pci, "PCI addresses", '["0000:03:02.0"]', address),
@@ -280,14 +280,14 @@ export const selectors = {
   }),
   ddpProfiles: oneOf(
     (d) => d.ddpProfile,
-    "Names of the DDP package that runs on the NIC",
+    "Names of the DDP package loaded on the NIC",
     '["GTPv1-C/U IPv4/IPv6 payload"]',
   ),
   pKeys: oneOf((d) => d.pKey, "InfiniBand P_Keys, compared with the one at index 0", '["0x7fff"]', pKey),
-  isRdma: yesOrNo((d) => d.rdma !== null, "Only RDMA-capable devices, handed out with their RDMA character devices"),
+  isRdma: yesOrNo((d) => d.rdma !== null, "Only RDMA-capable devices, allocated with their RDMA character devices"),
   vdpaType,
   needVhostNet: {
-    ...yesOrNo(() => true, "Hand out /dev/vhost-net and /dev/net/tun with the device"),
+    ...yesOrNo(() => true, "Also allocate /dev/vhost-net and /dev/net/tun"),
     isNoCondition: true,
     covers: () => true,
   },

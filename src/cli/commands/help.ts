@@ -7,17 +7,17 @@ import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
 import { wrapped } from "../table.ts";
 
-/** What signals do, for the help and the manual. */
+/** The effects of signals, for the help and the manual. */
 export const signals = {
-  HUP: "read the config file again and rescan the node",
-  "TERM, INT, QUIT": "end the plugin",
+  HUP: "reload the config file and rescan the node",
+  "TERM, INT, QUIT": "stop the plugin",
 } as const;
 
-/** What exit statuses say, for the help and the manual. */
+/** The meaning of exit statuses, for the help and the manual. */
 export const statuses = {
   0: "success",
-  1: "any other error; validate --strict: there are warnings",
-  2: "the config file or the command line is wrong",
+  1: "any other error; with validate --strict also warnings",
+  2: "an error in the config file or on the command line",
 } as const;
 
 const usage = `sriovdp: the SR-IOV network device plugin for Kubernetes
@@ -61,7 +61,7 @@ export function printHelp({ operands: [word] }: CommandLine, { out, err }: Outpu
   return exitStatus.ok;
 }
 
-/** A command with what may stand behind its name. */
+/** A command with its operands. */
 const form = (name: string, { operands }: CommandRow): string => (operands ? `${name} ${operands.form}` : name);
 
 const syntax = "-x V, --x V, -x=V and --x=V are the same";

@@ -80,7 +80,7 @@ const values = Object.fromEntries(
   }),
 );
 
-function wantedBy(name: DeviceTypeName): Schema {
+function selectorsSchema(name: DeviceTypeName): Schema {
   const type = deviceTypes[name];
   const known: readonly SelectorName[] = [...type.selectors, ...type.ignoredSelectors];
   return {
@@ -137,7 +137,7 @@ export const configSchema: Schema = {
   definitions: {
     entry,
     ...fields,
-    ...Object.fromEntries(deviceTypeNames.map((name) => [`${name}Selectors`, wantedBy(name)])),
+    ...Object.fromEntries(deviceTypeNames.map((name) => [`${name}Selectors`, selectorsSchema(name)])),
     ...values,
   },
 };

@@ -5,10 +5,14 @@ import { type AllocationFacts, readAllocationFacts } from "../host/allocation-fa
 import type { Claim, PoolSpec } from "../pools/pool.ts";
 
 /** Reads all that a container may be given of a claim's device; throws when its function has left. `root` goes before every path of the node. */
-export const readClaimFacts = (root: string, { device, wanted }: Claim, { iommufd }: PoolSpec): AllocationFacts =>
+export const readClaimFacts = (
+  root: string,
+  { device, selectorObject }: Claim,
+  { iommufd }: PoolSpec,
+): AllocationFacts =>
   readAllocationFacts(root, device, {
-    rdma: wanted.isRdma === true,
-    vhostNet: wanted.needVhostNet === true,
+    rdma: selectorObject.isRdma === true,
+    vhostNet: selectorObject.needVhostNet === true,
     iommufd,
   });
 

@@ -12,7 +12,7 @@ import {
 import type { Device } from "../host/device.ts";
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
-import type { Wanted } from "../pools/selectors.ts";
+import type { SelectorObject } from "../pools/selectors.ts";
 import { allocate as allocatePrepared, type CdiContext, prepareDevices, refuseIds } from "./allocate.ts";
 import { stableJson } from "./environment.ts";
 
@@ -20,9 +20,9 @@ const device = aDevice({ id: "0000:1a:03.4" });
 const other = aDevice({ id: "0000:1a:03.5" });
 
 /** One pool whose devices were all claimed by one selector object. */
-const poolOf = (spec: PoolSpec, wanted: Wanted, ...devices: Device[]): Pool => ({
+const poolOf = (spec: PoolSpec, selectorObject: SelectorObject, ...devices: Device[]): Pool => ({
   spec,
-  claims: new Map(devices.map((each) => [each.id, aClaim(each, wanted)])),
+  claims: new Map(devices.map((each) => [each.id, aClaim(each, selectorObject)])),
   unhealthy: new Map(),
 });
 
@@ -34,14 +34,14 @@ const allocate = (
 ) => allocatePrepared(pool.spec, ids, prepareDevices(pool, facts), cdi);
 
 interface Case {
-  readonly wanted?: Wanted;
+  readonly selectorObject?: SelectorObject;
   readonly spec?: Partial<PoolSpec>;
   readonly device?: Device;
   readonly facts?: Partial<AllocationFacts>;
 }
 
-function given({ wanted = {}, spec = {}, device: one = device, facts = {} }: Case) {
-  const pool = poolOf(aSpec({ prefix: "intel.com", name: "net", ...spec }), wanted, one);
+function given({ selectorObject = {}, spec = {}, device: one = device, facts = {} }: Case) {
+  const pool = poolOf(aSpec({ prefix: "intel.com", name: "net", ...spec }), selectorObject, one);
   const { answer } = allocate(pool, [one.id], new Map([[one.id, someFacts(facts)]]), null);
   const info = JSON.parse(answer.envs["PCIDEVICE_INTEL_COM_NET_INFO"] ?? "null") as Record<string, object>;
   const { generic, ...providers } = info[one.id] as Record<string, object>;
@@ -118,7 +118,7 @@ describe("what a container is given", () => {
     ],
     [
       "an RDMA device with two RDMA devices, of which the last counts per key",
-      { wanted: { isRdma: true }, device: capable, facts: { rdma } },
+      { selectorObject: { isRdma: true }, device: capable, facts: { rdma } },
       [
         "/dev/infiniband/issm2",
         "/dev/infiniband/umad2",
@@ -138,16 +138,16 @@ describe("what a container is given", () => {
     ],
     [
       "an RDMA device that is in a pod",
-      { wanted: { isRdma: true }, device: aDevice({ id: device.id, rdma: { names: [] } }) },
+      { selectorObject: { isRdma: true }, device: aDevice({ id: device.id, rdma: { names: [] } }) },
       [],
       { rdma: {} },
     ],
     ["an RDMA device of a pool that does not ask for RDMA", { device: capable, facts: { rdma } }, [], {}],
-    ["a device that is not RDMA capable", { wanted: { isRdma: true }, facts: { rdma } }, [], {}],
+    ["a device that is not RDMA capable", { selectorObject: { isRdma: true }, facts: { rdma } }, [], {}],
     [
       "a vhost vDPA device at its first Allocate",
       {
-        wanted: { vdpaType: "vhost" },
+        selectorObject: { vdpaType: "vhost" },
         facts: { vdpa: { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } },
       },
       ["/dev/vhost-vdpa-0"],
@@ -155,14 +155,14 @@ describe("what a container is given", () => {
     ],
     [
       "a virtio vDPA device",
-      { wanted: { vdpaType: "virtio" }, facts: { vdpa: { name: "vdpa0", type: "virtio", node: null } } },
+      { selectorObject: { vdpaType: "virtio" }, facts: { vdpa: { name: "vdpa0", type: "virtio", node: null } } },
       [],
       { vdpa: {} },
     ],
     [
       "a vDPA device of a pool that does not ask for vDPA",
       {
-        wanted: { vdpaType: "" },
+        selectorObject: { vdpaType: "" },
         facts: { vdpa: { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } },
       },
       [],
@@ -170,11 +170,11 @@ describe("what a container is given", () => {
     ],
     [
       "vhost-net where the node has it",
-      { wanted: { needVhostNet: true }, facts: { vhostNet: true } },
+      { selectorObject: { needVhostNet: true }, facts: { vhostNet: true } },
       ["/dev/vhost-net", "/dev/net/tun"],
       { vhost: { "net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun" } },
     ],
-    ["vhost-net on a node without it", { wanted: { needVhostNet: true } }, [], {}],
+    ["vhost-net on a node without it", { selectorObject: { needVhostNet: true } }, [], {}],
     ["vhost-net where the pool does not ask for it", { facts: { vhostNet: true } }, [], {}],
     [
       "additionalInfo, the device's own over what all have",

@@ -65,8 +65,8 @@ function extra({ claim: { device }, spec: { additionalInfo } }: ContributionInpu
 }
 
 /** RDMA character devices; of several RDMA devices the last one wins per key, as the upstream plugin. */
-function rdma({ claim: { device, wanted }, facts }: ContributionInput): Contribution | null {
-  if (wanted.isRdma !== true || !device.rdma) return null;
+function rdma({ claim: { device, selectorObject }, facts }: ContributionInput): Contribution | null {
+  if (selectorObject.isRdma !== true || !device.rdma) return null;
   const info: Record<string, string> = {};
   for (const { kind, path } of facts.rdma.nodes) info[kind] = path;
   const [firstName] = facts.rdma.names;
@@ -74,14 +74,14 @@ function rdma({ claim: { device, wanted }, facts }: ContributionInput): Contribu
   return { nodes: facts.rdma.nodes.map(({ path }) => node(path)), info };
 }
 
-function vdpa({ claim: { wanted }, facts: { vdpa: handle } }: ContributionInput): Contribution | null {
-  if (!wanted.vdpaType || !handle) return null;
+function vdpa({ claim: { selectorObject }, facts: { vdpa: handle } }: ContributionInput): Contribution | null {
+  if (!selectorObject.vdpaType || !handle) return null;
   const path = handle.node?.path;
   return path === undefined ? { nodes: [], info: {} } : { nodes: [node(path)], info: { mount: path } };
 }
 
-function vhost({ claim: { wanted }, facts }: ContributionInput): Contribution | null {
-  if (wanted.needVhostNet !== true || !facts.vhostNet) return null;
+function vhost({ claim: { selectorObject }, facts }: ContributionInput): Contribution | null {
+  if (selectorObject.needVhostNet !== true || !facts.vhostNet) return null;
   return {
     nodes: [node(commonNodes.vhostNet), node(commonNodes.tun)],
     info: { "net-mount": commonNodes.vhostNet, "tun-mount": commonNodes.tun },

@@ -1,18 +1,18 @@
 import { expect, test } from "bun:test";
 import { aClaim, aCharDevice, aDevice, aSpec, aSubFunction, someFacts } from "../../test/support/device.ts";
 import type { AllocationFacts } from "../host/allocation-facts.ts";
-import type { Wanted } from "../pools/selectors.ts";
+import type { SelectorObject } from "../pools/selectors.ts";
 import { deviceInfoFile } from "./device-info.ts";
 
 const spec = aSpec({ prefix: "openshift.io", name: "nic1" });
 const device = aDevice({ id: "0000:3b:02.1" });
-const content = (wanted: Wanted, facts: Partial<AllocationFacts>) =>
-  deviceInfoFile(aClaim(device, wanted), someFacts(facts), spec)?.content;
+const content = (selectorObject: SelectorObject, facts: Partial<AllocationFacts>) =>
+  deviceInfoFile(aClaim(device, selectorObject), someFacts(facts), spec)?.content;
 
 const vhost = { name: "vdpa0", type: "vhost", node: aCharDevice("/dev/vhost-vdpa-0") } as const;
 const rdma = { names: ["mlx5_2", "mlx5_3"], nodes: [] };
 
-test.each<[string, Wanted, Partial<AllocationFacts>, string]>([
+test.each<[string, SelectorObject, Partial<AllocationFacts>, string]>([
   ["a PCI device", {}, {}, '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1"}}'],
   [
     "an RDMA device",
@@ -50,8 +50,8 @@ test.each<[string, Wanted, Partial<AllocationFacts>, string]>([
     { vdpa: vhost },
     '{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1"}}',
   ],
-])("the file of %s is, byte for byte, what multus reads", (_, wanted, facts, json) => {
-  expect(content(wanted, facts)).toBe(json);
+])("the file of %s is, byte for byte, what multus reads", (_, selectorObject, facts, json) => {
+  expect(content(selectorObject, facts)).toBe(json);
 });
 
 test("the file is called after the resource and the device", () => {

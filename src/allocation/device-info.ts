@@ -17,12 +17,12 @@ export function deviceInfoFile(claim: Claim, facts: AllocationFacts, spec: PoolS
   const name = deviceInfoName(spec.resource, claim.device.id);
   const address = claim.device.pci;
   const { vdpa } = facts;
-  if (claim.wanted.vdpaType && vdpa && vdpa.type !== null) {
+  if (claim.selectorObject.vdpaType && vdpa && vdpa.type !== null) {
     const path = vdpa.node === null ? {} : { path: vdpa.node.path };
     const body = { "parent-device": vdpa.name, driver: vdpa.type, ...path, "pci-address": address };
     return { name, content: JSON.stringify({ type: "vdpa", version: "1.1.0", vdpa: body }) };
   }
-  const names = claim.wanted.isRdma === true ? facts.rdma.names : [];
+  const names = claim.selectorObject.isRdma === true ? facts.rdma.names : [];
   const rdma = names.length > 0 ? { "rdma-device": names.join(",") } : {};
   return { name, content: JSON.stringify({ type: "pci", version: "1.1.0", pci: { "pci-address": address, ...rdma } }) };
 }

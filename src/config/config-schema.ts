@@ -91,7 +91,7 @@ export const entrySchema = v.object(entryFields, "expected an object");
 export const entryKeys = [...Object.keys(entryFields), "selectors"];
 
 /** The form of a selector object for a device type. */
-export function wantedSchema(deviceType: DeviceTypeName) {
+export function selectorObjectSchema(deviceType: DeviceTypeName) {
   const names: readonly SelectorName[] = [
     ...deviceTypes[deviceType].selectors,
     ...deviceTypes[deviceType].ignoredSelectors,

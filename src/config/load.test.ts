@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { entry, list, load, loadEntry, loadSelector, severities, problemsOf } from "../../test/support/load-config.ts";
-import type { Wanted } from "../pools/selectors.ts";
+import type { SelectorObject } from "../pools/selectors.ts";
 
 describe("an ordinary file", () => {
   test("gives a spec an entry, with the upstream plugin's defaults", () => {
@@ -39,7 +39,7 @@ describe("an ordinary file", () => {
   });
 
   test("may use every selector of its device type", () => {
-    const wanted = {
+    const selectorObject = {
       vendors: ["8086"],
       devices: ["1889"],
       drivers: ["iavf"],
@@ -53,11 +53,11 @@ describe("an ordinary file", () => {
       isRdma: true,
       needVhostNet: true,
     };
-    const { specs, problems } = loadSelector(wanted);
+    const { specs, problems } = loadSelector(selectorObject);
     expect(problems).toEqual([]);
     expect(specs?.[0]?.selectors).toEqual([
       {
-        ...wanted,
+        ...selectorObject,
         pfNames: [
           {
             pf: "ens1f0",
@@ -211,7 +211,7 @@ describe("an entry as others write it runs", () => {
     ["with P_Keys as the upstream plugin's README has them", { selectors: { pKeys: ["0x1", "0xABCD"] } }, {}],
   ])("%s", (_, fields, selected) => {
     const { specs, problems } = loadEntry(fields);
-    expect(specs?.[0]?.selectors[0]).toMatchObject(selected as Wanted);
+    expect(specs?.[0]?.selectors[0]).toMatchObject(selected as SelectorObject);
     expect(problems.every(({ severity }) => severity === "warning")).toBe(true);
   });
 });
@@ -233,11 +233,14 @@ describe("selectors", () => {
     expect(loaded.problems.map(({ severity, path }) => ({ severity, path }))).toEqual([{ severity: "skip", path }]);
   });
 
-  test.each([[{}], [{ auxTypes: [] }], [{ auxTypes: null }]])("%j of sub-functions needs auxTypes", (wanted) => {
-    const loaded = loadSelector(wanted, { deviceType: "auxNetDevice" });
-    expect(loaded.specs).toBeNull();
-    expect(problemsOf(loaded)).toEqual([expect.stringContaining('auxTypes: missing for auxNetDevice; write ["sf"]')]);
-  });
+  test.each([[{}], [{ auxTypes: [] }], [{ auxTypes: null }]])(
+    "%j of sub-functions needs auxTypes",
+    (selectorObject) => {
+      const loaded = loadSelector(selectorObject, { deviceType: "auxNetDevice" });
+      expect(loaded.specs).toBeNull();
+      expect(problemsOf(loaded)).toEqual([expect.stringContaining('auxTypes: missing for auxNetDevice; write ["sf"]')]);
+    },
+  );
 
   test("acpiIndexes of sub-functions have no effect, which is reported", () => {
     const loaded = loadSelector({ auxTypes: ["sf"], acpiIndexes: ["1"] }, { deviceType: "auxNetDevice" });

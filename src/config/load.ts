@@ -186,7 +186,7 @@ class EntryReader {
       linkHealth: entry.linkHealth,
       iommufd: entry.iommufd,
       preferredAllocation: entry.preferredAllocation ?? null,
-      selectors: selectors.map(({ wanted }) => wanted),
+      selectors: selectors.map(({ selectorObject }) => selectorObject),
       ...ignoredIn(selectors),
       additionalInfo: entry.additionalInfo ?? null,
     });

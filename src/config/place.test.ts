@@ -11,11 +11,16 @@ const warn = warnings(text);
 
 test.each([
   [{ entry: 0 }, "resourceList[0]", 3, 5],
-  [{ entry: 0, wanted: 0 }, "resourceList[0].selectors", 3, 40],
-  [{ entry: 0, wanted: 0, value: { selector: "pfNames", index: 1 } }, "resourceList[0].selectors.pfNames[1]", 3, 58],
-  [{ entry: 1, wanted: 1 }, "resourceList[1].selectors[1]", 4, 45],
+  [{ entry: 0, selectorObject: 0 }, "resourceList[0].selectors", 3, 40],
   [
-    { entry: 1, wanted: 1, value: { selector: "rootDevices", index: 0 } },
+    { entry: 0, selectorObject: 0, value: { selector: "pfNames", index: 1 } },
+    "resourceList[0].selectors.pfNames[1]",
+    3,
+    58,
+  ],
+  [{ entry: 1, selectorObject: 1 }, "resourceList[1].selectors[1]", 4, 45],
+  [
+    { entry: 1, selectorObject: 1, value: { selector: "rootDevices", index: 0 } },
     ...(["resourceList[1].selectors[1].rootDevices[0]", 4, 62] as const),
   ],
 ])("%j is found whatever case its keys are in", (place, path, line, column) => {

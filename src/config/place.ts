@@ -9,7 +9,7 @@ import { entryKeys, fileKeys } from "./config-schema.ts";
 /** A place in resourceList: an entry, one of its selector objects, and a value of a selector in that. */
 export interface Place {
   readonly entry: number;
-  readonly wanted?: number | undefined;
+  readonly selectorObject?: number | undefined;
   readonly value?: { readonly selector: string; readonly index: number } | undefined;
 }
 
@@ -18,15 +18,15 @@ export function warnings(text: string): (place: Place, message: string) => Probl
   const { root, at } = parseDocument(text);
   const field = (node: Node | undefined, known: readonly string[], name: string) =>
     node?.type === "object" ? fieldsOf(node, known).values[name] : undefined;
-  return ({ entry, wanted, value }, message) => {
+  return ({ entry, selectorObject, value }, message) => {
     const entryNode = field(root ?? undefined, fileKeys, "resourceList")?.children?.[entry];
     let path = `resourceList[${entry}]`;
     let node = entryNode;
     const selectors = field(entryNode, entryKeys, "selectors");
-    if (wanted !== undefined) {
+    if (selectorObject !== undefined) {
       const isList = selectors?.type === "array";
-      path += isList ? `.selectors[${wanted}]` : ".selectors";
-      node = isList ? selectors.children?.[wanted] : selectors;
+      path += isList ? `.selectors[${selectorObject}]` : ".selectors";
+      node = isList ? selectors.children?.[selectorObject] : selectors;
     }
     if (value !== undefined) {
       path += `.${value.selector}[${value.index}]`;

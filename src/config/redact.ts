@@ -24,8 +24,8 @@ interface Level {
 const same = (names: readonly string[]): Level["keys"] =>
   Object.fromEntries(names.map((name) => [name.toLowerCase(), "shown"]));
 
-const wanted: Level = { keys: same(selectorNames) };
-const entry: Level = { keys: { ...same(entryKeys), selectors: wanted, additionalinfo: "secret" } };
+const selectorObject: Level = { keys: same(selectorNames) };
+const entry: Level = { keys: { ...same(entryKeys), selectors: selectorObject, additionalinfo: "secret" } };
 const file: Level = { keys: { ...same(fileKeys), resourcelist: entry } };
 
 function shown(node: Node, level: Level | "secret" | "shown"): unknown {

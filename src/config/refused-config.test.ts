@@ -143,8 +143,8 @@ describe("a stray key in a selector object", () => {
     [{ vendor: ["8086"] }, "vendor", 'did you mean "vendors"?'],
     [{ pfname: ["x"], drivers: ["iavf"] }, "pfname", 'did you mean "pfNames"?'],
     [{ deviceID: "1592", vendors: ["8086"] }, "deviceID", 'did you mean "devices"?'],
-  ])("%j is refused: it misses a selector's name by little", (wanted, key, hint) => {
-    const loaded = loadSelector(wanted);
+  ])("%j is refused: it misses a selector's name by little", (selectorObject, key, hint) => {
+    const loaded = loadSelector(selectorObject);
     expect(loaded.specs).toBeNull();
     expect(problemsOf(loaded)).toEqual([`error ${where}.${key}: unknown selector; ${hint}`]);
   });
@@ -157,8 +157,8 @@ describe("a stray key in a selector object", () => {
     [{ pfNames: ["ens1f0"] }, "accelerator", "a selector of netDevice and auxNetDevice, not of accelerator"],
     [{ auxTypes: ["sf"], pciAddresses: ["0000:03:00.0"] }, "auxNetDevice", 'with "rootDevices"'],
     [{ auxTypes: ["sf"], acpiIndexes: ["1"], pKeys: ["0x7fff"] }, "auxNetDevice", "a selector of netDevice"],
-  ])("%j of %s is refused, since every device would be selected", (wanted, deviceType, why) => {
-    const loaded = loadSelector(wanted, { deviceType });
+  ])("%j of %s is refused, since every device would be selected", (selectorObject, deviceType, why) => {
+    const loaded = loadSelector(selectorObject, { deviceType });
     expect(loaded.specs).toBeNull();
     const errors = loaded.problems.filter(({ severity }) => severity === "error");
     expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining(why)]);
@@ -180,14 +180,17 @@ describe("a stray key in a selector object", () => {
       ["pciAddresses"],
       'with "rootDevices"',
     ],
-  ])("%j of %s runs without it, with a warning that names the alternative", (wanted, deviceType, ignored, why) => {
-    const loaded = loadSelector(wanted, { deviceType });
-    expect(loaded.specs?.[0]?.ignoredKeys).toEqual([ignored]);
-    expect(Object.keys(loaded.specs?.[0]?.selectors[0] ?? {})).not.toContain(ignored[0]);
-    expect(problemsOf(loaded)).toEqual([expect.stringContaining(why)]);
-    expect(problemsOf(loaded)[0]).toStartWith(`warning ${where}.${ignored[0]}: `);
-    expect(problemsOf(loaded)[0]).toEndWith(": ignored");
-  });
+  ])(
+    "%j of %s runs without it, with a warning that names the alternative",
+    (selectorObject, deviceType, ignored, why) => {
+      const loaded = loadSelector(selectorObject, { deviceType });
+      expect(loaded.specs?.[0]?.ignoredKeys).toEqual([ignored]);
+      expect(Object.keys(loaded.specs?.[0]?.selectors[0] ?? {})).not.toContain(ignored[0]);
+      expect(problemsOf(loaded)).toEqual([expect.stringContaining(why)]);
+      expect(problemsOf(loaded)[0]).toStartWith(`warning ${where}.${ignored[0]}: `);
+      expect(problemsOf(loaded)[0]).toEndWith(": ignored");
+    },
+  );
 
   test("selects by nothing and is of another type: no reason to reject the file", () => {
     const loaded = loadSelector({ isRdma: false, pfNames: [], vdpaType: "" }, { deviceType: "accelerator" });

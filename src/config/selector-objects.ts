@@ -10,7 +10,7 @@ import {
   type SelectorName,
   selectorNames,
   selectors,
-  type Wanted,
+  type SelectorObject,
 } from "../pools/selectors.ts";
 import { type Fields, fieldsOf, valueOf } from "./document.ts";
 import { misplaced, nearKeyHint, ofOtherTypes } from "./keys.ts";
@@ -42,7 +42,7 @@ export interface Owner {
 
 /** A selector object, and its keys that were ignored. */
 export interface ReadSelectors {
-  readonly wanted: Wanted;
+  readonly selectorObject: SelectorObject;
   readonly ignored: readonly string[];
 }
 
@@ -90,7 +90,7 @@ function readObject(to: Reporter, node: Node, path: string, deviceType: DeviceTy
     if (value === undefined || (Array.isArray(value) && value.length === 0))
       to.problem(node, `${path}.${name}`, `missing for ${deviceType}; write ${selectors[name].example}`);
   }
-  const wanted: Record<string, unknown> = {};
+  const selectorObject: Record<string, unknown> = {};
   let isWhole = true;
   // One by one, so that no mistake hides another, nor a warning.
   for (const [name, value] of Object.entries(plain)) {
@@ -104,12 +104,12 @@ function readObject(to: Reporter, node: Node, path: string, deviceType: DeviceTy
     }
     isWhole &&= parsed.success;
     if (!parsed.success || !has.includes(name as SelectorName)) continue;
-    wanted[name] = parsed.output;
+    selectorObject[name] = parsed.output;
     for (const doubt of warnings?.(parsed.output) ?? []) to.problem(valueNode, `${path}.${name}`, doubt, "warning");
   }
-  if (wanted["isRdma"] === true && (wanted["vdpaType"] ?? "") !== "")
+  if (selectorObject["isRdma"] === true && (selectorObject["vdpaType"] ?? "") !== "")
     to.problem(node, path, "isRdma and vdpaType can't be combined: put them into entries of their own");
-  return isWhole ? [{ wanted: wanted as Wanted, ignored }] : [];
+  return isWhole ? [{ selectorObject: selectorObject as SelectorObject, ignored }] : [];
 }
 
 /** Reports keys that devices of this type don't have; returns those that are ignored. */

@@ -152,9 +152,9 @@ describe("the writes", () => {
         for (const { devices, unhealthy, held, hasTaints, attributes } of states) {
           const ids = (numbers: readonly number[]) => numbers.flatMap((number) => devices[number]?.id ?? []);
           const own = { ...context, hasTaints, attributes, heldElsewhere: new Set(ids(held)) };
-          const wanted = desiredSlices([aPool(devices, ids(unhealthy))], own);
-          found = written(found, wanted, own);
-          expect(sliceWrites(wanted, found, own)).toEqual([]);
+          const desired = desiredSlices([aPool(devices, ids(unhealthy))], own);
+          found = written(found, desired, own);
+          expect(sliceWrites(desired, found, own)).toEqual([]);
           for (const slice of found) expect(sliceProblems(slice)).toEqual([]);
         }
       }),

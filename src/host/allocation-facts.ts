@@ -18,27 +18,27 @@ export interface AllocationFacts {
 }
 
 /** What is needed beside the device's own nodes; what is not needed is not read. */
-export interface AllocationFactsWanted {
+export interface NeededFacts {
   readonly rdma: boolean;
   readonly vhostNet: boolean;
   readonly iommufd: boolean;
 }
 
 /** Reads the allocation facts of a device below `root`; throws when its function has left. */
-export function readAllocationFacts(root: string, device: Device, wanted: AllocationFactsWanted): AllocationFacts {
+export function readAllocationFacts(root: string, device: Device, needed: NeededFacts): AllocationFacts {
   const folder = busDevice(root, device.bus, device.id);
   const names = listDirectory(folder);
   if (!names) throw new Error(`device ${device.id} has left the node (${folder} is gone)`);
   const here = { folder, entries: new Set(names) };
-  const seen = wanted.rdma ? readRdmaNames(here) : [];
-  const rdmaNames = wanted.rdma && seen.length === 0 ? readHiddenRdmaNames(here) : seen;
+  const seen = needed.rdma ? readRdmaNames(here) : [];
+  const rdmaNames = needed.rdma && seen.length === 0 ? readHiddenRdmaNames(here) : seen;
   return {
     vfio: device.bus === "pci" ? readVfio(root, here, device.driver) : null,
     uio: device.bus === "pci" ? readUio(root, here) : null,
     vdpa: device.vdpa && readVdpa(root, device.vdpa.name),
-    rdma: { names: rdmaNames, nodes: wanted.rdma ? readRdmaNodes(root, here, rdmaNames) : [] },
+    rdma: { names: rdmaNames, nodes: needed.rdma ? readRdmaNodes(root, here, rdmaNames) : [] },
     // As the upstream plugin, both or none: a program that is given one of them fails later, and elsewhere.
-    vhostNet: wanted.vhostNet && readVhostNet(root).every(({ present }) => present !== false),
-    iommufd: wanted.iommufd && readIommufd(root),
+    vhostNet: needed.vhostNet && readVhostNet(root).every(({ present }) => present !== false),
+    iommufd: needed.iommufd && readIommufd(root),
   };
 }

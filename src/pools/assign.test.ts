@@ -5,7 +5,7 @@ import { optionalFactsOf } from "./optional-facts.ts";
 import { explain } from "./explanation.ts";
 import { assignPools } from "./assign.ts";
 import type { Pool } from "./pool.ts";
-import type { Wanted } from "./selectors.ts";
+import type { SelectorObject } from "./selectors.ts";
 
 const placed = (pools: readonly Pool[]) =>
   Object.fromEntries(pools.map(({ spec, claims }) => [spec.name, [...claims.keys()]]));
@@ -31,8 +31,8 @@ describe("without pods", () => {
   test("the first selector object that matches is the one by which a device is handed out", () => {
     const spec = aSpec({ selectors: [{ vendors: ["15b3"], needVhostNet: true }, { needVhostNet: false }] });
     const [pool] = assignPools([spec], [b, c]);
-    expect(pool?.claims.get(c.id)?.wanted).toEqual({ vendors: ["15b3"], needVhostNet: true });
-    expect(pool?.claims.get(b.id)?.wanted).toEqual({ needVhostNet: false });
+    expect(pool?.claims.get(c.id)?.selectorObject).toEqual({ vendors: ["15b3"], needVhostNet: true });
+    expect(pool?.claims.get(b.id)?.selectorObject).toEqual({ needVhostNet: false });
   });
 
   test("several selector objects add up, each device once, in the node's order", () => {
@@ -126,7 +126,7 @@ describe("with pods", () => {
     });
   });
 
-  test.each<[string, Partial<Device>, Wanted]>([
+  test.each<[string, Partial<Device>, SelectorObject]>([
     ["its link type", { linkType: null }, { linkTypes: ["infiniband"] }],
     ["its P_Key", { pKey: null }, { pKeys: ["0x7fff"] }],
     ["its DDP profile", { ddpProfile: null }, { ddpProfiles: ["x"] }],
@@ -135,17 +135,20 @@ describe("with pods", () => {
       { pf: aParent({ address: b.pci, interfaceName: null, link: null }) },
       { pfNames: [ofPf("ens1f0")] },
     ],
-  ])("an allocated device is kept as it is when %s can't be seen, for it may be in the pod", (_, facts, wanted) => {
-    const spec = { ...A, selectors: [wanted] };
-    const device = { ...b, ...facts };
-    const first = assignPools([spec, B], [device], held);
-    for (const [pool] of [first, assignPools([spec, B], [device], held, served(first))]) {
-      expect(pool?.claims.get(b.id)?.basis).toBe("retained");
-      expect(pool?.unhealthy.size).toBe(0);
-    }
-    const more = { ...A, selectors: [{ ...wanted, drivers: ["vfio-pci"] }] };
-    expect(assignPools([more, B], [device], held)[0]?.claims.get(b.id)?.basis).toBe("draining");
-  });
+  ])(
+    "an allocated device is kept as it is when %s can't be seen, for it may be in the pod",
+    (_, facts, selectorObject) => {
+      const spec = { ...A, selectors: [selectorObject] };
+      const device = { ...b, ...facts };
+      const first = assignPools([spec, B], [device], held);
+      for (const [pool] of [first, assignPools([spec, B], [device], held, served(first))]) {
+        expect(pool?.claims.get(b.id)?.basis).toBe("retained");
+        expect(pool?.unhealthy.size).toBe(0);
+      }
+      const more = { ...A, selectors: [{ ...selectorObject, drivers: ["vfio-pci"] }] };
+      expect(assignPools([more, B], [device], held)[0]?.claims.get(b.id)?.basis).toBe("draining");
+    },
+  );
 
   test("an allocated device that became one of another type is in no pool", () => {
     const accelerator = { ...b, pciClass: 0x12 };
@@ -211,7 +214,7 @@ describe("with pods", () => {
     const wish = { needVhostNet: true, vendors: ["8086"] };
     const before = served(assignPools([{ ...A, selectors: [wish] }], [b]));
     const now = assignPools([{ ...A, selectors: [{ vendors: ["15b3"] }, { devices: ["101e"] }] }], [b], held, before);
-    expect(now[0]?.claims.get(b.id)?.wanted).toEqual(wish);
+    expect(now[0]?.claims.get(b.id)?.selectorObject).toEqual(wish);
   });
 });
 

@@ -6,7 +6,7 @@ import { deviceTypes, hostExclusionOf, isExcluded } from "./device-types.ts";
 import { unhealthyReason } from "./health.ts";
 import { namedForSelection } from "./pf-names.ts";
 import type { Claim, Pool, PoolSpec, ClaimBasis } from "./pool.ts";
-import { matches, type SelectorName, type Wanted } from "./selectors.ts";
+import { matches, type SelectorName, type SelectorObject } from "./selectors.ts";
 
 /** What pods hold: the resource under which each device id was allocated. */
 export type Held = ReadonlyMap<string, string>;
@@ -15,7 +15,7 @@ export type Held = ReadonlyMap<string, string>;
 export type Suspended = ReadonlyMap<string, { readonly resource: string; readonly reason: string }>;
 
 /** The selector object of an allocated device that no selector matches any more. */
-const anything: Wanted = {};
+const anything: SelectorObject = {};
 
 /**
  * Assigns every device to the pool that gets it.
@@ -38,15 +38,15 @@ export function assignPools(
     const candidates = devices.filter((device) => type.isOfType(device) && !taken.has(device.id));
     const claims = new Map<string, Claim>();
     const was = before.get(spec.resource)?.claims;
-    const claim = (device: Device, wanted: Wanted, basis: ClaimBasis = "selected") => {
+    const claim = (device: Device, selectorObject: SelectorObject, basis: ClaimBasis = "selected") => {
       taken.add(device.id);
-      claims.set(device.id, { device, wanted, basis });
+      claims.set(device.id, { device, selectorObject, basis });
     };
     for (const device of candidates) {
       if (held.get(device.id) !== spec.resource) continue;
       const wish =
-        spec.selectors.find((wanted) => matches(device, wanted)) ??
-        was?.get(device.id)?.wanted ??
+        spec.selectors.find((selectorObject) => matches(device, selectorObject)) ??
+        was?.get(device.id)?.selectorObject ??
         (spec.selectors.length === 1 ? spec.selectors[0] : undefined) ??
         anything;
       claim(device, wish, basisOf(device, spec, specs.slice(0, index)));
@@ -54,12 +54,12 @@ export function assignPools(
     // A device that lost its driver stays where it was, Unhealthy, until a driver is bound again and decides.
     for (const device of candidates) {
       const claimed = device.driver === null && !held.has(device.id) ? was?.get(device.id) : undefined;
-      if (claimed && hostExclusionOf(device, type) === null) claim(device, claimed.wanted);
+      if (claimed && hostExclusionOf(device, type) === null) claim(device, claimed.selectorObject);
     }
     const free = candidates.filter((device) => !held.has(device.id) && !isExcluded(device, type));
-    for (const wanted of spec.selectors) {
+    for (const selectorObject of spec.selectors) {
       for (const device of free) {
-        if (!taken.has(device.id) && matches(device, wanted)) claim(device, wanted);
+        if (!taken.has(device.id) && matches(device, selectorObject)) claim(device, selectorObject);
       }
     }
     // In the order of the node's devices, so that an unchanged pool is listed in an unchanged order.
@@ -96,17 +96,17 @@ const hidden: Partial<Record<SelectorName, (device: Device) => boolean>> = {
 /** Why an allocated device is in its pool; one that the config gives to another pool, or to none, is draining. */
 function basisOf(device: Device, spec: PoolSpec, earlier: readonly PoolSpec[]): ClaimBasis {
   const goesTo = ({ deviceType, selectors }: PoolSpec) =>
-    deviceTypes[deviceType].isOfType(device) && selectors.some((wanted) => matches(device, wanted));
+    deviceTypes[deviceType].isOfType(device) && selectors.some((selectorObject) => matches(device, selectorObject));
   if (earlier.some(goesTo)) return "draining";
   if (goesTo(spec)) return "selected";
-  return spec.selectors.some((wanted) => mayMatch(device, wanted)) ? "retained" : "draining";
+  return spec.selectors.some((selectorObject) => mayMatch(device, selectorObject)) ? "retained" : "draining";
 }
 
-/** Whether a device fulfils every selector of a selector object that can be judged while a pod has it. */
-const mayMatch = (device: Device, wanted: Wanted): boolean =>
+/** Whether a device fulfills every selector of a selector object that can be judged while a pod has it. */
+const mayMatch = (device: Device, selectorObject: SelectorObject): boolean =>
   matches(
     device,
     Object.fromEntries(
-      Object.entries(wanted).filter(([name]) => hidden[name as SelectorName]?.(device) !== true),
-    ) as Wanted,
+      Object.entries(selectorObject).filter(([name]) => hidden[name as SelectorName]?.(device) !== true),
+    ) as SelectorObject,
   );

@@ -73,9 +73,9 @@ export function warningsOf(
 }
 
 /** The selector object, or the value in it, that a warning is about. */
-function placeOf({ wanted, value }: ConfigWarning): { readonly selector?: string } {
-  if (wanted === undefined) return {};
-  return { selector: `selectors[${wanted}]${value === undefined ? "" : `.${value.selector}[${value.index}]`}` };
+function placeOf({ selectorObject, value }: ConfigWarning): { readonly selector?: string } {
+  if (selectorObject === undefined) return {};
+  return { selector: `selectors[${selectorObject}]${value === undefined ? "" : `.${value.selector}[${value.index}]`}` };
 }
 
 function byReason(unhealthy: readonly (readonly [id: string, reason: string])[]): Map<string, string[]> {

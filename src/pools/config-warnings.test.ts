@@ -4,12 +4,12 @@ import { assignPools } from "./assign.ts";
 import { warningsOnEveryNode, warningsOnNode } from "./config-warnings.ts";
 import type { Device } from "../host/device.ts";
 import type { PoolSpec } from "./pool.ts";
-import { covers, type FunctionRange, type Wanted } from "./selectors.ts";
+import { covers, type FunctionRange, type SelectorObject } from "./selectors.ts";
 
 const range = (pf: string, ...ranges: [number, number][]): FunctionRange => ({ pf, ranges });
 const all = (pf: string): FunctionRange => ({ pf, ranges: null });
 
-test.each<[string, Wanted, Wanted]>([
+test.each<[string, SelectorObject, SelectorObject]>([
   ["no selector", {}, { vendors: ["8086"] }],
   ["an empty list", { vendors: [] }, {}],
   ["more values", { vendors: ["8086", "15b3"] }, { vendors: ["15b3"], isRdma: true }],
@@ -22,7 +22,7 @@ test.each<[string, Wanted, Wanted]>([
   expect(covers(wide, narrow)).toBe(true);
 });
 
-test.each<[string, Wanted, Wanted]>([
+test.each<[string, SelectorObject, SelectorObject]>([
   ["a condition", { vendors: ["8086"] }, {}],
   ["a condition on an empty list", { vendors: ["8086"] }, { vendors: [] }],
   ["fewer values", { vendors: ["8086"] }, { vendors: ["8086", "15b3"] }],
@@ -37,7 +37,7 @@ test.each<[string, Wanted, Wanted]>([
 
 describe("on every node", () => {
   const warningsOf = (...specs: PoolSpec[]) =>
-    warningsOnEveryNode(specs).map(({ spec, wanted, message }) => `${spec}.${wanted}: ${message}`);
+    warningsOnEveryNode(specs).map(({ spec, selectorObject, message }) => `${spec}.${selectorObject}: ${message}`);
 
   test("a selector object behind a wider one of its entry gets nothing", () => {
     expect(warningsOf(aSpec({ selectors: [{}, { drivers: ["iavf"] }] }))).toEqual([
@@ -53,11 +53,11 @@ describe("on every node", () => {
     expect(warningsOf(aSpec({ selectors: [{ vendors: ["8086"] }] }), wide)).toEqual([]);
   });
   test("an object that can select nothing is not shadowed", () => {
-    const nothing: Wanted[] = [{ pfNames: [range("p0")] }, { vendors: ["0x8086"] }];
+    const nothing: SelectorObject[] = [{ pfNames: [range("p0")] }, { vendors: ["0x8086"] }];
     expect(
       warningsOf(
         aSpec({ name: "wide" }),
-        ...nothing.map((wanted, index) => aSpec({ name: `n${index}`, selectors: [wanted] })),
+        ...nothing.map((selectorObject, index) => aSpec({ name: `n${index}`, selectors: [selectorObject] })),
       ),
     ).toEqual([]);
   });
@@ -70,8 +70,8 @@ describe("on a node", () => {
   const devices = [pf, bare, ...vfs.map((vf, index) => ({ ...vf, interfaces: [`ens1f0v${index}`] })), aSubFunction()];
   const warningsOf = (...specs: PoolSpec[]) =>
     warningsOnNode(assignPools(specs, devices), devices).map(
-      ({ spec, wanted, value, message }) =>
-        `${[spec, ...(wanted === undefined ? [] : [wanted]), ...(value ? [value.selector, value.index] : [])].join(".")}: ${message}`,
+      ({ spec, selectorObject, value, message }) =>
+        `${[spec, ...(selectorObject === undefined ? [] : [selectorObject]), ...(value ? [value.selector, value.index] : [])].join(".")}: ${message}`,
     );
   const onPf = (...pfNames: FunctionRange[]) => aSpec({ selectors: [{ pfNames }, {}] });
 
@@ -121,7 +121,7 @@ describe("on a node", () => {
     ]);
   });
   test("a selector object that gets nothing is doubted in an entry that has devices", () => {
-    const selectors: Wanted[] = [{ drivers: ["vfio-pci"] }, { pciAddresses: [pciAddress("0000:3b:00.0")] }, {}];
+    const selectors: SelectorObject[] = [{ drivers: ["vfio-pci"] }, { pciAddresses: [pciAddress("0000:3b:00.0")] }, {}];
     expect(warningsOf(aSpec({ selectors }))).toEqual([
       "0.0: selects nothing on this node",
       "0.1: selects nothing on this node",

@@ -6,13 +6,13 @@ import type { Device } from "../host/device.ts";
 import { contradictionsIn } from "./contradictions.ts";
 import { exclusionsOf, deviceTypes, isExcluded } from "./device-types.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
-import { covers, type FunctionRange, isImpossible, matches, type Wanted } from "./selectors.ts";
+import { covers, type FunctionRange, isImpossible, matches, type SelectorObject } from "./selectors.ts";
 
 /** A warning, and what it is about: a pool, one of its selector objects, or one value in that. */
 export interface ConfigWarning {
   /** Indexes of the spec and of the selector object. */
   readonly spec: number;
-  readonly wanted?: number;
+  readonly selectorObject?: number;
   readonly value?: { readonly selector: "pfNames" | "rootDevices"; readonly index: number };
   readonly message: string;
 }
@@ -20,7 +20,7 @@ export interface ConfigWarning {
 /** The place of an earlier selector object that selects all that a later one selects. */
 interface Cover {
   readonly spec: PoolSpec;
-  readonly wanted: number;
+  readonly selectorObject: number;
 }
 
 /** The earlier selector object, of the same or an earlier entry of the type, that leaves nothing to this one. */
@@ -30,24 +30,28 @@ function coverOf(specs: readonly PoolSpec[], index: number, place: number): Cove
   for (const [earlier, spec] of specs.slice(0, index + 1).entries()) {
     if (narrow === undefined || spec.deviceType !== specs[index]?.deviceType) continue;
     const before = earlier === index ? spec.selectors.slice(0, place) : spec.selectors;
-    const wanted = before.findIndex((wide) => covers(wide, narrow));
-    if (wanted >= 0) return { spec, wanted };
+    const selectorObject = before.findIndex((wide) => covers(wide, narrow));
+    if (selectorObject >= 0) return { spec, selectorObject };
   }
   return null;
 }
 
-const shadowed = (spec: PoolSpec, { spec: by, wanted }: Cover): string =>
+const shadowed = (spec: PoolSpec, { spec: by, selectorObject }: Cover): string =>
   by === spec
-    ? `gets nothing: selectors[${wanted}], listed earlier, selects all that it selects`
-    : `gets nothing: selectors[${wanted}] of ${by.resource}, listed earlier, selects all that it selects`;
+    ? `gets nothing: selectors[${selectorObject}], listed earlier, selects all that it selects`
+    : `gets nothing: selectors[${selectorObject}] of ${by.resource}, listed earlier, selects all that it selects`;
 
 /** Warnings that hold on every node: selector objects that nothing can match, and those that are shadowed by others before them. */
 export function warningsOnEveryNode(specs: readonly PoolSpec[]): ConfigWarning[] {
   return specs.flatMap((spec, index): ConfigWarning[] =>
-    spec.selectors.flatMap((wanted, place): ConfigWarning[] => {
+    spec.selectors.flatMap((selectorObject, place): ConfigWarning[] => {
       const cover = coverOf(specs, index, place);
       const shadow = cover ? [shadowed(spec, cover)] : [];
-      return [...contradictionsIn(wanted), ...shadow].map((message) => ({ spec: index, wanted: place, message }));
+      return [...contradictionsIn(selectorObject), ...shadow].map((message) => ({
+        spec: index,
+        selectorObject: place,
+        message,
+      }));
     }),
   );
 }
@@ -61,35 +65,39 @@ export function warningsOnNode(pools: readonly Pool[], devices: readonly Device[
   const specs = pools.map(({ spec }) => spec);
   const byPool = pools.flatMap((pool, index): ConfigWarning[] => {
     const { spec } = pool;
-    const selected = spec.selectors.map((wanted) => node.selectedBy(spec, wanted));
+    const selected = spec.selectors.map((selectorObject) => node.selectedBy(spec, selectorObject));
     const shadows = spec.selectors.flatMap((_, place): ConfigWarning[] => {
       const cover = (selected[place]?.length ?? 0) > 0 ? coverOf(specs, index, place) : null;
-      return cover ? [{ spec: index, wanted: place, message: shadowed(spec, cover) }] : [];
+      return cover ? [{ spec: index, selectorObject: place, message: shadowed(spec, cover) }] : [];
     });
-    const contradictory = spec.selectors.flatMap((wanted, place): ConfigWarning[] =>
-      contradictionsIn(wanted).map((message) => ({ spec: index, wanted: place, message })),
+    const contradictory = spec.selectors.flatMap((selectorObject, place): ConfigWarning[] =>
+      contradictionsIn(selectorObject).map((message) => ({ spec: index, selectorObject: place, message })),
     );
     // Of these it is enough that nothing on any node can match.
     const explained = [...shadows, ...contradictory];
-    const open = spec.selectors.flatMap((wanted, place) =>
-      explained.some((warning) => warning.wanted === place) ? [] : [{ wanted, place, selects: selected[place] ?? [] }],
+    const open = spec.selectors.flatMap((selectorObject, place) =>
+      explained.some((warning) => warning.selectorObject === place)
+        ? []
+        : [{ selectorObject, place, selects: selected[place] ?? [] }],
     );
-    const unknown = open.flatMap(({ wanted, place }) =>
-      pfWarnings(wanted, spec, node).map((warning) => ({ spec: index, wanted: place, ...warning })),
+    const unknown = open.flatMap(({ selectorObject, place }) =>
+      pfWarnings(selectorObject, spec, node).map((warning) => ({ spec: index, selectorObject: place, ...warning })),
     );
     const ignored = spec.selectors.flatMap((_, place): ConfigWarning[] => {
       const keys = spec.ignoredKeys?.[place] ?? [];
       const message = `selects ${counted(selected[place]?.length ?? 0, "device")} on this node; ignored: ${keys.join(", ")}`;
-      return keys.length === 0 ? [] : [{ spec: index, wanted: place, message }];
+      return keys.length === 0 ? [] : [{ spec: index, selectorObject: place, message }];
     });
     if (pool.claims.size === 0) {
       const empty = open.length === 0 ? [] : [{ spec: index, message: nothingFor(pool, node) }];
       return [...empty, ...explained, ...unknown, ...ignored];
     }
     const idle = open
-      .filter(({ wanted }) => ![...pool.claims.values()].some((claim) => claim.wanted === wanted))
-      .filter(({ place }) => !unknown.some(({ wanted }) => wanted === place))
-      .map(({ place, selects }) => ({ spec: index, wanted: place, message: nothingBy(selects) }));
+      .filter(
+        ({ selectorObject }) => ![...pool.claims.values()].some((claim) => claim.selectorObject === selectorObject),
+      )
+      .filter(({ place }) => !unknown.some(({ selectorObject }) => selectorObject === place))
+      .map(({ place, selects }) => ({ spec: index, selectorObject: place, message: nothingBy(selects) }));
     return [...explained, ...unknown, ...idle, ...ignored];
   });
   return [...byPool, ...groupWarnings(pools)];
@@ -154,9 +162,9 @@ class NodeIndex {
   }
 
   /** What a selector object would select if it were the first. */
-  selectedBy({ deviceType }: PoolSpec, wanted: Wanted): readonly Device[] {
+  selectedBy({ deviceType }: PoolSpec, selectorObject: SelectorObject): readonly Device[] {
     return this.ofType(deviceType).filter(
-      (device) => matches(device, wanted) && !isExcluded(device, deviceTypes[deviceType]),
+      (device) => matches(device, selectorObject) && !isExcluded(device, deviceTypes[deviceType]),
     );
   }
 }
@@ -172,7 +180,9 @@ function cached<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 function nothingFor({ spec }: Pool, node: NodeIndex): string {
   const candidates = node.ofType(spec.deviceType);
   if (candidates.length === 0) return `selects nothing on this node: it has no ${spec.deviceType}`;
-  const selected = candidates.filter((device) => spec.selectors.some((wanted) => matches(device, wanted)));
+  const selected = candidates.filter((device) =>
+    spec.selectors.some((selectorObject) => matches(device, selectorObject)),
+  );
   const takers = new Set(selected.flatMap(({ id }) => node.owners.get(id) ?? []));
   if (takers.size > 0) {
     const { length } = selected.filter(({ id }) => node.owners.has(id));
@@ -230,9 +240,9 @@ const pfFacts = {
 type PfWarning = Required<Pick<ConfigWarning, "value">> & Pick<ConfigWarning, "message">;
 
 /** Warnings about the PFs that a selector object names, and the indexes below them. */
-function pfWarnings(wanted: Wanted, { deviceType }: PoolSpec, node: NodeIndex): PfWarning[] {
+function pfWarnings(selectorObject: SelectorObject, { deviceType }: PoolSpec, node: NodeIndex): PfWarning[] {
   return (["pfNames", "rootDevices"] as const).flatMap((selector) =>
-    (wanted[selector] ?? []).flatMap((entry: FunctionRange, index): PfWarning[] => {
+    (selectorObject[selector] ?? []).flatMap((entry: FunctionRange, index): PfWarning[] => {
       // An entry that selects nothing on any node is reported by the loader.
       if (entry.ranges?.length === 0) return [];
       const known = node.below(deviceType, selector);

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { aDevice } from "../../test/support/device.ts";
 import { contradictionsIn } from "./contradictions.ts";
-import { matches, type Wanted } from "./selectors.ts";
+import { matches, type SelectorObject } from "./selectors.ts";
 
-test.each<[Wanted, string]>([
+test.each<[SelectorObject, string]>([
   [
     { drivers: ["vfio-pci"], isRdma: true },
     "drivers and isRdma can never match together: a function bound to vfio-pci has no",
@@ -11,11 +11,11 @@ test.each<[Wanted, string]>([
   [{ drivers: ["vfio-pci", "igb_uio"], vdpaType: "vhost" }, "drivers and vdpaType can never match together: "],
   [{ linkTypes: ["ether"], pKeys: ["0x7fff"] }, 'only links of type "infiniband" have P_Keys'],
   [{ vendors: ["15b3"], drivers: ["iavf", "ice"] }, "iavf, ice bind to functions of vendor 8086 alone"],
-])("%j can't match anything", (wanted, message) => {
-  expect(contradictionsIn(wanted)).toEqual([expect.stringContaining(message)]);
+])("%j can't match anything", (selectorObject, message) => {
+  expect(contradictionsIn(selectorObject)).toEqual([expect.stringContaining(message)]);
 });
 
-test.each<Wanted>([
+test.each<SelectorObject>([
   {},
   { drivers: [], isRdma: true },
   { drivers: ["vfio-pci", "mlx5_core"], isRdma: true },
@@ -26,8 +26,8 @@ test.each<Wanted>([
   { vendors: ["8086", "15b3"], drivers: ["iavf"] },
   { vendors: ["15b3"], drivers: ["iavf", "unheard_of"] },
   { vendors: ["15b3"], drivers: ["constructor"] },
-])("%j may match something", (wanted) => {
-  expect(contradictionsIn(wanted)).toEqual([]);
+])("%j may match something", (selectorObject) => {
+  expect(contradictionsIn(selectorObject)).toEqual([]);
 });
 
 test("what is said to match nothing matches no device that its selectors match one by one", () => {

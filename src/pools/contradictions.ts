@@ -1,6 +1,6 @@
 // Which selectors of one object can't all match, whatever node it is? Facts of drivers, for warnings.
 
-import type { SelectorName, Wanted } from "./selectors.ts";
+import type { SelectorName, SelectorObject } from "./selectors.ts";
 
 /** Drivers that hand the whole function to user space: the kernel has no other device of it (Documentation/driver-api/vfio.rst, uio-howto.rst). */
 const userspaceDrivers: ReadonlySet<string> = new Set(["vfio-pci", "mlx5_vfio_pci", "uio_pci_generic", "igb_uio"]);
@@ -27,7 +27,7 @@ const driverVendors: Readonly<Record<string, readonly string[]>> = {
 interface Contradiction {
   readonly selectors: readonly [SelectorName, SelectorName];
   /** Why nothing matches; null where something may. */
-  readonly why: (wanted: Wanted) => string | null;
+  readonly why: (selectorObject: SelectorObject) => string | null;
 }
 
 const isSome = (values: readonly string[] | undefined): values is readonly string[] =>
@@ -71,8 +71,8 @@ const contradictions: readonly Contradiction[] = [
 ];
 
 /** Why no device of any node can match all selectors of the object; one sentence each. */
-export const contradictionsIn = (wanted: Wanted): string[] =>
+export const contradictionsIn = (selectorObject: SelectorObject): string[] =>
   contradictions.flatMap(({ selectors, why }) => {
-    const reason = why(wanted);
+    const reason = why(selectorObject);
     return reason === null ? [] : [`${selectors.join(" and ")} can never match together: ${reason}`];
   });

@@ -67,14 +67,14 @@ test.each<[string, Device, PoolSpec, string]>([
 });
 
 describe("the explanation of a pool", () => {
-  const wanted = aDevice({ id: "0000:3b:02.0", functionIndex: 0 });
+  const selected = aDevice({ id: "0000:3b:02.0", functionIndex: 0 });
   const taken = aDevice({ id: "0000:3b:02.1", driver: "vfio-pci" });
   const pf = aPf({ host: { defaultRoute: null, vfs: 8 } });
   const others = ["0000:af:02.0", "0000:af:02.1"].map((id, functionIndex) =>
     aDevice({ id, functionIndex, vendor: "15b3", driver: functionIndex === 0 ? "mlx5_core" : "vfio-pci" }),
   );
   const accelerator = aPf({ id: "0000:0d:00.0", pciClass: 0x12 });
-  const devices = [accelerator, pf, wanted, taken, ...others];
+  const devices = [accelerator, pf, selected, taken, ...others];
   const pools = assignPools(
     [
       aSpec({ name: "dpdk", selectors: [{ drivers: ["vfio-pci"], vendors: ["8086"] }] }),
@@ -86,7 +86,7 @@ describe("the explanation of a pool", () => {
   const explanation = explainPool(net, pools, devices);
 
   test("has the pool's devices and their selector objects", () => {
-    expect(explanation.devices).toEqual([{ device: wanted, selector: 1, unhealthy: null }]);
+    expect(explanation.devices).toEqual([{ device: selected, selector: 1, unhealthy: null }]);
   });
   test("has devices that it selects and an earlier pool claimed", () => {
     expect(explanation.taken).toEqual([{ device: taken, by: "intel.com/dpdk" }]);

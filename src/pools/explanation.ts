@@ -4,7 +4,14 @@ import type { Device } from "../host/device.ts";
 import { exclusionsOf, deviceTypes } from "./device-types.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
 import type { Retention } from "./retention.ts";
-import { matches, type Selector, type SelectorName, selectorNames, selectors, type Wanted } from "./selectors.ts";
+import {
+  matches,
+  type Selector,
+  type SelectorName,
+  selectorNames,
+  selectors,
+  type SelectorObject,
+} from "./selectors.ts";
 
 /** One selector put to one device. */
 export interface Test {
@@ -53,8 +60,8 @@ function verdictOf(device: Device, pool: Pool, owner: Pool | undefined, withheld
   const claim = claims.get(device.id);
   // Claimed by a later name of its PF, a device has that name in its claim.
   const known = claim?.device ?? device;
-  const trials = isOfType ? spec.selectors.map((wanted, index) => trialOf(known, wanted, index)) : [];
-  const winner = claim ? spec.selectors.indexOf(claim.wanted) : -1;
+  const trials = isOfType ? spec.selectors.map((selectorObject, index) => trialOf(known, selectorObject, index)) : [];
+  const winner = claim ? spec.selectors.indexOf(claim.selectorObject) : -1;
   const common = {
     resource: spec.resource,
     takenBy: owner && owner !== pool ? owner.spec.resource : null,
@@ -84,12 +91,12 @@ function whoseItIs({ id }: Device, owner: Pool | undefined, withheld: Retention 
 }
 
 /** Puts every selector of a selector object to the device. */
-function trialOf(device: Device, wanted: Wanted, index: number): Trial {
+function trialOf(device: Device, selectorObject: SelectorObject, index: number): Trial {
   const tests = selectorNames
-    .filter((name) => wanted[name] !== undefined && !("isNoCondition" in selectors[name]))
+    .filter((name) => selectorObject[name] !== undefined && !("isNoCondition" in selectors[name]))
     .map((name): Test => {
       const selector = selectors[name] as Selector<unknown>;
-      const value = wanted[name];
+      const value = selectorObject[name];
       return {
         selector: name,
         expected: selector.shows(value),
@@ -97,7 +104,7 @@ function trialOf(device: Device, wanted: Wanted, index: number): Trial {
         passes: selector.matches(device, value),
       };
     });
-  return { index, passes: matches(device, wanted), tests };
+  return { index, passes: matches(device, selectorObject), tests };
 }
 
 const missOf = ({ index, tests }: Trial): string =>

@@ -4,7 +4,9 @@ import type { OptionalFacts } from "../host/scan.ts";
 import type { PoolSpec } from "./pool.ts";
 
 export const optionalFactsOf = (specs: readonly PoolSpec[]): OptionalFacts => ({
-  ddpProfiles: specs.some(({ selectors }) => selectors.some((wanted) => (wanted.ddpProfiles?.length ?? 0) > 0)),
-  enableRdma: specs.some(({ selectors }) => selectors.some((wanted) => wanted.isRdma === true)),
-  vhostNet: specs.some(({ selectors }) => selectors.some((wanted) => wanted.needVhostNet === true)),
+  ddpProfiles: specs.some(({ selectors }) =>
+    selectors.some((selectorObject) => (selectorObject.ddpProfiles?.length ?? 0) > 0),
+  ),
+  enableRdma: specs.some(({ selectors }) => selectors.some((selectorObject) => selectorObject.isRdma === true)),
+  vhostNet: specs.some(({ selectors }) => selectors.some((selectorObject) => selectorObject.needVhostNet === true)),
 });

@@ -16,7 +16,7 @@ export function namedForSelection(specs: readonly PoolSpec[], devices: readonly 
   const isSelected = (device: Device) =>
     specs.some(
       ({ deviceType, selectors }) =>
-        deviceTypes[deviceType].isOfType(device) && selectors.some((wanted) => matches(device, wanted)),
+        deviceTypes[deviceType].isOfType(device) && selectors.some((selectorObject) => matches(device, selectorObject)),
     );
   return devices.map((device) => {
     const { pf } = device;

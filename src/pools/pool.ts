@@ -2,7 +2,7 @@
 
 import type { Device } from "../host/device.ts";
 import type { DeviceTypeName } from "./device-types.ts";
-import type { Wanted } from "./selectors.ts";
+import type { SelectorObject } from "./selectors.ts";
 
 /** How the kubelet's choice among free devices is guided. */
 export const preferences = ["packed", "spread"] as const;
@@ -22,7 +22,7 @@ export interface PoolSpec {
   readonly iommufd: boolean;
   /** null: the kubelet chooses by itself. */
   readonly preferredAllocation: Preference | null;
-  readonly selectors: readonly Wanted[];
+  readonly selectors: readonly SelectorObject[];
   /** For each selector object the keys in it that no device of this type has and that were ignored; missing when there are none. */
   readonly ignoredKeys?: readonly (readonly string[])[];
   /** Device id or "*", then key, then value. Values may be secrets and are never logged. */
@@ -32,7 +32,7 @@ export interface PoolSpec {
 /** A device together with the selector object that selected it. */
 export interface Claim {
   readonly device: Device;
-  readonly wanted: Wanted;
+  readonly selectorObject: SelectorObject;
   readonly basis: ClaimBasis;
 }
 

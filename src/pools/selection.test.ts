@@ -7,7 +7,7 @@ import { aDevice, aParent, aPf, aSpec, pciAddress } from "../../test/support/dev
 import type { Device } from "../host/device.ts";
 import { assignPools, placements } from "./assign.ts";
 import type { Pool, PoolSpec } from "./pool.ts";
-import { matches, selectors, type Wanted } from "./selectors.ts";
+import { matches, selectors, type SelectorObject } from "./selectors.ts";
 
 const run = { seed: 20_261_124, numRuns: 300 };
 
@@ -55,7 +55,7 @@ const pfName = fc
 
 const parsed = (entries: readonly string[]) => v.parse(selectors.pfNames.schema, entries);
 
-const wishes: fc.Arbitrary<Wanted> = fc.record(
+const wishes: fc.Arbitrary<SelectorObject> = fc.record(
   {
     vendors: fc.subarray(["8086", "15b3"]),
     drivers: fc.subarray(["iavf", "vfio-pci", "ice"]),
@@ -91,12 +91,12 @@ describe("whatever is configured, and whatever is on the node,", () => {
         const pools = assignPools(specs, devices);
         for (const device of devices) {
           const first = isOffered(device)
-            ? specs.find(({ selectors }) => selectors.some((wanted) => matches(device, wanted)))
+            ? specs.find(({ selectors }) => selectors.some((selectorObject) => matches(device, selectorObject)))
             : undefined;
           const podAllocations = pools.filter(({ claims }) => claims.has(device.id));
           expect(podAllocations.map(({ spec }) => spec.resource)).toEqual(first ? [first.resource] : []);
-          const wanted = first?.selectors.find((each) => matches(device, each));
-          if (wanted) expect(podAllocations[0]?.claims.get(device.id)?.wanted).toBe(wanted);
+          const selectorObject = first?.selectors.find((each) => matches(device, each));
+          if (selectorObject) expect(podAllocations[0]?.claims.get(device.id)?.selectorObject).toBe(selectorObject);
         }
       }),
       run,

@@ -7,7 +7,7 @@ import { type FunctionRange, matches, type Selector, selectorNames, selectors } 
 const rdma = { names: ["mlx5_2"] };
 const vhost = { name: "vdpa0", type: "vhost", node: null } as const;
 
-/** One row a selector: a device, what it fulfils, and what it does not. */
+/** One row a selector: a device, what it fulfills, and what it does not. */
 const rows: [name: string, device: Device, fits: unknown[], misses: unknown[]][] = [
   ["vendors", aDevice(), [["8086"], ["15b3", "8086"], []], [["15b3"], ["0x8086"]]],
   ["devices", aDevice(), [["1889"], ["154c", "1889"], []], [["154c"]]],
@@ -136,9 +136,9 @@ describe("pfNames and rootDevices", () => {
     ["#1", "no PF"],
     ["", "no PF"],
   ])("%j selects nothing, and a warning says why", (text, why) => {
-    const wanted = v.parse(selectors.pfNames.schema, [text]);
-    expect(selectors.pfNames.warnings?.(wanted)).toEqual([expect.stringContaining(why)]);
-    expect(selectors.pfNames.warnings?.(wanted)[0]).toContain("selects nothing");
+    const ranges = v.parse(selectors.pfNames.schema, [text]);
+    expect(selectors.pfNames.warnings?.(ranges)).toEqual([expect.stringContaining(why)]);
+    expect(selectors.pfNames.warnings?.(ranges)[0]).toContain("selects nothing");
     expect(indexesOf([text])).toEqual([]);
   });
 
@@ -154,8 +154,8 @@ describe("pfNames and rootDevices", () => {
   });
 
   test("an entry that selects nothing leaves the others of its list as they are", () => {
-    const wanted = v.parse(selectors.pfNames.schema, ["ens1f0#7-2", "ens1f0"]);
-    expect(selectors.pfNames.matches(aDevice(), wanted)).toBe(true);
+    const ranges = v.parse(selectors.pfNames.schema, ["ens1f0#7-2", "ens1f0"]);
+    expect(selectors.pfNames.matches(aDevice(), ranges)).toBe(true);
   });
 });
 

@@ -10,10 +10,10 @@ export interface Selector<T> {
   readonly help: string;
   readonly example: string;
   /** A value as an operator would write it, one text for each alternative. */
-  readonly shows: (wanted: T) => readonly string[];
+  readonly shows: (expected: T) => readonly string[];
   /** What the device has of the tested fact, for explanations: "iavf", "none". */
   readonly has: (device: Device) => string;
-  readonly matches: (device: Device, wanted: T) => boolean;
+  readonly matches: (device: Device, expected: T) => boolean;
   /** Whether whatever device matches the narrow value (undefined: any device) matches the wide one too. */
   readonly covers: (wide: T, narrow: T | undefined) => boolean;
   /** Requests something for containers and selects nothing. */
@@ -21,7 +21,7 @@ export interface Selector<T> {
   /** Whether a list that is not empty narrows what an object selects enough for keys beside it to be ignored. */
   readonly isRestricting?: boolean;
   /** Why a well-formed value is doubtful; one sentence for each warning. */
-  readonly warnings?: (wanted: T) => readonly string[];
+  readonly warnings?: (expected: T) => readonly string[];
   /** The form of every value of a list that can match anything. */
   readonly pattern?: RegExp;
 }
@@ -59,21 +59,21 @@ const oneOf = (
   schema: names,
   help,
   example,
-  shows: (wanted) => wanted,
+  shows: (expected) => expected,
   has: (device) => fact(device) ?? "none",
-  matches: (device, wanted) => wanted.length === 0 || wanted.includes(fact(device) ?? "\0"),
+  matches: (device, expected) => expected.length === 0 || expected.includes(fact(device) ?? "\0"),
   covers: (wide, narrow = []) =>
     wide.length === 0 || (narrow.length > 0 && narrow.every((value) => wide.includes(value))),
   isRestricting: true,
   ...more,
-  warnings: (wanted) => [...(more.pattern ? [] : textWarnings(wanted)), ...(more.warnings?.(wanted) ?? [])],
+  warnings: (expected) => [...(more.pattern ? [] : textWarnings(expected)), ...(more.warnings?.(expected) ?? [])],
 });
 
 /** Warnings about values that can't equal any fact, since facts are always spelled in one way. */
 const spelling = (pattern: RegExp, right: string) => ({
   pattern,
-  warnings: (wanted: readonly string[]) => {
-    const odd = wanted.filter((value) => !pattern.test(value));
+  warnings: (expected: readonly string[]) => {
+    const odd = expected.filter((value) => !pattern.test(value));
     return odd.length === 0 ? [] : [`${quoted(odd)} can never match: ${right}`];
   },
 });
@@ -114,8 +114,8 @@ const noPciDrivers: Readonly<Record<string, string>> = {
   dpdk: "vfio-pci",
 };
 
-const misnamedDrivers = (wanted: readonly string[]): readonly string[] =>
-  wanted.flatMap((name) => {
+const misnamedDrivers = (names: readonly string[]): readonly string[] =>
+  names.flatMap((name) => {
     const meant = Object.hasOwn(noPciDrivers, name) ? noPciDrivers[name] : undefined;
     return meant === undefined ? [] : [`${JSON.stringify(name)} is no driver of PCI functions; expected ${meant}`];
   });
@@ -189,13 +189,13 @@ const functionsOf = (
   help,
   example,
   isRestricting: true,
-  shows: (wanted) => wanted.map(showRange),
+  shows: (expected) => expected.map(showRange),
   has: (device) => (fact(device) ?? "none") + (device.functionIndex === null ? "" : `#${device.functionIndex}`),
-  matches: (device, wanted) => {
-    if (wanted.length === 0) return true;
+  matches: (device, expected) => {
+    if (expected.length === 0) return true;
     const pf = fact(device)?.toLowerCase();
     const index = device.functionIndex;
-    return wanted.some(
+    return expected.some(
       (entry) =>
         entry.pf.toLowerCase() === pf &&
         (entry.ranges === null || (index !== null && entry.ranges.some(([from, to]) => from <= index && index <= to))),
@@ -203,12 +203,12 @@ const functionsOf = (
   },
   covers: (wide, narrow = []) =>
     wide.length === 0 || (narrow.length > 0 && narrow.every((entry) => coversRange(wide, entry))),
-  warnings: (wanted) => [
-    ...wanted.flatMap(({ wrong }) =>
+  warnings: (expected) => [
+    ...expected.flatMap(({ wrong }) =>
       wrong === undefined ? [] : [`${wrong}; expected "PF" or "PF#INDEX[-INDEX][,…]", as in "ens1f0#0,2-7"`],
     ),
-    ...textWarnings(wanted.map((entry) => entry.pf)),
-    ...wanted.flatMap((entry) =>
+    ...textWarnings(expected.map((entry) => entry.pf)),
+    ...expected.flatMap((entry) =>
       pf.isOdd.test(entry.pf.trim()) && entry.wrong === undefined
         ? [`${JSON.stringify(entry.pf)} can never match: ${pf.meant}`]
         : [],
@@ -220,9 +220,9 @@ const yesOrNo = (fact: (device: Device) => boolean, help: string): Selector<bool
   schema: v.boolean("expected true or false"),
   help,
   example: "true",
-  shows: (wanted) => [String(wanted)],
+  shows: (expected) => [String(expected)],
   has: (device) => (fact(device) ? "true" : "false"),
-  matches: (device, wanted) => !wanted || fact(device),
+  matches: (device, expected) => !expected || fact(device),
   covers: (wide, narrow) => !wide || narrow === true,
 });
 
@@ -231,9 +231,9 @@ const vdpaType: Selector<"virtio" | "vhost" | ""> = {
   schema: v.picklist(["virtio", "vhost", ""], 'expected "virtio" or "vhost"'),
   help: "Type of the vDPA device that the function manages; cannot be combined with isRdma",
   example: '"vhost"',
-  shows: (wanted) => [wanted],
+  shows: (expected) => [expected],
   has: (device) => device.vdpa?.type ?? "none",
-  matches: (device, wanted) => wanted === "" || device.vdpa?.type === wanted,
+  matches: (device, expected) => expected === "" || device.vdpa?.type === expected,
   covers: (wide, narrow) => wide === "" || wide === narrow,
 };
 
@@ -273,9 +273,9 @@ export const selectors = {
   ),
   linkTypes: oneOf((d) => d.linkType, "Link types of the network interface", '["ether"]', {
     pattern: linkType.pattern,
-    warnings: (wanted) => [
-      ...linkType.warnings(wanted),
-      ...(wanted.length > 1 ? ["more than one link type in one selector is seldom what is meant"] : []),
+    warnings: (expected) => [
+      ...linkType.warnings(expected),
+      ...(expected.length > 1 ? ["more than one link type in one selector is seldom what is meant"] : []),
     ],
   }),
   ddpProfiles: oneOf(
@@ -296,31 +296,31 @@ export const selectors = {
 export type SelectorName = keyof typeof selectors;
 export const selectorNames = Object.keys(selectors) as readonly SelectorName[];
 
-/** A selector object of the config file: what a device must fulfil, all at once. */
-export type Wanted = {
+/** A selector object of the config file: what a device must fulfill, all at once. */
+export type SelectorObject = {
   readonly [K in SelectorName]?: (typeof selectors)[K] extends Selector<infer T> ? T : never;
 };
 
 /** Whether the device fulfills all selectors of a selector object. */
-export function matches(device: Device, wanted: Wanted): boolean {
-  for (const name in wanted) {
+export function matches(device: Device, selectorObject: SelectorObject): boolean {
+  for (const name in selectorObject) {
     const selector = selectors[name as SelectorName] as Selector<unknown>;
-    if (!selector.matches(device, wanted[name as SelectorName])) return false;
+    if (!selector.matches(device, selectorObject[name as SelectorName])) return false;
   }
   return true;
 }
 
 /** Whether one selector object selects every device that the other selects, on any node. */
-export const covers = (wide: Wanted, narrow: Wanted): boolean =>
+export const covers = (wide: SelectorObject, narrow: SelectorObject): boolean =>
   selectorNames.every((name) => {
     const value = wide[name];
     return value === undefined || (selectors[name] as Selector<unknown>).covers(value, narrow[name]);
   });
 
 /** Whether no device can fulfill a selector object, on any node. */
-export const isImpossible = (wanted: Wanted): boolean =>
+export const isImpossible = (selectorObject: SelectorObject): boolean =>
   selectorNames.some((name) => {
-    const value: unknown = wanted[name];
+    const value: unknown = selectorObject[name];
     const { pattern } = selectors[name] as Selector<unknown>;
     if (!Array.isArray(value) || value.length === 0) return false;
     return value.every((each: string | FunctionRange) =>

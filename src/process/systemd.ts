@@ -47,7 +47,7 @@ export class ServiceNotices {
   #status = "";
   #warned = false;
   #reloading = false;
-  #reloadsWanted = false;
+  #isReloadRequested = false;
 
   /** `alive` is whether the plugin makes progress: while it does not, the watchdog is not notified. */
   constructor(manager: Manager | null, alive: () => boolean, log: Log) {
@@ -69,12 +69,12 @@ export class ServiceNotices {
 
   /** A reload was requested; resolves when `reload` has. Requests that come meanwhile are one more reload. */
   async reloading(reload: () => Promise<void>): Promise<void> {
-    this.#reloadsWanted = true;
+    this.#isReloadRequested = true;
     if (this.#reloading) return;
     this.#reloading = true;
     try {
-      while (this.#reloadsWanted) {
-        this.#reloadsWanted = false;
+      while (this.#isReloadRequested) {
+        this.#isReloadRequested = false;
         if (this.#ready) this.#notify("RELOADING=1", `MONOTONIC_USEC=${monotonicMicroseconds()}`);
         await reload();
         if (this.#ready) this.#notify("READY=1");

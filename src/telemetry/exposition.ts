@@ -13,8 +13,8 @@ type AnyRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContent
 export async function exposition(seen: Seen, accept: string): Promise<{ body: string; contentType: string }> {
   const client = await import("prom-client");
   const registry = newRegistry(client, /\bapplication\/openmetrics-text\b/.test(accept));
-  const wanted = seen.podDevices ? { ...metrics, ...podDeviceMetrics } : metrics;
-  for (const [name, metric] of Object.entries(wanted) as [string, Metric][]) {
+  const exposed = seen.podDevices ? { ...metrics, ...podDeviceMetrics } : metrics;
+  for (const [name, metric] of Object.entries(exposed) as [string, Metric][]) {
     const { type, read } = metric;
     if (type === "histogram") addHistogram(client, registry, name, metric, read(seen));
     else addValues(client, registry, name, metric, read(seen));

@@ -64,8 +64,8 @@ export const poolStates = ["not_registered", ...registrationStates] as const;
 const stateOf = ({ registration }: Pick<FullPoolStatus, "registration">) => registration?.state ?? "not_registered";
 
 /** How many devices of this health are in the kubelet's list. */
-const listedIn = ({ devices }: FullPoolStatus, wanted: DeviceStatus["health"]) =>
-  devices.filter(({ health, listed }) => listed && health === wanted).length;
+const listedIn = ({ devices }: FullPoolStatus, state: DeviceStatus["health"]) =>
+  devices.filter(({ health, listed }) => listed && health === state).length;
 
 /** Every metric. */
 export const metrics = {

@@ -29,7 +29,9 @@ export const nodeViewOf = (devices: readonly Device[], pools: readonly Pool[]): 
   devices,
   pools: pools.map(({ spec, claims, unhealthy }) => ({
     spec: withoutValues(spec),
-    claims: [...claims].map(([id, { wanted, basis }]) => [id, spec.selectors.indexOf(wanted), basis] as const),
+    claims: [...claims].map(
+      ([id, { selectorObject, basis }]) => [id, spec.selectors.indexOf(selectorObject), basis] as const,
+    ),
     unhealthy: [...unhealthy],
   })),
 });
@@ -50,7 +52,7 @@ export function poolsOf({ devices, pools }: NodeView): Pool[] {
     claims: new Map(
       claims.flatMap(([id, selector, basis]) => {
         const device = known.get(id);
-        return device ? [[id, { device, wanted: spec.selectors[selector] ?? {}, basis }] as const] : [];
+        return device ? [[id, { device, selectorObject: spec.selectors[selector] ?? {}, basis }] as const] : [];
       }),
     ),
     unhealthy: new Map(unhealthy),

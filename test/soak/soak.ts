@@ -258,7 +258,7 @@ function strayFiles(node: TestNode, truth: Truth, cdi: boolean): string[] {
     }
   }
   for (const vf of truth.vfs.values()) {
-    const expected = truth.held.get(vf.address)?.resource ?? truth.wantedBy(vf);
+    const expected = truth.held.get(vf.address)?.resource ?? truth.resourceFor(vf);
     if (
       vf.driver === "vfio-pci" &&
       expected !== null &&

@@ -24,7 +24,7 @@ export interface Pf {
   portDown: boolean;
 }
 
-/** An entry of the config: indexes of one PF's VFs, and the drivers that are wanted. */
+/** An entry of the config: indexes of one PF's VFs, and the drivers that are resource. */
 export interface Entry {
   readonly name: string;
   readonly pf: string;
@@ -56,7 +56,7 @@ export class Truth {
   }
 
   /** The resource that the config gives a VF to. */
-  wantedBy({ pf, index, driver }: Vf): string | null {
+  resourceFor({ pf, index, driver }: Vf): string | null {
     const entry = this.config.find(
       (each) =>
         each.pf === pf && each.first <= index && index <= each.last && driver !== null && each.drivers.includes(driver),
@@ -84,7 +84,7 @@ export class Truth {
     for (const vf of this.vfs.values()) {
       const place = places.get(vf.address);
       const holder = this.held.get(vf.address);
-      const wanted = holder ? (names.has(holder.resource) ? holder.resource : null) : this.wantedBy(vf);
+      const resource = holder ? (names.has(holder.resource) ? holder.resource : null) : this.resourceFor(vf);
       const found = place ? `${place.health} in ${place.resource}` : "nowhere";
       const expected = `${vf.address} (${vf.pf}#${vf.index}, ${vf.driver}, ${holder ? `held under ${holder.resource}` : "free"})`;
       if (!holder && vf.driver === null) {
@@ -92,21 +92,21 @@ export class Truth {
         if (place && place.health === "Healthy") differences.push(`${expected} is ${found}, and has no driver`);
         continue;
       }
-      if ((place?.resource ?? null) !== wanted) {
-        differences.push(`${expected} is ${found}, not in ${wanted ?? "any pool"}`);
+      if ((place?.resource ?? null) !== resource) {
+        differences.push(`${expected} is ${found}, not in ${resource ?? "any pool"}`);
         continue;
       }
       // What a pod holds, and another pool is to get, is not handed out where it is.
-      const isRetained = holder !== undefined && this.wantedBy(vf) !== wanted;
+      const isRetained = holder !== undefined && this.resourceFor(vf) !== resource;
       const health = this.isHealthy(vf) && !isRetained ? "Healthy" : "Unhealthy";
       // By a cached answer the device may be another one; the plugin sees that by its nodes.
-      const isCached = !holder && place?.health === "Unhealthy" && cached.has(`${wanted} ${vf.address}`);
+      const isCached = !holder && place?.health === "Unhealthy" && cached.has(`${resource} ${vf.address}`);
       if (place && !isCached && place.health !== health) differences.push(`${expected} is ${found}, not ${health}`);
     }
     for (const name of names) {
       const resource = resourceOf(name);
       const isNeeded = [...this.vfs.values()].some(
-        (vf) => (this.held.get(vf.address)?.resource ?? this.wantedBy(vf)) === resource,
+        (vf) => (this.held.get(vf.address)?.resource ?? this.resourceFor(vf)) === resource,
       );
       if (isNeeded && (lists.get(resource) ?? null) === null) differences.push(`${resource} has no stream`);
     }

@@ -51,7 +51,7 @@ const pem = (content: Buffer) =>
 
 const day = 86_400_000;
 
-interface Wanted {
+interface CertificateRequest {
   readonly name: string;
   readonly issuer: { readonly name: string; readonly privateKey: KeyObject } | null;
   readonly extensions: readonly Buffer[];
@@ -59,7 +59,7 @@ interface Wanted {
   readonly days: readonly [from: number, until: number];
 }
 
-function issue({ name, issuer, extensions, days: [from, until] }: Wanted): Authority {
+function issue({ name, issuer, extensions, days: [from, until] }: CertificateRequest): Authority {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const now = Date.now();
   const content = sequence(

@@ -3,7 +3,7 @@
 import type { CharDevice, Device, LinkState, ParentFunction, PciAddress, Port } from "../../src/host/device.ts";
 import type { AllocationFacts } from "../../src/host/allocation-facts.ts";
 import type { Claim, PoolSpec } from "../../src/pools/pool.ts";
-import type { Wanted } from "../../src/pools/selectors.ts";
+import type { SelectorObject } from "../../src/pools/selectors.ts";
 
 export const pciAddress = (text: string): PciAddress => text as PciAddress;
 
@@ -119,7 +119,11 @@ export const aSubFunction = (overrides: Partial<Device> = {}): Device =>
   });
 
 /** A device that a selector object won. */
-export const aClaim = (device: Device, wanted: Wanted = {}): Claim => ({ device, wanted, basis: "selected" });
+export const aClaim = (device: Device, selectorObject: SelectorObject = {}): Claim => ({
+  device,
+  selectorObject,
+  basis: "selected",
+});
 
 export const aCharDevice = (path: string, present = true): CharDevice => ({ path, present });
 

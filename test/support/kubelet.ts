@@ -222,14 +222,14 @@ export class KubeletDouble {
    */
   async allocate(
     resource: string,
-    wanted: number | readonly string[],
+    requested: number | readonly string[],
     { pod = `pod-${this.#pods.allocations.length}`, container = "main" } = {},
   ): Promise<ContainerAllocateResponse> {
     if (!this.#plugins.connectionOf(resource)) throw new Error(`cannot allocate unregistered device ${resource}`);
     const free = this.free(resource);
-    const count = typeof wanted === "number" ? wanted : wanted.length;
+    const count = typeof requested === "number" ? requested : requested.length;
     if (this.resource(resource).allocatable === 0) throw new Error(`no healthy devices present; cannot allocate`);
-    const ids = typeof wanted === "number" ? await this.#choose(resource, free, wanted) : wanted;
+    const ids = typeof requested === "number" ? await this.#choose(resource, free, requested) : requested;
     if (ids.length < count || ids.some((id) => !free.includes(id))) {
       throw new Error(`requested number of devices unavailable for ${resource}: ${count} of ${free.join()}`);
     }

@@ -26,11 +26,9 @@ const root = join(here, "../..");
 const results = join(root, "test-results/vm");
 const executable = process.env["SRIOVDP_EXECUTABLE"] ?? join(root, "dist/sriovdp");
 
-async function main(wanted: readonly string[]): Promise<number> {
-  const tests = readGuestTests().filter(
-    ({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)),
-  );
-  if (tests.length === 0) throw new Error(`no guest test is named like ${wanted.join(", ")}`);
+async function main(parts: readonly string[]): Promise<number> {
+  const tests = readGuestTests().filter(({ name }) => parts.length === 0 || parts.some((part) => name.includes(part)));
+  if (tests.length === 0) throw new Error(`no guest test is named like ${parts.join(", ")}`);
   const found: TestResult[] = [];
   const add = (some: readonly TestResult[]) => {
     some.forEach(print);

@@ -151,9 +151,9 @@ function explanationData({ spec, devices, taken, withheld, refused, others }: Po
   return {
     resource: spec.resource,
     deviceType: spec.deviceType,
-    selectors: spec.selectors.map((wanted) =>
+    selectors: spec.selectors.map((selectorObject) =>
       Object.fromEntries(
-        Object.entries(wanted).map(([name, value]) => [
+        Object.entries(selectorObject).map(([name, value]) => [
           name,
           (selectors[name as SelectorName] as Selector<unknown>).shows(value),
         ]),

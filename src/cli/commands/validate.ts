@@ -229,5 +229,7 @@ function doubtful(
 ): Problem[] {
   const warn = warnings(text);
   const doubts: ConfigWarning[] = pools && node ? warningsOnNode(pools, node.devices) : warningsOnEveryNode(wellFormed);
-  return doubts.map(({ spec, wanted, value, message }) => warn({ entry: entries[spec] ?? 0, wanted, value }, message));
+  return doubts.map(({ spec, selectorObject, value, message }) =>
+    warn({ entry: entries[spec] ?? 0, selectorObject, value }, message),
+  );
 }

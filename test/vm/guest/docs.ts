@@ -144,8 +144,8 @@ async function nameVfs(): Promise<void> {
   ] as const) {
     for (const [index, vf] of vfsOf(pf).entries()) {
       const [netdev] = netdevsOf(vf);
-      const wanted = `${pfName}v${index}`;
-      if (netdev !== undefined && netdev !== wanted) await sh(`ip link set ${netdev} down name ${wanted}`);
+      const expected = `${pfName}v${index}`;
+      if (netdev !== undefined && netdev !== expected) await sh(`ip link set ${netdev} down name ${expected}`);
     }
   }
 }

@@ -57,12 +57,12 @@ async function startKubelet(): Promise<KubeletDouble> {
 const property = async (name: string): Promise<string> =>
   (await sh(`systemctl show --value --property=${name} sriovdp`)).trim();
 
-const waitForProperty = (name: string, wanted: string, seconds = 30): Promise<true> =>
+const waitForProperty = (name: string, expected: string, seconds = 30): Promise<true> =>
   waitFor(
-    `${name} is "${wanted}"`,
+    `${name} is "${expected}"`,
     async () => {
       const value = await property(name);
-      if (value !== wanted) throw new Error(`it is "${value}"`);
+      if (value !== expected) throw new Error(`it is "${value}"`);
       return true;
     },
     seconds,

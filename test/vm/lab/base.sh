@@ -32,11 +32,11 @@ base_kernel_modules() {
   mkdir -p "$to/updates"
   cp "$from"/modules.{builtin,builtin.modinfo,order} "$to/"
   tool depmod -b "$lab/kernel/usr" "$version" 2>/dev/null || tool depmod -b "$lab/kernel" "$version"
-  awk -v wanted="$base_modules" '
+  awk -v selected="$base_modules" '
     function name(path) { sub(/.*\//, "", path); sub(/\.ko.*/, "", path); gsub(/-/, "_", path); return path }
     { file = $1; sub(/:$/, "", file); $1 = ""; files[name(file)] = file; needs[name(file)] = $0 }
     END {
-      count = split(wanted, names, " ")
+      count = split(selected, names, " ")
       for (i = 1; i <= count; i++) {
         module = name(names[i])
         if (!(module in files)) { print "no kernel module " module > "/dev/stderr"; failed = 1; continue }

@@ -46,8 +46,8 @@ progress_done() {
 # step NAME WHAT KEY FUNCTION: FUNCTION fills the empty folder $out, which then becomes $lab/NAME as a whole,
 # so that an interrupted step leaves nothing that seems complete.
 step() {
-  local name=$1 what=$2 wanted=$3 make=$4 started=$SECONDS log="$lab/$1.log"
-  if [ "$(cat "$lab/$name/.key" 2>/dev/null)" = "$wanted" ]; then
+  local name=$1 what=$2 key=$3 make=$4 started=$SECONDS log="$lab/$1.log"
+  if [ "$(cat "$lab/$name/.key" 2>/dev/null)" = "$key" ]; then
     say "$name: there ($what)"
     return 0
   fi
@@ -68,7 +68,7 @@ step() {
     say "$name: failed after $((SECONDS - started)) s, all of its output is in $log"
     exit 1
   fi
-  printf '%s\n' "$wanted" >"$out/.key"
+  printf '%s\n' "$key" >"$out/.key"
   rm -rf "${lab:?}/$name"
   mv "$out" "$lab/$name"
   say "$name: made in $((SECONDS - started)) s"

@@ -69,7 +69,7 @@ test("without the devlink family there are no devices and no answers", () => {
   expect(readEnableRdma(withoutDevlink())).toEqual(new Map());
 });
 
-test("the eswitch mode is legacy, switchdev, or one that we don't know", () => {
+test("the eswitch mode is legacy, switchdev, or unknown", () => {
   const modes = [0, 1, 2].map((mode) =>
     decodeEswitchMode(attributesOf([...handle("pci", "0000:3b:00.0"), u16(25, mode)])),
   );
@@ -80,7 +80,7 @@ test("a driver without an eswitch, and a device that left, have no mode", () => 
   for (const errno of [95, 19]) expect(readEswitchMode(kernel(refusal(errno)), "pci", "0000:3b:00.0")).toBeNull();
 });
 
-test("a denied eswitch question is not taken for a driver without one", () => {
+test("a denied eswitch request is not mistaken for a driver without an eswitch", () => {
   expect(() => readEswitchMode(kernel(refusal(1)), "pci", "0000:3b:00.0")).toThrow(
     expect.objectContaining({ name: "NetlinkError", code: "EPERM" }),
   );

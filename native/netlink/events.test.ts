@@ -50,7 +50,7 @@ describe("a uevent", () => {
     }
   });
 
-  test("whose header and values disagree is not believed", () => {
+  test("whose header and values disagree is rejected", () => {
     expect(parseUevent(bytesOf("add@/a", "ACTION=remove", "DEVPATH=/a", "SUBSYSTEM=pci"))).toBeNull();
     expect(parseUevent(bytesOf("add@/a", "ACTION=add", "DEVPATH=/a"))).toBeNull();
   });

@@ -141,7 +141,7 @@ describe("links", () => {
     expect(readLinks(socket)).toMatchObject([{ name: "pf0", vfLinkStates: {} }]);
   });
 
-  test("a list of VFs whose length wrapped is not believed", () => {
+  test("a list of VFs whose length wrapped is rejected", () => {
     // 300 VFs of 268 bytes are 80400: the list's 16-bit length would say 14864.
     const info = { type: 1, data: new Uint8Array(264) };
     const wrapped = linkPayload([

@@ -127,7 +127,7 @@ test("an attribute too long for its length field is not encoded", () => {
   expect(() => encodeAttributes([{ type: 1, data: new Uint8Array(65532) }])).toThrow(RangeError);
 });
 
-describe("lengths that lie", () => {
+describe("wrong lengths", () => {
   const withLength = (length: number): Uint8Array => writer(32).u32(0, length).bytes;
 
   test.each([0, 1, 15, 33, 0x7fffffff, 0xffffffff])(

@@ -1,5 +1,5 @@
-// How do netlink messages and their attributes lie in bytes (include/uapi/linux/netlink.h)? Pure, in either byte order.
-// What is truncated, or lies about its length, throws NetlinkFormatError.
+// The wire format of netlink messages and attributes (include/uapi/linux/netlink.h), in either byte order. Pure.
+// A message that is truncated or has a wrong length throws NetlinkFormatError.
 
 import { type ByteOrder, concat, hostOrder, reader, textOf, view, writer } from "../bytes.ts";
 

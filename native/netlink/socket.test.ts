@@ -118,13 +118,13 @@ test("what answers an older question, or another socket's, is skipped", () => {
   expect(texts(socket.dump(18, nothing))).toEqual(["fresh"]);
 });
 
-test("what the kernel did not send is not believed", () => {
+test("what the kernel did not send is ignored", () => {
   const forged = (q: Message, sender: number | null): Step => ({ bytes: part(q, "forged"), sender });
   const socket = socketOn(simulate((q) => [forged(q, 4242), forged(q, null), part(q, "true"), done(q)]));
   expect(texts(socket.dump(18, nothing))).toEqual(["true"]);
 });
 
-test("an inconsistent dump is made again as a whole", () => {
+test("an inconsistent dump is repeated as a whole", () => {
   const simulated = simulate((q, count) => [
     part(q, `a${count}`),
     part(q, `b${count}`, count < 3 ? NLM_F_MULTI | NLM_F_DUMP_INTR : NLM_F_MULTI),

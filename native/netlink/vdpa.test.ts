@@ -20,7 +20,7 @@ test("a device has its name and the function that manages it", () => {
   });
 });
 
-test("a manager may sit on no bus, but must have a name", () => {
+test("a manager may be on no bus, but must have a name", () => {
   expect(decoded({ 2: "vdpasim_net", 4: "vdpa1" })).toMatchObject({ managementBus: null });
   expect(decoded({ 1: "pci", 4: "vdpa1" })).toBeNull();
   expect(decoded({ 1: "pci", 2: "0000:3b:00.2" })).toBeNull();

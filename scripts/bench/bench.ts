@@ -1,4 +1,4 @@
-// How quick and how small is it? Figures of the compiled executable on simulated nodes: compare them only with figures of the same
+// How fast and how small is it? Figures of the compiled executable on simulated nodes: compare them only with figures of the same
 // machine and the same hour.
 
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// Who calls Allocate? A client that costs as little as can be, since it shares the machine with what is measured: one connection,
+// A client for Allocate that costs as little as possible, since it shares the machine with what is measured: one connection,
 // and only the status of an answer is read.
 
 import { type ClientHttp2Session, connect } from "node:http2";

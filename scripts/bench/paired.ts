@@ -1,5 +1,5 @@
 // Figures of sriovdp and of another plugin side by side, in one run: the same node, the same kubelet, the same caller. The other one
-// reads /sys and asks the kernel itself, so it runs in namespaces of its own in which the node's tree is /sys.
+// reads /sys and queries the kernel itself, so it runs in namespaces of its own in which the node's tree is /sys.
 
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { readFacts } from "../../test/support/node-changes.ts";

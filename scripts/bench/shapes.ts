@@ -1,4 +1,4 @@
-// On what nodes is measured? PFs that all have as many VFs, of iavf and vfio-pci in turn, and pools that share them evenly.
+// The nodes that are measured: PFs that all have as many VFs, of iavf and vfio-pci in turn, and pools that share them evenly.
 
 import { buildNode } from "../../test/support/node.ts";
 import type { PfPlan } from "../../test/support/node-plan.ts";

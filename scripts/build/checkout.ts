@@ -1,4 +1,4 @@
-// Of which version, commit and time is this checkout? What builds and images are stamped with.
+// The version, commit and time of this checkout, with which builds and images are stamped.
 
 import manifest from "../../package.json" with { type: "json" };
 

@@ -1,5 +1,5 @@
 // Are the dependencies pinned, and may they be redistributed? Every version exact, every package with a checksum and a license that is
-// known to us. Does npm install it without a warning? Prints what is not so, and fails.
+// known to us. Does npm install it without a warning? Prints what does not hold, and fails.
 
 import { readFileSync } from "node:fs";
 import manifest from "../../package.json" with { type: "json" };

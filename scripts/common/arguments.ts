@@ -1,4 +1,4 @@
-// How is a script called? By options; a call that can't be understood ends with status 2 and what is wrong with it.
+// Parses the options of a script; a wrong call ends it with status 2 and the reason.
 
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { messageOf } from "../../src/text.ts";

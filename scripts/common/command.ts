@@ -1,6 +1,6 @@
 // How does a script run another program to its end?
 
-/** Runs a program in a folder and returns what it printed; throws with what it complained of when it fails. */
+/** Runs a program in a folder and returns what it printed; throws with its standard error when it fails. */
 export function commandIn(cwd: string, program: string, ...args: readonly string[]): string {
   const { success, stdout, stderr } = Bun.spawnSync([program, ...args], { cwd, stdout: "pipe", stderr: "pipe" });
   if (!success) {

@@ -13,7 +13,7 @@ const shown = (isTerminal: boolean, columns = 80) => {
   return { written, printed, place };
 };
 
-test("a terminal shows one line, which is written over and goes at the end", () => {
+test("a terminal shows one line, which is overwritten and removed at the end", () => {
   const { written, printed, place } = shown(true);
   const progress = startProgress(() => "10 % of 3 minutes", place);
   progress.say("round 1");
@@ -25,7 +25,7 @@ test("a terminal shows one line, which is written over and goes at the end", () 
   );
 });
 
-test("a pipe gets nothing but what is said", () => {
+test("a pipe gets only the messages", () => {
   const { written, printed, place } = shown(false);
   const progress = startProgress(() => "text", place);
   progress.step("packing");

@@ -1,4 +1,4 @@
-// How far is long work? One line on a terminal, that is written over every second and goes when the work is done; nothing in pipes and logs.
+// The progress of long work: one line on a terminal, overwritten every second and removed when the work is done; nothing in pipes and logs.
 
 import { isatty, type WriteStream } from "node:tty";
 

@@ -1,4 +1,4 @@
-// What may stand in the config file, as a JSON Schema (draft 7) for editors and CI: from the tables that the loader uses.
+// What the config file may contain, as a JSON Schema (draft 7) for editors and CI: from the tables that the loader uses.
 // As the loader, it takes keys in any case, null for a field's default, and one selector object in place of a list.
 
 import { toJsonSchema } from "@valibot/to-json-schema";

@@ -1,4 +1,4 @@
-// The node and the pools that the demo and the pictures show: the written-down node test/hosts/mixed.host, a pool a purpose.
+// The node and the pools that the demo and the pictures show: the recorded node test/hosts/mixed.host, with one pool per purpose.
 
 export const exampleHost = "mixed";
 

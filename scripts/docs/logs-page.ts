@@ -1,4 +1,4 @@
-// What docs/reference/logs.md says of each line: tables of the messages, kept between marks; the words around are people's.
+// What docs/reference/logs.md says of each line: tables of the messages, kept between marks; the text around them is written by hand.
 
 import type { LogMessageRow } from "../../src/process/log-message-row.ts";
 import { logMessages, logReports } from "../../src/process/log-messages.ts";

@@ -1,4 +1,4 @@
-// How does a page keep tables that are made, among words that are people's? Between marks.
+// Generated tables of a page, between marks; the text around them is written by hand.
 
 const row = (...cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 

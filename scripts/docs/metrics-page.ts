@@ -1,4 +1,4 @@
-// What docs/reference/metrics.md says of each metric and each alert: their tables, kept between marks; the words around are people's.
+// What docs/reference/metrics.md says of each metric and each alert: their tables, kept between marks; the text around them is written by hand.
 
 import { type Metric, metrics } from "../../src/telemetry/metrics.ts";
 import { alertTable } from "./alerts.ts";

@@ -1,5 +1,5 @@
 // What is in the executable besides our own code? Packages, by what the bundler really took in; and Bun with what it links, as its
-// license file tells for the pinned version. Inputs of the SBOM and of the notices.
+// license file names for the pinned version. Inputs of the SBOM and of the notices.
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

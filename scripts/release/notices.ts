@@ -1,4 +1,4 @@
-// Whose work is in what we hand out, and on which terms? The file THIRD-PARTY-NOTICES.
+// Whose work is in what is distributed, and on which terms? The file THIRD-PARTY-NOTICES.
 
 import { bunVersion, licensesIn, licenseText, linkedParts, type Package } from "./bundled-packages.ts";
 

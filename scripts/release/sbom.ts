@@ -1,4 +1,4 @@
-// What is in what we hand out, for machines? An SBOM in CycloneDX: the packages that the bundler took in, Bun with the parts that it links, and
+// The contents of what is distributed, as an SBOM in CycloneDX: the packages that the bundler took in, Bun with the parts that it links, and
 // glibc. Made without any other tool; the same inputs give the same bytes.
 
 import { createHash } from "node:crypto";

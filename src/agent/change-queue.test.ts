@@ -66,7 +66,7 @@ describe("what is stale", () => {
     expect((await timed()).stale).toEqual(["config", "links"]);
   });
 
-  test("is put off by further events, but not for ever", async () => {
+  test("is postponed by further events, but not for ever", async () => {
     const storm = setInterval(() => changes.mark("config"), 20);
     changes.mark("config");
     const { stale, ms } = await timed();

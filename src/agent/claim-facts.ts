@@ -1,4 +1,4 @@
-// By which nodes is a claimed device handed out right now? Read for the claim's own selectors and its pool's options.
+// Which device nodes does a claimed device have right now? Read for the claim's own selectors and its pool's options.
 
 import { contribute, type DeviceNode, nodesOf } from "../allocation/contributions.ts";
 import { type AllocationFacts, readAllocationFacts } from "../host/allocation-facts.ts";

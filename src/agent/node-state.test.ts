@@ -57,7 +57,7 @@ test("what a pod hides from a scan is remembered, and what left is forgotten", (
   expect(node.devices[0]?.linkType).toBeNull();
 });
 
-test("an exclusion lasts until it is to be forgotten", () => {
+test("an exclusion lasts until its end", () => {
   node.take(scanOf([uplink]));
   node.take(scanOf([former]));
   expect(node.exclusions).toHaveLength(1);

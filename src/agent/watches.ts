@@ -38,7 +38,7 @@ export function watchAll(
   });
   // Any name: a ConfigMap's file does not change itself, its folder's "..data" link does.
   const config = new FolderWatch(dirname(configFile), () => changes.mark("config"));
-  // Hidden names are ours while we bind: what fails would be tried again by its own traces, without end.
+  // Hidden names are the plugin's own while it binds: their events would make failed attempts repeat without end.
   const folderChanged = (names: Changed) => {
     if ([...names].some((name) => name?.startsWith(".") !== true)) socketsChanged();
   };

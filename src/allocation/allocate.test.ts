@@ -204,7 +204,7 @@ describe("what a container is given", () => {
     expect(given(one)).toEqual({ nodes, providers });
   });
 
-  test("nodes stand in the order of the request, then of the providers, each once", () => {
+  test("nodes are in the order of the request, then of the providers, each once", () => {
     const pool = poolOf(aSpec(), { needVhostNet: true, isRdma: true }, other, { ...capable, id: device.id });
     const facts = new Map([
       [device.id, someFacts({ vfio: vfio("2"), vhostNet: true, rdma })],

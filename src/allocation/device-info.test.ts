@@ -54,7 +54,7 @@ test.each<[string, SelectorObject, Partial<AllocationFacts>, string]>([
   expect(content(selectorObject, facts)).toBe(json);
 });
 
-test("the file is called after the resource and the device", () => {
+test("the file is named after the resource and the device", () => {
   expect(deviceInfoFile(aClaim(device), someFacts(), spec)?.name).toBe("openshift.io-nic1-0000:3b:02.1-device.json");
 });
 

@@ -1,4 +1,4 @@
-// What do nodes as they come say of their links? From recorded trees through the readers to the rules.
+// Link health on real nodes: from recorded trees through the readers to the rules.
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";

@@ -122,7 +122,7 @@ function explainSyntax(code: ParseErrorCode, at: number | undefined): string {
   const words = name.replaceAll(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
   const character = at === undefined ? "" : String.fromCodePoint(at);
   if (otherQuotes.has(character)) return `not JSON: strings are in double quotes ("), found ${character}`;
-  // Of blanks that only look like one, such as U+00A0 of a web page, nothing else can be seen.
+  // Of characters that only resemble a blank, such as U+00A0 of a web page, nothing else can be seen.
   const unseen = at !== undefined && at > 0x7e ? ` U+${at.toString(16).toUpperCase().padStart(4, "0")}` : "";
   return `not JSON: ${words}${unseen}`;
 }

@@ -60,7 +60,7 @@ test("a file without a size, as those of /proc, is read to its end", () => {
   expect(text).toEndWith("\n");
 });
 
-test("64 MiB of file, and a whole file of nothing but signs, cost little memory", () => {
+test("64 MiB of file, and a whole file of nothing but tokens, cost little memory", () => {
   const peakOf = (name: string) => {
     const code = `
       const { readConfigFile } = await import(${JSON.stringify(`${import.meta.dir}/file.ts`)});

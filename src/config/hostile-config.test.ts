@@ -28,7 +28,7 @@ describe("hostile files", () => {
     });
   });
 
-  test("a million signs are refused without making a tree of them, and few problems are listed of many", () => {
+  test("a million tokens are rejected without building a tree of them, and few problems are listed of many", () => {
     expect(load("[".repeat(1) + ",".repeat(1 << 20)).problems).toHaveLength(1);
     const { specs, problems } = load(`{"resourceList":[${"{},".repeat(5000)}]}`);
     expect(specs).toBeNull();

@@ -1,4 +1,4 @@
-// What was meant by a key that is not one of its place? Keys of other levels, of other device types, of the format before
+// What was meant by an unknown key? Keys of other levels, of other device types, of the format before
 // version 3 and of the operator's policies have their own hints; a near miss names the key.
 
 import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../pools/device-types.ts";

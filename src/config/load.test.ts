@@ -250,13 +250,13 @@ describe("selectors", () => {
     ]);
   });
 
-  test("values that can never match are doubted and run", () => {
+  test("values that can never match cause a warning and run", () => {
     const loaded = loadSelector({ vendors: ["0x8086"], linkTypes: ["ether", "infiniband"] });
     expect(loaded.specs).toHaveLength(1);
     expect(severities(loaded)).toEqual(["warning", "warning"]);
   });
 
-  test("two names with one environment variable are doubted and run", () => {
+  test("two names with one environment variable cause a warning and run", () => {
     const loaded = load(list(entry({ resourceName: "net_a" }), entry({ resourceName: "net_A" })));
     expect(loaded.specs).toHaveLength(2);
     expect(problemsOf(loaded)).toEqual([

@@ -57,7 +57,7 @@ export const attributes = {
   linkType: { set: "extended", value: ({ linkType }) => text(linkType && (linkTypes[linkType] ?? "unknown")) },
   rdmaCapable: { set: "extended", value: ({ rdma }) => ({ bool: rdma !== null }) },
   "dra.net/numaNode": { set: "extended", value: ({ numaNode }) => integer(numaNode) },
-  // Ours.
+  // sriovdp's own.
   driver: { set: "extended", value: ({ driver }) => text(driver) },
   sfNumber: { set: "extended", value: ({ bus, functionIndex }) => (bus === "pci" ? null : integer(functionIndex)) },
 } as const satisfies Record<string, Row>;

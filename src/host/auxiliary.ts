@@ -1,4 +1,4 @@
-// Which auxiliary devices hang below PCI functions, sub-functions above all? (Documentation/driver-api/auxiliary_bus.rst)
+// Which auxiliary devices, such as sub-functions, do PCI functions have? (Documentation/driver-api/auxiliary_bus.rst)
 
 import { busDevices } from "./node-paths.ts";
 import { listDirectory, listInodes, readAttribute, readLink } from "../../native/files.ts";

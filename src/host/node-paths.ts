@@ -1,4 +1,4 @@
-// Where is what on a node? Every path below the node's root is here, but for those below the kubelet's own directory, which may be elsewhere
+// The paths of a node. Every path below the node's root is here, but for those below the kubelet's own directory, which may be elsewhere
 // (kubelet/kubelet-paths.ts). `root` goes before the path: "" for the node itself, a folder for a recorded tree.
 
 /** Where sysfs is mounted. */

@@ -21,8 +21,8 @@ const limit = 3000;
  */
 export async function readPodResources(paths: KubeletPaths, within = limit): Promise<PodDevice[] | null> {
   if (!existsSync(paths.podResources)) return null;
-  const asked = { limit: within, answerBytes: limits.checkpointBytes.max };
-  return podDevicesIn(await call(paths.podResources, PodResourcesListerService.list, {}, asked));
+  const options = { limit: within, answerBytes: limits.checkpointBytes.max };
+  return podDevicesIn(await call(paths.podResources, PodResourcesListerService.list, {}, options));
 }
 
 /** The resource under which each device id is held. */

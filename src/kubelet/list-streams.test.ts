@@ -148,7 +148,7 @@ test("of a kubelet that has two streams, the end of either is reported", async (
   });
 });
 
-test("streams that are closed from here end without a word", async () => {
+test("streams that the plugin closes end without a report", async () => {
   isKubelets = true;
   const all = [await listen(1), await listen(2)];
   streams.close();
@@ -161,11 +161,11 @@ test("streams that are closed from here end without a word", async () => {
 });
 
 test("a stream that is over before it is added does not count", async () => {
-  const { promise: asked, resolve } = Promise.withResolvers<AnswerStream<ListAndWatchResponse>>();
+  const { promise: opened, resolve } = Promise.withResolvers<AnswerStream<ListAndWatchResponse>>();
   open = resolve;
   const call = client.listAndWatch({});
   call.on("error", () => {});
-  const stream = await asked;
+  const stream = await opened;
   let isOver = false;
   stream.whenOver(() => (isOver = true));
   call.cancel();

@@ -59,7 +59,7 @@ export class PluginServer {
 
   /** Whether the socket in place is this server's: false when another instance put its own there. */
   get inPlace(): boolean {
-    return this.#socket.place === "ours";
+    return this.#socket.place === "own";
   }
 
   /** The pool's registration with the kubelet as it is now. */
@@ -137,7 +137,7 @@ export class PluginServer {
         return this.#answerOptions();
       },
       listAndWatch: (stream, isKubelets) => {
-        // A kubelet that was sent to where another instance's socket is, and came to ours: its pool is the other's.
+        // A kubelet that was sent to where another instance's socket is, and connected here: its pool is the other's.
         if (this.#registrar.isStandby)
           stream.end(new StatusError(status.UNAVAILABLE, "another instance serves the pool"));
         else this.#streams.open(stream, isKubelets);

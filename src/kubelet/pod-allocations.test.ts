@@ -41,7 +41,7 @@ test("before the kubelet answered, every device may be allocated", () => {
   expect(podAllocations.mayHoldAny("a/b")).toBe(true);
 });
 
-test("what the checkpoint records for a living pod is held, and nothing else", async () => {
+test("what the checkpoint records for a running pod is allocated, and nothing else", async () => {
   checkpoint([entry(["x"])]);
   pods = new Set(["uid"]);
   await podAllocations.read();
@@ -67,7 +67,7 @@ test("where no cgroups are visible the devices that the checkpoint records are c
   expect([...podAllocations.held]).toEqual([["x", "a/b"]]);
 });
 
-test("what was allocated just now is held at once, and though the kubelet does not record it yet", async () => {
+test("what was allocated just now counts at once, and though the kubelet does not record it yet", async () => {
   checkpoint([]);
   await podAllocations.read();
   podAllocations.allocated("a/c", ["x"]);
@@ -118,7 +118,7 @@ test("a checkpoint that can't be read leaves what was known", async () => {
   expect([...podAllocations.held]).toEqual([["x", "a/b"]]);
 });
 
-test("cached answers are those of pods that show no life", async () => {
+test("cached answers are those of pods that do not run", async () => {
   const answer = Buffer.from(
     ContainerAllocateResponse.encode({
       envs: {},

@@ -17,7 +17,7 @@ import type { RegistrationMode } from "./kubelet-paths.ts";
 
 /** What answers the calls of a pool. */
 export interface PoolCalls {
-  /** The kubelet asks who listens at the socket. */
+  /** The kubelet called GetInfo. */
   readonly info: () => { readonly resource: string; readonly endpoint: string };
   /** The kubelet reports whether it registered the pool, and why not. */
   readonly notified: (registration: RegistrationStatus) => void;

@@ -1,5 +1,5 @@
 // How does a pool's socket come to its path, and is it still there? It is bound under a hidden name and renamed, so that the kubelet never
-// sees one that does not listen yet; and a socket of another instance is never mistaken for ours.
+// sees one that does not listen yet; and a socket of another instance is never mistaken for this one's.
 
 import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
 import { identityOf } from "../fs/identity.ts";
@@ -13,7 +13,7 @@ export interface SocketServer {
 }
 
 /** What is at the pool's path: our socket, nothing, or another file, whether or not a process listens on it. */
-export type SocketPlace = "ours" | "empty" | "foreign";
+export type SocketPlace = "own" | "empty" | "foreign";
 
 /** The socket of one pool, over all servers that listen at it one after the other. */
 export class PoolSocket<Server extends SocketServer> {
@@ -39,7 +39,7 @@ export class PoolSocket<Server extends SocketServer> {
   get place(): SocketPlace {
     const identity = identityOf(this.path);
     if (identity === null) return "empty";
-    return identity === this.#bound?.identity ? "ours" : "foreign";
+    return identity === this.#bound?.identity ? "own" : "foreign";
   }
 
   /**

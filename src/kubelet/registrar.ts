@@ -50,7 +50,7 @@ export interface RegistrarParts {
 
 /**
  * How long the instance whose pool was taken may take to end its streams, in milliseconds. A kubelet that is called at its socket takes
- * their end for the end of the resource, ours included (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected), so
+ * their end for the end of the resource, of this plugin too (kubernetes pkg/kubelet/cm/devicemanager/manager.go PluginDisconnected), so
  * the pool is registered after it; and once more where the end comes later.
  */
 const takeOver = 1000;
@@ -99,7 +99,7 @@ export class Registrar {
     const { socket, streams } = this.#parts;
     return {
       mode,
-      inPlace: socket.place === "ours",
+      inPlace: socket.place === "own",
       hasKubeletStream: streams.hasKubeletStream,
       kubelet: identityOf(paths.kubeletSocket),
     };
@@ -110,7 +110,7 @@ export class Registrar {
     this.#on({ kind: "due" });
   }
 
-  /** The kubelet's folders changed: its socket, or ours, may be gone or replaced. */
+  /** The kubelet's folders changed: its socket, or the pool's, may be gone or replaced. */
   foldersChanged(): void {
     if (this.#on({ kind: "foldersChanged" }).begins) this.#timer.resetBackOff();
   }
@@ -127,7 +127,7 @@ export class Registrar {
     this.#on({ kind: "disconnected" });
   }
 
-  /** The kubelet asked who listens at the socket. */
+  /** The kubelet called GetInfo. */
   infoRequested(): void {
     this.#on({ kind: "infoRequested" });
   }

@@ -16,7 +16,7 @@ describe("the next step of an attempt", () => {
   const facts: AttemptFacts = {
     mode: "legacy",
     hasFolder: true,
-    place: "ours",
+    place: "own",
     isServed: false,
     wasBound: true,
     isNew: false,

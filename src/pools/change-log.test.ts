@@ -16,7 +16,7 @@ const poolOf = (ids: readonly string[], unhealthy: Readonly<Record<string, strin
 const linesOf = (before: Pool, now: Pool) =>
   changeLogLines(before, now).map(({ level, message }) => `${level} ${message}`);
 
-test("a pool that did not change is not talked about", () => {
+test("a pool that did not change is not logged", () => {
   expect(linesOf(poolOf(["a", "b"], { b: "why" }), poolOf(["a", "b"], { b: "why" }))).toEqual([]);
 });
 

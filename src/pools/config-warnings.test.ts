@@ -75,7 +75,7 @@ describe("on a node", () => {
     );
   const onPf = (...pfNames: FunctionRange[]) => aSpec({ selectors: [{ pfNames }, {}] });
 
-  test("what selects devices is not doubted", () => {
+  test("what selects devices causes no warning", () => {
     expect(warningsOf(onPf(all("ens1f0"), range("ENS1F0", [0, 3])))).toEqual([]);
   });
   test.each([
@@ -84,10 +84,10 @@ describe("on a node", () => {
     [all("ens9"), 'this node has no PF "ens9"; those with VFs are ens1f0'],
     [all("ens2f0"), 'ens2f0 has no VFs on this node; to select the PF itself: "pciAddresses": ["0000:5e:00.0"]'],
     [all("ens1f0v1"), "ens1f0v1 belongs to a function of ens1f0, not to a PF"],
-  ])("%j is doubted: %s", (entry, message) => {
+  ])("%j causes the warning: %s", (entry, message) => {
     expect(warningsOf(onPf(all("ens1f0"), entry))).toEqual([`0.0.pfNames.1: ${message}`]);
   });
-  test("an entry that can't be understood is doubted once, by the loader", () => {
+  test("an invalid entry causes one warning, by the loader", () => {
     expect(warningsOf(onPf(all("ens1f0"), { pf: "x#", ranges: [], wrong: "no range" }))).toEqual([]);
   });
   test("PFs are known by their addresses too", () => {
@@ -106,7 +106,7 @@ describe("on a node", () => {
     });
     expect(warningsOf(entry)).toEqual(["0.0.pfNames.0: p0 has no SF 11-12 on this node"]);
   });
-  test("an entry that gets nothing says whether others took it, or what to ask", () => {
+  test("an entry that gets nothing says whether others claimed its devices, or which command explains it", () => {
     expect(
       warningsOf(
         aSpec({ name: "first", selectors: [{ pciAddresses: vfs.map(({ id }) => id) }] }),
@@ -120,7 +120,7 @@ describe("on a node", () => {
       "3: selects nothing on this node: it has no accelerator",
     ]);
   });
-  test("a selector object that gets nothing is doubted in an entry that has devices", () => {
+  test("a selector object that gets nothing causes a warning in an entry that has devices", () => {
     const selectors: SelectorObject[] = [{ drivers: ["vfio-pci"] }, { pciAddresses: [pciAddress("0000:3b:00.0")] }, {}];
     expect(warningsOf(aSpec({ selectors }))).toEqual([
       "0.0: selects nothing on this node",
@@ -181,7 +181,7 @@ describe("on a node", () => {
       );
       return warningsOnNode(assignPools(specs, devices), devices);
     };
-    test("that is split between pools is doubted, once for all groups of the same pools", () => {
+    test("that is split between pools causes one warning for all groups of the same pools", () => {
       expect(split([inGroup(1, "7"), inGroup(2, "7"), inGroup(0, "8"), inGroup(3, "8")])).toEqual([
         {
           spec: 1,

@@ -149,7 +149,7 @@ describe("pfNames and rootDevices", () => {
     ["pfNames", ["mlx-*"], "no wildcard"],
     ["rootDevices", ["3b:00.0"], '"0000:3b:00.0"'],
     ["rootDevices", ["ens1f0"], "pfNames"],
-  ])("%s %j is doubted: %s", (name, entries, why) => {
+  ])("%s %j causes the warning: %s", (name, entries, why) => {
     expect(selector(name).warnings?.(ranges(entries))).toEqual([expect.stringContaining(why)]);
   });
 
@@ -180,7 +180,7 @@ test.each([
   ["acpiIndexes", ["0x65"], "decimal"],
   ["pKeys", ["7fff"], '"0x7fff"'],
   ["pKeys", ["0x7FFF"], '"0x7fff"'],
-])("%s %j is doubted", (name, value, warning) => {
+])("%s %j causes a warning", (name, value, warning) => {
   expect(selector(name).warnings?.(value)).toEqual([expect.stringContaining(warning)]);
 });
 
@@ -193,7 +193,7 @@ test.each([
   ["ddpProfiles", ["GTPv1-C/U IPv4/IPv6 payload"]],
   ["acpiIndexes", ["0", "101"]],
   ["pKeys", ["0x7fff"]],
-])("%s %j is not doubted", (name, value) => {
+])("%s %j causes no warning", (name, value) => {
   expect(selector(name).warnings?.(value)).toEqual([]);
 });
 

@@ -1,4 +1,4 @@
-// What the docs promise to who deploys the base: devices at the node, pods with a VF and an address on it, and all of it back afterwards.
+// What the docs promise for the base: devices at the node, pods with a VF and an address on it, and all of it back afterwards.
 
 import { beforeAll, describe, expect } from "bun:test";
 import { apply, clusterTest, hasCluster, kubectl, read, waitFor } from "./cluster.ts";

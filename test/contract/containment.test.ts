@@ -57,7 +57,7 @@ const straceWorks = Bun.which("strace") !== null && Bun.spawnSync(["strace", "-o
 const writing =
   "openat,open,creat,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,symlink,symlinkat,link,linkat,chmod,fchmodat,chown,lchown,fchownat,truncate,mknod,mknodat,utimensat,bind";
 
-describe("a whole life", () => {
+describe("a complete run", () => {
   test.skipIf(!straceWorks)(
     `writes to no other place by any system call${straceWorks ? "" : " (skipped: strace is missing, or not allowed)"}`,
     async () => {
@@ -154,7 +154,7 @@ describe.concurrent.each(modes)("what is in the place of a pool's socket (%s)", 
     });
   }
 
-  test("costs that pool alone when it is a folder, until it is gone", async () => {
+  test("blocks only that pool while it is a folder", async () => {
     await using node = aNode(mode);
     const path = `${folderOf(node)}/intel.com_net.sock`;
     mkdirSync(`${path}/inside`, { recursive: true });

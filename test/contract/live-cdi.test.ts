@@ -146,7 +146,7 @@ describe.concurrent("specs follow", () => {
     await until("the spec has the new number", () => specs(node)["a"]?.[vf(2)] === "/dev/vfio/41");
   });
 
-  test("who removes them: they are back by the answer to Allocate, and with the next look", async () => {
+  test("that were removed are back before the answer to Allocate, and with the next scan", async () => {
     await using node = await start({ a: "0-3" });
     const before = specs(node);
     rmSync(specFile(node, "a"));

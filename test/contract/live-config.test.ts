@@ -259,7 +259,7 @@ describe.concurrent("an edit", () => {
     expect(touches(node, net)).toEqual(onceRegistered(2));
   });
 
-  test("of nothing but spaces and remarks changes nothing", async () => {
+  test("of nothing but spaces and comments changes nothing", async () => {
     await using node = await start();
     node.configure(`// A remark.\n${JSON.stringify(config, null, 8)}\n`);
     await rescan(node.plugin);

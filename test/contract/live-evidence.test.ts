@@ -57,7 +57,7 @@ describe.concurrent("a pod that ended holds nothing, though the checkpoint has i
     });
   }
 
-  test("while we run, however short it lived", async () => {
+  test("while the plugin runs, however short the pod's life was", async () => {
     await using node = await start();
     await node.kubelet.allocate(net, [own], { pod: "pod" });
     node.kubelet.release("pod");
@@ -194,7 +194,7 @@ describe.concurrent("where no cgroups of pods are visible", () => {
     expect(healthy(node, first)).toEqual(["0000:3b:01.1"]);
   });
 
-  test("what we allocated ourselves stays while the checkpoint names it", async () => {
+  test("what this process allocated stays while the checkpoint names it", async () => {
     await using node = await startWithout();
     hidePodResources(node);
     await node.kubelet.allocate(net, [own], { pod: "pod" });

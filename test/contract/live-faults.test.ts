@@ -145,7 +145,7 @@ test.skipIf(!becomes)(
     for (const folder of [node.root]) chmodSync(folder, 0o755);
     const copy = `${node.root}/sriovdp`;
     Bun.spawnSync(["cp", executable, copy]);
-    const look = () => {
+    const readDevices = () => {
       const { stdout, stderr } = Bun.spawnSync(
         [
           "setpriv",
@@ -163,10 +163,10 @@ test.skipIf(!becomes)(
       );
       return { ids: [...stdout.toString().matchAll(/"id": "([^"]+)"/g)].map(([, id]) => id), said: stderr.toString() };
     };
-    const { ids } = look();
+    const { ids } = readDevices();
     const [victim = ""] = ids.filter((id) => id?.startsWith("0000:3b:01"));
     chmodSync(`${node.root}/sys/devices/pci0000:00/${victim}/modalias`, 0);
-    const now = look();
+    const now = readDevices();
     expect(now.ids).toEqual(ids.filter((id) => id !== victim));
     expect(now.said).toMatch(new RegExp(`${victim} is skipped: .*EACCES`));
     expect(existsSync(copy)).toBe(true);

@@ -285,7 +285,7 @@ describe("floods", () => {
     await expectUnharmed();
   });
 
-  test("of connections that say nothing are borne, and leave nothing", async () => {
+  test("of silent connections are tolerated, and leave nothing", async () => {
     const before = descriptors();
     const sockets = await Promise.all(Array.from({ length: 500 }, () => dial()));
     await expectUnharmed();

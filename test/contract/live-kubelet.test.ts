@@ -113,7 +113,7 @@ describe.concurrent.each(modes)("the plugin comes back to its kubelet (%s)", (mo
     await works(node);
   });
 
-  test("that is away, without a try that has no hope and without a word at each", async () => {
+  test("that is away, without futile attempts and without a log line for each", async () => {
     await using node = await start(mode);
     const from = node.plugin.lines.length;
     node.kubelet.stop();

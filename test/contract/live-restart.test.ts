@@ -69,7 +69,7 @@ describe.concurrent("CDI specs", () => {
   const spec = "sriov-dp-intel.com-net-pci-dpdk.yaml";
   const start = () => running({ node: "vfio-pci-vfs", config: pools, resources: [dpdk], args: ["--use-cdi"] });
 
-  test("of what a pod holds survive our exit, and the next start leaves them as they are", async () => {
+  test("of what a pod has survive the plugin's exit, and the next start leaves them as they are", async () => {
     await using node = await start();
     const [id = ""] = listed(node, dpdk);
     await node.kubelet.allocate(dpdk, [id], { pod: "pod" });
@@ -243,7 +243,7 @@ test("a plugin that took a pool from one that keeps its stream registers again w
   expect(await node.plugin.stop()).toBe(0);
 });
 
-test("a plugin that is killed again and again, at any instant of its start, leaves nothing that the last one minds", async () => {
+test("a plugin that is killed again and again, at any instant of its start, leaves nothing that disturbs the last one", async () => {
   await using node = await running({ node: "iavf-vfs", config, resources: [net] });
   for (const line of [/starting/, /config loaded/, /serving the pool/, /ready/, /registered the pool/]) {
     node.plugin.kill();

@@ -118,7 +118,7 @@ describe.concurrent("a scrape", () => {
     expect(await scrape(node)).toHaveLength(one.length + ofPools);
   });
 
-  test("is OpenMetrics for those who ask for it", async () => {
+  test("is OpenMetrics on request", async () => {
     await using node = await start();
     const ask = async (accept: string) => {
       const response = await fetch("http://localhost/metrics", {

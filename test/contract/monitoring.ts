@@ -1,4 +1,4 @@
-// What do the alerts and the dashboard of deployments/monitoring ask Prometheus for?
+// Which metrics do the alerts and the dashboard of deployments/monitoring query?
 
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";

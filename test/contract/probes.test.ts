@@ -1,4 +1,4 @@
-// What does the running plugin say to those who ask at its socket: whether it lives, whether it serves, what it has?
+// What does the running plugin answer at its socket: liveness, readiness, status?
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, statSync, writeFileSync } from "node:fs";
@@ -67,7 +67,7 @@ describe.concurrent("the status socket", () => {
     expect(node.pluginSockets()).toEqual([]);
   });
 
-  test("is done without where it can't be made, with one warning", async () => {
+  test("is left out where it can't be made, with one warning", async () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config, mode: "legacy" });
     writeFileSync(`${node.root}/run`, "in the way");
     await node.start([net], "--resync-interval=1", "-v=5");
@@ -198,7 +198,7 @@ describe.concurrent("the status socket", () => {
 });
 
 describe.concurrent("liveness", () => {
-  test("fails within the probe's own limit when the plugin is stopped in its tracks", async () => {
+  test("fails within the probe's own limit when the plugin is stopped by a signal", async () => {
     await using node = await start();
     node.plugin.signal("SIGSTOP");
     const began = performance.now();

@@ -100,7 +100,7 @@ describe.concurrent.each(modes)("a kubelet that registers plugins by the %s", (m
     expect(node.plugin.log).not.toMatch(/CANCELLED|cannot register/);
   });
 
-  test("that comes and goes is news the first time", async () => {
+  test("that comes and goes is logged the first time", async () => {
     await using node = aNode(mode);
     await node.start([resource], "-v=5");
     for (let round = 0; round < 2; round++) {

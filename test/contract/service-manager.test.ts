@@ -51,7 +51,7 @@ async function startWithoutKubelet(manager: NotifySocket, node: TestNode): Promi
   await manager.waitFor(/^STATUS=waiting for the kubelet$/);
 }
 
-test("a node whose kubelet has never run is ready as far as it goes, so that a kubelet ordered behind us is started", async () => {
+test("a node whose kubelet has never run is ready as far as it goes, so that a kubelet ordered after the plugin is started", async () => {
   await using node = new TestNode({ entries: host("iavf-vfs"), config });
   using manager = new NotifySocket(`${node.root}/notify`);
   await startWithoutKubelet(manager, node);

@@ -212,7 +212,7 @@ intel.com/b  netDevice  6
     expect(status).toBe(2);
   });
 
-  test("says of a template that it is none, and of a manifest without a config", () => {
+  test("reports templates, and manifests without a config", () => {
     writeFileSync(
       `${folder}/template.yaml`,
       "apiVersion: v1\nkind: ConfigMap\ndata:\n  {{- toYaml .Values.x | nindent 2 }}\n",

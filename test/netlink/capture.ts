@@ -1,5 +1,5 @@
 // What does this kernel answer, byte by byte? Writes the raw datagrams of every question to <folder>/<prefix>-<question>.hex.
-// bun test/netlink/capture.ts <folder> <prefix> <origin in a few words>; what the kernel lacks or refuses is only said.
+// bun test/netlink/capture.ts <folder> <prefix> <origin in a few words>; what the kernel lacks or refuses is only reported.
 
 import { writeFileSync } from "node:fs";
 import { GenericNetlink } from "../../native/netlink/generic.ts";

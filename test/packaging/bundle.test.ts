@@ -189,7 +189,7 @@ describe("the bundle", () => {
     },
   );
 
-  test("its sample config offers nothing, without a word of complaint", () => {
+  test("its sample config offers nothing, without a warning", () => {
     const text = readFileSync(join(root, "scripts/release/bundle/config.json"), "utf8");
     const loaded = loadConfig(text, { resourcePrefix: "intel.com", useCdi: false, socketNameLimit: 60 });
     expect([loaded.problems, loaded.specs]).toEqual([[], []]);

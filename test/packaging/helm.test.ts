@@ -102,7 +102,7 @@ describe("the chart renders, object by object,", () => {
 
 describe("with values of a site", () => {
   for (const [name, values] of Object.entries(sites)) {
-    testWhere(missing, `${name}: helm lint has nothing to say, and the API server takes the objects`, () => {
+    testWhere(missing, `${name}: helm lint reports nothing, and the API server takes the objects`, () => {
       const linted = run(values, "lint", "--strict", chart);
       expect([linted.status, linted.stdout.replaceAll(/^\[INFO\].*\n/gm, "")]).toEqual([
         0,

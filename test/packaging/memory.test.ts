@@ -7,7 +7,7 @@ import { running } from "../contract/live.ts";
 // It rests once it was quiet for some seconds; this is for a machine that is busy.
 setDefaultTimeout(90_000);
 
-test("a plugin that is left alone gives back what its start took, and is quick again when something happens", async () => {
+test("an idle plugin releases the memory of its start, and responds quickly again afterwards", async () => {
   const net = "intel.com/net";
   const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
   await using node = await running({ node: "iavf-vfs", config, resources: [net] });

@@ -23,7 +23,7 @@ testWhere(missing, "promtool takes the alert rules", () => {
   expect(status).toBe(0);
 });
 
-testWhere(missing, "each alert fires when it should, and none on a node that is well", () => {
+testWhere(missing, "each alert fires when it should, and none on a healthy node", () => {
   const { status, printed } = run(["test", "rules", `${monitoring}/alerts.test.yaml`]);
   expect(printed).toContain("SUCCESS");
   expect(status).toBe(0);
@@ -38,7 +38,7 @@ testWhere(missing, "promtool takes the dashboard's expressions", () => {
   expect(printed).toContain(`SUCCESS: ${rules.length} rules found`);
 });
 
-testWhere(missing, "promtool has nothing to say against a scrape", async () => {
+testWhere(missing, "promtool accepts a scrape", async () => {
   const resource = "intel.com/net";
   const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
   await using node = await running({ node: "iavf-vfs", config, resources: [resource] });

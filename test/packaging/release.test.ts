@@ -1,4 +1,4 @@
-// Does the release script do what it says, and do the same sources give the same bytes wherever they lie?
+// Does the release script do what it says, and do the same sources give the same bytes in any folder?
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -1,4 +1,4 @@
-// Does the plugin hold for months? Rounds of events by chance on a simulated node; after each the kubelet's lists must
+// Does the plugin run for months? Rounds of random events on a simulated node; after each the kubelet's lists must
 // equal the truth within the settle time, and nothing may grow once it is warm.
 
 import { readFileSync } from "node:fs";

@@ -110,7 +110,7 @@ async function started(kubelet: KubeletDouble, prepare: (plugin: LittlePlugin) =
   return plugin;
 }
 
-describe("the stand-in for the kubelet", () => {
+describe("the kubelet double", () => {
   test("counts what a list says, and takes every list for the whole", async () => {
     const [kubelet, plugin] = await registered();
     await kubelet.waitForAllocatable(little, 2);

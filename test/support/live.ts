@@ -1,5 +1,5 @@
 // What can happen to a node while the plugin runs? Changes of an unpacked tree, each with the event that the kernel would
-// send: links and routes stand in netlink.json, everything else is announced by touching the file "uevent".
+// send: links and routes are in netlink.json, everything else is announced by touching the file "uevent".
 
 import {
   existsSync,

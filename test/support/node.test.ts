@@ -58,7 +58,7 @@ describe("a node that changes", () => {
       expect(readFacts(root).links.at(-1)).toMatchObject({ index: 5, name: "ens1f0v2", parentDevice: "0000:3b:01.2" });
     }));
 
-  test("loses a function with all that hangs on it", () =>
+  test("loses a function with everything below it", () =>
     unpacked(twoVfs, (root) => {
       removeFunction(root, "0000:3b:01.0");
       expect(readdirSync(`${root}/sys/bus/pci/devices`).toSorted()).toEqual(["0000:3b:00.0", "0000:3b:01.1"]);
@@ -90,7 +90,7 @@ describe("a node that changes", () => {
     }));
 });
 
-describe.each(hostNames())("the written-down node %s", (name) => {
+describe.each(hostNames())("the recorded node %s", (name) => {
   test("can be unpacked, and its netlink facts can be read", () =>
     unpacked(host(name), (root) => {
       // Recordings from before ethtool was used do not have its answers.

@@ -1,4 +1,4 @@
-// How does a test choose by chance, and the same again tomorrow? Everything follows from one seed, which is printed.
+// Random choices that can be repeated: everything follows from one seed, which is printed.
 
 /** Pseudo-random numbers from a seed (mulberry32). */
 export class Random {

@@ -84,11 +84,11 @@ describe("of a server", () => {
   });
 
   test("what is given up is CANCELLED, before it and in between", async () => {
-    const { promise: asked, resolve } = Promise.withResolvers<void>();
+    const { promise: called, resolve } = Promise.withResolvers<void>();
     answer = () => resolve();
     const abort = new AbortController();
     const outcome = list({ abort: abort.signal }).catch((error: unknown) => error);
-    await asked;
+    await called;
     abort.abort();
     expect(await outcome).toMatchObject({ code: status.CANCELLED });
     expect(list({ abort: abort.signal })).rejects.toMatchObject({ code: status.CANCELLED });

@@ -19,12 +19,12 @@ const plugin = new SimulatedPlugin();
 describe("a whole request that does not end", () => {
   const allocatePath = "/v1beta1.DevicePlugin/Allocate";
   const good = (...ids: string[]) => grpcMessage(AllocateRequest.encode(requestFor(...ids)).finish());
-  let asked: string[] = [];
+  let handled: string[] = [];
   let connection: Socket;
   beforeEach(async () => {
-    asked = [];
+    handled = [];
     plugin.allocate = (ids) => {
-      asked.push(...ids);
+      handled.push(...ids);
       return { containerResponses: [] };
     };
     connection = connectSocket({ path: plugin.socket });
@@ -40,22 +40,22 @@ describe("a whole request that does not end", () => {
   /** Calls on the same connection, behind what was sent there; resolves when it was answered. */
   const callBehind = async () => {
     connection.write(Buffer.concat([callHeaders(5, allocatePath), data(5, good("behind"), endStream)]));
-    await until("what was sent behind it is answered", () => asked.includes("behind"));
+    await until("what was sent behind it is answered", () => handled.includes("behind"));
   };
 
   test("waits for its end", async () => {
     await callBehind();
-    expect({ asked, streams: plugin.streams }).toEqual({ asked: ["behind"], streams: [] });
+    expect({ handled, streams: plugin.streams }).toEqual({ handled: ["behind"], streams: [] });
     connection.write(Buffer.concat([data(1, new Uint8Array(), endStream), data(3, new Uint8Array(), endStream)]));
-    await until("both are answered", () => asked.length === 2 && plugin.streams.length === 1);
+    await until("both are answered", () => handled.length === 2 && plugin.streams.length === 1);
   });
 
   test("and is reset reaches no handler", async () => {
     await callBehind();
     connection.write(Buffer.concat([reset(1), reset(3)]));
     connection.write(Buffer.concat([callHeaders(7, allocatePath), data(7, good("last"), endStream)]));
-    await until("the last call is answered", () => asked.includes("last"));
-    expect({ asked, streams: plugin.streams }).toEqual({ asked: ["behind", "last"], streams: [] });
+    await until("the last call is answered", () => handled.includes("last"));
+    expect({ handled, streams: plugin.streams }).toEqual({ handled: ["behind", "last"], streams: [] });
   });
 
   test.each([
@@ -65,7 +65,7 @@ describe("a whole request that does not end", () => {
     await callBehind();
     end();
     await plugin.server.close();
-    expect({ asked, streams: plugin.streams }).toEqual({ asked: ["behind"], streams: [] });
+    expect({ handled, streams: plugin.streams }).toEqual({ handled: ["behind"], streams: [] });
   });
 });
 

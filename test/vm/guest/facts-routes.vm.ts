@@ -172,7 +172,7 @@ describe.each(Object.entries(functions))("a default route over %s", (_, function
     expect(await verdictOn(bdf)).toMatchObject({ outcome: "selected" });
   });
 
-  test("in a table of its own does not bar it, nor does a route to somewhere", async () => {
+  test("in a table of its own does not exclude it, nor does a route to somewhere", async () => {
     const bdf = functionOf();
     await sh(`dev=${await netdevOf(bdf)}; ${address}
       ip route add default via 192.0.2.254 table 100; ip route add 203.0.113.0/24 via 192.0.2.254`);
@@ -182,7 +182,7 @@ describe.each(Object.entries(functions))("a default route over %s", (_, function
   });
 });
 
-test("a default route over both ports of a bond keeps both", async () => {
+test("a default route over both ports of a bond excludes both", async () => {
   await loadModules("bonding");
   const both = [pf1, vfsOf(pf0)[1] ?? ""];
   const [one, other] = await Promise.all(both.map((bdf) => netdevOf(bdf)));

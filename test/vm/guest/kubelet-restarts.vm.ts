@@ -135,7 +135,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
     expect(await allocatedDevices("both")).toEqual({ main: { "test.io/vf": vfs } });
   });
 
-  test("a new plugin that starts before the old one ends has the last word", async () => {
+  test("a new plugin that starts before the old one ends takes over", async () => {
     const before = await held();
     const file = "/etc/pcidp-new/config.json";
     writeConfigFile(file, ...config, { resourceName: "more", selectors: [{ rootDevices: [pf1] }] });

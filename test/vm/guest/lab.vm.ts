@@ -41,7 +41,7 @@ import { plug, setCarrier, unplug } from "./monitor.ts";
 
 beforeAll(reset);
 
-test("two PFs sit on NUMA nodes of their own", () => {
+test("two PFs are on NUMA nodes of their own", () => {
   expect(readSys(`${devicePath(pf0)}/numa_node`)).toBe("0");
   expect(readSys(`${devicePath(pf1)}/numa_node`)).toBe("1");
   for (const pf of [pf0, pf1]) {
@@ -80,7 +80,7 @@ test("a VF bound to uio_pci_generic has a uio device", async () => {
   expect(driverOf(vf)).toBeNull();
 });
 
-test("labsim puts an auxiliary device with an sfnum below a PF", async () => {
+test("labsim adds an auxiliary device with an sfnum below a PF", async () => {
   const name = await addAuxiliary(pf0, { module: "mlx5_core", type: "sf", id: 2, sfnum: 88 });
   expect(readSys(`/sys/bus/auxiliary/devices/${name}/sfnum`)).toBe("88");
   expect(readdirSync(`${devicePath(pf0)}/${name}/net`)).toHaveLength(1);

@@ -66,7 +66,7 @@ async function nextScan(): Promise<void> {
   await waitFor("a scan", () => scans() > before);
 }
 
-test("a clock that jumps by days, forth or back, delays nothing", async () => {
+test("a clock that jumps by days, forward or back, delays nothing", async () => {
   const { kubelet } = node;
   for (const days of [2, -4, 2]) {
     await sh(`date -s @${Math.floor(Date.now() / 1000) + days * 86_400}`);

@@ -1,5 +1,5 @@
 // boot: init=systemd memory=2048 limit=400
-// The shipped unit under a real systemd: does the plugin do its job inside the sandbox, and does systemd know how it is?
+// The shipped unit under a real systemd: does the plugin do its job inside the sandbox, and does systemd see its state?
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { KubeletDouble } from "../../support/kubelet.ts";

@@ -111,7 +111,7 @@ describe("the sequence", () => {
     expect(ask(simulate({ result: () => answer(["first", "second"]) }))).toBe("first");
   });
 
-  test("an empty list is no profile", () => {
+  test("an empty list has no profile", () => {
     expect(ask(simulate({ result: () => answer([]) }))).toBeNull();
   });
 
@@ -250,7 +250,7 @@ describe("on this kernel", () => {
     expect(() => readI40eDdpProfile(other!, XXV710)).toThrow(expect.objectContaining({ trouble: "unsupported" }));
   });
 
-  test("an interface that is not there is ENODEV, and a name too long is no interface's", () => {
+  test("an interface that is not there is ENODEV, and so is a name that is too long", () => {
     expect(() => readDriverInfo("nosuchif")).toThrow(expect.objectContaining({ code: "ENODEV" }));
     expect(() => openEthtool("a-name-of-16-chr")).toThrow(RangeError);
   });

@@ -14,7 +14,7 @@ const ETHTOOL_GPFLAGS = 0x27;
 const ETHTOOL_GSSET_INFO = 0x37;
 const ETH_SS_PRIV_FLAGS = 2;
 const ETH_GSTRING_LEN = 32;
-/** A driver has at most so many private flags: the bitmap of ETHTOOL_GPFLAGS has 32 bits. */
+/** The most private flags that a driver can have: the bitmap of ETHTOOL_GPFLAGS has 32 bits. */
 const PRIVATE_FLAGS = 32;
 const DRVINFO_SIZE = 196;
 const IFREQ_SIZE = 40;
@@ -266,7 +266,7 @@ export function decodeDescriptor(bytes: Uint8Array): number {
   return length;
 }
 
-/** The first profile's name in a GEEPROM result; null when the list is empty. Throws DdpError "unknown" for what is no list. */
+/** The first profile's name in a GEEPROM result; null when the list is empty. Throws DdpError "unknown" for anything else. */
 export function decodeProfileList(bytes: Uint8Array): string | null {
   decodeDescriptor(bytes);
   const list = bytes.subarray(EEPROM_HEADER + DESCRIPTOR);

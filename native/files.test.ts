@@ -52,7 +52,7 @@ test("a short attribute read after a long one holds nothing of it", () => {
   expect(readAttribute(written("short", "xy"))).toBe("xy");
 });
 
-test("a link gives its target or the target's name, and what is no link gives null", () => {
+test("a link is read as its target or the target's name, and anything else is null", () => {
   symlinkSync("../../bus/pci/drivers/ixgbe", `${folder}/driver`);
   symlinkSync("plain", `${folder}/near`);
   expect(readLink(`${folder}/driver`)).toBe("../../bus/pci/drivers/ixgbe");

@@ -105,7 +105,7 @@ describe.each(orders)("in %s-endian order", (order) => {
   });
 });
 
-test("the mark of nested and of network-order attributes is no part of the type", () => {
+test("the mark of nested and of network-order attributes is not part of the type", () => {
   const attributes = decodeAttributes(encodeAttributes([{ type: 18 | NLA_F_NESTED, data: bytes() }]));
   expect(attributes.has(18)).toBe(true);
 });

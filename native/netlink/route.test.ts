@@ -164,7 +164,7 @@ live(`several default routes of different metrics all count${needs}`, () => {
   expect(readIn(setup).exits).toEqual(["left", "right"]);
 });
 
-live(`a route of protocol "ra" counts, and is no configured one${needs}`, () => {
+live(`a route of protocol "ra" is an exit, but not a configured one${needs}`, () => {
   const setup = `${twoPairs}
     ip route add default via 192.0.2.2 dev left
     ip -6 route add default via 2001:db8:2::2 dev right proto ra`;

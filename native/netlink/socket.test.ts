@@ -201,7 +201,7 @@ test("an acknowledgement alone is an empty answer, and a no-op is nothing", () =
   expect(socketOn(simulate((q) => [noop(q), verdict(q, NLMSG_ERROR, 0)])).request(18, NLM_F_ACK, nothing)).toEqual([]);
 });
 
-test("a datagram that is no netlink throws, and the socket is replaced", () => {
+test("a datagram that is not netlink throws, and the socket is replaced", () => {
   const simulated = simulate((q, count) => (count === 1 ? [part(q, "a").subarray(0, 17)] : [done(q)]));
   const socket = socketOn(simulated);
   expect(() => socket.dump(18, nothing)).toThrow(NetlinkFormatError);
@@ -250,7 +250,7 @@ test("this kernel answers a request with one message", () => {
   expect(reader(answer!.payload).i32(4)).toBe(1);
 });
 
-test("this kernel explains a refusal in words", () => {
+test("this kernel explains a refusal with a message", () => {
   const error = thrownBy(() => realSocket().dump(RTM_GETLINK, writer(16).i32(4, 1).bytes));
   expect(error).toMatchObject({ code: "EINVAL" });
   expect((error as NetlinkError).extendedAck).toBeTruthy();

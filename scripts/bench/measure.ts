@@ -143,7 +143,7 @@ async function rescan({ plugin }: TestNode): Promise<number> {
 const socketOf = (kubelet: KubeletDouble, resource: string): string =>
   `${kubelet.devicePlugins}/${resource.replace("/", "_")}.sock`;
 
-/** Allocates so many devices again and again, of all pools in turn; the time of each call, in milliseconds. */
+/** Allocates this many devices again and again, of all pools in turn; the time of each call, in milliseconds. */
 export async function allocate(
   { kubelet }: TestNode,
   resources: readonly string[],

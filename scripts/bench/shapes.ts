@@ -22,7 +22,7 @@ export const shapes: readonly Shape[] = [
   { vfs: 4096, pfs: 32, pools: 64 },
 ];
 
-/** "256/16": so many VFs in so many pools. */
+/** "256/16": 256 VFs in 16 pools. */
 export const nameOf = ({ vfs, pools }: Shape): string => `${vfs}/${pools}`;
 
 /** A node, the config that makes its pools, and their resources. */

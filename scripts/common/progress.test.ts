@@ -34,7 +34,7 @@ test("a pipe gets only the messages", () => {
   expect({ written, printed }).toEqual({ written: [], printed: ["round 1"] });
 });
 
-test("a line is no longer than the terminal is wide", () => {
+test("a line is at most as long as the terminal is wide", () => {
   const { written, place } = shown(true, 20);
   startProgress(() => "x".repeat(40), place).stop();
   expect(written[0]).toBe(`\r\x1b[K0:00 ${"x".repeat(11)}...`);

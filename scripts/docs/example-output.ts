@@ -7,7 +7,7 @@ import { parseCommandLine } from "../../src/cli/parse.ts";
 import { parse, unpack } from "../../test/support/tree.ts";
 import { exampleConfig, exampleHost } from "./example.ts";
 
-/** Prints a command's output, as a terminal of so many columns would be given it. */
+/** Prints a command's output, as a terminal of this many columns would be given it. */
 export async function exampleOutput(args: readonly string[], columns: number | null): Promise<string> {
   const root = mkdtempSync(`${tmpdir()}/example-`);
   try {

@@ -173,7 +173,7 @@ const limitsTable = table(
   Object.values(limits).map(({ max, unit, onExceed }) => [max.toLocaleString("en"), unit, onExceed]),
 );
 
-/** A picture of commands in a terminal of so many columns. */
+/** A picture of commands in a terminal of this many columns. */
 async function session(title: string, columns: number, ...commands: readonly (readonly string[])[]): Promise<string> {
   const shown = commands.map(async (args) => ({
     command: ["sriovdp", ...args].join(" "),

@@ -64,7 +64,7 @@ function program({ executable, documents }: Parts): Entry[] {
   ];
 }
 
-/** Adds the folders that the entries lie in, and sorts by path. */
+/** Adds the folders of the entries, and sorts by path. */
 export function inOrder(entries: readonly Entry[]): Entry[] {
   const folders = new Map<string, Entry>();
   for (const { path } of entries) {

@@ -138,7 +138,7 @@ describe("the evidence is read", () => {
   });
 });
 
-test("cached answers of other plugins, and of what is in no pool, are no reason to read the evidence again", async () => {
+test("cached answers of other plugins, and of what is in no pool, do not cause another read of the evidence", async () => {
   checkpoint(record(["GPU-1"], "x.io/gpu", "/dev/gpu0"), record(["0000:99:00.0"], A.resource, "/dev/vfio/9"));
   await assigned([a, b]);
   for (let scans = 0; scans < 3; scans++) await assigned([a, b]);

@@ -22,7 +22,7 @@ export interface AssignmentOptions {
   /** Goes before every path of the node. */
   readonly root: string;
   readonly podAllocations: PodAllocations;
-  /** Requests another assignment after so many milliseconds; the functions need not be read again for it. */
+  /** Requests another assignment after this many milliseconds; the functions need not be read again for it. */
   readonly again: (after: number) => void;
 }
 

@@ -10,7 +10,7 @@ import { nextNameScan, recallAll, type RememberedPfs } from "../pools/recall.ts"
 import type { Log } from "../process/log.ts";
 import type { ScheduledScans } from "./scheduled-scans.ts";
 
-/** For so many milliseconds after a boot carriers may be late. */
+/** How long after a boot carriers may be late, in milliseconds. */
 const bootTime = 180_000;
 
 /** The node over the life of the process. */

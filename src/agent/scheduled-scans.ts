@@ -13,7 +13,7 @@ export class ScheduledScans {
     this.#due = due;
   }
 
-  /** Schedules a scan in so many milliseconds, in place of what was scheduled for the same reason before; null for none. */
+  /** Schedules a scan in this many milliseconds, in place of what was scheduled for the same reason before; null for none. */
   set(reason: string, stale: Stale, delay: number | null): void {
     clearTimeout(this.#timers.get(reason));
     this.#timers.delete(reason);
@@ -25,7 +25,7 @@ export class ScheduledScans {
     this.#timers.set(reason, timer);
   }
 
-  /** Schedules a scan in so many milliseconds, unless one is scheduled for the same reason. */
+  /** Schedules a scan in this many milliseconds, unless one is scheduled for the same reason. */
   add(reason: string, stale: Stale, delay: number): void {
     if (!this.#timers.has(reason)) this.set(reason, stale, delay);
   }

@@ -9,7 +9,7 @@ import { parse, unpack } from "../host/recorded-tree.ts";
 /** How many bytes of a captured node are read: some 100 times those of one with a thousand functions. */
 const captureBytes = 256 << 20;
 
-/** Calls `use` with the root of a captured node; rejects, in words for the operator, for any other file. */
+/** Calls `use` with the root of a captured node; rejects, with an error for the operator, for any other file. */
 export async function withCapturedNode<T>(path: string, use: (root: string) => Promise<T>): Promise<T> {
   const entries = parse(readText(path, captureBytes));
   if (!entries.some((entry) => entry.path === kernelFactsName))

@@ -71,7 +71,7 @@ export function runKindLabel(run: readonly Described[]): string {
 /** Ids of neighbors: "0000:3b:02.0-09.7". */
 export const runIdRange = (run: readonly Described[]): string => span(run[0]?.id ?? "", run.at(-1)?.id ?? "");
 
-/** A link in a word or two: "up", "no carrier", "admin down". */
+/** A link in one or two words: "up", "no carrier", "admin down". */
 export function linkOf(link: LinkState | null): string | null {
   if (!link) return null;
   if (!link.adminUp) return "admin down";

@@ -17,7 +17,7 @@ export interface ExplanationStyle extends Style {
   readonly withheld: Withheld;
 }
 
-/** A style for a table that is to stand so many columns further to the right. */
+/** A style for a table that is this many columns further to the right. */
 const narrower = (style: Style, by: number): Style => ({
   ...style,
   columns: style.columns === null || style.wide === true ? null : style.columns - by,

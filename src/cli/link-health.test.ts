@@ -210,7 +210,7 @@ describe("a PF with several interfaces", () => {
     expect(vf?.pf?.link?.carrierUps).toBe(0);
   });
 
-  test("may have one that is no port: it names the PF and says nothing of its health", async () => {
+  test("may have one that is not a port: it names the PF and does not affect its health", async () => {
     const root = unpacked(oneNode({ name: "mgmtpf0,0", link: "disabled", driver: "cxgb4" }));
     setLink(root, "mgmtpf0,0", { arphrd: 0xfffe, flags: 1, operstate: "down", carrier: false });
     const vf = await vfOf(root);

@@ -13,7 +13,7 @@ export const exitStatus = { ok: 0, failure: 1, operatorMistake: 2 } as const;
 export interface Output extends Style {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
-  /** Writes what is no text to standard output. */
+  /** Writes bytes to standard output. */
   readonly bytes: (bytes: Uint8Array) => void;
 }
 

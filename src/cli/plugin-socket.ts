@@ -49,7 +49,7 @@ export async function askNode(line: CommandLine): Promise<PluginView | string> {
   }
 }
 
-/** What the running plugin answers as text; throws, in words for the operator, when it does not. */
+/** What the running plugin answers as text; throws, with an error for the operator, when it does not. */
 export async function askText(line: CommandLine, route: string, limit: number): Promise<string> {
   const response = await ask(line, route, limit);
   const text = await response.text();

@@ -217,7 +217,7 @@ function cutTo(cell: Cell, width: number): Cell {
   return typeof cell === "string" ? shown : { ...cell, text: shown };
 }
 
-/** Words in lines of at most so many columns; none for "". */
+/** Words in lines of at most this many columns; none for "". */
 export function wrapped(text: string, columns: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ").filter((each) => each !== "")) {
@@ -229,7 +229,7 @@ export function wrapped(text: string, columns: number): string[] {
   return lines;
 }
 
-/** A text of at most so many columns, "..." for what is cut off. */
+/** A text of at most this many columns, "..." for what is cut off. */
 export function truncated(text: string, columns: number): string {
   if (displayWidth(text) <= columns) return text;
   let shown = "";

@@ -61,7 +61,7 @@ describe("hostile files", () => {
     expect(load(`${mark}{"resourceList":[]}`).specs).toEqual([]);
   });
 
-  test("NUL and lone surrogates are no part of a name, and harm nothing in a value", () => {
+  test("NUL and lone surrogates are not part of a name, and harm nothing in a value", () => {
     for (const escape of ["\\u0000", "\\ud800", "\\udfff", "../", "/", "..", "a\\nb"]) {
       const { specs } = load(`{"resourceList":[{"resourceName":"a${escape}","selectors":[{}]}]}`);
       expect(specs).toBeNull();

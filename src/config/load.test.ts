@@ -125,7 +125,7 @@ describe("what Go's JSON reads, is read", () => {
   test.each([
     ["a null list", '{"resourceList":null}'],
     ["an empty list", '{"resourceList":[]}'],
-  ])("a file without pools is no mistake: %s", (_, text) => {
+  ])("a file without pools is not an error: %s", (_, text) => {
     expect(load(text)).toEqual({ specs: [], wellFormed: [], problems: [], skipped: [], entries: [] });
   });
 
@@ -265,7 +265,7 @@ describe("selectors", () => {
   });
 });
 
-test("an editor's key that names the schema is no unknown one, but no config either", () => {
+test("an editor's key that names the schema is known, but is not a config", () => {
   const $schema = "./config.schema.json";
   expect(load({ $schema, ...list(entry()) })).toMatchObject({ problems: [], entries: [0] });
   expect(problemsOf(load({ $schema }))).toEqual([expect.stringContaining("error resourceList: missing")]);

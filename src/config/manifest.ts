@@ -110,7 +110,7 @@ function configsIn(
   }));
 }
 
-/** How a place in a value becomes one in the manifest: exactly in a literal block, else that of the value, with the one in it in words. */
+/** How a place in a value becomes one in the manifest: exactly in a literal block, else that of the value, with a description of the one in it. */
 function placing(
   scalar: Scalar,
   value: string,

@@ -96,7 +96,7 @@ describe("the whole file is refused for", () => {
 
   // The record's schema takes lists for records.
   test.each([[[]], [[{ a: "b" }]], [{ "*": [] }]])(
-    "%j as additionalInfo, which is no object of objects",
+    "%j as additionalInfo, which is not an object of objects",
     (additionalInfo) => {
       expect(loadEntry({ additionalInfo }).specs).toBeNull();
     },

@@ -59,7 +59,7 @@ describe("a spec", () => {
     expect(parse(read(file), { version: "1.1" })).toMatchObject({ devices: [{ name: "0000:03:02.1" }] });
   });
 
-  test("says what changes of some devices, goes on with the others, and is no file when nothing is left", () => {
+  test("says what changes of some devices, goes on with the others, and removes the file when nothing is left", () => {
     const specs = new CdiFiles(folder);
     specs.describe(net, nodesOf("a", "b"));
     specs.describe(

@@ -68,7 +68,7 @@ export function ensureFolder(path: string): void {
   if (above !== path) ensureFolder(above);
   const isNew = !existsSync(path);
   if (isNew) mkdirSync(path);
-  // Whatever the umask: who reads what is in it need not be root.
+  // Whatever the umask: its readers need not be root.
   if (isNew || (statSync(path).mode & 0o777) === 0) chmodSync(path, 0o755);
 }
 

@@ -1,5 +1,5 @@
-// How is a file read that another program may have put there? Only a regular file, only so much of it, and never waiting:
-// a FIFO without a writer would hold the whole program up.
+// How is a file read that another program may have put there? Only a regular file, up to a limit, and without waiting:
+// a FIFO without a writer would block the whole program.
 
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 

@@ -20,7 +20,7 @@ export interface AuxiliaryDevice {
   readonly sfnum: number | null;
 }
 
-/** Reads the auxiliary devices that hang below a PCI function, sorted by name. */
+/** Reads the auxiliary devices below a PCI function, sorted by name. */
 export function readAuxiliaryDevices(root: string, problems: ReadProblem[]): AuxiliaryDevice[] {
   const devices = busDevices(root, "auxiliary");
   const inodes = tryRead(problems, devices, devices, () => listInodes(devices)) ?? new Map<string, bigint>();

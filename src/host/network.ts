@@ -4,7 +4,7 @@ import type { Link } from "../../native/netlink/route.ts";
 import type { LinkState } from "./device.ts";
 
 const IFF_UP = 0x1;
-/** Links that are no port of anything, such as Chelsio's mgmtpfN,M (cxgb4_mgmt_setup in drivers/net/ethernet/chelsio/cxgb4). */
+/** Links that are not ports, such as Chelsio's mgmtpfN,M (cxgb4_mgmt_setup in drivers/net/ethernet/chelsio/cxgb4). */
 const ARPHRD_NONE = 0xfffe;
 const ARPHRD_INFINIBAND = 32;
 

@@ -109,7 +109,7 @@ export class NodeScanner {
   readonly #late: () => void;
   readonly #limit: number;
   readonly #slots: Slot[] = [];
-  /** The scan that is pending until a thread is free, and who waits for it. */
+  /** The scan that is pending until a thread is free, and its waiters. */
   #requested: { facts: OptionalFacts; isWhole: boolean; waiters: Waiter[] } | null = null;
   readonly #awaited = new Map<number, Waiter[]>();
   #latest: NodeScan | null = null;
@@ -282,7 +282,7 @@ export class NodeScanner {
     oldest.thread.terminate();
   }
 
-  /** Settles those who wait for a scan; false when none does any more. */
+  /** Settles the waiters of a scan; false when there are none any more. */
   #settle(number: number, outcome: (waiter: Waiter) => void): boolean {
     const waiters = this.#awaited.get(number) ?? [];
     this.#awaited.delete(number);

@@ -47,7 +47,7 @@ test("an RDMA device that a program has open counts, and one that is not open do
   expect(readUseSigns(root, [id], others).size).toBe(0);
 });
 
-test("an SF's interface counts too, and ids that are no names in sysfs are left out", () => {
+test("an SF's interface counts too, and ids that are not names in sysfs are left out", () => {
   folder("auxiliary/devices/mlx5_core.sf.4/net");
   folder("net");
   expect([...readUseSigns(root, ["mlx5_core.sf.4", "..", "../..", "GPU-1", "", "a/b"]).keys()]).toEqual([

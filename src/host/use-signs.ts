@@ -13,7 +13,7 @@ import { readRdmaContexts } from "../../native/netlink/rdma.ts";
  *   shows the counter (drivers/pci/pci-sysfs.c).
  * - An RDMA device of which a program has opened the uverbs device has a user context.
  *
- * Ids may be anybody's: what is no name of a device in sysfs is left out.
+ * Ids may be anybody's: what is not a device name in sysfs is left out.
  */
 export function readUseSigns(
   root: string,

@@ -32,7 +32,7 @@ export interface WatchTimes {
   /** The first wait after a failure, and the longest one. */
   readonly firstWait: number;
   readonly longestWait: number;
-  /** A watch that lasted so long is a stable one: it resets the waits. */
+  /** A watch that lasts this long is stable: it resets the waits. */
   readonly stable: number;
 }
 
@@ -151,7 +151,7 @@ export async function mirrorObjects<T extends KubeObject>(
 /** Up to a quarter longer, so that clients with the same retry time do not return at once. */
 const jittered = (milliseconds: number): number => milliseconds * (1 + Math.random() / 4);
 
-/** Resolves after so many milliseconds, or when the signal ends. */
+/** Resolves after this many milliseconds, or when the signal ends. */
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, milliseconds);

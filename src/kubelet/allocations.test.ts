@@ -50,7 +50,7 @@ describe("the kubelet's checkpoint", () => {
     ["null for no pods", '{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{}},"Checksum":1}'],
     ["an entry without devices", checkpoint(entryOf("intel.com/a", null))],
     ["an entry without a resource", checkpoint({ DeviceIDs: { "0": ["x"] } })],
-    ["ids that are no texts", checkpoint(entryOf("intel.com/a", { "0": [1, null, {}, ["x", 2].length] }))],
+    ["ids that are not strings", checkpoint(entryOf("intel.com/a", { "0": [1, null, {}, ["x", 2].length] }))],
   ])("with %s holds nothing", (_, text) => {
     expect(holdingsInCheckpoint(text)).toEqual([]);
   });

@@ -71,7 +71,7 @@ export const devicesIn = (records: readonly CheckpointRecord[]): PodDevice[] =>
 
 /**
  * The records in a checkpoint (kubernetes pkg/kubelet/cm/devicemanager/checkpoint): DeviceIDs is a map of lists by
- * NUMA node, in files of kubelets before 1.20 a plain list. Throws when the text is no checkpoint.
+ * NUMA node, in files of kubelets before 1.20 a plain list. Throws when the text is not a checkpoint.
  */
 export function recordsIn(text: string): CheckpointRecord[] {
   const { Data: data } = (parsed(text) ?? {}) as { Data?: { PodDeviceEntries?: CheckpointEntry[] | null } };

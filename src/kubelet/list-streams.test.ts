@@ -38,7 +38,7 @@ afterEach(async () => {
   removeTemporaryFolder(folder);
 });
 
-/** Opens a stream and waits until it is one of so many. */
+/** Opens a stream and waits until it is one of this many. */
 async function listen(size: number) {
   const call = client.listAndWatch({});
   calls.push(call);

@@ -1,4 +1,4 @@
-// How does the kubelet get at one pool? A gRPC server on a socket of its own, with the pool's list, kept registered whatever happens: the
+// How does the kubelet reach one pool? A gRPC server on a socket of its own, with the pool's list, kept registered whatever happens: the
 // kubelet restarts, sockets and folders are deleted, streams end, registrations are refused or hang.
 
 import { messageOf } from "../text.ts";

@@ -156,7 +156,7 @@ export class Registrar {
     this.#on({ kind: "streamsEnded" });
   }
 
-  /** Ends attempts and waits; the socket and the streams are closed by who made them. */
+  /** Ends attempts and waits; the socket and the streams are closed by their owners. */
   close(): void {
     this.#ended.abort();
     this.#call?.abort();
@@ -228,7 +228,7 @@ export class Registrar {
     else log.debug("waiting for the kubelet's socket", { resource, socket });
   }
 
-  /** The facts for the next step, and the connection to who listens at the path in our place. */
+  /** The facts for the next step, and the connection to the process that listens at the path instead. */
   async #attemptFacts(
     wasBound: boolean,
     isNew: boolean,

@@ -197,7 +197,7 @@ describe("the stage", () => {
     expect(follow(at(state), event, facts).progress.stage).toEqual(stageOf(next, reason));
   });
 
-  test("standby is left by nothing but an attempt", () => {
+  test("only an attempt ends standby", () => {
     const events: RegistrationEvent[] = [
       { kind: "due" },
       { kind: "foldersChanged" },

@@ -51,7 +51,7 @@ export type Step =
   | { readonly kind: "announce"; readonly reappears: boolean }
   | { readonly kind: "register"; readonly kubelet: string };
 
-/** The next step of an attempt. An instance that starts takes the pool; one whose socket was replaced leaves it to who listens there. */
+/** The next step of an attempt. An instance that starts takes the pool; one whose socket was replaced leaves it to the process that listens there. */
 export function nextStep(facts: AttemptFacts): Step {
   if (!facts.isNew) {
     if (!facts.hasFolder) return { kind: "wait", for: "folder" };

@@ -1,6 +1,6 @@
 // Waiting for something that may never happen.
 
-/** Resolves when the promise is settled, well or not, and after so many milliseconds in any case. */
+/** Resolves when the promise is settled, well or not, and after this many milliseconds in any case. */
 export function within(promise: Promise<unknown>, milliseconds: number): Promise<void> {
   const { promise: over, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, milliseconds);

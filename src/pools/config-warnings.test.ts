@@ -16,7 +16,7 @@ test.each<[string, SelectorObject, SelectorObject]>([
   ["a whole PF", { pfNames: [all("ENS1F0")] }, { pfNames: [range("ens1f0", [0, 3])] }],
   ["ranges that join", { pfNames: [range("p0", [4, 7]), range("p0", [0, 3])] }, { pfNames: [range("p0", [2, 6])] }],
   ["a flag that is off", { isRdma: false }, {}],
-  ["what is no condition", { needVhostNet: true }, {}],
+  ["a selector that is not a condition", { needVhostNet: true }, {}],
   ["no type of vDPA", { vdpaType: "" }, { vdpaType: "vhost" }],
 ])("a selector object with %s covers a narrower one", (_, wide, narrow) => {
   expect(covers(wide, narrow)).toBe(true);

@@ -163,7 +163,7 @@ rows("where pods' cgroups are visible", {}, [
 ]);
 
 rows("where pods' cgroups are not visible", { podCgroups: null }, [
-  { what: "the checkpoint alone is no evidence", evidence: { checkpoint: [record("v", "uid")] }, decided: null },
+  { what: "the checkpoint alone is not evidence", evidence: { checkpoint: [record("v", "uid")] }, decided: null },
   {
     what: "what the checkpoint records and shows a sign of use is allocated",
     evidence: { checkpoint: [record("v", "uid")], inUse: new Map([["v", "its VFIO device is open"]]) },

@@ -132,7 +132,7 @@ describe("a PF with VFs", () => {
     expect(result.exclusions.map(({ reason }) => reason)).toEqual(["PF with 2 VFs"]);
   });
 
-  test("is no matter of accelerators, which are offered beside their VFs", () => {
+  test("does not concern accelerators, which are offered beside their VFs", () => {
     expect(rulesAfter([[aPf({ pciClass: 0x12, host: { defaultRoute: null, vfs: 2 } })], {}])).toEqual([]);
   });
 });

@@ -46,7 +46,7 @@ interface LinkRule extends RuleResult {
 /**
  * Which rule decides about a device's link, and its result, as the end of a sentence.
  *
- * A VF follows its PF's ports. Its own interface is no signal: it is down while unused and invisible while a pod uses it. Neither
+ * A VF follows its PF's ports. Its own interface does not count: it is down while unused and invisible while a pod uses it. Neither
  * is a link-state policy of "disable": CNIs set it at ADD, fresh mlx5 InfiniBand VFs have it (kernel commit 64d701c608fe), and in
  * switchdev mode it is not even read.
  */

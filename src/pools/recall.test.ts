@@ -244,7 +244,7 @@ describe("a PF that never had a carrier", () => {
     expect(isUnhealthy(scanned([lost, { at: 1000, device: below({ index: 9 }) }], 0))).toBe(true);
   });
 
-  test("is given time as a device of its own, too: administratively down it was no worse than unused", () => {
+  test("is given time as a device of its own, too: administratively down it counted as unused", () => {
     const pf = (link: Partial<LinkState>) => aPf({ driver: "ixgbe", link: aLink({ ...down, ...link }) });
     const start = { at: 0, device: pf({ adminUp: false, carrier: null }) };
     const after = (at: number) => scanned([start, { at: 1000, device: pf({}) }, { at, device: pf({}) }]);

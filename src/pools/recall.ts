@@ -4,10 +4,10 @@
 import type { Device, ParentFunction, Port, SharedPorts } from "../host/device.ts";
 import { isDownForPf, isDownForVfs } from "./health.ts";
 
-/** For so long a carrier that was never there is waited for, in milliseconds. */
+/** How long a carrier that was never there is waited for, in milliseconds. */
 export const carrierGrace = 30_000;
 
-/** For so long a name that the kernel chose must stay before it replaces another one of the PF, in milliseconds. */
+/** How long a name that the kernel chose must last before it replaces another one of the PF, in milliseconds. */
 export const kernelNameDelay = 10_000;
 
 /** When a scan was, and what it was of. Times are milliseconds of one clock that never goes back. */

@@ -106,7 +106,7 @@ interface Writer {
 let writer: Writer | null = null;
 
 /**
- * Writes lines to standard error, whether it works or not: a log that can't be written is no reason to end. A pipe without
+ * Writes lines to standard error, whether it works or not: a log that can't be written is not a reason to exit. A pipe without
  * a reader (EPIPE) or a full disk (ENOSPC) costs the lines; behind a reader that does not read, lines beyond the backlog are
  * dropped, since Bun keeps in memory what a pipe does not take.
  */

@@ -117,7 +117,7 @@ export async function countScan({ scans }: Journal, pass: () => Promise<void>): 
   }
 }
 
-/** Answers a call of Allocate for so many devices, and counts it. */
+/** Answers a call of Allocate for this many devices, and counts it. */
 export function countAllocate<Answer>(
   { allocateMs }: Journal,
   counts: PoolCounts,

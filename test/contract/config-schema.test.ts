@@ -50,7 +50,7 @@ test("configs are found in the fixtures, the docs and the manifests", () => {
     expect(where).toContain(path);
 });
 
-test.each(configs)("the schema takes what the loader takes: %s", (_, config) => {
+test.each(configs)("the schema accepts what the loader accepts: %s", (_, config) => {
   // The upstream plugin's README itself selects by a driver that no PCI function has.
   expect(load(config).problems.filter(({ message }) => !message.startsWith('"mlx5_ib"'))).toEqual([]);
   expect(configSchemaErrors(config)).toEqual([]);
@@ -74,7 +74,7 @@ test.each<[string, unknown]>([
   ["null for a default", entry({ resourcePrefix: null, excludeTopology: null, additionalInfo: { "*": null } })],
   ["an empty text for a default", entry({ resourcePrefix: "", deviceType: "" })],
   ["an ignored selector", withSelector({ auxTypes: ["sf"], acpiIndexes: ["1"] }, { deviceType: "auxNetDevice" })],
-])("the schema takes %s", (_, config) => {
+])("the schema accepts %s", (_, config) => {
   expect(configSchemaErrors(config)).toEqual([]);
   expect(load(config).specs).not.toBeNull();
 });
@@ -147,7 +147,7 @@ describe("for every field and selector", () => {
     })
     .map(({ more, ...given }) => ({ ...more, ...given }));
 
-  test("what the loader takes without a word, the schema takes", () => {
+  test("what the loader accepts without a warning, the schema accepts", () => {
     let taken = 0;
     fc.assert(
       fc.property(fc.array(anEntry, { maxLength: 2 }), (resourceList) => {

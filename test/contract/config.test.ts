@@ -132,7 +132,7 @@ describe.each([
   ["has no resourceList", "{}", '{"resourceList": []}'],
   ["has comments as of a shell", '{"resourceList": [] # none\n}', 'comments begin with "//"'],
   [
-    "has nothing but entries that are skipped",
+    "has only entries that are skipped",
     { resourceList: [{ resourceName: "a", selectors: [] }] },
     "all entries are skipped",
   ],

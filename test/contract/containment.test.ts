@@ -146,7 +146,7 @@ describe.concurrent.each(modes)("what is in the place of a pool's socket (%s)", 
       mkdirSync(folderOf(node), { recursive: true });
       const path = `${folderOf(node)}/intel.com_net.sock`;
       plant(path, node.root);
-      // The kubelet removes sockets only; what is none is in our way alone.
+      // The kubelet removes sockets only; other files block only the plugin.
       await node.start([net, other]);
       expect(lstatSync(path).isSocket()).toBe(true);
       expect(node.names(node.root)).not.toContain("new");

@@ -172,7 +172,7 @@ describe.concurrent("a refused config", () => {
     ["no JSON", "{ nonsense"],
     ["an empty file", ""],
     ["a pool twice", { resourceList: [first, first] }],
-    ["pools that are no list", { resourceList: first }],
+    ["pools that are not a list", { resourceList: first }],
     ["selectors that are missing", { resourceList: [{ resourceName: "net" }] }],
     ["null", "null"],
     ["no resourceList", "{}"],

@@ -78,7 +78,7 @@ describe.concurrent.each([
       await node.listed(other);
       expect(await plugin.waitForLine(/ ERROR .*cannot write the pool's CDI spec/)).toMatch(reason);
       expect(node.kubelet.resources).not.toContain(net);
-      // Retries of the same reason are no news.
+      // Retries for the same reason are not logged.
       await plugin.waitForLine(/ DEBUG .*cannot write the pool's CDI spec/);
       expect(plugin.lines.filter((line) => /(WARN|ERROR) .*CDI/.test(line))).toHaveLength(1);
       const inside = `/proc/${plugin.pid}/root${node.cdiFolder}`;

@@ -85,7 +85,7 @@ describe.concurrent("CDI specs", () => {
     expect(node.names(node.cdiFolder)).toEqual([]);
   });
 
-  test("that a killed plugin left of pools that are no more are removed at the start; others' files stay", async () => {
+  test("that a killed plugin left of pools that no longer exist are removed at the start; others' files stay", async () => {
     await using node = await start();
     const stale = "sriov-dp-intel.com-net-pci-gone.yaml";
     writeFileSync(`${node.cdiFolder}/${stale}`, "");

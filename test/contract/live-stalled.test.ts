@@ -27,7 +27,7 @@ function wedge(root: string, attribute = "numa_node"): () => void {
   return () => {
     renameSync(file, pipe);
     writeFileSync(file, content);
-    // Everybody who waits is let in.
+    // Every process that waits continues.
     writeFileSync(pipe, content);
   };
 }
@@ -99,7 +99,7 @@ describe.concurrent("while a driver does not answer", () => {
     expect(node.pluginSockets()).toEqual([]);
   });
 
-  test("the plugin that starts serves as soon as the driver answers, and lives until then", async () => {
+  test("the plugin that starts serves as soon as the driver answers, and stays alive until then", async () => {
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     const answers = wedge(node.root, "modalias");
     await node.kubelet.start();

@@ -83,5 +83,5 @@ export function touches({ kubelet }: TestNode, resource: string) {
   return { registrations, streams, lists, repeatedLists };
 }
 
-/** The result of touches() for a resource that was registered once and has sent so many lists, each of them new. */
+/** The result of touches() for a resource that was registered once and has sent this many lists, each of them new. */
 export const onceRegistered = (lists: number) => ({ registrations: 1, streams: 1, lists, repeatedLists: 0 });

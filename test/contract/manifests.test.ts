@@ -18,7 +18,7 @@ import {
 import { containerArgs, runManifest } from "../support/manifest.ts";
 
 const folder = `${import.meta.dir}/../../deployments`;
-// monitoring/ holds what Prometheus and Grafana read, helm/ templates (test/packaging/helm.test.ts); both are no objects of a cluster.
+// monitoring/ holds what Prometheus and Grafana read, helm/ templates (test/packaging/helm.test.ts); neither are objects of a cluster.
 const files = [...new Bun.Glob("**/*.yaml").scanSync(folder)]
   .filter((name) => !/^(monitoring|helm)\//.test(name))
   .toSorted();
@@ -178,7 +178,7 @@ describe("configs", () => {
     ),
   );
 
-  test.each(configMaps)("$name loads without a word", ({ object }) => {
+  test.each(configMaps)("$name loads without a warning", ({ object }) => {
     const texts = Object.values(object.data).filter((text) => text !== null);
     expect(texts).not.toEqual([]);
     for (const text of texts) expect(loadConfig(text, loading).problems).toEqual([]);

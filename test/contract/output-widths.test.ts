@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 afterAll(() => node.close());
 
-/** What a command prints on a terminal of so many columns. */
+/** What a command prints on a terminal of this many columns. */
 async function onTerminal(args: readonly string[], cols: number, env: Record<string, string> = {}): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
@@ -66,7 +66,7 @@ const widest = (text: string): number =>
       .split("\n")
       .map((line) => Bun.stringWidth(line)),
   );
-// Notes and warnings go to standard error, which is no table: here they are the terminal's too.
+// Notes and warnings go to standard error, which is not a table: here they are the terminal's too.
 const withoutNotes = (text: string): string =>
   text
     .split("\n")

@@ -22,7 +22,7 @@ describe.each([
   });
 });
 
-test("a published config that is no JSON is refused with the place, as the upstream plugin does not select it", () => {
+test("a published config that is not JSON is rejected with the place, as the upstream plugin does not select it", () => {
   // docs/vdpa/configMap.yaml has two brackets where one belongs.
   const text =
     '{ "resourceList": [{ { "resourceName": "vdpa_mlx_virtio", "selectors": [{ "vdpaType": "virtio" }] } ] }';

@@ -96,7 +96,7 @@ describe.concurrent.each(modes)("a kubelet that registers plugins by the %s", (m
     }
     expect(await node.plugin.stop()).toBe(0);
     expect(node.pluginSockets()).toEqual([]);
-    // That a call was given up is no news.
+    // A call that was abandoned is not logged.
     expect(node.plugin.log).not.toMatch(/CANCELLED|cannot register/);
   });
 

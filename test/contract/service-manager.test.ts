@@ -10,7 +10,7 @@ import { until } from "../support/until.ts";
 const config = { resourceList: [{ resourceName: "net", selectors: { pfNames: ["ens1f0#0-1"] } }] };
 const more = { resourceName: "more", selectors: { pfNames: ["ens1f0"] } };
 
-/** A plugin that systemd seems to have started, with a watchdog of so many milliseconds. */
+/** A plugin that systemd seems to have started, with a watchdog of this many milliseconds. */
 function startUnder(manager: NotifySocket, node: TestNode, watchdog: number): void {
   node.startPluginUnder(["env", `NOTIFY_SOCKET=${manager.name}`, `WATCHDOG_USEC=${watchdog * 1000}`]);
 }

@@ -100,7 +100,7 @@ describe.concurrent("status", () => {
     })();
     const states = () => [...seen.matchAll(/^intel.com\/net +8 +(\d)/gm)].map(([, healthy]) => healthy);
     await until("the first state is printed", () => states().length === 1);
-    // A scan that finds nothing new is no change.
+    // A scan that finds nothing new is not a change.
     await rescanned(node);
     setLink(node.root, "ens1f0", "down");
     await until("the second state is printed", () => states().length === 2, { found: () => seen });

@@ -251,7 +251,7 @@ describe("validate --node", () => {
 
   test.each([
     ["that is not there", null, "ENOENT"],
-    ["that is no captured node", "x = 1\n", "this is no captured node"],
+    ["that is not a captured node", "x = 1\n", "this is no captured node"],
     ["that can't be read", "??? ???\n", "line 1 is no entry"],
     ["that leads out of its folder", "netlink.json = {}\n../../outside = 1\n", "is not a path below the root"],
     ["that writes through a link", `netlink.json = {}\na -> ${folder}\na/b = 1\n`, "a is a link"],

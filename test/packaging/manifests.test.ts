@@ -14,7 +14,7 @@ import { missingPrograms, testWhere } from "./needs.ts";
 const yaml = [...new Bun.Glob("**/*.yaml").scanSync(deployments)]
   .filter((name) => !name.startsWith("helm/"))
   .toSorted();
-/** Folders that can be applied: those of kustomizations that are no components. */
+/** Folders that can be applied: those of kustomizations that are not components. */
 const kustomizations = yaml.flatMap((name) => {
   const [, folder] = /^(.*)\/kustomization\.yaml$/.exec(name) ?? [];
   if (folder === undefined) return [];

@@ -13,7 +13,7 @@ export interface Sample {
   readonly threads: number;
 }
 
-/** Within so many milliseconds an idle plugin has released what is worth it. */
+/** The time in which an idle plugin releases memory, in milliseconds. */
 const restLimit = 25_000;
 
 /** The plugin's process as it is now, after a round. */

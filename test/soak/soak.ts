@@ -41,13 +41,13 @@ export const invariants = {
 
 export type Invariant = keyof typeof invariants;
 
-/** Within so long lists equal the truth again: registrations that were refused wait, and what pods gave back is checked every 10 s. */
+/** The time until lists equal the truth again: registrations that were refused wait, and what pods gave back is checked every 10 s. */
 const settleLimit = 45_000;
 
 /** A device may be in two lists for the time in which one stream's next list is held back, and a busy machine's delay. */
 const overlapLimit = 1500;
 
-/** Growth shows in so many minutes; before, everything is still warming up. */
+/** The minutes in which growth shows; before, everything is still warming up. */
 const shortest = 5;
 
 /** What stays resident may differ so much, in MiB, from one rest to the other: less than 16 MiB more than before is not released. */

@@ -142,7 +142,7 @@ export class KubeletDouble {
     }
   }
 
-  /** Its process ends, and starts again after so many milliseconds; pods run on. */
+  /** Its process ends, and starts again after this many milliseconds; pods run on. */
   async restart(downFor = 0): Promise<void> {
     this.#stopProcess();
     if (downFor > 0) await Bun.sleep(downFor);
@@ -216,7 +216,7 @@ export class KubeletDouble {
   }
 
   /**
-   * Admits a pod with one container that requests so many devices, or these.
+   * Admits a pod with one container that requests this many devices, or these.
    *
    * Rejects as the kubelet does when there are too few, and with the plugin's status when Allocate is refused.
    */

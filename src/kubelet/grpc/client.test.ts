@@ -100,7 +100,7 @@ describe("of a server", () => {
   });
 });
 
-describe("of what is no gRPC server", () => {
+describe("of anything but a gRPC server", () => {
   let http2: Http2Server | null = null;
   let plain: SocketServer | null = null;
   afterEach(() => {
@@ -146,7 +146,7 @@ describe("of what is no gRPC server", () => {
       status.UNIMPLEMENTED,
     ],
     [
-      "a message that is no protobuf",
+      "a message that is not protobuf",
       (stream) => {
         stream.respond({ ":status": 200 }, { waitForTrailers: true });
         stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));

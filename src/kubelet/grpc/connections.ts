@@ -8,7 +8,7 @@ const frameHeader = 9;
 const maxFrame = 16_384;
 
 /**
- * Whether bytes begin an HTTP/2 connection: the preface and one whole SETTINGS frame that is no acknowledgement (RFC 9113,
+ * Whether bytes begin an HTTP/2 connection: the preface and one whole SETTINGS frame that is not an acknowledgement (RFC 9113,
  * sections 3.4, 4.1 and 6.5).
  */
 export function handshakeOf(bytes: Uint8Array): "complete" | "incomplete" | "invalid" {

@@ -75,7 +75,7 @@ describe("a call", () => {
   });
 });
 
-describe("what is no gRPC", () => {
+describe("anything but gRPC", () => {
   let session: ClientHttp2Session;
   beforeEach(() => {
     session = connect("http://localhost", { createConnection: () => connectSocket({ path: plugin.socket }) });
@@ -137,7 +137,7 @@ describe("what is no gRPC", () => {
     ],
     ["a message of an unknown compression", { "grpc-encoding": "br" }, [flagged(good.subarray(5))], /^12 /],
     ["a small message that becomes large", { "grpc-encoding": "gzip" }, [compressed(new Uint8Array(1 << 20))], /^8 /],
-    ["a message that is no protobuf", {}, [grpcMessage(Uint8Array.of(0x0a, 0xff, 0xff))], /^13 .*can't be read/],
+    ["a message that is not protobuf", {}, [grpcMessage(Uint8Array.of(0x0a, 0xff, 0xff))], /^13 .*can't be read/],
     ["a message too long", {}, [grpcMessage(new Uint8Array(1001))], /^8 /],
   ])("%s gets its answer", async (_, headers, body, expected) => {
     expect(await send(headers, ...body)).toMatch(typeof expected === "string" ? new RegExp(`^${expected}$`) : expected);

@@ -55,7 +55,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
 
   const pfOf = (vf: string) => (vf.slice(0, 7) === pf0.slice(0, 7) ? 0 : 1);
 
-  /** Starts pods with so many devices each, one after the other; returns the PFs of each one's devices. */
+  /** Starts pods with this many devices each, one after the other; returns the PFs of each one's devices. */
   async function pfsOfPods(resource: string, ...counts: readonly number[]): Promise<string> {
     const found: string[] = [];
     for (const [index, count] of counts.entries()) {

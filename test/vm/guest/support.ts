@@ -274,7 +274,7 @@ export async function addAuxiliary(
   return `${device.module}.${device.type}.${device.id}`;
 }
 
-/** A devlink instance on a PCI function; in switchdev mode it has the uplink's representor and those of so many VFs. Returns its handle. */
+/** A devlink instance on a PCI function; in switchdev mode it has the uplink's representor and those of this many VFs. Returns its handle. */
 export async function addDevlink(pci: string, representors: number): Promise<string> {
   await loadModules("labsim");
   labsim(`devlink ${pci} ${representors}`);

@@ -26,7 +26,7 @@ describe("the writes", () => {
     });
   });
 
-  test("are none when all slices are as desired, whatever others added", () => {
+  test("are empty when all slices are as desired, whatever others added", () => {
     expect(sliceWrites(desired, there, context)).toEqual([]);
     const edited = there.map((slice) => ({
       ...slice,

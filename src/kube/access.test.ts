@@ -182,12 +182,8 @@ describe("a kubeconfig", () => {
     ["a proxy", { cluster: { ...cluster, "proxy-url": "http://p" } }, "proxy-url is not supported"],
     ["a server without TLS", { cluster: { server: "http://a:secret@10.0.0.1" } }, "must be an https:// URL"],
     ["a server that is no URL", { cluster: { server: "10.0.0.1:6443" } }, "must be an https:// URL"],
-    [
-      "a CA that is none",
-      { cluster: { ...cluster, "certificate-authority-data": base64("x") } },
-      "no certificate in PEM",
-    ],
-    ["a key that is none", { user: { ...user, "client-key-data": base64("secret") } }, "has no private key in PEM"],
+    ["an invalid CA", { cluster: { ...cluster, "certificate-authority-data": base64("x") } }, "no certificate in PEM"],
+    ["an invalid key", { user: { ...user, "client-key-data": base64("secret") } }, "has no private key in PEM"],
     ["a certificate file that is missing", { user: { ...user, "client-certificate": "gone" } }, "/gone: ENOENT"],
   ])("with %s is refused with what to do, and secrets are never shown", (_, own, message) => {
     const problem = problemOf(kubeconfig(own));

@@ -74,7 +74,7 @@ describe("a refusal", () => {
   test.each<[string, object, object, number | null]>([
     ["the header", {}, { "retry-after": "3" }, 3000],
     ["the details", { retryAfterSeconds: 2 }, {}, 2000],
-    ["nothing, which is none,", {}, {}, null],
+    ["nothing", {}, {}, null],
     ["a date, which is ignored,", {}, { "retry-after": "Wed, 21 Oct 2026 07:28:00 GMT" }, null],
     ["a header that is far too large", {}, { "retry-after": "999999999" }, 60_000],
     ["a negative number", { retryAfterSeconds: -1 }, {}, null],
@@ -120,7 +120,7 @@ describe("an answer", () => {
     ["that is incomplete", '{"kind":"ResourceSliceList","metadata":{"resourceVersion":"1","continue":"x"},"items":[]}'],
     ["of other things", '{"kind":"ResourceSliceList","metadata":{"resourceVersion":"1"},"items":[{}]}'],
     ["of no things", '{"kind":"ResourceSliceList","metadata":{"resourceVersion":"1"},"items":[1]}'],
-    ["that is none", '{"kind":"ResourceSliceList","metadata":{"resourceVersion":"1"},"items":5}'],
+    ["that is invalid", '{"kind":"ResourceSliceList","metadata":{"resourceVersion":"1"},"items":5}'],
   ])("to a list %s is malformed", async (_, text) => {
     raw(text);
     expect((await errorOf(list())).kind).toBe("malformed");

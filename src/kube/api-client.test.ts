@@ -257,9 +257,9 @@ describe("a server", () => {
     ["garbage", "\u0000\u0001garbage\r\n\r\n"],
     ["another protocol", "SSH-2.0-OpenSSH_10\r\n"],
     ["half a header", "HTTP/1.1 200 OK\r\ncontent-le"],
-    ["a status that is none", "HTTP/1.1 abc OK\r\n\r\n"],
-    ["a length that is none", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n{}"],
-    ["chunks that are none", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}"],
+    ["an invalid status", "HTTP/1.1 abc OK\r\n\r\n"],
+    ["an invalid length", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n{}"],
+    ["invalid chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}"],
   ])("that answers with %s is unavailable", async (_, text) => {
     const tcp = await bareServer((socket) => socket.once("data", () => socket.end(text)));
     const error = await errorOf(get("s", { ...accessTo(server, { server: tcp.url }), requestLimit: 2000 }));

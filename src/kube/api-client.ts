@@ -27,7 +27,7 @@ export interface Kind<T extends KubeObject> {
   readonly kind: string;
   /** Its name in paths: "resourceslices". */
   readonly plural: string;
-  /** What is read of an object; throws for one that is none of this kind. */
+  /** What is read of an object; throws for one of another kind. */
   readonly parse: (value: unknown) => T;
 }
 

@@ -78,7 +78,7 @@ export async function* watchEvents<T extends KubeObject>(
     deadline.extend(silence);
     begun?.();
     for await (const line of linesOf(body, largestEvent)) {
-      // Whole lines count: a server that sends byte by byte is none.
+      // Only whole lines extend it, not single bytes.
       deadline.extend(silence);
       if (line.trim() !== "") yield eventOf(context, kind, line);
     }

@@ -51,7 +51,7 @@ test("pools that lose devices change before those that get them", () => {
   expect(updated).toEqual(["B", "A"]);
 });
 
-test("the devices of a swap are two moves; those that leave, come or stay are none", () => {
+test("the devices of a swap are two moves; those that leave, come or stay are not moves", () => {
   const [a, b, c, d] = ["0000:3b:02.1", "0000:3b:02.2", "0000:3b:02.3", "0000:3b:02.4"] as const;
   const before = running(pool("A", a, c), pool("B", b, d));
   expect(movesBetween(before, [pool("A", b, c), pool("B", a, "0000:3b:02.5")])).toEqual([

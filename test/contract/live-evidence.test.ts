@@ -174,7 +174,7 @@ describe.concurrent("where no cgroups of pods are visible", () => {
     const back = moveNetdevAway(node.root, own);
     hidePodResources(node);
     await restart(node, [first], renamed);
-    // The other one shows no sign, and the checkpoint alone is none.
+    // The other one shows no sign of use, and the checkpoint alone is not evidence.
     expect(healthy(node, first)).toEqual(all.slice(1));
     node.kubelet.release("pod");
     back();

@@ -148,7 +148,7 @@ describe("Allocate", () => {
 });
 
 test.each(["/v1beta1.DevicePlugin/Nothing", "/x", "/", "/v1beta1.DevicePlugin/../Allocate", `/${"x".repeat(5000)}`])(
-  "a method that is none is refused: %p",
+  "an unknown method is rejected: %p",
   async (method) => {
     const { code } = await call(method, encoded(["x"]), { deadline: Date.now() + 5000 });
     expect([status.UNIMPLEMENTED, status.INTERNAL]).toContain(code);

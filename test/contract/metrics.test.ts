@@ -201,7 +201,7 @@ describe.concurrent("an address for metrics", () => {
   });
 
   test.each(["9808", "localhost", "127.0.0.1:0", "127.0.0.1:70000", "::1:9808", "http://x:1"])(
-    "(%s) that is none is refused before anything is started",
+    "(%s) that is invalid is rejected before anything is started",
     async (address) => {
       await using node = new TestNode({ entries: host("iavf-vfs"), config });
       const plugin = node.startPlugin(`--metrics-address=${address}`);

@@ -13,7 +13,7 @@ export type Series = readonly Sample[];
 
 const labelled = /([a-zA-Z_]\w*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)/y;
 
-/** Reads Prometheus' text format; throws for a line that is none of it. */
+/** Reads Prometheus' text format; throws for a line of another form. */
 export function parseSeries(text: string): Series {
   return text.split("\n").flatMap((line) => {
     if (line === "" || /^# (HELP|TYPE) /.test(line)) return [];

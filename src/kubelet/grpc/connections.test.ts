@@ -83,7 +83,7 @@ describe("connections", () => {
     await until("it is closed", () => open.isClosed);
   });
 
-  test("of a peer that is not known are none", () => {
+  test("of an unknown peer are none", () => {
     expect(connections.get("unknown")).toBeNull();
   });
 });

@@ -1,4 +1,4 @@
-// How fast and how small is it? Figures of the compiled executable on simulated nodes: compare them only with figures of the same
+// How quick and how small is it? Figures of the compiled executable on simulated nodes: compare them only with figures of the same
 // machine and the same hour.
 
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -27,13 +27,13 @@ const { values } = argumentsOf(
 );
 const repeats = numberOf("repeat", values.repeat, 1);
 const idle = numberOf("idle", values.idle);
-const requested = values.shapes?.split(",");
-const unknown = requested?.filter((name) => !shapes.some((shape) => nameOf(shape) === name)) ?? [];
+const wanted = values.shapes?.split(",");
+const unknown = wanted?.filter((name) => !shapes.some((shape) => nameOf(shape) === name)) ?? [];
 if (unknown.length > 0) misused(`no such shape: ${unknown.join(", ")}; there are ${shapes.map(nameOf).join(", ")}`);
 const earlier = values.compare === undefined ? null : (JSON.parse(readFileSync(values.compare, "utf8")) as Run);
 
 if (values.peer !== undefined) {
-  const paired = shapes.filter((shape) => (requested ?? ["8/1", "256/16"]).includes(nameOf(shape)));
+  const paired = shapes.filter((shape) => (wanted ?? ["8/1", "256/16"]).includes(nameOf(shape)));
   console.log(await pairedTable(paired, values.peer, repeats));
   process.exit(0);
 }
@@ -54,8 +54,8 @@ if (Bun.which("strace") === null) console.log("there is no strace here: system c
 const runs: Figures[] = [];
 for (let run = 0; run < repeats; run++) {
   const figures: Record<string, number> = {};
-  for (const shape of shapes.filter((shape) => requested?.includes(nameOf(shape)) ?? true)) {
-    // The load is measured once, where the published figure was; idle CPU where it is requested.
+  for (const shape of shapes.filter((shape) => wanted?.includes(nameOf(shape)) ?? true)) {
+    // The load is measured once, where the published figure was; idle CPU where it is asked.
     const load = nameOf(shape) === "64/4";
     const idleSeconds = shape.pools >= 16 ? idle : 0;
     console.log(`measuring ${nameOf(shape)}`);

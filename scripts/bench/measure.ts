@@ -1,4 +1,4 @@
-// How fast is the plugin on one node? Starts the executable on a simulated node with a kubelet that the test support simulates, and
+// How does the plugin do on one node? Starts the executable on a simulated node with a kubelet played by the test support, and
 // gives its figures by name.
 
 import type { ListAndWatchResponse } from "../../src/kubelet/api/deviceplugin.ts";
@@ -14,7 +14,7 @@ import { callsOf, cpuByThread, cpuSince, memoryOf, sumOf } from "./process.ts";
 import { nameOf, nodeOf, pfAddress, pfName, type Shape } from "./shapes.ts";
 
 /** What is measured beside the short figures. */
-export interface Measurements {
+export interface Wanted {
   /** 10,000 Allocates and 5,000 cancelled streams, and the memory after them. */
   readonly load: boolean;
   /** Seconds of doing nothing; 0 for none. */
@@ -33,7 +33,7 @@ export function quantile(values: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
 }
 
-/** Runs something, and returns how long it took in milliseconds. */
+/** Runs something, and gives how long it took in milliseconds. */
 export async function timed(action: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
   await action();
@@ -41,7 +41,7 @@ export async function timed(action: () => Promise<unknown>): Promise<number> {
 }
 
 /** Measures one shape; names of figures begin with the shape's. */
-export async function measure(shape: Shape, measurements: Measurements): Promise<Figures> {
+export async function measure(shape: Shape, wanted: Wanted): Promise<Figures> {
   const figures: Record<string, number> = {};
   const note = (name: string, value: number) => (figures[`${nameOf(shape)} ${name}`] = value);
   const { entries, config, resources } = nodeOf(shape);
@@ -66,20 +66,20 @@ export async function measure(shape: Shape, measurements: Measurements): Promise
   await plugin.waitUntilReady();
   if (calls) note("system calls of discover", sumOf(calls));
 
-  if (!measurements.load) {
+  if (!wanted.load) {
     await rested(node, 0);
     const memory = memoryOf(plugin.pid);
     note("idle RSS MiB", memory.rss);
     note("idle PSS MiB", memory.pss);
     note("idle private MiB", memory.private);
   }
-  if (measurements.idleSeconds > 0) {
+  if (wanted.idleSeconds > 0) {
     const before = cpuByThread(plugin.pid);
-    await Bun.sleep(measurements.idleSeconds * 1000);
-    note("idle CPU ms/min", (cpuSince(plugin.pid, before) * 60) / measurements.idleSeconds);
+    await Bun.sleep(wanted.idleSeconds * 1000);
+    note("idle CPU ms/min", (cpuSince(plugin.pid, before) * 60) / wanted.idleSeconds);
   }
-  const scans = [await rescan(node), await rescan(node), await rescan(node)];
-  note("scan ms", quantile(scans, 0.5));
+  const looks = [await lookAgain(node), await lookAgain(node), await lookAgain(node)];
+  note("look ms", quantile(looks, 0.5));
   await allocate(node, resources, 1, 200);
   for (const count of [1, 8].filter((count) => count * shape.pools <= shape.vfs)) {
     const before = cpuByThread(plugin.pid);
@@ -94,7 +94,7 @@ export async function measure(shape: Shape, measurements: Measurements): Promise
   );
   note("4 callers calls/s", 2000 / (concurrent / 1000));
 
-  if (measurements.load) {
+  if (wanted.load) {
     const from = plugin.lines.length;
     note("most RSS under load MiB", await load(node, resource, resources));
     await rested(node, from);
@@ -131,8 +131,8 @@ export async function measure(shape: Shape, measurements: Measurements): Promise
   return figures;
 }
 
-/** Reloads the plugin; returns how long the scan took by its log, in milliseconds. */
-async function rescan({ plugin }: TestNode): Promise<number> {
+/** Asks for a look, and gives what the plugin says that it took, in milliseconds. */
+async function lookAgain({ plugin }: TestNode): Promise<number> {
   const from = plugin.lines.length;
   plugin.signal("SIGHUP");
   const line = await plugin.waitForLine(/ scanned the node stale=\S*config/, from);
@@ -143,7 +143,7 @@ async function rescan({ plugin }: TestNode): Promise<number> {
 const socketOf = (kubelet: KubeletDouble, resource: string): string =>
   `${kubelet.devicePlugins}/${resource.replace("/", "_")}.sock`;
 
-/** Allocates this many devices again and again, of all pools in turn; the time of each call, in milliseconds. */
+/** Allocates so many devices again and again, of all pools in turn; the time of each call, in milliseconds. */
 export async function allocate(
   { kubelet }: TestNode,
   resources: readonly string[],
@@ -192,8 +192,8 @@ async function load(node: TestNode, resource: string, resources: readonly string
   return most;
 }
 
-/** Waits until the plugin has released memory, after line `from` of its log; a busy machine keeps it from seeing that it is idle. */
+/** Waits until the plugin has given memory back, after line `from` of its log; a busy machine keeps it from seeing that it is idle. */
 async function rested({ plugin }: TestNode, from: number): Promise<void> {
-  const isReleased = () => plugin.lines.slice(from).some((line) => line.includes("memory released"));
-  await until("the plugin releases memory", isReleased, patience);
+  const told = () => plugin.lines.slice(from).some((line) => line.includes("memory released"));
+  await until("the plugin gives memory back", told, patience);
 }

@@ -1,5 +1,5 @@
-// Figures of sriovdp and of another plugin side by side, in one run: the same node, the same kubelet, the same caller. The other one
-// reads /sys and queries the kernel itself, so it runs in namespaces of its own in which the node's tree is /sys.
+// Figures of ours and of another plugin beside each other, in one run: the same node, the same kubelet, the same caller. The other one
+// reads /sys and asks the kernel itself, so it runs in namespaces of its own in which the node's tree is /sys.
 
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { readFacts } from "../../test/support/node-changes.ts";
@@ -11,7 +11,7 @@ import { cpuByThread, cpuSince, memoryOf } from "./process.ts";
 import { nameOf, nodeOf, type Shape } from "./shapes.ts";
 import { shown, table } from "./table.ts";
 
-/** The highest ratio of sriovdp's figure to the other plugin's; the lowest with `atLeast`. */
+/** How much of the other's figure ours may be; at least that much with `atLeast`. */
 interface Target {
   readonly figure: string;
   readonly times: number;
@@ -32,14 +32,14 @@ const targets: readonly Target[] = [
   { figure: "idle private MiB", times: 1.6 },
 ];
 
-/** The target of a figure; the upstream plugin reads all devices for each pool, so sriovdp must be far ahead with many. */
+/** The target of a figure; a pool's start costs the upstream plugin all devices again, so ours must be far ahead with many. */
 const timesOf = ({ figure, times }: Target, { pools }: Shape): number =>
   figure === "ready ms" && pools >= 16 ? 1 / 50 : times;
 
 const patience = { within: 90_000 };
 
 /** When idle memory is read, in milliseconds after the start. */
-const settleMs = 30_000;
+const settled = 30_000;
 
 /** A script that runs its arguments with the tree of a node as /sys and its kubelet's folder in place; needs root, unshare and ip. */
 function namespace({ root, kubelet }: TestNode): string {
@@ -61,7 +61,7 @@ function namespace({ root, kubelet }: TestNode): string {
   ].join("\n");
 }
 
-/** Measures a plugin on a node of a shape: sriovdp, or the executable at `peer`. */
+/** Measures a plugin on a node of a shape: ours, or the executable at `peer`. */
 export async function measurePlugin(shape: Shape, peer: string | null): Promise<Figures> {
   const figures: Record<string, number> = {};
   const { entries, config, resources } = nodeOf(shape);
@@ -81,7 +81,7 @@ export async function measurePlugin(shape: Shape, peer: string | null): Promise<
   figures["ready ms"] = await timed(() =>
     until("all devices are offered", () => offered() === shape.vfs, { ...patience, found: () => plugin.log }),
   );
-  await Bun.sleep(Math.max(0, started + settleMs - performance.now()));
+  await Bun.sleep(Math.max(0, started + settled - performance.now()));
   const { pss, private: own } = memoryOf(plugin.pid);
   figures["idle PSS MiB"] = pss;
   figures["idle private MiB"] = own;
@@ -101,14 +101,14 @@ export async function measurePlugin(shape: Shape, peer: string | null): Promise<
   return figures;
 }
 
-/** Measures sriovdp and the other plugin in turn, `repeats` times; returns the medians as a table with the targets. */
+/** Measures ours and the other one in turn, so many times, and gives the medians as a table with the targets. */
 export async function pairedTable(shapes: readonly Shape[], peer: string, repeats: number): Promise<string> {
   if (!existsSync(peer)) throw new Error(`${peer} is not there`);
   const rows: string[][] = [];
   for (const shape of shapes) {
-    const [own, theirs]: [Figures[], Figures[]] = [[], []];
+    const [ours, theirs]: [Figures[], Figures[]] = [[], []];
     for (let run = 0; run < repeats; run++) {
-      own.push(await measurePlugin(shape, null));
+      ours.push(await measurePlugin(shape, null));
       theirs.push(await measurePlugin(shape, peer));
     }
     const median = (runs: readonly Figures[], figure: string) =>
@@ -117,12 +117,12 @@ export async function pairedTable(shapes: readonly Shape[], peer: string, repeat
         0.5,
       );
     for (const target of targets) {
-      const [one, other] = [median(own, target.figure), median(theirs, target.figure)];
+      const [one, other] = [median(ours, target.figure), median(theirs, target.figure)];
       const [ratio, times] = [one / other, timesOf(target, shape)];
       const isMet = target.atLeast ? ratio >= times : ratio <= times;
       const bound = `${target.atLeast ? "at least" : "at most"} ${shown(times)}`;
       rows.push([nameOf(shape), target.figure, shown(other), shown(one), shown(ratio), bound, isMet ? "yes" : "no"]);
     }
   }
-  return table(["VFs/pools", "figure", "other", "sriovdp", "ratio", "target", "met"], rows);
+  return table(["VFs/pools", "figure", "other", "ours", "times", "target", "met"], rows);
 }

@@ -86,7 +86,7 @@ function setGroup({ id }: Device, group: number): void {
   symlinkSync(`../../../../kernel/iommu_groups/${group}`, `${folder}/iommu_group`);
 }
 
-/** Assigns, and serves what comes of it; returns the devices of each pool, those that are Unhealthy marked by "!". */
+/** Assigns, and serves what comes of it; gives the devices of each pool, those that are Unhealthy marked by "!". */
 async function assigned(devices: readonly Device[], isRescan = true, specs = [A, B]) {
   const pools = await assignment.assign(specs, devices, state(), isRescan);
   served = new Map(pools.map((pool) => [pool.spec.resource, pool]));
@@ -138,7 +138,7 @@ describe("the evidence is read", () => {
   });
 });
 
-test("cached answers of other plugins, and of what is in no pool, do not cause another read of the evidence", async () => {
+test("cached answers of other plugins, and of what is in no pool, are no reason to read the evidence again", async () => {
   checkpoint(record(["GPU-1"], "x.io/gpu", "/dev/gpu0"), record(["0000:99:00.0"], A.resource, "/dev/vfio/9"));
   await assigned([a, b]);
   for (let scans = 0; scans < 3; scans++) await assigned([a, b]);
@@ -174,7 +174,7 @@ describe("a device of a cached answer with other nodes is Unhealthy", () => {
     expect(await assigned([a, b])).toMatchObject({ A: [a.id] });
   });
 
-  test("and not when it was cached after this start, by this plugin's answer", async () => {
+  test("and not when it was cached after our start, by an answer of ours", async () => {
     checkpoint();
     await assigned([a, b]);
     checkpoint(record([a.id], A.resource, "/dev/vfio/2"));

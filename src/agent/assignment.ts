@@ -22,7 +22,7 @@ export interface AssignmentOptions {
   /** Goes before every path of the node. */
   readonly root: string;
   readonly podAllocations: PodAllocations;
-  /** Requests another assignment after this many milliseconds; the functions need not be read again for it. */
+  /** Requests another assignment after so many milliseconds; the functions need not be read again for it. */
   readonly again: (after: number) => void;
 }
 
@@ -82,7 +82,7 @@ export class Assignment {
       [...places].some(([id, resource]) => present.has(id) && placed.get(id) !== resource) ||
       [...placed].some(([id, resource]) => places.get(id) !== resource);
     for (const { resource } of specs) this.#everConfigured.add(resource);
-    // Something waits for the pod's end: the pool that gets the device, or files of a pool that left the config.
+    // Somebody waits for the pod's end: the pool that gets the device, or files of a pool that left the config.
     const isAwaited = ([id, resource]: readonly [string, string]) =>
       present.has(id) && placed.get(id) !== resource && (placed.has(id) || this.#everConfigured.has(resource));
     const key = JSON.stringify([[...placed], [...places]]);
@@ -100,7 +100,7 @@ export class Assignment {
     return pools;
   }
 
-  /** Requests another assignment, one that reads the evidence; timers may be a little early. */
+  /** Asks for another assignment, one that reads the evidence; timers may be a little early. */
   #again(after: number): void {
     if (this.#dueAt !== Infinity) return;
     this.#dueAt = performance.now() + after - 10;

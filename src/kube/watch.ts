@@ -32,7 +32,7 @@ export interface WatchTimes {
   /** The first wait after a failure, and the longest one. */
   readonly firstWait: number;
   readonly longestWait: number;
-  /** A watch that lasts this long is stable: it resets the waits. */
+  /** A watch that lasted so long is a stable one: it resets the waits. */
   readonly stable: number;
 }
 
@@ -78,7 +78,7 @@ export async function* watchEvents<T extends KubeObject>(
     deadline.extend(silence);
     begun?.();
     for await (const line of linesOf(body, largestEvent)) {
-      // Only whole lines extend it, not single bytes.
+      // Whole lines count: a server that sends byte by byte is none.
       deadline.extend(silence);
       if (line.trim() !== "") yield eventOf(context, kind, line);
     }
@@ -151,7 +151,7 @@ export async function mirrorObjects<T extends KubeObject>(
 /** Up to a quarter longer, so that clients with the same retry time do not return at once. */
 const jittered = (milliseconds: number): number => milliseconds * (1 + Math.random() / 4);
 
-/** Resolves after this many milliseconds, or when the signal ends. */
+/** Resolves after so many milliseconds, or when the signal ends. */
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, milliseconds);
@@ -181,7 +181,7 @@ class Mirror<T extends KubeObject> {
     this.#times = times;
   }
 
-  /** Lists where that is needed, and follows one watch to its end; returns its error, and how many milliseconds the watch lasted, null when none began. */
+  /** Lists where that is needed, and follows one watch to its end; gives its error, and how many milliseconds the watch lasted, null when none began. */
   async follow(signal: AbortSignal): Promise<{ readonly error: KubeError | null; readonly lasted: number | null }> {
     let started: number | null = null;
     let error: KubeError | null = null;

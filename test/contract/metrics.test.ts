@@ -182,7 +182,7 @@ describe.concurrent("an address for metrics", () => {
     for (const line of tables.join("\n").split("\n")) expect(inodes).not.toContain(line.trim().split(/\s+/)[9]);
   });
 
-  test("that is in use is logged as an error, affects nothing else, and is served once it is free", async () => {
+  test("that is taken is told as an error, keeps nothing else from working, and is served when it is free", async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
     const { port } = taken.address() as { port: number };

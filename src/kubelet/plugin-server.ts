@@ -59,7 +59,7 @@ export class PluginServer {
 
   /** Whether the socket in place is this server's: false when another instance put its own there. */
   get inPlace(): boolean {
-    return this.#socket.place === "own";
+    return this.#socket.place === "ours";
   }
 
   /** The pool's registration with the kubelet as it is now. */

@@ -49,7 +49,7 @@ test("a server listens at the path, for root alone, and nothing else is left in 
   const server = new Listener();
   expect([socket.place, socket.server]).toEqual(["empty", null]);
   expect(await socket.bind(server)).toBeNull();
-  expect([socket.place, socket.server === server]).toEqual(["own", true]);
+  expect([socket.place, socket.server === server]).toEqual(["ours", true]);
   expect(await isListening(socket.path)).toBe(true);
   expect(lstatSync(socket.path).mode & 0o777).toBe(0o600);
   expect(readdirSync(folder)).toEqual(["a_b.sock"]);
@@ -72,14 +72,14 @@ test.each(["file", "link", "socket"])("what it did not bind itself is foreign: a
   else await another();
   expect(socket.place).toBe("foreign");
   await socket.bind(new Listener());
-  expect([socket.place, await isListening(socket.path)]).toEqual(["own", true]);
+  expect([socket.place, await isListening(socket.path)]).toEqual(["ours", true]);
 });
 
 test("a second server takes the first one's place; the first is given back, open", async () => {
   const [first, second] = [new Listener(), new Listener()];
   await socket.bind(first);
   expect(await socket.bind(second)).toBe(first);
-  expect([first.closed, socket.server === second, socket.place]).toEqual([0, true, "own"]);
+  expect([first.closed, socket.server === second, socket.place]).toEqual([0, true, "ours"]);
   await first.close();
   expect(await isListening(socket.path)).toBe(true);
 });
@@ -87,7 +87,7 @@ test("a second server takes the first one's place; the first is given back, open
 test("it is still its own after it reappeared", async () => {
   await socket.bind(new Listener());
   socket.reappear();
-  expect([socket.place, readdirSync(folder)]).toEqual(["own", ["a_b.sock"]]);
+  expect([socket.place, readdirSync(folder)]).toEqual(["ours", ["a_b.sock"]]);
 });
 
 test("closing removes its own socket, and leaves another one's", async () => {

@@ -13,7 +13,7 @@ export interface SocketServer {
 }
 
 /** What is at the pool's path: our socket, nothing, or another file, whether or not a process listens on it. */
-export type SocketPlace = "own" | "empty" | "foreign";
+export type SocketPlace = "ours" | "empty" | "foreign";
 
 /** The socket of one pool, over all servers that listen at it one after the other. */
 export class PoolSocket<Server extends SocketServer> {
@@ -39,7 +39,7 @@ export class PoolSocket<Server extends SocketServer> {
   get place(): SocketPlace {
     const identity = identityOf(this.path);
     if (identity === null) return "empty";
-    return identity === this.#bound?.identity ? "own" : "foreign";
+    return identity === this.#bound?.identity ? "ours" : "foreign";
   }
 
   /**

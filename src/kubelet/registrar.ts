@@ -99,7 +99,7 @@ export class Registrar {
     const { socket, streams } = this.#parts;
     return {
       mode,
-      inPlace: socket.place === "own",
+      inPlace: socket.place === "ours",
       hasKubeletStream: streams.hasKubeletStream,
       kubelet: identityOf(paths.kubeletSocket),
     };

@@ -16,7 +16,7 @@ describe("the next step of an attempt", () => {
   const facts: AttemptFacts = {
     mode: "legacy",
     hasFolder: true,
-    place: "own",
+    place: "ours",
     isServed: false,
     wasBound: true,
     isNew: false,

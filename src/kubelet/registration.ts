@@ -56,7 +56,7 @@ export function nextStep(facts: AttemptFacts): Step {
   if (!facts.isNew) {
     if (!facts.hasFolder) return { kind: "wait", for: "folder" };
     if (facts.wasBound && facts.place === "foreign" && facts.isServed) return { kind: "standby" };
-    if (facts.place !== "own") return { kind: "bind" };
+    if (facts.place !== "ours") return { kind: "bind" };
   }
   if (facts.mode === "watcher") return { kind: "announce", reappears: !facts.isNew && !facts.hasKubeletStream };
   return facts.kubelet === null ? { kind: "wait", for: "kubelet" } : { kind: "register", kubelet: facts.kubelet };

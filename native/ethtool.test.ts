@@ -78,11 +78,11 @@ const pauses: number[] = [];
 const ask = (firmware: Simulated, device = XXV710): string | null =>
   askI40eDdpProfile(firmware.command, device, (milliseconds) => void pauses.push(milliseconds));
 
-const troubleOf = (firmware: Simulated, device = XXV710): unknown => {
+const problemOf = (firmware: Simulated, device = XXV710): unknown => {
   try {
     return ask(firmware, device);
   } catch (error) {
-    return error instanceof DdpError ? error.trouble : error;
+    return error instanceof DdpError ? error.problem : error;
   }
 };
 
@@ -118,11 +118,11 @@ describe("the sequence", () => {
   test("nothing is sent to another driver, nor to devices without profiles", () => {
     for (const driver of ["ice", "ixgbe", "mlx5_core", ""]) {
       const firmware = simulate({ driver });
-      expect(troubleOf(firmware)).toBe("unsupported");
+      expect(problemOf(firmware)).toBe("unsupported");
       expect(firmware.commands).toEqual([DRVINFO]);
     }
     const x722 = simulate({});
-    expect(troubleOf(x722, 0x37d0)).toBe("unsupported");
+    expect(problemOf(x722, 0x37d0)).toBe("unsupported");
     expect(x722.commands).toEqual([DRVINFO]);
   });
 
@@ -138,7 +138,7 @@ describe("the sequence", () => {
     ["a profile without a name", answer([""])],
   ] as const)("%s is unknown after four attempts, never no profile", (_what, result) => {
     const firmware = simulate({ result: () => result });
-    expect(troubleOf(firmware)).toBe("unknown");
+    expect(problemOf(firmware)).toBe("unknown");
     expect(attempts(firmware)).toBe(4);
   });
 
@@ -167,13 +167,13 @@ describe("the sequence", () => {
     [1, "denied", 1],
     [95, "unsupported", 1],
     [22, "unsupported", 1],
-  ] as const)("errno %d is %s after %d attempts", (errno, trouble, tries) => {
+  ] as const)("errno %d is %s after %d attempts", (errno, problem, tries) => {
     const firmware = simulate({
       before: (command) => {
         if (command === SEEPROM) throw new SystemError("ioctl", errno);
       },
     });
-    expect(troubleOf(firmware)).toBe(trouble);
+    expect(problemOf(firmware)).toBe(problem);
     expect(attempts(firmware)).toBe(tries);
   });
 
@@ -188,13 +188,13 @@ describe("the sequence", () => {
     expect(pauses).toEqual([50, 100]);
   });
 
-  test("an interface that left is a system error, no trouble of the profile's", () => {
+  test("an interface that left is a system error, not a problem of the profile", () => {
     const firmware = simulate({
       before: () => {
         throw new SystemError("ioctl", 19);
       },
     });
-    expect(troubleOf(firmware)).toMatchObject({ name: "SystemError", code: "ENODEV" });
+    expect(problemOf(firmware)).toMatchObject({ name: "SystemError", code: "ENODEV" });
   });
 });
 
@@ -247,7 +247,7 @@ describe("on this kernel", () => {
   });
 
   test.skipIf(other === undefined)("firmware of another driver is left alone (needs an eth* or en* interface)", () => {
-    expect(() => readI40eDdpProfile(other!, XXV710)).toThrow(expect.objectContaining({ trouble: "unsupported" }));
+    expect(() => readI40eDdpProfile(other!, XXV710)).toThrow(expect.objectContaining({ problem: "unsupported" }));
   });
 
   test("an interface that is not there is ENODEV, and so is a name that is too long", () => {

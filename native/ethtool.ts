@@ -146,15 +146,15 @@ const ATTEMPTS = 4;
 const PAUSE_MILLISECONDS = 50;
 
 /** Why it isn't known which profile is loaded: no such hardware, no privilege, in use (later perhaps), or no sensible answer. */
-export type DdpTrouble = "unsupported" | "denied" | "busy" | "unknown";
+export type DdpProblem = "unsupported" | "denied" | "busy" | "unknown";
 
 /** The profile could not be read. It is never the answer "no profile", which is null. */
 export class DdpError extends Error {
-  readonly trouble: DdpTrouble;
-  constructor(trouble: DdpTrouble, message: string, cause?: unknown) {
+  readonly problem: DdpProblem;
+  constructor(problem: DdpProblem, message: string, cause?: unknown) {
     super(`DDP profile: ${message}`, cause === undefined ? undefined : { cause });
     this.name = "DdpError";
-    this.trouble = trouble;
+    this.problem = problem;
   }
 }
 
@@ -182,7 +182,7 @@ export function askI40eDdpProfile(
     try {
       return askOnce(command, pciDeviceId);
     } catch (error) {
-      const isPassing = error instanceof DdpError && (error.trouble === "busy" || error.trouble === "unknown");
+      const isPassing = error instanceof DdpError && (error.problem === "busy" || error.problem === "unknown");
       if (!isPassing || tries === ATTEMPTS) throw error;
     }
     pause(PAUSE_MILLISECONDS * tries);
@@ -202,7 +202,7 @@ function askOnce(command: EthtoolCommand, pciDeviceId: number): string | null {
 }
 
 // The meaning of the kernel's errors (i40e_nvm.c, net/ethtool/ioctl.c). ESRCH is ambiguous and so unknown.
-const troubles: Readonly<Record<string, DdpTrouble>> = {
+const troubles: Readonly<Record<string, DdpProblem>> = {
   EPERM: "denied",
   EACCES: "denied",
   EOPNOTSUPP: "unsupported",

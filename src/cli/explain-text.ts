@@ -43,7 +43,7 @@ export function deviceText(
   const allocation = style.allocations.get(device.id);
   const withheld = style.withheld.get(device.id);
   const place = owner ? `in ${owner.resource}, ${state}` : withheld ? "withheld from all pools" : "in no pool";
-  const tone = owner ? (owner.reasons.length > 0 ? "bad" : "good") : "doubt";
+  const tone = owner ? (owner.reasons.length > 0 ? "bad" : "good") : "warning";
   const what = `${deviceLabel(device)}, driver ${device.driver ?? "none"}`;
   const rule = notableLinkRule(device);
   const facts = [
@@ -93,7 +93,7 @@ function verdictText({ resource, outcome, reasons, selector, takenBy, trials }: 
   const failed = trials.length > 0 && reasons.every((reason) => reason.startsWith("selectors["));
   const isExcluded = trials.length > 0 && !failed && !selects;
   if (selects && (takenBy !== null || reasons[0]?.startsWith("withheld") === true))
-    return `${line(`${resource} selects it too; ${reasons.join("; ")}`, "doubt")}\n${trialTable}`;
+    return `${line(`${resource} selects it too; ${reasons.join("; ")}`, "warning")}\n${trialTable}`;
   // Of the right type, and no selector failed: something excludes it from every pool.
   const verb = isExcluded || (selects && !failed) ? "excludes it" : "does not select it";
   const why = failed ? "" : `: ${oneLine(reasons.join("; "))}`;
@@ -128,7 +128,7 @@ export function poolText(
 ): string {
   const ill = devices.filter(({ unhealthy }) => unhealthy !== null).length;
   const count = counted(devices.length, "device") + (ill > 0 ? `, ${ill} Unhealthy` : "");
-  const tone = devices.length === 0 ? "doubt" : ill > 0 ? "bad" : "good";
+  const tone = devices.length === 0 ? "warning" : ill > 0 ? "bad" : "good";
   const pods = devices.filter(({ device }) => style.allocations.has(device.id)).length;
   const allocated = pods === 0 ? "" : `, ${pods} allocated`;
   const head = folded(`${spec.resource} (${spec.deviceType}) has ${count}${allocated}`, style);
@@ -152,7 +152,7 @@ export function poolText(
   if (own.length > 0) parts.push(indented(table(null, own, narrower(style, 2)), 2));
   if (withheld.length > 0) {
     const rows = lines(withheld, ({ retention: { resource, pod } }) => [
-      { text: `allocated to ${pod} as ${resource}`, tone: "doubt" },
+      { text: `allocated to ${pod} as ${resource}`, tone: "warning" },
     ]);
     parts.push(
       "\n  also selected, but withheld until its pod ends:\n",
@@ -160,7 +160,7 @@ export function poolText(
     );
   }
   if (taken.length > 0) {
-    const rows = lines(taken, ({ by }) => [{ text: by, tone: "doubt" }]);
+    const rows = lines(taken, ({ by }) => [{ text: by, tone: "warning" }]);
     parts.push(
       "\n  also selected, but claimed by pools listed earlier:\n",
       indented(table(null, rows, narrower(style, 4)), 4),
@@ -171,7 +171,7 @@ export function poolText(
     const rows = excluded.flatMap(({ reasons, devices: those }) =>
       lines(
         those.map((device) => ({ device })),
-        () => [{ text: reasons.join("; "), tone: "doubt" }],
+        () => [{ text: reasons.join("; "), tone: "warning" }],
       ),
     );
     parts.push("\n  excluded:\n", indented(table(null, rows, narrower(style, 4)), 4));

@@ -81,7 +81,7 @@ const poolColumns: readonly Column<FullPoolStatus>[] = [
     title: "HEALTHY",
     cell: ({ counts: { healthy, devices } }) => ({
       text: String(healthy),
-      tone: healthy < devices ? "doubt" : "plain",
+      tone: healthy < devices ? "warning" : "plain",
     }),
   },
   { title: "ALLOCATED", cell: ({ counts }) => numberOf(counts.allocated), always: true },
@@ -89,7 +89,7 @@ const poolColumns: readonly Column<FullPoolStatus>[] = [
   { title: "ALLOCATE CALLS", cell: ({ allocations }) => String(allocations.calls), wideOnly: true },
   {
     title: "FAILED",
-    cell: ({ allocations: { failures } }) => ({ text: String(failures), tone: failures > 0 ? "doubt" : "plain" }),
+    cell: ({ allocations: { failures } }) => ({ text: String(failures), tone: failures > 0 ? "warning" : "plain" }),
     wideOnly: true,
   },
   { title: "REGISTERED", cell: ({ registration }) => registration?.lastAt ?? "", wideOnly: true },
@@ -99,9 +99,9 @@ const poolColumns: readonly Column<FullPoolStatus>[] = [
 const tones: Readonly<Record<string, Tone>> = { connected: "good", rejected: "bad", failed: "bad" };
 
 function registrationCell(registration: PoolStatus["registration"]): Cell {
-  if (registration === null) return { text: "not registered: no device has matched yet", tone: "quiet" };
+  if (registration === null) return { text: "not registered: no device has matched yet", tone: "dim" };
   const { state, reason } = registration;
-  return { text: reason === null ? state : `${state}: ${reason}`, tone: tones[state] ?? "doubt" };
+  return { text: reason === null ? state : `${state}: ${reason}`, tone: tones[state] ?? "warning" };
 }
 
 /** A device with the pool that it is in. */
@@ -129,20 +129,20 @@ function healthCell({ unhealthyReason, listed }: DeviceRow): Cell {
   if (unhealthyReason !== null) return { text: `Unhealthy: ${unhealthyReason}`, tone: "bad" };
   return listed
     ? { text: "Healthy", tone: "good" }
-    : { text: "Healthy, not offered: the pool is too large for one list", tone: "doubt" };
+    : { text: "Healthy, not offered: the pool is too large for one list", tone: "warning" };
 }
 
 const excludedColumns: readonly Column<ExcludedStatus>[] = [
   { title: "EXCLUDED", cell: ({ device }) => device },
   { title: "RULE", cell: ({ rule }) => rule, yields: 3 },
-  { title: "REASON", cell: ({ reason }) => ({ text: reason, tone: "doubt" }) },
+  { title: "REASON", cell: ({ reason }) => ({ text: reason, tone: "warning" }) },
   { title: "SINCE", cell: ({ since }) => since, yields: 2 },
   { title: "UNTIL", cell: ({ until }) => until },
 ];
 
 const retentionColumns: readonly Column<FullStatus["retentions"][number]>[] = [
   { title: "DEVICE", cell: ({ device }) => device },
-  { title: "STATE", cell: ({ kind }) => ({ text: kind, tone: "doubt" }) },
+  { title: "STATE", cell: ({ kind }) => ({ text: kind, tone: "warning" }) },
   { title: "ALLOCATED AS", cell: ({ resource }) => resource },
   { title: "ALLOCATED TO", cell: ({ pod }) => pod },
   { title: "NEXT POOL", cell: ({ nextPool }) => nextPool ?? "", always: true },

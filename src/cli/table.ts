@@ -3,7 +3,7 @@
 import { oneLine } from "../text.ts";
 
 /** What a piece of text means; the color follows. */
-export type Tone = "head" | "good" | "bad" | "doubt" | "quiet" | "plain";
+export type Tone = "head" | "good" | "bad" | "warning" | "dim" | "plain";
 
 /** What a terminal can show. */
 export interface Style {
@@ -20,7 +20,7 @@ export interface Style {
 export type Cell = string | { readonly text: string; readonly tone: Tone };
 
 /** SGR parameters (ECMA-48): bold, green, red, yellow, faint. */
-const codes: Readonly<Record<Tone, string>> = { head: "1", good: "32", bad: "31", doubt: "33", quiet: "2", plain: "" };
+const codes: Readonly<Record<Tone, string>> = { head: "1", good: "32", bad: "31", warning: "33", dim: "2", plain: "" };
 
 /** Text of one line in its tone; without colors it has none. Control characters are escaped: interfaces may have such names. */
 export function paint(text: string, tone: Tone, { color, ascii = false }: Style): string {
@@ -142,7 +142,7 @@ const lastRoom = 32;
 
 const textOf = (cell: Cell): string => (typeof cell === "string" ? cell : cell.text);
 
-const dash = (cell: Cell): Cell => (textOf(cell) === "" ? { text: "-", tone: "quiet" } : cell);
+const dash = (cell: Cell): Cell => (textOf(cell) === "" ? { text: "-", tone: "dim" } : cell);
 
 /**
  * A table with as many columns as the terminal has room for, ended; columns that no row fills are left out, and a note says which
@@ -191,7 +191,7 @@ export function fittedTable<Row>(columns: readonly Column<Row>[], rows: readonly
   return (
     text +
     wrapped(note, room)
-      .map((line) => `${paint(line, "quiet", style)}\n`)
+      .map((line) => `${paint(line, "dim", style)}\n`)
       .join("")
   );
 }

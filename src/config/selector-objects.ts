@@ -105,7 +105,7 @@ function readObject(to: Reporter, node: Node, path: string, deviceType: DeviceTy
     isWhole &&= parsed.success;
     if (!parsed.success || !has.includes(name as SelectorName)) continue;
     selectorObject[name] = parsed.output;
-    for (const doubt of warnings?.(parsed.output) ?? []) to.problem(valueNode, `${path}.${name}`, doubt, "warning");
+    for (const message of warnings?.(parsed.output) ?? []) to.problem(valueNode, `${path}.${name}`, message, "warning");
   }
   if (selectorObject["isRdma"] === true && (selectorObject["vdpaType"] ?? "") !== "")
     to.problem(node, path, "isRdma and vdpaType can't be combined: put them into entries of their own");

@@ -54,9 +54,9 @@ test.each([
   ["unsupported", '{"profile":null}'],
   ["busy", "throws"],
   ["denied", "throws"],
-] as const)("of a NIC whose answer is %s the command says what can be remembered", (trouble, expected) => {
+] as const)("of a NIC whose answer is %s the command says what can be remembered", (problem, expected) => {
   const read = () => {
-    throw new DdpError(trouble, "as simulated");
+    throw new DdpError(problem, "as simulated");
   };
   const said = () => {
     try {

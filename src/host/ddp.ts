@@ -74,7 +74,7 @@ export const ddpAnswer = (
   try {
     return JSON.stringify({ profile: read(interfaceName, Number.parseInt(product, 16)) } satisfies DdpAnswer);
   } catch (error) {
-    if (!(error instanceof DdpError) || error.trouble !== "unsupported") throw error;
+    if (!(error instanceof DdpError) || error.problem !== "unsupported") throw error;
     return JSON.stringify({ profile: null } satisfies DdpAnswer);
   }
 };

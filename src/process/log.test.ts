@@ -94,24 +94,24 @@ function stderrOf(run: () => void): string {
 }
 
 test.each<[number | string, number, readonly string[]]>([
-  ["0", 0, ["news", "doubt", "fault"]],
-  ["4", debugVerbosity - 1, ["news", "doubt", "fault"]],
-  ["5", debugVerbosity, ["detail", "news", "doubt", "fault"]],
-  ["10", 10, ["detail", "news", "doubt", "fault"]],
-  ["-1", -1, ["news", "doubt", "fault"]],
-  ["debug", verbosities.debug, ["detail", "news", "doubt", "fault"]],
-  ["info", verbosities.info, ["news", "doubt", "fault"]],
-  ["warn", verbosities.warn, ["doubt", "fault"]],
+  ["0", 0, ["info", "warning", "fault"]],
+  ["4", debugVerbosity - 1, ["info", "warning", "fault"]],
+  ["5", debugVerbosity, ["detail", "info", "warning", "fault"]],
+  ["10", 10, ["detail", "info", "warning", "fault"]],
+  ["-1", -1, ["info", "warning", "fault"]],
+  ["debug", verbosities.debug, ["detail", "info", "warning", "fault"]],
+  ["info", verbosities.info, ["info", "warning", "fault"]],
+  ["warn", verbosities.warn, ["warning", "fault"]],
   ["error", verbosities.error, ["fault"]],
 ])("with -v=%s these lines are written", (_, verbosity, written) => {
   const text = stderrOf(() => {
     const log = anyLog({ format: "text", verbosity, folder: null, stderr: "all" });
     log.debug("detail");
-    log.info("news");
-    log.warn("doubt");
+    log.info("info");
+    log.warn("warning");
     log.error("fault");
   });
-  expect<readonly string[]>(text.match(/detail|news|doubt|fault/g) ?? []).toEqual(written);
+  expect<readonly string[]>(text.match(/detail|info|warning|fault/g) ?? []).toEqual(written);
 });
 
 describe("a line of JSON", () => {

@@ -170,7 +170,7 @@ test("an entry whose selectors have a wrong type does not keep the others from r
   expect(node.plugin.log).toContain("resourceList[1].selectors");
 });
 
-test("doubts about the config on this node are logged at the first scan, once each", async () => {
+test("warnings about the config on this node are logged at the first scan, once each", async () => {
   await using node = new TestNode({
     entries: host("iavf-vfs"),
     config: {

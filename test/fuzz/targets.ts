@@ -291,7 +291,7 @@ export const targets = {
   },
   events: { what: "whatever the kernel multicasts is an event or is ignored", runs: 1500, property: raw(kernelEvents) },
   firmware: {
-    what: "whatever a NIC's firmware answers is a profile or a trouble with a name",
+    what: "whatever a NIC's firmware answers is a profile or a known problem",
     runs: 300,
     property: raw(firmware),
   },

@@ -18,18 +18,18 @@ export async function waitForValue<T>(
   condition: () => T | Promise<T>,
   { seconds, pace, found }: Waiting,
 ): Promise<Truthy<T>> {
-  let trouble: unknown;
+  let lastError: unknown;
   for (const end = performance.now() + seconds * 1000; ;) {
     try {
       const value = await condition();
       if (value) return value as Truthy<T>;
-      trouble = undefined;
+      lastError = undefined;
     } catch (error) {
-      trouble = error;
+      lastError = error;
     }
     if (performance.now() > end) {
       const sight = found ? `; found ${JSON.stringify(found())}` : "";
-      throw new Error(`not within ${seconds} s: ${what}${sight}`, { cause: trouble });
+      throw new Error(`not within ${seconds} s: ${what}${sight}`, { cause: lastError });
     }
     await Bun.sleep(pace);
   }

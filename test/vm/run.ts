@@ -94,8 +94,8 @@ async function runBoot(planned: Boot, again = false): Promise<TestResult[]> {
   const payload = mkdtempSync(join(tmpdir(), "sriovdp-payload-"));
   let found: Map<GuestTest, TestResult[]>;
   try {
-    const trouble = await fillPayload(planned, join(payload, "payload"));
-    if (trouble !== null) return planned.tests.flatMap((test) => withoutRun(test, "failed", trouble));
+    const reason = await fillPayload(planned, join(payload, "payload"));
+    if (reason !== null) return planned.tests.flatMap((test) => withoutRun(test, "failed", reason));
     const limit = 120 + planned.tests.reduce((sum, { profile }) => sum + profile.limit, 0);
     console.log(`boot ${planned.name}: ${planned.tests.map(({ name }) => name).join(", ")}`);
     const result = await boot(planned.profile, join(payload, "payload"), folder, limit);

@@ -80,17 +80,17 @@ interface Row {
   readonly isBelow: boolean;
 }
 
-const linkTones = { up: "good", "no carrier": "bad", "admin down": "doubt", down: "bad" } as const;
+const linkTones = { up: "good", "no carrier": "bad", "admin down": "warning", down: "bad" } as const;
 
 function linkCell({ run: [device] }: Row): Cell {
   const link = linkOf(device?.link ?? null);
   const policy = device?.vfLinkState;
   const text = [link, policy === "auto" ? null : policy].filter(Boolean).join(", ");
   // CNIs set the policy when a pod is given the VF.
-  if (policy === "disable") return { text, tone: "quiet" };
+  if (policy === "disable") return { text, tone: "dim" };
   // A VF's own interface is down while it is unused.
   const isQuiet = device?.pf != null && link === "admin down";
-  return { text, tone: isQuiet ? "quiet" : (linkTones[link as keyof typeof linkTones] ?? "plain") };
+  return { text, tone: isQuiet ? "dim" : (linkTones[link as keyof typeof linkTones] ?? "plain") };
 }
 
 function poolCell({ run: [device] }: Row, pooled: boolean, { terse }: Fitted): Cell {
@@ -102,10 +102,10 @@ function poolCell({ run: [device] }: Row, pooled: boolean, { terse }: Fitted): C
   }
   const { withheld, allocation } = device;
   if (withheld && allocation)
-    return { text: `withheld: allocated to ${allocation.pod} as ${allocation.resource}`, tone: "doubt" };
+    return { text: `withheld: allocated to ${allocation.pod} as ${allocation.resource}`, tone: "warning" };
   const brief = exclusionsOf(device).map((each) => each.brief);
-  if (brief.length > 0) return { text: `excluded: ${brief.join(", ")}`, tone: "doubt" };
-  return { text: pooled ? "not selected" : "", tone: "quiet" };
+  if (brief.length > 0) return { text: `excluded: ${brief.join(", ")}`, tone: "warning" };
+  return { text: pooled ? "not selected" : "", tone: "dim" };
 }
 
 const pfName = ([device]: readonly Discovered[]): string =>

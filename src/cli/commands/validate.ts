@@ -80,7 +80,7 @@ function check(
   node: CheckedNode | null,
 ) {
   const pools = node && loaded ? assignPools(loaded.wellFormed, node.devices) : null;
-  const found = loaded && text !== null ? [...loaded.problems, ...doubtful(loaded, text, pools, node)] : [];
+  const found = loaded && text !== null ? [...loaded.problems, ...warningsOf(loaded, text, pools, node)] : [];
   const problems = [...before, ...found.toSorted(inFileOrder).map(place)];
   return {
     file,
@@ -98,7 +98,7 @@ function check(
 }
 
 function summary({ file, configMap, key, pools, problems }: Checked, line: CommandLine, output: Output): string {
-  const doubts = problems.length > 0 ? `, ${counted(problems.length, "warning")}` : "";
+  const warnings = problems.length > 0 ? `, ${counted(problems.length, "warning")}` : "";
   const hasCounts = pools.some(({ devices }) => devices !== null);
   const rows = pools.map(({ resource, deviceType, devices }) => [
     resource,
@@ -107,7 +107,7 @@ function summary({ file, configMap, key, pools, problems }: Checked, line: Comma
   ]);
   const header = ["POOL", "TYPE", ...(hasCounts ? [line.options.node === null ? "DEVICES HERE" : "DEVICES"] : [])];
   const name = oneLine(configMap === null ? file : `${configMap}[${JSON.stringify(key)}] of ${file}`);
-  const head = `${name} is valid: ${counted(pools.length, "pool")}${doubts}\n`;
+  const head = `${name} is valid: ${counted(pools.length, "pool")}${warnings}\n`;
   return head + (rows.length > 0 ? table(header, rows, styleOf(line, output)) : "");
 }
 
@@ -220,16 +220,16 @@ async function devicesHere(line: CommandLine, specs: readonly PoolSpec[], output
   return (await scan(line, specs, running, output)).devices;
 }
 
-/** Doubts about entries that are well-formed, as warnings with their places. */
-function doubtful(
+/** Warnings about entries that are well-formed, with their places. */
+function warningsOf(
   { wellFormed, entries }: Loaded,
   text: string,
   pools: readonly Pool[] | null,
   node: CheckedNode | null,
 ): Problem[] {
   const warn = warnings(text);
-  const doubts: ConfigWarning[] = pools && node ? warningsOnNode(pools, node.devices) : warningsOnEveryNode(wellFormed);
-  return doubts.map(({ spec, selectorObject, value, message }) =>
+  const found: ConfigWarning[] = pools && node ? warningsOnNode(pools, node.devices) : warningsOnEveryNode(wellFormed);
+  return found.map(({ spec, selectorObject, value, message }) =>
     warn({ entry: entries[spec] ?? 0, selectorObject, value }, message),
   );
 }

@@ -224,11 +224,11 @@ export async function waitForPhase(
     90,
   ).catch(() => {});
   if (last === null || !reached()) {
-    const trouble = await attempt(
+    const details = await attempt(
       "grep -h -E 'Error syncing pod|level=error' /share/kubelet.log /share/containerd.log | tail -n 4",
     );
     throw new Error(
-      `pod ${name} isn't ${phases.join(" or ")}: ${JSON.stringify((last as PodStatus | null)?.status)}\n${trouble.stdout}`,
+      `pod ${name} isn't ${phases.join(" or ")}: ${JSON.stringify((last as PodStatus | null)?.status)}\n${details.stdout}`,
     );
   }
   return last;

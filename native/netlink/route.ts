@@ -1,4 +1,4 @@
-// Which network links are there, and by which do the default routes leave? One link dump, one route dump a family.
+// Which network links are there, and by which do the default routes leave? One link dump, one route dump per family.
 // Policy rules, tables other than main and halves of a default route (0.0.0.0/1) are left out.
 
 import { type ByteOrder, concat, hexOf, hostOrder, reader, u32Bytes, writer } from "../bytes.ts";

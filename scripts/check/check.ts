@@ -1,4 +1,4 @@
-// Everything that a commit must pass without running the program: one row a check.
+// Everything that a commit must pass without running the program: one row per check.
 
 import { argumentsOf } from "../common/arguments.ts";
 

@@ -1,5 +1,5 @@
 // Days of running in minutes. Two nodes at once, one a way of registration; figures go to
-// test-results/soak/figures.json, one test an invariant to test-results/soak/junit.xml. The same seed gives the same events.
+// test-results/soak/figures.json, one test per invariant to test-results/soak/junit.xml. The same seed gives the same events.
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { invariants, type Invariant, soak } from "../../test/soak/soak.ts";

@@ -40,7 +40,7 @@ export interface CdiContext {
   readonly devices: CdiDevices;
 }
 
-/** A device that is about to be handed out: what was read of it, and what that contributes to a container. Made once a request. */
+/** A device that is about to be handed out: what was read of it, and what that contributes to a container. Made once per request. */
 export interface PreparedDevice {
   readonly claim: Claim;
   readonly facts: AllocationFacts;

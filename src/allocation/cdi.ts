@@ -1,5 +1,5 @@
-// How is a device described to the container runtime? A Container Device Interface spec a pool
-// (cncf-tags/container-device-interface SPEC.md): one CDI device a device that has device nodes.
+// How is a device described to the container runtime? A Container Device Interface spec per pool
+// (cncf-tags/container-device-interface SPEC.md): one CDI device per device that has device nodes.
 
 import type { DeviceNode } from "./contributions.ts";
 

@@ -1,4 +1,4 @@
-// What does a pod receive of a DRA claim? From the claim's allocation and the pools to CDI devices, as one CDI spec a claim, and to
+// What does a pod receive of a DRA claim? From the claim's allocation and the pools to CDI devices, as one CDI spec per claim, and to
 // the answer to the kubelet's NodePrepareResources. The spec's file is also the record of what was prepared. Pure.
 
 import * as v from "valibot";

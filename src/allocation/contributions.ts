@@ -1,4 +1,4 @@
-// What does a claim give to a container? One row a provider: device nodes, and keys for the INFO variable.
+// What does a claim give to a container? One row per provider: device nodes, and keys for the INFO variable.
 // Keys are those of the upstream plugin's code, which programs parse, and those of its documentation beside them.
 
 import { commonNodes, deviceNode } from "../host/node-paths.ts";

@@ -1,4 +1,4 @@
-// What do multus and the CNIs read about an allocated device? One JSON file a device (device-info-spec 1.1.0).
+// What do multus and the CNIs read about an allocated device? One JSON file per device (device-info-spec 1.1.0).
 
 import type { AllocationFacts } from "../host/allocation-facts.ts";
 import { deviceTypes } from "../pools/device-types.ts";

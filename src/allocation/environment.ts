@@ -1,4 +1,4 @@
-// Which environment variables does a container get? Exactly two a pool: the ids, and INFO about them as JSON.
+// Which environment variables does a container get? Exactly two per pool: the ids, and INFO about them as JSON.
 
 import { idsVariable, infoVariable } from "../pools/names.ts";
 import type { PoolSpec } from "../pools/pool.ts";

@@ -104,7 +104,7 @@ function verdictText({ resource, outcome, reasons, selector, takenBy, trials }: 
   return `${[painted, ...rest].join("\n")}${failed ? trialTable : ""}`;
 }
 
-/** One line a test: the selector object, the selector, whether it passes, and what it is about. */
+/** One line per test: the selector object, the selector, whether it passes, and what it is about. */
 function trialsText(trials: readonly Trial[], style: Style): string {
   const rows = trials.flatMap(({ index, tests }) => {
     const name = `selectors[${index}]`;

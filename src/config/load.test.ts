@@ -3,7 +3,7 @@ import { entry, list, load, loadEntry, loadSelector, severities, problemsOf } fr
 import type { SelectorObject } from "../pools/selectors.ts";
 
 describe("an ordinary file", () => {
-  test("gives a spec an entry, with the upstream plugin's defaults", () => {
+  test("gives a spec per entry, with the upstream plugin's defaults", () => {
     const { specs, problems, skipped } = load(list({ resourceName: "sriov_net_A", selectors: { vendors: ["8086"] } }));
     expect(problems).toEqual([]);
     expect(skipped).toEqual([]);

@@ -1,4 +1,4 @@
-// Which CDI specs are on the node? One file a pool, written before the kubelet is sent its devices. No two files ever
+// Which CDI specs are on the node? One file per pool, written before the kubelet is sent its devices. No two files ever
 // name one device: readers refuse a device that two files of one kind name (pkg/cdi/cache.go).
 
 import { existsSync } from "node:fs";

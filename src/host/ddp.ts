@@ -14,7 +14,7 @@ export type DdpProfiles = ReadonlyMap<PciAddress, string>;
 /** How long the firmware may take, in milliseconds: less than a scan may (scanner.ts). */
 const limit = 3000;
 
-/** Answers by PF and driver instance, null for "no profile": a package is loaded at most once a boot of the NIC's firmware. */
+/** Answers by PF and driver instance, null for "no profile": a package is loaded at most once per boot of the NIC's firmware. */
 export type DdpAnswers = Map<string, string | null>;
 
 /** Queries a NIC, by its interface's name and its PCI address and device id; null when it can't be queried now. */

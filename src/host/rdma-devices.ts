@@ -38,7 +38,7 @@ const kinds = [
 ] as const;
 
 /**
- * Reads the character devices of a function's RDMA devices, device by device, each kind at most once a device.
+ * Reads the character devices of a function's RDMA devices, device by device, each kind at most once per device.
  *
  * Numbers may change when a device goes to a network namespace and comes back, so they are read when needed and
  * never kept.

@@ -1,4 +1,4 @@
-// How is a node's /sys, /dev and netlink recorded? As text, one line an entry, so that a person can review it:
+// How is a node's /sys, /dev and netlink recorded? As text, one line per entry, so that a person can review it:
 //   folder/ · link -> target · attribute = text · device c · text | and the lines below it, indented · # remark
 // It is read again, and unpacked, by recorded-tree.ts.
 
@@ -73,7 +73,7 @@ const latin1 = {
 /** The file of a tree with what netlink answers. */
 export const kernelFactsName = "netlink.json";
 
-/** The facts that netlink reports, as a file of the node's tree, one line a record. */
+/** The facts that netlink reports, as a file of the node's tree, one line per record. */
 export const kernelFacts = (facts: KernelFacts): Entry => file(kernelFactsName, formatKernelFacts(facts));
 
 export function formatKernelFacts(facts: KernelFacts): string {

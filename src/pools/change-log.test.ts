@@ -39,7 +39,7 @@ test("an Unhealthy device that left is not called Healthy again", () => {
   expect(linesOf(poolOf(["a"], { a: "x" }), poolOf([]))).toEqual(["info the pool's devices changed"]);
 });
 
-test("a pool that starts with Unhealthy devices warns once a reason, with their number and the switch", () => {
+test("a pool that starts with Unhealthy devices warns once per reason, with their number and the switch", () => {
   const [, warning, ...more] = startLogLines(poolOf(["a", "b", "c"], { a: "pf0 is down", b: "pf0 is down" }));
   expect(more).toEqual([]);
   expect(warning).toMatchObject({ level: "warn", fields: { reason: "pf0 is down", functions: 2 } });
@@ -53,7 +53,7 @@ describe("a config that is doubtful on this node", () => {
   const beyond = aSpec({ selectors: [{ pfNames: [{ pf: "ens1f0", ranges: [[0, 7]] }] }] });
   const nothing = aSpec({ name: "none", selectors: [{ drivers: ["vfio-pci"] }] });
 
-  test("is warned about once a warning, with the pool and the selector", () => {
+  test("is warned about once per warning, with the pool and the selector", () => {
     expect(at([beyond, nothing]).lines).toEqual([
       {
         level: "warn",

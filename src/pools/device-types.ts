@@ -1,4 +1,4 @@
-// What may a pool be made of? One row a device type: its candidates, its selectors, how it is handed out.
+// What may a pool be made of? One row per device type: its candidates, its selectors, how it is handed out.
 
 import { counted } from "../text.ts";
 import type { Device } from "../host/device.ts";

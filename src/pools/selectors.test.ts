@@ -7,7 +7,7 @@ import { type FunctionRange, matches, type Selector, selectorNames, selectors } 
 const rdma = { names: ["mlx5_2"] };
 const vhost = { name: "vdpa0", type: "vhost", node: null } as const;
 
-/** One row a selector: a device, what it fulfills, and what it does not. */
+/** One row per selector: a device, what it fulfills, and what it does not. */
 const rows: [name: string, device: Device, fits: unknown[], misses: unknown[]][] = [
   ["vendors", aDevice(), [["8086"], ["15b3", "8086"], []], [["15b3"], ["0x8086"]]],
   ["devices", aDevice(), [["1889"], ["154c", "1889"], []], [["154c"]]],

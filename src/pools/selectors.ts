@@ -1,4 +1,4 @@
-// By what are devices selected? One row a selector: the form of its value, the fact that it tests, its help.
+// By what are devices selected? One row per selector: the form of its value, the fact that it tests, its help.
 // A row is all that a new selector needs: the config schema, the checks and the documentation follow.
 
 import * as v from "valibot";

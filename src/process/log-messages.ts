@@ -1,4 +1,4 @@
-// Which lines does the plugin log? One row a message: when it is logged, with which fields, and what it means. A message or field
+// Which lines does the plugin log? One row per message: when it is logged, with which fields, and what it means. A message or field
 // that has no row does not compile, and docs/reference/logs.md is made from the rows: programs may match messages and fields.
 
 import { clientLogMessages } from "./client-log-messages.ts";

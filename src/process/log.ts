@@ -1,4 +1,4 @@
-// The log: one line an event: a constant message, then its fields. Values of additionalInfo are
+// The log: one line per event: a constant message, then its fields. Values of additionalInfo are
 // never logged at any level.
 
 import { createConsola, LogLevels, type LogObject } from "consola/core";

@@ -1,4 +1,4 @@
-// What is counted and measured? One row a metric; the scrape, docs/reference/metrics.md, the dashboard's and the alerts' tests follow
+// What is counted and measured? One row per metric; the scrape, docs/reference/metrics.md, the dashboard's and the alerts' tests follow
 // the table. Labels are pools' names and fixed words: never devices, so that a node's series are bounded by its config.
 
 import { registrationStates } from "../kubelet/registration.ts";

@@ -49,7 +49,7 @@ describe("an Allocate call that can't be answered", () => {
     expect(node.kubelet.resource(resource)).toMatchObject({ connected: true, allocatable: 4 });
   });
 
-  test("keeps no later one from being answered, one answer a container in their order", async () => {
+  test("keeps no later one from being answered, one answer per container in their order", async () => {
     const { containerResponses } = await node.kubelet.callAllocate(resource, [[ids[2], ids[1]], [ids[3]]]);
     expect(containerResponses.map(({ envs }) => envs["PCIDEVICE_INTEL_COM_NET"])).toEqual([
       "0000:3b:01.2,0000:3b:01.1",

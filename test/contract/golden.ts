@@ -1,4 +1,4 @@
-// What do the kubelet, multus and the container runtime get of a pool, to the byte? One JSON file a node in golden/:
+// What do the kubelet, multus and the container runtime get of a pool, to the byte? One JSON file per node in golden/:
 // its config, what is requested, and everything that must result. `bun test/contract/golden.ts NAME…` writes down what the
 // executable gives now; read every line of the difference before you keep it.
 

@@ -75,7 +75,7 @@ describe.concurrent.each(modes)("the plugin comes back to its kubelet (%s)", (mo
     await works(node);
   });
 
-  test("that refuses the pool, with growing waits between the tries and one warning a reason", async () => {
+  test("that refuses the pool, with growing waits between the tries and one warning per reason", async () => {
     await using node = await start(mode);
     node.kubelet.registration = "refuse";
     node.kubelet.breakConnection(net);

@@ -1,4 +1,4 @@
-// What must hold whatever comes in? One property a source of input; run a while by fuzz.test.ts with fixed seeds, and for as
+// What must hold whatever comes in? One property per source of input; run a while by fuzz.test.ts with fixed seeds, and for as
 // long as one likes by scripts/test/fuzz.ts. A property fails by throwing.
 
 import * as fc from "fast-check";

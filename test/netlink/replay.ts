@@ -54,7 +54,7 @@ export function readdress(datagram: Uint8Array, sequence: number, port: number):
   return copy;
 }
 
-/** A transport whose kernel gives one prepared answer a question, in the order of the answers. */
+/** A transport whose kernel gives one prepared answer per question, in the order of the answers. */
 export function replay(answers: readonly (readonly Uint8Array[])[]): (protocol: number) => Transport {
   const remaining = [...answers];
   return () => {

@@ -1,4 +1,4 @@
-// What happens to a node in months, in a few minutes? One row a kind of event; each changes node, kubelet or config, and
+// What happens to a node in months, in a few minutes? One row per kind of event; each changes node, kubelet or config, and
 // the truth with it.
 
 import { rmSync } from "node:fs";

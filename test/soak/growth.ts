@@ -1,6 +1,7 @@
 // What is resident, and how many files and threads are open, over the rounds of a soak: does it grow?
 
 import { readdirSync, readFileSync } from "node:fs";
+import { residentMemory } from "../support/memory.ts";
 import type { TestNode } from "../support/plugin.ts";
 
 /** The plugin's process at one quiet moment. */
@@ -13,9 +14,6 @@ export interface Sample {
   readonly threads: number;
 }
 
-/** The time in which an idle plugin releases memory, in milliseconds. */
-const restLimit = 25_000;
-
 /** The plugin's process as it is now, after a round. */
 export function sample(node: TestNode, round: number): Sample {
   const { plugin, kubelet } = node;
@@ -25,25 +23,13 @@ export function sample(node: TestNode, round: number): Sample {
     sockets:
       node.pluginSockets().filter((name) => name.endsWith(".sock")).length +
       kubelet.resources.filter((name) => kubelet.resource(name).connected).length,
-    rss: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024,
+    rss: residentMemory(node),
     descriptors: readdirSync(`/proc/${plugin.pid}/fd`).length,
     threads: Number(/Threads:\s+(\d+)/.exec(status)?.[1]),
   };
 }
 
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
-
-/**
- * What stays resident, in MiB, once the plugin is idle: between releases garbage grows as long as it is busy, so that samples of a busy
- * plugin say when it was idle last.
- */
-export async function restingMemory(node: TestNode): Promise<number> {
-  const from = node.plugin.lines.length;
-  const isReleased = () => node.plugin.lines.slice(from).some((line) => line.includes("memory released"));
-  const end = performance.now() + restLimit;
-  while (!isReleased() && performance.now() < end) await Bun.sleep(200);
-  return sample(node, 0).rss;
-}
 
 /** How much more there is at the end: medians of quarters, descriptors as those beside two a pool. */
 export function growthOf(samples: readonly Sample[]) {

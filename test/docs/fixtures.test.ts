@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { executable, host, removeTemporaryFolder, runCommand, temporaryFolder, TestNode } from "../support/plugin.ts";
+import { executable, host, removeTemporaryFolder, temporaryFolder, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
 import { printsAsSaid } from "./lab.ts";
 import { type Block, readPage } from "./pages.ts";
@@ -46,7 +46,7 @@ function tryBlocks(page: string, fixture: string, blocks: readonly Block[]): voi
       let variables: Readonly<Record<string, string>> = {};
       if (!runs && (says.plugin !== undefined || says.pod !== undefined)) {
         await node.start([]);
-        await until("the plugin is ready", () => runCommand(["probe", "readiness", "--root", node.root]).status === 0);
+        await until("the plugin is ready", async () => (await node.command("probe", "readiness")).status === 0);
         runs = true;
       }
       if (says.pod !== undefined) {
@@ -58,12 +58,19 @@ function tryBlocks(page: string, fixture: string, blocks: readonly Block[]): voi
         variables = (await node.kubelet.allocate(resource, Number(count))).envs;
       }
       const command = text.replaceAll(/(?<=^|[\s>])(?=\/(?:sys|etc|var|dev)\/)/gm, node.root);
-      const { exitCode, stdout, stderr } = Bun.spawnSync(["sh", "-euc", command], {
+      // The kubelet's double is in this process, and the plugin asks it.
+      const shell = Bun.spawn(["sh", "-euc", command], {
         stdin: "ignore",
+        stderr: "pipe",
         env: { PATH: `${programs}:${process.env["PATH"]}`, ...variables },
         timeout: 20_000,
       });
-      const printed = (stdout.toString() || stderr.toString()).replaceAll(node.root, "");
+      const [stdout, stderr, exitCode] = await Promise.all([
+        new Response(shell.stdout).text(),
+        new Response(shell.stderr).text(),
+        shell.exited,
+      ]);
+      const printed = (stdout || stderr).replaceAll(node.root, "");
       expect({ exitCode, printed }).toEqual({ exitCode: Number(says["exit status"] ?? 0), printed });
       if (prints !== null && !printsAsSaid(printed, prints)) expect(printed).toBe(prints);
     });

@@ -7,6 +7,7 @@ import { parse as parseJsonc } from "jsonc-parser";
 import { parseAllDocuments } from "yaml";
 import { loadConfig } from "../../src/config/load.ts";
 import { parseDocument } from "../../src/config/document.ts";
+import { clusterPreparations } from "../cluster/docs-preparations.ts";
 import { preparations } from "../vm/guest/docs-preparations.ts";
 import { configSchemaErrors } from "../support/config-schema.ts";
 import { type KubernetesObject, schemaProblems } from "../support/kubernetes.ts";
@@ -36,8 +37,9 @@ const languages: Readonly<Record<string, Check>> = {
 function checkCommands({ says, prints }: Block): string[] {
   const problems: string[] = [];
   if (says["not run"] === "") problems.push("say why it is not run: <!-- not run: needs an E810 -->");
+  const known = says.machine === "cluster" ? clusterPreparations : preparations;
   for (const name of says.lab?.split(",") ?? [])
-    if (!(name.trim() in preparations)) problems.push(`docs-preparations.ts has no "${name.trim()}"`);
+    if (!(name.trim() in known)) problems.push(`docs-preparations.ts has no "${name.trim()}"`);
   if (says.machine !== undefined && !(machineNames as readonly string[]).includes(says.machine))
     problems.push(`test/docs/lab.ts has no machine "${says.machine}"`);
   if (says.fixture !== undefined && !hostNames().includes(says.fixture))

@@ -1,8 +1,8 @@
 // How do the names that the pages use become those of the virtual machine? Pages name NICs that operators have; the lab
 // has others of the same kind.
 
-/** The machines in which the lab runs blocks: test/vm/guest/docs*.vm.ts. */
-export const machineNames = ["with IOMMU", "without IOMMU", "with systemd"] as const;
+/** The machines on which blocks run: those of test/vm/guest/docs*.vm.ts, and the cluster of test/cluster/docs.test.ts. */
+export const machineNames = ["with IOMMU", "without IOMMU", "with systemd", "cluster"] as const;
 export type MachineName = (typeof machineNames)[number];
 
 /** The PFs and VFs of the pages, and where they are in the lab. */

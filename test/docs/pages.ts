@@ -9,10 +9,10 @@ export const directives = {
   "not run": "why the lab can't run this sh block",
   machine: "on which machine of test/docs/lab.ts it runs, when not on the first",
   fixture: "the recorded node of test/hosts on which the fast tests run it, and not the lab",
-  lab: "what the lab prepares before: names of test/vm/guest/docs-preparations.ts, commas between them",
+  lab: "what the lab prepares before: names of docs-preparations.ts in test/vm/guest or test/cluster, commas between them",
   plugin: "the plugin runs, with the config that the page has put in its place",
   pod: "it runs with the variables of a container that has these resources: RESOURCE[=COUNT], commas between them",
-  file: "where the lab puts the block's text before it goes on: an absolute path",
+  file: "where the block's text is put before the next block runs: an absolute path, in the cluster a name",
   "exit status": "with which status the block's last command ends",
   "not a config": "what this JSON is, when it is neither a config file nor an entry of one",
 } as const;

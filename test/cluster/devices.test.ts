@@ -1,7 +1,7 @@
 // What the docs promise for the base: devices at the node, pods with a VF and an address on it, and all of it back afterwards.
 
 import { beforeAll, describe, expect } from "bun:test";
-import { apply, clusterTest, hasCluster, kubectl, read, waitFor } from "./cluster.ts";
+import { apply, clusterTest, hasCluster, kubectl, onNode, read, waitFor } from "./cluster.ts";
 import {
   addressOf,
   allDevices,
@@ -17,9 +17,19 @@ import {
   pluginPods,
   podWith,
   startPods,
+  statusInNetwork,
   waitForPods,
   warningsOf,
 } from "./plugin.ts";
+
+/** What DANM reads of the kubelet's checkpoint; ids are by NUMA node. */
+interface Checkpoint {
+  readonly PodDeviceEntries: readonly {
+    readonly PodUID: string;
+    readonly ResourceName: string;
+    readonly DeviceIDs: Readonly<Record<string, readonly string[]>>;
+  }[];
+}
 
 beforeAll(async () => {
   if (!hasCluster) return;
@@ -82,6 +92,29 @@ describe("five pods that ask for one of four VFs", () => {
       expect(await addressOf(pod)).toMatch(/^10\.56\.218\.\d+$/);
       const link = await kubectl("exec", pod, "--", "readlink", "/sys/class/net/net1/device");
       expect(link.trim()).toEndWith(`/${devices.get(pod)}`);
+    }
+  });
+
+  clusterTest("have it in the network status of multus, where KubeVirt reads it", async () => {
+    for (const pod of inNetwork) {
+      const { name, "device-info": info } = await statusInNetwork(pod);
+      const device = devices.get(pod);
+      expect([name, info]).toEqual([
+        "default/host-device-net",
+        { type: "pci", version: "1.1.0", pci: { "pci-address": device } },
+      ]);
+    }
+  });
+
+  clusterTest("have it in the kubelet's checkpoint, where DANM reads it", async () => {
+    const text = await onNode("cat /var/lib/kubelet/device-plugins/kubelet_internal_checkpoint");
+    const { PodDeviceEntries: entries } = (JSON.parse(text) as { Data: Checkpoint }).Data;
+    for (const [name, device] of devices) {
+      const { metadata } = await read<Pod>("pod", name);
+      const own = entries.filter(({ PodUID }) => PodUID === metadata.uid);
+      expect(own.map(({ ResourceName, DeviceIDs }) => [ResourceName, Object.values(DeviceIDs).flat()])).toEqual([
+        [netdevice, [device ?? ""]],
+      ]);
     }
   });
 

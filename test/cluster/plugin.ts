@@ -127,15 +127,22 @@ export async function deviceOf(pod: string, resource = netdevice): Promise<strin
   return (await kubectl("exec", pod, "--", "sh", "-c", `echo "$${variable}"`)).trim();
 }
 
-/** The address of a pod in a network, as multus reports it. */
-export async function addressOf(pod: string): Promise<string> {
+/** What multus reports of a pod's net1: an element of the annotation k8s.v1.cni.cncf.io/network-status, empty before it does. */
+export async function statusInNetwork(pod: string): Promise<NetworkStatus> {
   const { metadata } = await read<Pod>("pod", pod);
-  const status = JSON.parse(metadata.annotations?.["k8s.v1.cni.cncf.io/network-status"] ?? "[]") as {
-    interface?: string;
-    ips?: string[];
-  }[];
-  return status.find((each) => each.interface === "net1")?.ips?.[0] ?? "";
+  const status = JSON.parse(metadata.annotations?.["k8s.v1.cni.cncf.io/network-status"] ?? "[]") as NetworkStatus[];
+  return status.find((each) => each.interface === "net1") ?? {};
 }
+
+interface NetworkStatus {
+  readonly name?: string;
+  readonly interface?: string;
+  readonly ips?: readonly string[];
+  readonly "device-info"?: object;
+}
+
+/** The address of a pod in a network, as multus reports it. */
+export const addressOf = async (pod: string): Promise<string> => (await statusInNetwork(pod)).ips?.[0] ?? "";
 
 /** Waits until these pods are Ready; a pod that the kubelet refused ends the wait. */
 export async function waitForPods(...names: readonly string[]): Promise<void> {

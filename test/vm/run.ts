@@ -191,7 +191,7 @@ async function fillPayload({ tests }: Boot, payload: string): Promise<string | n
   const lines = tests.map(
     ({ name, profile: { limit } }) =>
       `echo "lab: ${name}"\n` +
-      `BUN_BE_BUN=1 timeout -s KILL ${limit} ./sriovdp test --timeout ${limit * 1000} --reporter=junit --reporter-outfile=/share/${name}.xml ./${name}.vm.js\n` +
+      `SRIOVDP_PATIENCE=3 BUN_BE_BUN=1 timeout -s KILL ${limit} ./sriovdp test --timeout ${limit * 1000} --reporter=junit --reporter-outfile=/share/${name}.xml ./${name}.vm.js\n` +
       `status=$?; echo $status >/share/${name}.status\n` +
       // What was killed may have left the kernel stuck; the files after it are run in another boot.
       `[ $status = 137 ] && exit 0\n`,

@@ -16,6 +16,9 @@ setDefaultTimeout(30_000);
 const net = "intel.com/net";
 const dpdk = "intel.com/dpdk";
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
+
+/** An instant on a busy machine too, in milliseconds: a pool that nobody hands over is offered again at the next check, after 15 s. */
+const instant = 5000;
 const infoName = (id: string, resource = "intel.com-net") => `${resource}-${id}-device.json`;
 
 describe.concurrent.each(modes)("what is left on the node over a restart of the plugin (%s)", (mode) => {
@@ -128,11 +131,11 @@ describe.concurrent.each(modes)("two plugins at once (%s)", (mode) => {
     // The old one's end is seen before the new one registers, so that the kubelet does not take it for the end of both.
     const { node, old } = await overlapping(mode);
     await using _ = node;
-    expect(node.kubelet.outageOf(net, 0)).toBeLessThan(1500);
+    expect(node.kubelet.outageOf(net, 0)).toBeLessThan(instant);
     expect(node.kubelet.resource(net).registrations).toBeLessThanOrEqual(mode === "legacy" ? 2 : 3);
     expect(await old.stop()).toBe(0);
     await node.kubelet.waitForAllocatable(net, 2);
-    expect(node.kubelet.outageOf(net, 0)).toBeLessThan(1500);
+    expect(node.kubelet.outageOf(net, 0)).toBeLessThan(instant);
   });
 
   test("leave the kubelet with the devices of the new one, and the old one is on standby", async () => {
@@ -202,7 +205,7 @@ test("a kubelet has devices again at once when the old one of two plugins is slo
   old.signal("SIGCONT");
   await kubelet.waitFor(() => kubelet.count("stream ended", net) > 0, "the old one's end");
   await kubelet.waitForAllocatable(net, 4);
-  expect(kubelet.outageOf(net, 0)).toBeLessThan(1500);
+  expect(kubelet.outageOf(net, 0)).toBeLessThan(instant);
   expect(await old.stop()).toBe(0);
 });
 
@@ -239,7 +242,7 @@ test("a plugin that took a pool from one that keeps its stream registers again w
   other.forceShutdown();
   await kubelet.waitFor(() => kubelet.count("stream ended", net) > 0, "the other's end");
   await kubelet.waitForAllocatable(net, 4);
-  expect(kubelet.outageOf(net, since)).toBeLessThan(1500);
+  expect(kubelet.outageOf(net, since)).toBeLessThan(instant);
   expect(await node.plugin.stop()).toBe(0);
 });
 

@@ -52,7 +52,7 @@ describe.concurrent("while a driver does not answer", () => {
     const began = performance.now();
     for (const id of [wedged, "0000:3b:01.1"]) await node.kubelet.allocate(net, [id], { pod: id });
     expect((await askPlugin(node, "/livez")).status).toBe(200);
-    expect(performance.now() - began).toBeLessThan(3000);
+    expect(performance.now() - began).toBeLessThan(10_000);
     expect(listed(node, net)).toEqual(before);
     expect((await statusOf(node)).scans.stalled).toMatchObject({ reading: `PCI function ${wedged}` });
     expect(await readyz(node)).toMatchObject({ ok: false, text: expect.stringContaining(`at PCI function ${wedged}`) });
@@ -95,7 +95,7 @@ describe.concurrent("while a driver does not answer", () => {
     await stalled(node);
     const began = performance.now();
     expect(await node.plugin.stop()).toBe(0);
-    expect(performance.now() - began).toBeLessThan(2000);
+    expect(performance.now() - began).toBeLessThan(5000);
     expect(node.pluginSockets()).toEqual([]);
   });
 

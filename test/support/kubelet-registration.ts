@@ -1,6 +1,6 @@
 // How plugins register with a kubelet double: by their Register calls, and by their sockets in plugins_registry.
 
-import { credentials } from "@grpc/grpc-js";
+import { credentials, type ServiceError } from "@grpc/grpc-js";
 import { existsSync, type FSWatcher, readdirSync, watch } from "node:fs";
 import type { RegisterRequest } from "../../src/kubelet/api/deviceplugin.ts";
 import type { PluginInfo, RegistrationStatusResponse } from "../../src/kubelet/api/pluginregistration.ts";
@@ -10,8 +10,11 @@ import type { KubeletHistory } from "./kubelet-history.ts";
 import type { KubeletPlugins } from "./kubelet-plugins.ts";
 import { isSocket } from "./kubelet-sockets.ts";
 
-/** The kubelet's time limits and back-off, in milliseconds. */
-const limits = { getInfo: 1000, notify: 5000, firstRetry: 500 } as const;
+/**
+ * The kubelet's time limits and back-off, in milliseconds (pkg/kubelet/pluginmanager/operationexecutor/operation_generator.go): the time of
+ * GetInfo begins when the connection is there.
+ */
+const limits = { dial: 10_000, getInfo: 1000, notify: 5000, firstRetry: 500 } as const;
 
 /** IsExtendedResourceName (pkg/apis/core/v1/helper), in short. */
 const extendedResource =
@@ -145,6 +148,9 @@ export class KubeletRegistration {
     }
     const client = new WatcherClient(`unix:${path}`, credentials.createInsecure(), channelOptions);
     try {
+      await answerOf((done) =>
+        client.waitForReady(Date.now() + limits.dial, (error) => done(error as ServiceError, {})),
+      );
       const info = await answerOf<PluginInfo>((done) => client.getInfo({}, within(limits.getInfo), done));
       this.#history.note("GetInfo", info.name, info.endpoint);
       const resource = this.#plugins.known(info.name);

@@ -55,3 +55,33 @@ export const limits = {
     onExceed: "it counts as unreadable: devices stay in their pools",
   },
 } as const satisfies Record<string, Limit>;
+
+/** Those of requests to the API server. They join the table of the docs when a command sends one. */
+export const apiServerLimits = {
+  credentialBytes: {
+    max: 1 << 20,
+    unit: "bytes of a token, certificate, key or kubeconfig: a CA bundle may hold many certificates",
+    onExceed: "requests fail with that reason until the file is shorter",
+  },
+  answerBytes: {
+    max: 64 << 20,
+    unit: "bytes of the API server's answer, enough for some thousand ResourceSlices",
+    onExceed: "the connection is closed, and the request retried",
+  },
+  eventBytes: {
+    max: 8 << 20,
+    unit: "bytes of an event of a watch: an object of etcd has at most 1.5 MiB, in JSON some more",
+    onExceed: "the objects are listed again",
+  },
+  errorBytes: { max: 64 << 10, unit: "bytes of an error of the API server", onExceed: "the rest is not read" },
+  errorCharacters: {
+    max: 300,
+    unit: "characters of an error of the API server that are repeated",
+    onExceed: "the rest is left out",
+  },
+  retryAfterMs: {
+    max: 60_000,
+    unit: "milliseconds that the API server can keep us from retrying",
+    onExceed: "the request is retried after that time",
+  },
+} as const satisfies Record<string, Limit>;

@@ -4,6 +4,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { readText } from "../fs/read-text.ts";
+import { apiServerLimits } from "../limits.ts";
 import { messageOf } from "../text.ts";
 import { KubeError } from "./errors.ts";
 import { readKubeconfig, type Source } from "./kubeconfig.ts";
@@ -34,14 +35,11 @@ export interface Access {
 /** Where the kubelet puts a pod's service account (kubernetes.io/docs, projected volume of every pod). */
 export const serviceAccountFolder = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/** How large one of these files may be, in bytes: a CA bundle may hold many certificates. */
-const largestFile = 1 << 20;
-
 const unconfigured = (message: string, cause?: unknown): KubeError => new KubeError("unconfigured", message, { cause });
 
 function read(path: string): string {
   try {
-    return readText(path, largestFile);
+    return readText(path, apiServerLimits.credentialBytes.max);
   } catch (error) {
     throw unconfigured(`cannot read ${path}: ${messageOf(error)}`, error);
   }

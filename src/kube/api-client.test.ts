@@ -8,7 +8,7 @@ import { ApiServer } from "../../test/support/api-server.ts";
 import { anAuthority, anIdentity, type Identity } from "../../test/support/certificates.ts";
 import { accessTo, aTestSlice, testSlices } from "../../test/support/slices.ts";
 import type { Access } from "./access.ts";
-import { createObject, deleteObject, getObject, updateObject } from "./api-client.ts";
+import { createObject, deleteObject, getObject, updateObject, validateObject } from "./api-client.ts";
 
 const { server, access, get, list } = sharedApiServer();
 
@@ -58,6 +58,14 @@ describe("objects", () => {
     const { kind, message } = await errorOf(updateObject(access, testSlices, aTestSlice("s"), live));
     expect([kind, message]).toEqual(["invalid", expect.stringContaining("has no resourceVersion")]);
     expect(server.requests).toEqual([]);
+  });
+
+  test("are validated and completed by the server without being created", async () => {
+    server.admit = (object) => ({ ...object, spec: { nodeName: "changed" } });
+    const { spec } = await validateObject(access, testSlices, aTestSlice("s"), live);
+    server.admit = (object) => object;
+    expect(spec.nodeName).toBe("changed");
+    expect((await errorOf(get())).kind).toBe("notFound");
   });
 
   test("that exist are not created again", async () => {

@@ -1,6 +1,7 @@
 // One request to the Kubernetes API: get, list, create, update, delete. Over Bun's fetch, never through a proxy: the environment's
 // proxy variables are for other traffic than that of a node to its own API server.
 
+import { apiServerLimits } from "../limits.ts";
 import { version } from "../process/build-info.ts";
 import type { Access, ApiConnection } from "./access.ts";
 import { BodyError, readBeginning, readBody } from "./body.ts";
@@ -103,6 +104,18 @@ export async function createObject<T extends KubeObject>(
   return objectOf(kind, name, await request(access, { method: "POST", path, name, body: object }, signal));
 }
 
+/** Gives an object as the server would store it if it were created, and stores nothing. Rejects with KubeError. */
+export async function validateObject<T extends KubeObject>(
+  access: Access,
+  kind: Kind<T>,
+  object: T,
+  signal: AbortSignal,
+): Promise<T> {
+  const { name, namespace } = object.metadata;
+  const path = `${pathOf(kind, { namespace })}?dryRun=All`;
+  return objectOf(kind, name, await request(access, { method: "POST", path, name, body: object }, signal));
+}
+
 /**
  * Replaces an object that is still at the resourceVersion that `object` has; returns it as the server has it. Rejects with KubeError,
  * `conflict` when it has changed, and `invalid` without a resourceVersion, since that would overwrite what others wrote.
@@ -158,10 +171,6 @@ export function queryOf({ fieldSelector }: Selection, more: Readonly<Record<stri
 /** How long a request may take, in milliseconds, unless its access has a limit. */
 export const standardLimit = 10_000;
 
-/** Bytes of an answer: of some thousand slices, and of an error. */
-const largestAnswer = 64 << 20;
-const largestError = 64 << 10;
-
 interface Call {
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
   readonly path: string;
@@ -181,7 +190,7 @@ async function request(access: Access, call: Call, signal: AbortSignal): Promise
   const context = contextOf(access, call);
   try {
     const { body } = await openResponse(access, call, deadline);
-    const text = await readBody(body, largestAnswer);
+    const text = await readBody(body, apiServerLimits.answerBytes.max);
     return understood(context, () => ({ value: JSON.parse(text) as unknown, context }));
   } catch (error) {
     throw failureOf(context, error, signal, deadline);
@@ -212,7 +221,7 @@ export async function openResponse(access: Access, call: Call, deadline: Deadlin
     signal: deadline.signal,
   });
   if (response.ok) return response;
-  const text = await readBeginning(response.body, largestError);
+  const text = await readBeginning(response.body, apiServerLimits.errorBytes.max);
   const retryAfter = response.headers.get("retry-after");
   throw statusError(contextOf(access, call), response.status, { text, retryAfter, name });
 }

@@ -1,5 +1,6 @@
 // Why did a request to the Kubernetes API fail? One class of error; callers decide by its `kind`.
 
+import { apiServerLimits } from "../limits.ts";
 import { oneLine } from "../text.ts";
 
 /**
@@ -98,12 +99,6 @@ export function kubeError(
   return new KubeError(kind, `${request}: ${message}${hint === undefined ? "" : `; ${hint}`}`, options);
 }
 
-/** How long a server can keep us from retrying, in milliseconds: a mistaken value must not be for ever. */
-const longestRetryAfter = 60_000;
-
-/** How much of a server's message is repeated, in characters. */
-const longestMessage = 300;
-
 /**
  * The error of an HTTP status with the Status object, or any other text, that came with it. `name` is the requested
  * object, "" for none: 404 means that it is gone only when the server names that object.
@@ -116,7 +111,7 @@ export function statusError(
   const status = statusIn(parsed(answer.text));
   const isAboutObject = answer.name !== "" && status.name === answer.name;
   const kind = kindOf(code, code === 404 && !isAboutObject ? "" : status.reason);
-  const message = oneLine((status.message || answer.text.trim()).slice(0, longestMessage));
+  const message = oneLine((status.message || answer.text.trim()).slice(0, apiServerLimits.errorCharacters.max));
   return kubeError(kind, context, [String(code), message].filter((part) => part !== "").join(" "), {
     retryAfter: waitOf(answer.retryAfter, status),
   });
@@ -131,7 +126,7 @@ export function watchError(context: RequestContext, object: unknown): KubeError 
 
 function waitOf(header: string | null, { retryAfterSeconds }: Status): number | null {
   const seconds = header !== null && /^\d+$/.test(header) ? Number(header) : retryAfterSeconds;
-  return seconds > 0 ? Math.min(seconds * 1000, longestRetryAfter) : null;
+  return seconds > 0 ? Math.min(seconds * 1000, apiServerLimits.retryAfterMs.max) : null;
 }
 
 function parsed(text: string): unknown {

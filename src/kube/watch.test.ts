@@ -23,6 +23,23 @@ describe("a mirror", () => {
     expect(mirror.failures).toEqual([]);
   });
 
+  test("tells the version of each state, the version of a deletion too, and each watch that begins", async () => {
+    const listed = mirrored.server.set(aTestSlice("s"));
+    const mirror = aMirror();
+    await watching();
+    const added = mirrored.server.set(aTestSlice("t"));
+    await mirror.shows("s t");
+    mirrored.server.remove("s");
+    await mirror.shows("t");
+    expect(mirror.versions.slice(0, 2)).toEqual(
+      [listed, added].map(({ metadata }) => metadata.resourceVersion ?? "none"),
+    );
+    expect(Number(mirror.versions[2])).toBeGreaterThan(Number(mirror.versions[1]));
+    expect(mirror.begun()).toBe(1);
+    mirrored.server.endWatches();
+    await until("another watch begins", () => mirror.begun() === 2);
+  });
+
   test("requests bookmarks and a jittered timeout", async () => {
     for (let count = 0; count < 8; count++) aMirror();
     await watching(8);

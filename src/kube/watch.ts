@@ -1,6 +1,7 @@
 // What changes in the cluster? The events of one watch, and a mirror of a selection that is kept up to date by list and watch, as
 // long as its signal lasts, whatever the API server does meanwhile (kubernetes.io/docs/reference/using-api/api-concepts).
 
+import { apiServerLimits } from "../limits.ts";
 import { BackOff } from "../process/back-off.ts";
 import type { Access } from "./access.ts";
 import { linesOf } from "./body.ts";
@@ -38,9 +39,6 @@ export interface WatchTimes {
 
 export const watchTimes: WatchTimes = { silence: 90_000, firstWait: 500, longestWait: 30_000, stable: 5000 };
 
-/** Bytes of an event: an object of etcd has at most 1.5 MiB, in JSON some more. */
-const largestEvent = 8 << 20;
-
 /** After how many seconds the server ends a watch; jittered, so that a fleet does not reconnect at once. */
 const serverLimit = () => Math.round(300 + Math.random() * 300);
 
@@ -77,7 +75,7 @@ export async function* watchEvents<T extends KubeObject>(
     const { body } = await openResponse(access, { method: "GET", path: `${path}${query}`, name: "" }, deadline);
     deadline.extend(silence);
     begun?.();
-    for await (const line of linesOf(body, largestEvent)) {
+    for await (const line of linesOf(body, apiServerLimits.eventBytes.max)) {
       // Whole lines count: a server that sends byte by byte is none.
       deadline.extend(silence);
       if (line.trim() !== "") yield eventOf(context, kind, line);
@@ -110,8 +108,13 @@ function versionOf({ metadata }: Partial<KubeObject>): string {
 
 /** Receives what a mirror finds. */
 export interface MirrorListener<T> {
-  /** The objects as they are now, by name ("NAMESPACE/NAME" for kinds with namespaces): after each list and each change. */
-  readonly changed: (objects: ReadonlyMap<string, T>) => void;
+  /**
+   * The objects as they are now, by name ("NAMESPACE/NAME" for kinds with namespaces), after each list and each change; and the
+   * version that this is the state of.
+   */
+  readonly changed: (objects: ReadonlyMap<string, T>, resourceVersion: string) => void;
+  /** The server accepted a watch: it can be reached, and what is known is current or soon will be. */
+  readonly begun?: () => void;
   /** A request failed; the next one is sent in `wait` milliseconds. */
   readonly failed: (error: KubeError, wait: number) => void;
 }
@@ -187,7 +190,11 @@ class Mirror<T extends KubeObject> {
     let error: KubeError | null = null;
     try {
       const version = (this.#version ??= await this.#list(signal));
-      await this.#watch(version, () => (started = performance.now()), signal);
+      const begun = () => {
+        started = performance.now();
+        this.#listener.begun?.();
+      };
+      await this.#watch(version, begun, signal);
     } catch (thrown) {
       // Anything else is an error of the listener's.
       if (!(thrown instanceof KubeError)) throw thrown;
@@ -200,7 +207,7 @@ class Mirror<T extends KubeObject> {
   async #list(signal: AbortSignal): Promise<string> {
     const { items, resourceVersion } = await listObjects(this.#access, this.#kind, this.#selection, signal);
     this.#objects = new Map(items.map((object) => [keyOf(object), object]));
-    this.#listener.changed(new Map(this.#objects));
+    this.#listener.changed(new Map(this.#objects), resourceVersion);
     return resourceVersion;
   }
 
@@ -211,7 +218,7 @@ class Mirror<T extends KubeObject> {
       if (event.type === "bookmark") continue;
       if (event.type === "set") this.#objects.set(keyOf(event.object), event.object);
       else this.#objects.delete(keyOf(event.object));
-      this.#listener.changed(new Map(this.#objects));
+      this.#listener.changed(new Map(this.#objects), event.resourceVersion);
     }
   }
 }

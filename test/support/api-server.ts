@@ -4,6 +4,7 @@
 import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { isDeepStrictEqual } from "node:util";
 import type { KubeObject } from "../../src/kube/api-client.ts";
 import { type Authority, anAuthority, anIdentity, type Identity } from "./certificates.ts";
 
@@ -52,6 +53,10 @@ export class ApiServer {
   readonly requests: ApiRequest[] = [];
   /** Tokens that are let in; null lets everybody in. */
   accepted: ReadonlySet<string> | null = null;
+  /** What is made of an object that is written: fields may be dropped or added. */
+  admit: (object: KubeObject) => KubeObject = (object) => object;
+  /** Objects of other kinds, by their paths. */
+  readonly others = new Map<string, KubeObject>();
   readonly #kind: { readonly apiVersion: string; readonly kind: string; readonly plural: string };
   readonly #objects = new Map<string, KubeObject>();
   readonly #changes: Change[] = [];
@@ -117,7 +122,7 @@ export class ApiServer {
   }
 
   /** Puts an object there, or another state of it, as any client of the cluster could. */
-  set(object: KubeObject): KubeObject {
+  set<T extends KubeObject>(object: T): T {
     const { name } = object.metadata;
     const before = this.#objects.get(name);
     const uid = before?.metadata.uid ?? crypto.randomUUID();
@@ -126,6 +131,11 @@ export class ApiServer {
     this.#objects.set(name, stored);
     this.#publish({ type: before ? "MODIFIED" : "ADDED", object: stored });
     return stored;
+  }
+
+  /** The objects as they are now. */
+  get objects(): readonly KubeObject[] {
+    return [...this.#objects.values()];
   }
 
   remove(name: string): void {
@@ -199,6 +209,8 @@ export class ApiServer {
     const { method, path, query, headers } = request;
     const token = headers.authorization?.replace(/^Bearer /, "") ?? "";
     if (this.accepted !== null && !this.accepted.has(token)) return refuse(response, 401, "Unauthorized");
+    const other = this.others.get(path);
+    if (other && method === "GET") return reply(response, 200, other);
     const { apiVersion, plural } = this.#kind;
     const root = `${apiVersion.includes("/") ? "/apis" : "/api"}/${apiVersion}/`;
     const match = path.startsWith(root)
@@ -235,8 +247,9 @@ export class ApiServer {
     });
   }
 
-  #create({ body }: ApiRequest, response: ServerResponse): void {
-    const object = JSON.parse(body) as KubeObject;
+  #create({ body, query }: ApiRequest, response: ServerResponse): void {
+    const object = this.admit(JSON.parse(body) as KubeObject);
+    if (query.get("dryRun") === "All") return reply(response, 201, object);
     const { name } = object.metadata;
     if (this.#objects.has(name))
       return refuse(response, 409, "AlreadyExists", `${this.#kind.plural} "${name}" already exists`, { name });
@@ -244,7 +257,7 @@ export class ApiServer {
   }
 
   #update(before: KubeObject, { body }: ApiRequest, response: ServerResponse): void {
-    const object = JSON.parse(body) as KubeObject;
+    const object = this.admit(JSON.parse(body) as KubeObject);
     if (object.metadata.resourceVersion !== before.metadata.resourceVersion)
       return refuse(
         response,
@@ -252,7 +265,8 @@ export class ApiServer {
         "Conflict",
         "the object has been modified; please apply your changes to the latest version",
       );
-    reply(response, 200, this.set(object));
+    // As the real one: what changes nothing is no write.
+    reply(response, 200, isDeepStrictEqual(object, before) ? before : this.set(object));
   }
 
   #watch({ query }: ApiRequest, response: ServerResponse): void {

@@ -20,6 +20,9 @@ export const isList = (request: ApiRequest) => !isWatch(request);
 /** A mirror of slices, and what is known of it. */
 export interface TestMirror {
   readonly failures: readonly { readonly error: KubeError; readonly wait: number }[];
+  /** The versions that it showed, and how many watches began. */
+  readonly versions: readonly string[];
+  readonly begun: () => number;
   /** The names of the objects that it shows, separated by blanks. */
   readonly names: () => string;
   /** Resolves when it shows these. */
@@ -45,16 +48,27 @@ export function mirroredServer() {
     const caller = new AbortController();
     const failures: { readonly error: KubeError; readonly wait: number }[] = [];
     let objects: ReadonlyMap<string, TestSlice> | null = null;
+    const versions: string[] = [];
+    let begun = 0;
     const over = mirrorObjects(
       access,
       testSlices,
       selection,
-      { changed: (now) => (objects = now), failed: (error, wait) => failures.push({ error, wait }) },
+      {
+        changed: (now, version) => {
+          objects = now;
+          versions.push(version);
+        },
+        begun: () => begun++,
+        failed: (error, wait) => failures.push({ error, wait }),
+      },
       caller.signal,
       { ...times, ...own },
     );
     const mirror = {
       failures,
+      versions,
+      begun: () => begun,
       names: () => (objects === null ? "nothing yet" : [...objects.keys()].join(" ")),
       shows: (names: string) =>
         until(`the mirror shows ${names}`, () => mirror.names() === names, { found: () => mirror.names() }),

@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { aPool, aVf, context, vfs, written } from "../../test/support/published-slices.ts";
 import { sliceProblems } from "../../test/support/resource-api.ts";
 import type { ResourceSlice } from "./resource-slice.ts";
-import { desiredSlices, sliceWrites } from "./slices.ts";
+import { desiredSlices, isLoss, sliceWrites } from "./slices.ts";
 
 describe("the writes", () => {
   const pools = [aPool([...vfs(3), ...vfs(2, "0000:af:00.0")])];
@@ -160,5 +160,32 @@ describe("the writes", () => {
       }),
       { seed: 20_261_128, numRuns: 100 },
     );
+  });
+});
+
+describe("a change of devices", () => {
+  const [a, b] = desiredSlices([aPool(vfs(2))], context).flatMap(({ devices }) => devices);
+  if (!a || !b) throw new Error("no devices");
+  const taint = { key: "a/b", effect: "NoSchedule" };
+  const tainted = { ...a, taints: [taint] };
+  test.each([
+    ["nothing", [a, b], [a, b], false],
+    ["another order", [a, b], [b, a], false],
+    ["a device more", [a], [a, b], false],
+    ["a device less", [a, b], [b], true],
+    ["a taint more", [a], [tainted], true],
+    ["a second taint", [tainted], [{ ...a, taints: [taint, { key: "a/c", effect: "NoSchedule" }] }], true],
+    ["a taint with another value", [tainted], [{ ...a, taints: [{ ...taint, value: "x" }] }], true],
+    ["a taint with a time", [tainted], [{ ...a, taints: [{ ...taint, timeAdded: "2026-01-01T00:00:00Z" }] }], false],
+    ["a taint less", [tainted], [a], false],
+    ["another attribute", [a], [{ ...a, attributes: { ...a.attributes, driver: { string: "x" } } }], true],
+    [
+      "the order of attributes",
+      [a],
+      [{ ...a, attributes: Object.fromEntries(Object.entries(a.attributes).toReversed()) }],
+      false,
+    ],
+  ])("by %s takes nothing away, or does", (_, before, after, expected) => {
+    expect(isLoss(before, after)).toBe(expected);
   });
 });

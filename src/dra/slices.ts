@@ -115,13 +115,15 @@ export interface SliceWrite {
 /**
  * The writes that make the driver's slices of this node those that are desired; none when they are. `found` are all that the API
  * server has of them. Deletions come first: no device is published twice, and a name is free before it is used again.
- * `annotations` are set by writes that are needed anyway.
+ * `annotations` are set by writes that are needed anyway. `lastDevices` are those that a slice, by its name, had before it was
+ * deleted: their taints keep their times.
  */
 export function sliceWrites(
   desired: readonly DesiredSlice[],
   found: readonly ResourceSlice[],
   context: SliceContext,
   annotations: Readonly<Record<string, string>> = {},
+  lastDevices: ReadonlyMap<string, readonly SliceDevice[]> = new Map(),
 ): SliceWrite[] {
   const poolByName = new Map(desired.map(({ name, pool }) => [name, pool]));
   // Pool, driver and node of a slice are immutable.
@@ -137,7 +139,14 @@ export function sliceWrites(
     // Consumers take the highest generation of a pool. A slice that is its whole pool can't be seen in half, and keeps its own.
     const highest = Math.max(0, ...rivals.map(({ spec }) => spec.pool.generation));
     const generation = before && before.spec.pool.generation > highest ? before.spec.pool.generation : highest + 1;
-    const after = sliceOf(slice, before, generation, context, annotations);
+    const known = before ? (before.spec.devices ?? []) : (lastDevices.get(slice.name) ?? []);
+    const after = sliceOf(
+      { ...slice, devices: withTimes(slice.devices, known) },
+      before,
+      generation,
+      context,
+      annotations,
+    );
     if (before && isSame(before, after)) return [];
     return [{ action: before ? "update" : "create", slice: after }];
   });
@@ -166,7 +175,7 @@ function sliceOf(
       driver,
       nodeName: node.name,
       pool: { name: pool, generation, resourceSliceCount: 1 },
-      devices: withTimes(devices, before?.spec.devices ?? []),
+      devices: [...devices],
     },
   };
 }
@@ -189,7 +198,27 @@ const isSameTaint = (a: SliceTaint, b: SliceTaint): boolean =>
   a.key === b.key && (a.value ?? "") === (b.value ?? "") && a.effect === b.effect;
 
 /** Whether two slices are the same in all that we write, annotations aside. */
-const isSame = (a: ResourceSlice, b: ResourceSlice): boolean => canonical(writtenPart(a)) === canonical(writtenPart(b));
+const isSame = (a: ResourceSlice, b: ResourceSlice): boolean => sliceContent(a) === sliceContent(b);
+
+/** All that we write of a slice, annotations aside, as a text to compare. */
+export const sliceContent = (slice: ResourceSlice): string => canonical(writtenPart(slice));
+
+/** All that is desired of a slice, whatever the API server has, as a text to compare. */
+export const desiredContent = ({ pool, devices }: DesiredSlice, { node }: SliceContext): string =>
+  canonical({ pool, devices, owner: node.uid });
+
+/**
+ * Whether something can be allocated by the slice `before` that can't, or is something else, by `after`: a device is missing, has
+ * another taint or another attribute. Such a change can't wait.
+ */
+export function isLoss(before: readonly SliceDevice[], after: readonly SliceDevice[]): boolean {
+  const remaining = new Map(after.map((device) => [device.name, device]));
+  return before.some(({ name, attributes, taints = [] }) => {
+    const device = remaining.get(name);
+    if (!device || canonical(device.attributes) !== canonical(attributes)) return true;
+    return (device.taints ?? []).some((taint) => !taints.some((each) => isSameTaint(each, taint)));
+  });
+}
 
 const writtenPart = ({ metadata, spec }: ResourceSlice): object => ({
   owners: (metadata.ownerReferences ?? []).map(({ uid }) => uid),

@@ -1,0 +1,111 @@
+// Which slices are written now, and which ones later? What is needed, each by its own pace. Pure.
+
+import type { ResourceSlice, SliceDevice } from "./resource-slice.ts";
+import {
+  sliceContent,
+  type DesiredSlice,
+  isLoss,
+  type SliceContext,
+  sliceWrites,
+  type SliceWrite,
+  desiredContent,
+} from "./slices.ts";
+import { dueOf, newPace, type PacingTimes, settledPace, type SlicePace, type WriteReason } from "./write-pacing.ts";
+
+/** What a plan depends on. */
+export interface PlanInput {
+  readonly desired: readonly DesiredSlice[];
+  readonly found: readonly ResourceSlice[];
+  /** UIDs whose deletion the API server has accepted. */
+  readonly deleted: ReadonlySet<string>;
+  readonly context: SliceContext;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly lastDevices: ReadonlyMap<string, readonly SliceDevice[]>;
+  readonly paces: ReadonlyMap<string, SlicePace>;
+  /** Nothing is created before. */
+  readonly createsFrom: number;
+  readonly now: number;
+  readonly times: PacingTimes;
+}
+
+/** A write that may be done now. */
+export interface DueWrite extends SliceWrite {
+  /** Its key in `paces`. */
+  readonly key: string;
+  readonly want: string;
+  readonly reason: WriteReason;
+}
+
+/** What to do. */
+export interface WritePlan {
+  /** In this order: all deletions, then the rest. */
+  readonly due: readonly DueWrite[];
+  /** When the next write is due; null when none waits. */
+  readonly next: number | null;
+  readonly waiting: number;
+  readonly paces: ReadonlyMap<string, SlicePace>;
+}
+
+/** The key of all slices whose names are none of ours: who makes one can make many. */
+const strangers = "";
+
+/** What is wanted of a slice that should not be there. */
+export const absent = "absent";
+
+/** Plans the writes. */
+export function planWrites(input: PlanInput): WritePlan {
+  const { desired, found, deleted, context, annotations, lastDevices, now, times, createsFrom } = input;
+  const wants = new Map(desired.map((slice) => [slice.name, desiredContent(slice, context)]));
+  const foundByName = new Map(found.map((slice) => [slice.metadata.name, slice]));
+  const paceOf = (key: string): SlicePace => input.paces.get(key) ?? newPace(times);
+  const needed = sliceWrites(desired, found, context, annotations, lastDevices)
+    .filter(({ action, slice }) => action !== "delete" || !deleted.has(slice.metadata.uid ?? ""))
+    .map((write): DueWrite => {
+      const { name } = write.slice.metadata;
+      const key = wants.has(name) || input.paces.has(name) ? name : strangers;
+      const want = wants.get(name) ?? absent;
+      const before = foundByName.get(name);
+      return { ...write, key, want, reason: reasonOf(write, before, want, paceOf(key)) };
+    })
+    .filter(
+      ({ action, slice, key, want }) =>
+        action === "delete" || !isReceived(foundByName.get(slice.metadata.name), paceOf(key), want),
+    );
+  const keys = new Set(needed.map(({ key }) => key));
+  const paces = new Map<string, SlicePace>();
+  for (const [key, pace] of input.paces)
+    if (keys.has(key) || wants.has(key) || foundByName.has(key) || isRecent(pace, now, times)) paces.set(key, pace);
+  for (const [name, want] of wants) if (!keys.has(name)) paces.set(name, settledPace(paceOf(name), want));
+  for (const key of keys) paces.set(key, { ...paceOf(key), neededSince: paceOf(key).neededSince ?? now });
+
+  const dueTimes = needed.map(({ action, key, reason }) => {
+    const due = dueOf(paces.get(key) ?? newPace(times), reason, now, times);
+    return action === "create" ? Math.max(due, createsFrom) : due;
+  });
+  const later = dueTimes.filter((due) => due > now);
+  return {
+    due: needed.filter((_, index) => (dueTimes[index] ?? now) <= now),
+    next: later.length === 0 ? null : Math.min(...later),
+    waiting: later.length,
+    paces,
+  };
+}
+
+function reasonOf(
+  { action, slice }: SliceWrite,
+  before: ResourceSlice | undefined,
+  want: string,
+  { settled }: SlicePace,
+): WriteReason {
+  if (settled === want) return "repair";
+  if (action === "delete") return "loss";
+  return isLoss(before?.spec.devices ?? [], slice.spec.devices ?? []) ? "loss" : "gain";
+}
+
+/** Whether a slice is what the API server made of the same desired one. */
+const isReceived = (found: ResourceSlice | undefined, { settled, received }: SlicePace, want: string): boolean =>
+  found !== undefined && settled === want && received !== null && received === sliceContent(found);
+
+/** Whether a pace still counts for a slice that is neither desired nor there. */
+const isRecent = ({ lastWrite, lastRepair }: SlicePace, now: number, { calm, repairCalm }: PacingTimes): boolean =>
+  (lastWrite !== null && now - lastWrite < calm) || (lastRepair !== null && now - lastRepair < repairCalm);

@@ -143,4 +143,66 @@ export const nodeLogMessages = {
     fields: ["resource"],
     meaning: "The pool's entry was removed, so its socket is gone and the resource will disappear from the node.",
   },
+
+  // ResourceSlices
+  "no ResourceSlices yet; delaying the first ones so that nodes do not create theirs at once": {
+    levels: ["debug"],
+    fields: ["ms"],
+    meaning:
+      "The node has no ResourceSlice of this driver. The first ones are created after `ms`, which depends on the node's name.",
+  },
+  "ResourceSlice written": {
+    levels: ["info"],
+    fields: ["action", "slice", "devices", "tainted"],
+    meaning: "A ResourceSlice was created, updated or deleted. `tainted` devices are not allocated to new pods.",
+  },
+  "ResourceSlice changed or deleted by another client; restoring it": {
+    levels: ["warn"],
+    fields: ["slice"],
+    meaning:
+      "Expected once after a start of the kubelet, which deletes all ResourceSlices of its node. Repeated lines mean that two programs write them; they are restored at growing intervals, at least every 30 s.",
+  },
+  "ResourceSlice changed before it was written": {
+    levels: ["debug"],
+    fields: ["slice", "reason"],
+    meaning: "The API server has another version of the slice; it is compared again.",
+  },
+  "cannot publish ResourceSlices; retrying": {
+    levels: ["error", "debug"],
+    fields: ["reason", "seconds"],
+    meaning:
+      "A request to the API server failed; `reason` says what to do. It is sent again after `seconds`. What is published stays as it is.",
+  },
+  "ResourceSlices can be published again": {
+    levels: ["info"],
+    fields: [],
+    meaning: "All requests to the API server succeed again.",
+  },
+  "the API server drops taints of devices; devices that must not be allocated are not published": {
+    levels: ["warn"],
+    fields: [],
+    meaning:
+      "Kubernetes before 1.36, or without its feature gate DRADeviceTaints: Unhealthy devices are left out of the ResourceSlices instead.",
+  },
+  "standby: a newer instance publishes ResourceSlices": {
+    levels: ["info"],
+    fields: ["instance"],
+    meaning: "Two instances of the plugin run on this node, as during a rolling update. This one writes nothing.",
+  },
+  "standby ended: the newer instance writes nothing": {
+    levels: ["info"],
+    fields: ["instance"],
+    meaning: "Nothing was written by the newer instance for a while; this one publishes again.",
+  },
+  "publication paused": {
+    levels: ["info"],
+    fields: ["reason"],
+    meaning: "No ResourceSlice is written until the reason is gone.",
+  },
+  "publication resumed": { levels: ["info"], fields: [], meaning: "ResourceSlices are written again." },
+  "ResourceSlices withdrawn": {
+    levels: ["info"],
+    fields: [],
+    meaning: "All ResourceSlices of this node and driver were deleted; no pod is given a device by DRA.",
+  },
 } as const satisfies Readonly<Record<string, LogMessageRow>>;

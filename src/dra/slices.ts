@@ -139,15 +139,11 @@ export function sliceWrites(
     // Consumers take the highest generation of a pool. A slice that is its whole pool can't be seen in half, and keeps its own.
     const highest = Math.max(0, ...rivals.map(({ spec }) => spec.pool.generation));
     const generation = before && before.spec.pool.generation > highest ? before.spec.pool.generation : highest + 1;
+    const isSame = before && sliceContent(before) === contentText([context.node.uid], generation, 1, slice.devices);
+    if (isSame) return [];
     const known = before ? (before.spec.devices ?? []) : (lastDevices.get(slice.name) ?? []);
-    const after = sliceOf(
-      { ...slice, devices: withTimes(slice.devices, known) },
-      before,
-      generation,
-      context,
-      annotations,
-    );
-    if (before && isSame(before, after)) return [];
+    const devices = withTimes(slice.devices, known);
+    const after = sliceOf({ ...slice, devices }, before, generation, context, annotations);
     return [{ action: before ? "update" : "create", slice: after }];
   });
   return [...deleted.map((slice) => ({ action: "delete" as const, slice })), ...writes];
@@ -197,15 +193,46 @@ function withTimes(devices: readonly SliceDevice[], before: readonly SliceDevice
 const isSameTaint = (a: SliceTaint, b: SliceTaint): boolean =>
   a.key === b.key && (a.value ?? "") === (b.value ?? "") && a.effect === b.effect;
 
-/** Whether two slices are the same in all that we write, annotations aside. */
-const isSame = (a: ResourceSlice, b: ResourceSlice): boolean => sliceContent(a) === sliceContent(b);
-
 /** All that we write of a slice, annotations aside, as a text to compare. */
-export const sliceContent = (slice: ResourceSlice): string => canonical(writtenPart(slice));
+export const sliceContent = ({ metadata, spec }: ResourceSlice): string => {
+  const { generation, resourceSliceCount } = spec.pool;
+  const owners = (metadata.ownerReferences ?? []).map(({ uid }) => uid);
+  return contentText(owners, generation, resourceSliceCount, spec.devices ?? noDevices);
+};
+
+const contentText = (
+  owners: readonly string[],
+  generation: number,
+  count: number,
+  devices: readonly SliceDevice[],
+): string => JSON.stringify([owners, generation, count, devicesContent(devices)]);
 
 /** All that is desired of a slice, whatever the API server has, as a text to compare. */
 export const desiredContent = ({ pool, devices }: DesiredSlice, { node }: SliceContext): string =>
-  canonical({ pool, devices, owner: node.uid });
+  JSON.stringify([pool, node.uid, devicesContent(devices)]);
+
+const noDevices: readonly SliceDevice[] = [];
+
+/** Texts of lists of devices: they are compared at every event of a watch, and never change. */
+const deviceTexts = new WeakMap<readonly SliceDevice[], string>();
+
+/** All that we write of devices, as a text to compare: the order of attributes and the times of taints do not count. */
+function devicesContent(devices: readonly SliceDevice[]): string {
+  const known = deviceTexts.get(devices);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(
+    devices.map(({ name, attributes, taints = [] }) => [
+      name,
+      attributesContent(attributes),
+      taints.map(({ key, value = "", effect }) => [key, value, effect]),
+    ]),
+  );
+  deviceTexts.set(devices, text);
+  return text;
+}
+
+const attributesContent = (attributes: SliceDevice["attributes"]): string =>
+  JSON.stringify(Object.entries(attributes).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 
 /**
  * Whether something can be allocated by the slice `before` that can't, or is something else, by `after`: a device is missing, has
@@ -215,28 +242,10 @@ export function isLoss(before: readonly SliceDevice[], after: readonly SliceDevi
   const remaining = new Map(after.map((device) => [device.name, device]));
   return before.some(({ name, attributes, taints = [] }) => {
     const device = remaining.get(name);
-    if (!device || canonical(device.attributes) !== canonical(attributes)) return true;
+    if (!device || attributesContent(device.attributes) !== attributesContent(attributes)) return true;
     return (device.taints ?? []).some((taint) => !taints.some((each) => isSameTaint(each, taint)));
   });
 }
-
-const writtenPart = ({ metadata, spec }: ResourceSlice): object => ({
-  owners: (metadata.ownerReferences ?? []).map(({ uid }) => uid),
-  pool: { generation: spec.pool.generation, resourceSliceCount: spec.pool.resourceSliceCount },
-  devices: (spec.devices ?? []).map(({ name, attributes, taints = [] }) => ({
-    name,
-    attributes,
-    taints: taints.map(({ key, value = "", effect }) => ({ key, value, effect })),
-  })),
-});
-
-/** JSON with the keys of all objects in order. */
-const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_, part: unknown) =>
-    typeof part === "object" && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
 
 /** Whether an API server dropped all taints of a slice that it received: the feature is off there, as before 1.36. */
 export function dropsTaints(sent: ResourceSlice, received: ResourceSlice): boolean {

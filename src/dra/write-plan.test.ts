@@ -235,6 +235,29 @@ describe("a plan", () => {
     });
   });
 
+  test("creates anew what was deleted and is still shown, and counts the generation of another slice that is", () => {
+    const played = started();
+    const [slice] = [...played.found.values()];
+    if (!slice) throw new Error("no slice");
+    const input = {
+      desired: desiredSlices(healthy, context),
+      deleted: new Set([slice.metadata.uid ?? ""]),
+      context,
+      annotations: {},
+      lastDevices: new Map(),
+      paces: new Map(),
+      createsFrom: 0,
+      now: played.now,
+      times,
+    };
+    const generations = (found: readonly ResourceSlice[]) =>
+      planWrites({ ...input, found }).due.map(({ action, slice }) => [action, slice.spec.pool.generation]);
+    const pool = { ...slice.spec.pool, generation: 7 };
+    expect(generations([{ ...slice, spec: { ...slice.spec, pool } }])).toEqual([["create", 1]]);
+    const rival = { ...slice, metadata: { ...slice.metadata, name: "rival" }, spec: { ...slice.spec, pool } };
+    expect(generations([rival])).toEqual([["create", 8]]);
+  });
+
   test("keeps the time of a taint when the slice was deleted", () => {
     const taints = [{ key: `${context.driver}/unhealthy`, effect: "NoSchedule", timeAdded: "2026-01-01T00:00:00Z" }];
     const [desired] = desiredSlices([aPool([aVf(0)], [aVf(0).id])], context);

@@ -56,9 +56,14 @@ export const absent = "absent";
 export function planWrites(input: PlanInput): WritePlan {
   const { desired, found, deleted, context, annotations, lastDevices, now, times, createsFrom } = input;
   const wants = new Map(desired.map((slice) => [slice.name, desiredContent(slice, context)]));
-  const foundByName = new Map(found.map((slice) => [slice.metadata.name, slice]));
   const paceOf = (key: string): SlicePace => input.paces.get(key) ?? newPace(times);
-  const needed = sliceWrites(desired, found, context, annotations, lastDevices)
+  const pools = new Map(desired.map(({ name, pool }) => [name, pool]));
+  // What was deleted can't be kept; but as long as another slice of a pool is there, its generation counts.
+  const counted = found.filter(
+    ({ metadata: { name, uid = "" }, spec }) => !deleted.has(uid) || pools.get(name) !== spec.pool.name,
+  );
+  const foundByName = new Map(counted.map((slice) => [slice.metadata.name, slice]));
+  const needed = sliceWrites(desired, counted, context, annotations, lastDevices)
     .filter(({ action, slice }) => action !== "delete" || !deleted.has(slice.metadata.uid ?? ""))
     .map((write): DueWrite => {
       const { name } = write.slice.metadata;

@@ -101,6 +101,18 @@ describe("an API server", () => {
     },
   );
 
+  test("that refuses to restore a slice makes one warning", async () => {
+    const { publisher, isCurrent, lines } = aPublisher();
+    publisher.publish(healthy);
+    await isCurrent();
+    for (let count = 0; count < 4; count++)
+      played.server.misbehave((_, response) => refuse(response, 500, "InternalError"), isWrite);
+    for (const { metadata } of slices()) played.server.remove(metadata.name);
+    await until("it is back", () => publisher.state().writes.repair === 1);
+    expect(publisher.state().writes.failed).toBe(4);
+    expect(lines.filter(({ level }) => level === "warn")).toHaveLength(1);
+  });
+
   test("without a Node of this name is waited for", async () => {
     played.server.others.delete(nodePath);
     const { publisher, isCurrent } = aPublisher();

@@ -147,6 +147,19 @@ describe("a withdrawal", () => {
     await until("it is published", () => devices().length === 3);
   });
 
+  test("is undone by resume() before the watch shows it, and nobody else is blamed", async () => {
+    const one = aPublisher();
+    one.publisher.publish(healthy);
+    await one.isCurrent();
+    for (let count = 0; count < 5; count++) {
+      expect(await one.publisher.withdraw()).toBe(true);
+      one.publisher.resume();
+      await until("it is published", () => devices().length === 3);
+      await one.isCurrent();
+    }
+    expect(one.lines.filter(({ level }) => level === "warn")).toEqual([]);
+  });
+
   test("lasts until the API server is there", async () => {
     const { publisher, isCurrent } = aPublisher();
     publisher.publish(healthy);

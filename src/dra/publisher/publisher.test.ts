@@ -191,7 +191,7 @@ describe("what another client changes", () => {
     played.server.remove(slices()[1]?.metadata.name ?? "");
     await until("the slice is back", () => slices().length === 2);
     played.server.set(aSlice());
-    await until("the other one is deleted", () => slices().length === 2);
+    await until("the other one is deleted", () => publisher.state().writes.delete === 1);
     expect(devices()).toEqual(right);
     expect(lines.filter(({ level }) => level === "warn")).toHaveLength(2);
     expect(publisher.state().writes).toMatchObject({ create: 3, update: 1, delete: 1, repair: 2 });

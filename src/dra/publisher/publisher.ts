@@ -19,7 +19,7 @@ import { type NewerInstances, noNewerInstances, seeInstances, standbyEnd } from 
 import { countPublished, type PublisherMode, type PublisherState } from "../publisher-state.ts";
 import { firstDelay, type PublisherTimes, publisherTimes } from "../publisher-times.ts";
 import { type ResourceSlice, resourceSlices } from "../resource-slice.ts";
-import { desiredSlices, type SliceContext } from "../slices.ts";
+import { type DesiredSlice, desiredSlices, type SliceContext } from "../slices.ts";
 import { needsTaints } from "../taint-support.ts";
 import { absent, type WritePlan } from "../write-plan.ts";
 import { Attempts } from "./attempts.ts";
@@ -59,8 +59,10 @@ export class Publisher {
   #wasOnStandby = false;
   /** No slice is created before, by performance.now(). */
   #createsFrom = 0;
+  #desired: { readonly inputs: readonly unknown[]; readonly slices: readonly DesiredSlice[] } | null = null;
   #plan: WritePlan | null = null;
   #isRunning = false;
+  #passes: Promise<void> = Promise.resolve();
   #again = false;
   #wakeAt: number | null = null;
   #timer: Timer | null = null;
@@ -160,12 +162,12 @@ export class Publisher {
     };
   }
 
-  /** Ends; slices stay as they are, for the instance that follows. */
+  /** Ends, and resolves when nothing is sent any more; slices stay as they are, for the instance that follows. */
   async close(): Promise<void> {
     this.#ended.abort();
     if (this.#timer) clearTimeout(this.#timer);
     this.#endWithdrawal(false);
-    await this.#following;
+    await Promise.all([this.#following, this.#passes]);
   }
 
   get #isClosed(): boolean {
@@ -227,7 +229,7 @@ export class Publisher {
   /** Runs passes until nothing is left to do now; another one follows when a wait is over. */
   #run(): void {
     this.#again = true;
-    if (!this.#isRunning) void this.#runPasses();
+    if (!this.#isRunning) this.#passes = this.#runPasses();
   }
 
   async #runPasses(): Promise<void> {
@@ -277,7 +279,7 @@ export class Publisher {
       hasTaints: this.#taints.isKept ?? false,
     };
     const more = { annotations: stampAnnotation(driver, stamp), createsFrom: this.#createsFrom };
-    this.#plan = this.#writer.plan(found, desiredSlices(pools, context), context, more);
+    this.#plan = this.#writer.plan(found, this.#desiredOf(pools, context), context, more);
     this.#wake(this.#plan.next);
     if (this.#plan.due.length > 0) {
       this.#again = true;
@@ -285,6 +287,15 @@ export class Publisher {
       // The garbage collector deletes slices whose Node was made anew: they need its new UID.
       this.#isNodeStale ||= this.#writer.takeRecreated();
     } else if (this.#isNodeStale) await this.#readNode();
+  }
+
+  /** The slices of pools, computed only when something that they depend on has changed. */
+  #desiredOf(pools: readonly Pool[], context: SliceContext): readonly DesiredSlice[] {
+    const { node, heldElsewhere, hasTaints } = context;
+    const inputs = [pools, node, heldElsewhere, hasTaints];
+    if (!inputs.every((input, index) => input === this.#desired?.inputs[index]))
+      this.#desired = { inputs, slices: desiredSlices(pools, context) };
+    return this.#desired?.slices ?? [];
   }
 
   /** Whether a newer instance publishes. */

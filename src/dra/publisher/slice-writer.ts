@@ -133,7 +133,7 @@ export class SliceWriter {
   async #write(write: DueWrite): Promise<void> {
     const { access, log, signal } = this.#context;
     const { slice, reason } = write;
-    if (reason === "repair")
+    if (reason === "repair" && this.#paceOf(write.key).failures === 0)
       log.warn("ResourceSlice changed or deleted by another client; restoring it", { slice: slice.metadata.name });
     try {
       this.#succeed(write, await writeSlice(access, write, signal));

@@ -84,15 +84,17 @@ export function dueOf(pace: SlicePace, reason: WriteReason, now: number, times: 
   return Math.max(earliest[reason](), retryAt ?? 0);
 }
 
-/** The pace of a slice that is as desired. */
-export const settledPace = (pace: SlicePace, want: string): SlicePace => ({
+/** The pace of a slice that needs no write. */
+export const restingPace = (pace: SlicePace): SlicePace => ({
   ...pace,
-  settled: want,
   neededSince: null,
   retryAt: null,
   failures: 0,
   isOutage: false,
 });
+
+/** The pace of a slice that is as desired. */
+export const settledPace = (pace: SlicePace, want: string): SlicePace => ({ ...restingPace(pace), settled: want });
 
 /** The pace after a write. `received` is what the API server made of it. */
 export function writtenPace(

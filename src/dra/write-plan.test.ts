@@ -6,7 +6,7 @@ import { publisherTimes } from "./publisher-times.ts";
 import type { ResourceSlice } from "./resource-slice.ts";
 import { sliceContent, desiredSlices } from "./slices.ts";
 import { type DueWrite, planWrites, type WritePlan } from "./write-plan.ts";
-import { type SlicePace, writtenPace } from "./write-pacing.ts";
+import { newPace, type SlicePace, writtenPace } from "./write-pacing.ts";
 
 const times = publisherTimes.pacing;
 const first = vfs(8);
@@ -275,6 +275,22 @@ describe("a plan", () => {
       times,
     }).due;
     expect(create?.slice.spec.devices?.[0]?.taints).toEqual(taints);
+  });
+
+  test("forgets a failure that nothing depends on any more: somebody else deleted the slice", () => {
+    const played = started();
+    const stranger = "";
+    const pace = {
+      ...newPace(times),
+      settled: "absent",
+      lastRepair: played.now,
+      repairs: 1,
+      failures: 3,
+      retryAt: played.now + 9,
+    };
+    played.paces = new Map([...played.paces, [stranger, pace]]);
+    played.settle();
+    expect(played.paces.get(stranger)).toMatchObject({ failures: 0, retryAt: null, repairs: 1 });
   });
 
   test("forgets slices that are gone", () => {

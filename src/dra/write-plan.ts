@@ -10,7 +10,15 @@ import {
   type SliceWrite,
   desiredContent,
 } from "./slices.ts";
-import { dueOf, newPace, type PacingTimes, settledPace, type SlicePace, type WriteReason } from "./write-pacing.ts";
+import {
+  dueOf,
+  newPace,
+  type PacingTimes,
+  restingPace,
+  settledPace,
+  type SlicePace,
+  type WriteReason,
+} from "./write-pacing.ts";
 
 /** What a plan depends on. */
 export interface PlanInput {
@@ -79,7 +87,7 @@ export function planWrites(input: PlanInput): WritePlan {
   const keys = new Set(needed.map(({ key }) => key));
   const paces = new Map<string, SlicePace>();
   for (const [key, pace] of input.paces)
-    if (keys.has(key) || wants.has(key) || foundByName.has(key) || isRecent(pace, now, times)) paces.set(key, pace);
+    if (keys.has(key) || foundByName.has(key) || isRecent(pace, now, times)) paces.set(key, restingPace(pace));
   for (const [name, want] of wants) if (!keys.has(name)) paces.set(name, settledPace(paceOf(name), want));
   for (const key of keys) paces.set(key, { ...paceOf(key), neededSince: paceOf(key).neededSince ?? now });
 

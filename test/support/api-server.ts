@@ -121,6 +121,11 @@ export class ApiServer {
     this.#misbehaviours.push({ matches, act });
   }
 
+  /** From now on all requests are answered as an API server does it. */
+  behave(): void {
+    this.#misbehaviours.length = 0;
+  }
+
   /** Puts an object there, or another state of it, as any client of the cluster could. */
   set<T extends KubeObject>(object: T): T {
     const { name } = object.metadata;

@@ -49,7 +49,11 @@ export class DeviceTaints {
     context: Pick<SliceContext, "driver" | "node">,
     signal: AbortSignal,
   ): Promise<number | null> {
-    if (this.#isKept === true || (this.#isKept === false && !this.#isStale)) return null;
+    if (this.#isKept === true || (this.#isKept === false && !this.#isStale)) {
+      // It may have become known otherwise.
+      this.#attempts.succeed("taints");
+      return null;
+    }
     const { value, retryAt } = await this.#attempts.try("taints", () => keepsTaints(access, context, signal));
     if (value !== null) this.#set(value);
     return retryAt;

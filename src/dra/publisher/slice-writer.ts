@@ -89,7 +89,7 @@ export class SliceWriter {
   /** Forgets the paces: what follows is a first publication. */
   restart(): void {
     this.#paces = new Map();
-    this.#context.attempts.keep((about) => !about.startsWith("slice "));
+    this.#context.attempts.keep((about) => about === "watch");
   }
 
   /** When the last failed write of a slice is to be tried again, by performance.now(); 0 when it did not fail. */

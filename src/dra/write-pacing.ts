@@ -120,12 +120,14 @@ export function writtenPace(
 /** Refusals that only say that the slice has changed meanwhile: its event is on the way. */
 const staleKinds: ReadonlySet<KubeErrorKind> = new Set(["conflict", "notFound", "alreadyExists"]);
 
+/** Whether a refusal says that the slice is not as it was known. */
+export const isStale = (kind: KubeErrorKind): boolean => staleKinds.has(kind);
+
 /** How many of them in a row are a race between clients, and no problem. */
 const usualRaces = 4;
 
 /** Whether a failure that many others of its kind preceded is worth a report. */
-export const isProblem = (kind: KubeErrorKind, failures: number): boolean =>
-  !staleKinds.has(kind) || failures > usualRaces;
+export const isProblem = (kind: KubeErrorKind, failures: number): boolean => !isStale(kind) || failures > usualRaces;
 
 const outageKinds: ReadonlySet<KubeErrorKind> = new Set(["unavailable", "unauthorized", "untrusted", "unconfigured"]);
 
@@ -138,7 +140,7 @@ export function failedPace(
   times: PacingTimes,
 ): SlicePace {
   const failures = pace.failures + 1;
-  const first = staleKinds.has(kind) ? times.staleRetry : times.firstRetry;
+  const first = isStale(kind) ? times.staleRetry : times.firstRetry;
   const wait = Math.max(grown(first, failures, times.longestRetry), retryAfter ?? 0) * (1 + chance / 4);
   return { ...pace, failures, retryAt: now + wait, isOutage: outageKinds.has(kind) && retryAfter === null };
 }

@@ -101,6 +101,32 @@ describe("an API server", () => {
     },
   );
 
+  test("whose watch shows nothing any more is read where a write finds a slice changed, deleted or created", async () => {
+    const { publisher, isCurrent } = aPublisher();
+    const stall = () =>
+      played.server.misbehave((_, response) => {
+        response.writeHead(200);
+        response.flushHeaders();
+      }, isWatch);
+    stall();
+    publisher.publish(healthy);
+    await isCurrent();
+    const [slice] = slices();
+    if (!slice) throw new Error("no slice");
+    played.server.set({ ...slice, spec: { ...slice.spec, devices: [] } });
+    publisher.publish(lost);
+    await until("it is written", () => devices().length === 3 && devices().every((name) => name.endsWith("!")));
+    played.server.remove(slice.metadata.name);
+    publisher.publish(healthy);
+    await until("it is created", () => devices().join("") === "0000-3b-02-00000-3b-02-10000-3b-02-2");
+    publisher.publish([]);
+    await until("it is deleted", () => slices().length === 0);
+    played.server.set({ ...slice, spec: { ...slice.spec, devices: [] } });
+    publisher.publish(healthy);
+    await until("it is updated", () => devices().length === 3);
+    expect(played.server.requests.filter(isWatch)).toHaveLength(1);
+  });
+
   test("that refuses to restore a slice makes one warning", async () => {
     const { publisher, isCurrent, lines } = aPublisher();
     publisher.publish(healthy);

@@ -24,7 +24,7 @@ import { needsTaints } from "../taint-support.ts";
 import { absent, type WritePlan } from "../write-plan.ts";
 import { Attempts } from "./attempts.ts";
 import { DeviceTaints } from "./device-taints.ts";
-import { readNode } from "./slice-requests.ts";
+import { readNode, sliceSelector } from "./slice-requests.ts";
 import { SliceWriter } from "./slice-writer.ts";
 
 /** Whose slices, and how the API server is reached. */
@@ -93,7 +93,7 @@ export class Publisher {
     this.#following = mirrorObjects(
       access,
       resourceSlices,
-      { fieldSelector: `spec.nodeName=${node},spec.driver=${driver}` },
+      { fieldSelector: sliceSelector({ driver, node }) },
       {
         changed: (slices, version) => this.#see(slices, version),
         begun: () => this.#reach(),

@@ -7,10 +7,12 @@ import {
   getObject,
   type Kind,
   type KubeObject,
+  listObjects,
   updateObject,
   validateObject,
 } from "../../kube/api-client.ts";
 import { KubeError } from "../../kube/errors.ts";
+import type { SliceOwner } from "../found-slices.ts";
 import { type ResourceSlice, resourceSlices } from "../resource-slice.ts";
 import type { SliceContext, SliceWrite } from "../slices.ts";
 import { isTainted, taintProbe } from "../taint-support.ts";
@@ -52,6 +54,21 @@ export async function writeSlice(
     if (!(error instanceof KubeError && error.kind === "notFound")) throw error;
   }
   return null;
+}
+
+/** Which slices are ours: what the kubelet's own identity may list, too (plugin/pkg/auth/authorizer/node). */
+export const sliceSelector = ({ driver, node }: SliceOwner): string => `spec.nodeName=${node},spec.driver=${driver}`;
+
+/** Reads a slice of ours, by a list: no further right is needed. Null when there is none of this name. */
+export async function readSlice(
+  access: Access,
+  owner: SliceOwner,
+  name: string,
+  signal: AbortSignal,
+): Promise<ResourceSlice | null> {
+  const fieldSelector = `${sliceSelector(owner)},metadata.name=${name}`;
+  const { items } = await listObjects(access, resourceSlices, { fieldSelector }, signal);
+  return items.find(({ metadata }) => metadata.name === name) ?? null;
 }
 
 /** The answer to a write; throws KubeError when it is about something else. */

@@ -19,6 +19,7 @@ import { sliceContent, type DesiredSlice, type SliceContext } from "../slices.ts
 import {
   failedPace,
   isProblem,
+  isStale,
   newPace,
   type PacingTimes,
   reachablePace,
@@ -28,7 +29,7 @@ import {
 import { type DueWrite, planWrites, type WritePlan } from "../write-plan.ts";
 import type { Attempts } from "./attempts.ts";
 import type { DeviceTaints } from "./device-taints.ts";
-import { writeSlice } from "./slice-requests.ts";
+import { readSlice, writeSlice } from "./slice-requests.ts";
 
 /** How many requests are sent at once. */
 const writesAtOnce = 8;
@@ -138,6 +139,7 @@ export class SliceWriter {
     try {
       this.#succeed(write, await writeSlice(access, write, signal));
     } catch (error) {
+      if (error instanceof KubeError && isStale(error.kind)) await this.#reread(slice);
       if (!signal.aborted)
         this.#fail(write, error instanceof KubeError ? error : new KubeError("malformed", messageOf(error)));
     }
@@ -156,6 +158,16 @@ export class SliceWriter {
     this.#setPace(key, writtenPace(this.#paceOf(key), { want, reason, received }, now, times));
     const { devices, tainted } = countPublished(answer ? [answer] : []);
     log.info("ResourceSlice written", { action, slice: slice.metadata.name, devices, tainted });
+  }
+
+  /** Reads a slice that is not as it was known: its event may be far away, or never come when the watch's peer is gone. */
+  async #reread(known: ResourceSlice): Promise<void> {
+    const { access, owner, signal } = this.#context;
+    const slice = await readSlice(access, owner, known.metadata.name, signal).catch(() => undefined);
+    if (slice === undefined || this.#found === null) return;
+    if (slice === null) this.#found = deletedSlice(this.#found, known);
+    else if (slice.spec.driver === owner.driver && slice.spec.nodeName === owner.node)
+      this.#found = answeredSlice(this.#found, slice);
   }
 
   #fail({ action, slice, key }: DueWrite, error: KubeError): void {

@@ -54,5 +54,13 @@ export const resourceSlices: Kind<ResourceSlice> = {
   apiVersion: "resource.k8s.io/v1",
   kind: "ResourceSlice",
   plural: "resourceslices",
-  parse: (value) => v.parse(sliceSchema, value),
+  parse: (value) => v.parse(sliceSchema, withoutNulls(value)),
 };
+
+/** JSON without the keys whose value is null: the API server sends `"devices": null` for a slice without devices. */
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (typeof value !== "object" || value === null) return value;
+  const fields = Object.entries(value).filter(([, field]) => field !== null);
+  return Object.fromEntries(fields.map(([key, field]) => [key, withoutNulls(field)]));
+}

@@ -188,6 +188,13 @@ describe("a slice of the API server", () => {
     expect(JSON.parse(JSON.stringify(resourceSlices.parse(JSON.parse(text))))).toEqual(JSON.parse(text));
   });
 
+  // As a 1.34.4 API server sends one whose devices are [].
+  test("is read when it has no devices", () => {
+    const text =
+      '{"apiVersion":"resource.k8s.io/v1","kind":"ResourceSlice","metadata":{"name":"s","creationTimestamp":null},"spec":{"driver":"d","nodeName":"n","pool":{"name":"p","generation":1,"resourceSliceCount":1},"devices":null}}';
+    expect(resourceSlices.parse(JSON.parse(text)).spec.devices).toBeUndefined();
+  });
+
   test.each([
     "null",
     "[]",

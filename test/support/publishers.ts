@@ -52,10 +52,13 @@ export const aNode = (uid = context.node.uid): KubeObject => ({
 export function admitted(object: KubeObject): KubeObject {
   const slice = resourceSlices.parse(object);
   expect(sliceProblems(slice)).toEqual([]);
-  return withDevices(slice, (device) => ({
+  const timed = withDevices(slice, (device) => ({
     ...device,
     ...(device.taints && { taints: device.taints.map((taint) => ({ timeAdded: "2026-11-28T09:00:00Z", ...taint })) }),
   }));
+  // As the real one: an empty list is null.
+  const spec = { ...timed.spec, devices: timed.spec.devices?.length === 0 ? null : timed.spec.devices };
+  return Object.assign({}, timed, { spec });
 }
 
 type Devices = NonNullable<ResourceSlice["spec"]["devices"]>;

@@ -42,11 +42,13 @@ export interface DueWrite extends SliceWrite {
   readonly key: string;
   readonly want: string;
   readonly reason: WriteReason;
+  /** Whether it takes a slice away, or is the first step to that. */
+  readonly removes: boolean;
 }
 
 /** What to do. */
 export interface WritePlan {
-  /** In this order: all deletions, then the rest. */
+  /** In this order: all removals, then the rest. */
   readonly due: readonly DueWrite[];
   /** When the next write is due; null when none waits. */
   readonly next: number | null;
@@ -57,8 +59,33 @@ export interface WritePlan {
 /** The key of all slices whose names are none of ours: who makes one can make many. */
 const strangers = "";
 
-/** What is wanted of a slice that should not be there. */
-export const absent = "absent";
+/** What is wanted of a slice that should not be there, and of one that is emptied before. */
+const absent = "absent";
+const emptied = "emptied";
+
+/**
+ * The write that removes a slice. That of another instance is emptied first: a deletion bears no stamp, and that instance, if it
+ * still lives, would restore the slice.
+ */
+function removalOf(slice: ResourceSlice, annotations: Readonly<Record<string, string>>): SliceWrite {
+  const { metadata, spec } = slice;
+  const known = metadata.annotations ?? {};
+  const isOthers = Object.entries(annotations).some(([key, value]) => (known[key] ?? value) !== value);
+  if (!isOthers) return { action: "delete", slice };
+  const claimed = { ...metadata, managedFields: undefined, annotations: { ...known, ...annotations } };
+  return { action: "update", slice: { ...slice, metadata: claimed, spec: { ...spec, devices: [] } } };
+}
+
+/** The writes that remove slices, whatever was written to them. */
+export const removalsOf = (
+  slices: readonly ResourceSlice[],
+  annotations: Readonly<Record<string, string>>,
+): DueWrite[] =>
+  slices.map((slice) => {
+    const write = removalOf(slice, annotations);
+    const want = write.action === "delete" ? absent : emptied;
+    return { ...write, key: slice.metadata.name, want, reason: "loss", removes: true };
+  });
 
 /** Plans the writes. */
 export function planWrites(input: PlanInput): WritePlan {
@@ -73,12 +100,14 @@ export function planWrites(input: PlanInput): WritePlan {
   const foundByName = new Map(counted.map((slice) => [slice.metadata.name, slice]));
   const needed = sliceWrites(desired, counted, context, annotations, lastDevices)
     .filter(({ action, slice }) => action !== "delete" || !deleted.has(slice.metadata.uid ?? ""))
-    .map((write): DueWrite => {
+    .map((planned): DueWrite => {
+      const removes = planned.action === "delete";
+      const write = removes ? removalOf(planned.slice, annotations) : planned;
       const { name } = write.slice.metadata;
       const key = wants.has(name) || input.paces.has(name) ? name : strangers;
-      const want = wants.get(name) ?? absent;
+      const want = removes && write.action === "update" ? emptied : (wants.get(name) ?? absent);
       const before = foundByName.get(name);
-      return { ...write, key, want, reason: reasonOf(write, before, want, paceOf(key)) };
+      return { ...write, key, want, reason: reasonOf(write, before, want, paceOf(key)), removes };
     })
     .filter(
       ({ action, slice, key, want }) =>

@@ -44,6 +44,31 @@ describe("two instances", () => {
     expect([mode(older), mode(newer), writes()]).toEqual(["publishing", "publishing", ["POST"]]);
   });
 
+  test("of which the newer one only takes slices away: the older one does not restore them", async () => {
+    const older = aPublisher({ standby: { first: 60_000, longest: 60_000 } });
+    older.publisher.publish([aPool([...first, ...vfs(2, "0000:af:00.0")])]);
+    await older.isCurrent();
+    const newer = aPublisher();
+    newer.publisher.publish(healthy);
+    await until("the slice is gone", () => newer.publisher.state().writes.delete === 1);
+    await newer.isCurrent();
+    await until("the older one is on standby", () => mode(older) === "standby");
+    await until("it knows", () => older.publisher.state().published?.slices === 1);
+    expect([devices().length, writes()]).toEqual([3, ["POST", "POST", "PUT", "DELETE"]]);
+    expect(older.lines.filter(({ level }) => level === "warn")).toEqual([]);
+    expect(newer.lines.filter(({ level }) => level === "warn")).toEqual([]);
+  });
+
+  test("of which the newer one withdraws: the older one does not restore the slices", async () => {
+    const older = aPublisher({ standby: { first: 60_000, longest: 60_000 } });
+    older.publisher.publish(healthy);
+    await older.isCurrent();
+    expect(await aPublisher().publisher.withdraw()).toBe(true);
+    await until("the older one is on standby", () => mode(older) === "standby");
+    await until("it knows", () => older.publisher.state().published?.slices === 0);
+    expect(writes()).toEqual(["POST", "PUT", "DELETE"]);
+  });
+
   test("restore together what is deleted, and nothing twice", async () => {
     const both = [aPublisher(), aPublisher()];
     for (const { publisher } of both) publisher.publish(healthy);

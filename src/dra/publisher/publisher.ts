@@ -21,7 +21,7 @@ import { firstDelay, type PublisherTimes, publisherTimes } from "../publisher-ti
 import { type ResourceSlice, resourceSlices } from "../resource-slice.ts";
 import { type DesiredSlice, desiredSlices, type SliceContext } from "../slices.ts";
 import { needsTaints } from "../taint-support.ts";
-import { absent, type WritePlan } from "../write-plan.ts";
+import { removalsOf, type WritePlan } from "../write-plan.ts";
 import { Attempts } from "./attempts.ts";
 import { DeviceTaints } from "./device-taints.ts";
 import { readNode, sliceSelector } from "./slice-requests.ts";
@@ -342,8 +342,6 @@ export class Publisher {
     this.#wake(Math.min(...own.map((slice) => this.#writer.retryAt(slice))));
     if (due.length === 0) return;
     this.#again = true;
-    await this.#writer.send(
-      due.map((slice) => ({ action: "delete", slice, key: slice.metadata.name, want: absent, reason: "loss" })),
-    );
+    await this.#writer.send(removalsOf(due, stampAnnotation(this.#options.driver, stamp)));
   }
 }

@@ -124,10 +124,10 @@ export class SliceWriter {
     return plan;
   }
 
-  /** Sends the first of these writes, deletions before all others, and waits for their answers. */
+  /** Sends the first of these writes, removals before all others, and waits for their answers. */
   async send(due: readonly DueWrite[]): Promise<void> {
-    const deletions = due.filter(({ action }) => action === "delete");
-    const first = (deletions.length > 0 ? deletions : due).slice(0, writesAtOnce);
+    const removals = due.filter(({ removes }) => removes);
+    const first = (removals.length > 0 ? removals : due).slice(0, writesAtOnce);
     await Promise.all(first.map((write) => this.#write(write)));
   }
 

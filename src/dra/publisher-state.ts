@@ -1,4 +1,4 @@
-// What does the publisher tell of itself? For status and metrics. Pure.
+// The publisher's state, for status and metrics. Pure.
 
 import type { ResourceSlice } from "./resource-slice.ts";
 

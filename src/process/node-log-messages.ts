@@ -145,11 +145,11 @@ export const nodeLogMessages = {
   },
 
   // ResourceSlices
-  "no ResourceSlices yet; delaying the first ones so that nodes do not create theirs at once": {
+  "delaying the first ResourceSlices": {
     levels: ["debug"],
     fields: ["ms"],
     meaning:
-      "The node has no ResourceSlice of this driver. The first ones are created after `ms`, which depends on the node's name.",
+      "The node has no ResourceSlice of this driver. The first ones are created after `ms`, which depends on the node's name, so that a fleet does not create all of them at once.",
   },
   "ResourceSlice written": {
     levels: ["info"],

@@ -1,5 +1,5 @@
-// What does not work now, and when is it tried again? One problem a step; the first of a kind is logged as an error, what repeats it
-// at debug level, and the end of all problems is logged, too.
+// What fails now, and when is it retried? One problem a step: the first of a kind is logged as an error, repeats at debug level, and
+// the end of all problems as info.
 
 import { KubeError } from "../../kube/errors.ts";
 import { BackOff } from "../../process/back-off.ts";

@@ -1,4 +1,4 @@
-// Can devices have taints? It is found out when the first device needs one, before it is published.
+// Does the API server keep taints of devices? Checked when the first device needs one, before that device is published.
 
 import type { Access } from "../../kube/access.ts";
 import type { LogAt } from "../../process/log-messages.ts";

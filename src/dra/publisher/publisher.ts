@@ -1,5 +1,5 @@
-// Has the API server the ResourceSlices that this node's pools need? One list and one watch of this node's and driver's slices; what
-// differs is written, and written again when somebody else changes it. Nothing but close() ends it: what fails is tried again.
+// Keeps this node's ResourceSlices as its pools require, by one list and one watch: what differs is written, and restored when another
+// client changes it. Nothing but close() ends it: every failure is retried.
 
 import type { Access } from "../../kube/access.ts";
 import { mirrorObjects, watchTimes } from "../../kube/watch.ts";
@@ -214,7 +214,7 @@ export class Publisher {
     if (found.length > 0) return;
     const ms = firstDelay(node, this.#times.firstPublication);
     this.#createsFrom = performance.now() + ms;
-    this.#log.debug("no ResourceSlices yet; delaying the first ones so that nodes do not create theirs at once", {
+    this.#log.debug("delaying the first ResourceSlices", {
       ms,
     });
   }

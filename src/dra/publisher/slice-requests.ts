@@ -1,4 +1,4 @@
-// What does the publisher ask of the API server besides its watch? Each function is one request; all reject with KubeError.
+// The publisher's requests to the API server besides its watch: one function each. All reject with KubeError.
 
 import type { Access } from "../../kube/access.ts";
 import {

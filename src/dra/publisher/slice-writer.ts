@@ -1,4 +1,4 @@
-// Sends writes to the API server and remembers what came of them: what it has now, the pace of each slice, and how many there were.
+// Sends writes to the API server and keeps their results: the slices that are there, the pace of each, and counts.
 
 import type { Access } from "../../kube/access.ts";
 import { KubeError } from "../../kube/errors.ts";

@@ -1,14 +1,15 @@
 // How quick and how small is it? Figures of the compiled executable on simulated nodes: compare them only with figures of the same
 // machine and the same hour.
 
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { dirname } from "node:path";
 import { executable } from "../../test/support/plugin.ts";
 import { argumentsOf, misused, numberOf } from "../common/arguments.ts";
 import { type Figures, measure } from "./measure.ts";
-import { pairedTable } from "./paired.ts";
+import { measurePaired } from "./paired.ts";
 import { nameOf, shapes } from "./shapes.ts";
+import { pairedTable } from "./targets.ts";
 import { comparison, growth, publishedTable, shapeTable } from "./table.ts";
 import { commit } from "../build/checkout.ts";
 
@@ -33,8 +34,11 @@ if (unknown.length > 0) misused(`no such shape: ${unknown.join(", ")}; there are
 const earlier = values.compare === undefined ? null : (JSON.parse(readFileSync(values.compare, "utf8")) as Run);
 
 if (values.peer !== undefined) {
-  const paired = shapes.filter((shape) => (wanted ?? ["8/1", "256/16"]).includes(nameOf(shape)));
-  console.log(await pairedTable(paired, values.peer, repeats));
+  if (!existsSync(values.peer)) misused(`no such file: ${values.peer}`);
+  const sizes = shapes.filter((shape) => (wanted ?? ["8/1", "256/16"]).includes(nameOf(shape)));
+  const paired = await measurePaired(sizes, values.peer, { repeats, settleMs: 30_000, idleSeconds: idle });
+  if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(paired, null, 2)}\n`);
+  console.log(`${machineName()}\n\n${pairedTable(paired)}`);
   process.exit(0);
 }
 
@@ -46,8 +50,12 @@ interface Run {
   readonly figures: Figures;
 }
 
-const [{ model = "unknown processor" } = {}] = cpus();
-const machine = `${cpus().length} × ${model}, Linux ${release()}`;
+function machineName(): string {
+  const [{ model = "unknown processor" } = {}] = cpus();
+  return `${cpus().length} × ${model}, Linux ${release()}`;
+}
+
+const machine = machineName();
 console.log(`${machine}; executable ${(statSync(executable).size / 1e6).toFixed(1)} MB`);
 if (Bun.which("strace") === null) console.log("there is no strace here: system calls are not counted");
 

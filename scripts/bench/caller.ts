@@ -28,12 +28,14 @@ export class Caller {
     const started = performance.now();
     const stream = this.#session.request(headers);
     stream.on("error", reject);
-    stream.on("response", ({ "grpc-status": code }) => {
-      if (code !== undefined) reject(new Error(`Allocate of ${devicesIds.join()}: status ${code}`));
+    const refuse = (code: unknown, message: unknown) =>
+      reject(new Error(`Allocate of ${devicesIds.join()}: status ${String(code)}: ${String(message)}`));
+    stream.on("response", ({ "grpc-status": code, "grpc-message": message }) => {
+      if (code !== undefined) refuse(code, message);
     });
-    stream.on("trailers", ({ "grpc-status": code }) => {
+    stream.on("trailers", ({ "grpc-status": code, "grpc-message": message }) => {
       if (code === "0") resolve(performance.now() - started);
-      else reject(new Error(`Allocate of ${devicesIds.join()}: status ${code}`));
+      else refuse(code, message);
     });
     stream.resume();
     stream.end(request);

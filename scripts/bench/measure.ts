@@ -11,6 +11,7 @@ import { until } from "../../test/support/until.ts";
 import { settings } from "../build/environment.ts";
 import { Caller } from "./caller.ts";
 import { callsOf, cpuByThread, cpuSince, memoryOf, sumOf } from "./process.ts";
+import { quantile } from "./quantile.ts";
 import { nameOf, nodeOf, pfAddress, pfName, type Shape } from "./shapes.ts";
 
 /** What is measured beside the short figures. */
@@ -26,12 +27,6 @@ export type Figures = Readonly<Record<string, number>>;
 
 /** Nothing that is waited for takes so long, on a busy machine either. */
 const patience = { within: 120_000 };
-
-/** The value below which this part of the values is. */
-export function quantile(values: readonly number[], part: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
-}
 
 /** Runs something, and gives how long it took in milliseconds. */
 export async function timed(action: () => Promise<unknown>): Promise<number> {
@@ -78,8 +73,8 @@ export async function measure(shape: Shape, wanted: Wanted): Promise<Figures> {
     await Bun.sleep(wanted.idleSeconds * 1000);
     note("idle CPU ms/min", (cpuSince(plugin.pid, before) * 60) / wanted.idleSeconds);
   }
-  const looks = [await lookAgain(node), await lookAgain(node), await lookAgain(node)];
-  note("look ms", quantile(looks, 0.5));
+  const scans = [await rescan(node), await rescan(node), await rescan(node)];
+  note("scan ms", quantile(scans, 0.5));
   await allocate(node, resources, 1, 200);
   for (const count of [1, 8].filter((count) => count * shape.pools <= shape.vfs)) {
     const before = cpuByThread(plugin.pid);
@@ -89,8 +84,9 @@ export async function measure(shape: Shape, wanted: Wanted): Promise<Figures> {
     note(`Allocate ${count} p99 µs`, quantile(times, 0.99) * 1000);
     note(`Allocate ${count} CPU µs`, (cpuSince(plugin.pid, before) * 1000) / calls);
   }
+  const callers = [0, 1, 2, 3];
   const concurrent = await timed(() =>
-    Promise.all(Array.from({ length: 4 }, (_, caller) => allocate(node, resources, 1, 500, caller))),
+    Promise.all(callers.map((number) => allocate(node, resources, 1, 500, { number, of: callers.length }))),
   );
   note("4 callers calls/s", 2000 / (concurrent / 1000));
 
@@ -131,8 +127,8 @@ export async function measure(shape: Shape, wanted: Wanted): Promise<Figures> {
   return figures;
 }
 
-/** Asks for a look, and gives what the plugin says that it took, in milliseconds. */
-async function lookAgain({ plugin }: TestNode): Promise<number> {
+/** Makes the plugin scan the node again; gives the time that it logs for it, in milliseconds. */
+async function rescan({ plugin }: TestNode): Promise<number> {
   const from = plugin.lines.length;
   plugin.signal("SIGHUP");
   const line = await plugin.waitForLine(/ scanned the node stale=\S*config/, from);
@@ -143,28 +139,38 @@ async function lookAgain({ plugin }: TestNode): Promise<number> {
 const socketOf = (kubelet: KubeletDouble, resource: string): string =>
   `${kubelet.devicePlugins}/${resource.replace("/", "_")}.sock`;
 
-/** Allocates so many devices again and again, of all pools in turn; the time of each call, in milliseconds. */
+/** Which of several callers at once this is, from 0. */
+interface CallerPlace {
+  readonly number: number;
+  readonly of: number;
+}
+
+/**
+ * Allocates so many devices again and again, of all pools in turn; the time of each call, in milliseconds.
+ *
+ * Callers at once have devices of their own, as pods have: the upstream plugin refuses a device that another call is writing the
+ * device-info file of.
+ */
 export async function allocate(
   { kubelet }: TestNode,
   resources: readonly string[],
   count: number,
   calls: number,
-  first = 0,
+  caller: CallerPlace = { number: 0, of: 1 },
 ): Promise<number[]> {
   const times: number[] = [];
   const pools = resources.map((name) => ({
-    caller: new Caller(socketOf(kubelet, name)),
-    ids: [...kubelet.resource(name).devices.keys()],
+    connection: new Caller(socketOf(kubelet, name)),
+    ids: [...kubelet.resource(name).devices.keys()].filter((_, place) => place % caller.of === caller.number),
   }));
   for (let call = 0; call < calls; call++) {
-    const pool = pools[(first + call) % pools.length];
+    const pool = pools[(caller.number + call) % pools.length];
     if (!pool) throw new Error("there is no pool");
-    const { caller, ids } = pool;
-    times.push(
-      await caller.allocate(Array.from({ length: count }, (_, index) => ids[(7 * call + index) % ids.length] ?? "")),
-    );
+    const { connection, ids } = pool;
+    const devices = Array.from({ length: count }, (_, index) => ids[(7 * call + index) % ids.length] ?? "");
+    times.push(await connection.allocate(devices));
   }
-  for (const { caller } of pools) caller.close();
+  for (const { connection } of pools) connection.close();
   return times;
 }
 
@@ -194,6 +200,6 @@ async function load(node: TestNode, resource: string, resources: readonly string
 
 /** Waits until the plugin has given memory back, after line `from` of its log; a busy machine keeps it from seeing that it is idle. */
 async function rested({ plugin }: TestNode, from: number): Promise<void> {
-  const told = () => plugin.lines.slice(from).some((line) => line.includes("memory released"));
-  await until("the plugin gives memory back", told, patience);
+  const isReleased = () => plugin.lines.slice(from).some((line) => line.includes("memory released"));
+  await until("the plugin gives memory back", isReleased, patience);
 }

@@ -1,87 +1,93 @@
-// Figures of ours and of another plugin beside each other, in one run: the same node, the same kubelet, the same caller. The other one
-// reads /sys and asks the kernel itself, so it runs in namespaces of its own in which the node's tree is /sys.
+// Figures of ours and of another plugin side by side, in one run: both in namespaces in which the same simulated node is the machine,
+// with the same kubelet, the same caller and the same log level.
 
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { readFacts } from "../../test/support/node-changes.ts";
-import { TestNode } from "../../test/support/plugin.ts";
+import { resolve } from "node:path";
+import { executable, type Plugin, TestNode } from "../../test/support/plugin.ts";
 import { until } from "../../test/support/until.ts";
 import { settings } from "../build/environment.ts";
-import { allocate, type Figures, quantile, timed } from "./measure.ts";
+import { allocate, type Figures, timed } from "./measure.ts";
+import { NodeNamespace } from "./node-namespace.ts";
 import { cpuByThread, cpuSince, memoryOf } from "./process.ts";
-import { nameOf, nodeOf, type Shape } from "./shapes.ts";
-import { shown, table } from "./table.ts";
+import { quantile } from "./quantile.ts";
+import { nodeOf, type Shape } from "./shapes.ts";
+import type { PairedRuns } from "./targets.ts";
 
-/** How much of the other's figure ours may be; at least that much with `atLeast`. */
-interface Target {
-  readonly figure: string;
-  readonly times: number;
-  readonly atLeast?: true;
+/** What is run: an executable, with the variables ("NAME=VALUE") that its image sets. */
+interface Program {
+  readonly file: string;
+  readonly variables: readonly string[];
 }
 
-const targets: readonly Target[] = [
-  { figure: "ready ms", times: 1.1 },
-  { figure: "first 200 p99 µs", times: 3 },
-  { figure: "Allocate 1 p50 µs", times: 1 },
-  { figure: "Allocate 1 p99 µs", times: 1.2 },
-  { figure: "Allocate 1 CPU µs", times: 0.9 },
-  { figure: "Allocate 8 p50 µs", times: 1 },
-  { figure: "Allocate 8 p99 µs", times: 1.2 },
-  { figure: "Allocate 8 CPU µs", times: 0.9 },
-  { figure: "4 callers calls/s", times: 0.8, atLeast: true },
-  { figure: "idle PSS MiB", times: 1 },
-  { figure: "idle private MiB", times: 1.6 },
-];
-
-/** The target of a figure; a pool's start costs the upstream plugin all devices again, so ours must be far ahead with many. */
-const timesOf = ({ figure, times }: Target, { pools }: Shape): number =>
-  figure === "ready ms" && pools >= 16 ? 1 / 50 : times;
+/** How a run is done. */
+export interface Plan {
+  readonly repeats: number;
+  /** How long after the start memory is read and calls begin, in milliseconds. */
+  readonly settleMs: number;
+  /** For how many seconds idle CPU is measured from the second minute on; 0 for not at all. */
+  readonly idleSeconds: number;
+}
 
 const patience = { within: 90_000 };
 
-/** When idle memory is read, in milliseconds after the start. */
-const settled = 30_000;
+/** A plugin that runs on a node of its own; disposing of it ends it. */
+class StartedPlugin implements AsyncDisposable {
+  readonly node: TestNode;
+  readonly resources: readonly string[];
+  readonly plugin: Plugin;
+  /** When it was started, by `performance.now()`. */
+  readonly started = performance.now();
+  readonly #namespace: NodeNamespace;
+  readonly #vfs: number;
 
-/** A script that runs its arguments with the tree of a node as /sys and its kubelet's folder in place; needs root, unshare and ip. */
-function namespace({ root, kubelet }: TestNode): string {
-  const links = readFacts(root).links.filter(({ name }) => name !== "lo");
-  const commands = links.flatMap(({ name }, index) => [
-    `link add ${name} type veth peer name peer${index}`,
-    `link set peer${index} up`,
-    `link set ${name} up`,
-  ]);
-  writeFileSync(`${root}/links`, `${commands.join("\n")}\n`);
-  mkdirSync("/var/lib/kubelet", { recursive: true });
-  return [
-    "set -eu",
-    "mount --make-rprivate /",
-    `ip -batch ${root}/links`,
-    `mount --bind ${root}/sys /sys`,
-    `mount --bind ${kubelet.root} /var/lib/kubelet`,
-    'exec "$@"',
-  ].join("\n");
+  private constructor(
+    node: TestNode,
+    resources: readonly string[],
+    vfs: number,
+    space: NodeNamespace,
+    program: Program,
+  ) {
+    this.node = node;
+    this.resources = resources;
+    this.#vfs = vfs;
+    this.#namespace = space;
+    // The arguments that both have; ours are those of the upstream plugin.
+    const args = ["-logtostderr", "-v", "5", "-config-file", space.configFile];
+    this.plugin = node.startOther(space.under(program.variables), [program.file, ...args]);
+  }
+
+  /** Starts a plugin; namespaces and interfaces are made before. */
+  static async on(shape: Shape, program: Program): Promise<StartedPlugin> {
+    const { entries, config, resources } = nodeOf(shape);
+    const node = new TestNode({ entries, config, mode: "legacy", inMemory: true });
+    await node.kubelet.start();
+    return new StartedPlugin(node, resources, shape.vfs, await NodeNamespace.of(node), program);
+  }
+
+  /** Waits until the kubelet may allocate all devices of all pools. */
+  offered(): Promise<void> {
+    const { kubelet } = this.node;
+    const sum = () => this.resources.reduce((sum, name) => sum + kubelet.resource(name).allocatable, 0);
+    return until("all devices are offered", () => sum() === this.#vfs, { ...patience, found: () => this.plugin.log });
+  }
+
+  /** Waits until so many milliseconds after the start. */
+  settled(milliseconds: number): Promise<void> {
+    return Bun.sleep(Math.max(0, this.started + milliseconds - performance.now()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#namespace[Symbol.asyncDispose]();
+    await this.node.close();
+  }
 }
 
-/** Measures a plugin on a node of a shape: ours, or the executable at `peer`. */
-export async function measurePlugin(shape: Shape, peer: string | null): Promise<Figures> {
+/** Measures a plugin once: its start, its memory at rest, then its calls. */
+async function measureProgram(shape: Shape, program: Program, settleMs: number): Promise<Figures> {
   const figures: Record<string, number> = {};
-  const { entries, config, resources } = nodeOf(shape);
-  await using node = new TestNode({ entries, config, mode: "legacy", inMemory: true });
-  const { kubelet } = node;
-  const offered = () => resources.reduce((sum, name) => sum + kubelet.resource(name).allocatable, 0);
-  await kubelet.start();
-  const started = performance.now();
-  const start = () =>
-    peer === null
-      ? node.startPluginUnder(["env", ...settings], "-v=5", `--config-file=${node.configFile}`)
-      : node.startOther(
-          ["unshare", "-m", "-n", "sh", "-c", namespace(node), "sh"],
-          [peer, "-logtostderr", "-v", "5", "-config-file", node.configFile],
-        );
-  const plugin = start();
-  figures["ready ms"] = await timed(() =>
-    until("all devices are offered", () => offered() === shape.vfs, { ...patience, found: () => plugin.log }),
-  );
-  await Bun.sleep(Math.max(0, started + settled - performance.now()));
+  await using started = await StartedPlugin.on(shape, program);
+  const { node, resources, plugin } = started;
+  figures["ready ms"] = await timed(() => started.offered());
+  await started.settled(settleMs);
   const { pss, private: own } = memoryOf(plugin.pid);
   figures["idle PSS MiB"] = pss;
   figures["idle private MiB"] = own;
@@ -94,35 +100,45 @@ export async function measurePlugin(shape: Shape, peer: string | null): Promise<
     figures[`Allocate ${count} p99 µs`] = quantile(times, 0.99) * 1000;
     figures[`Allocate ${count} CPU µs`] = (cpuSince(plugin.pid, before) * 1000) / calls;
   }
+  const callers = [0, 1, 2, 3];
   const concurrent = await timed(() =>
-    Promise.all(Array.from({ length: 4 }, (_, caller) => allocate(node, resources, 1, 500, caller))),
+    Promise.all(callers.map((number) => allocate(node, resources, 1, 500, { number, of: callers.length }))),
   );
   figures["4 callers calls/s"] = 2000 / (concurrent / 1000);
   return figures;
 }
 
-/** Measures ours and the other one in turn, so many times, and gives the medians as a table with the targets. */
-export async function pairedTable(shapes: readonly Shape[], peer: string, repeats: number): Promise<string> {
-  if (!existsSync(peer)) throw new Error(`${peer} is not there`);
-  const rows: string[][] = [];
+/** Measures the CPU time of plugins that do nothing, side by side: from one minute after the last start, for so many seconds. */
+async function measureIdle(shape: Shape, programs: readonly Program[], seconds: number): Promise<Figures[]> {
+  await using ended = new AsyncDisposableStack();
+  const all: StartedPlugin[] = [];
+  for (const program of programs) all.push(ended.use(await StartedPlugin.on(shape, program)));
+  for (const each of all) await each.offered();
+  await all.at(-1)?.settled(60_000);
+  const before = all.map(({ plugin }) => cpuByThread(plugin.pid));
+  await Bun.sleep(seconds * 1000);
+  return all.map(({ plugin }, place) => ({
+    "idle CPU ms/min": (cpuSince(plugin.pid, before[place] ?? new Map()) * 60) / seconds,
+  }));
+}
+
+/** Measures ours and the executable at `peer` in turn, on nodes of these shapes. Needs root. */
+export async function measurePaired(shapes: readonly Shape[], peer: string, plan: Plan): Promise<PairedRuns[]> {
+  const our: Program = { file: resolve(executable), variables: settings };
+  const their: Program = { file: resolve(peer), variables: [] };
+  const paired: PairedRuns[] = [];
   for (const shape of shapes) {
-    const [ours, theirs]: [Figures[], Figures[]] = [[], []];
-    for (let run = 0; run < repeats; run++) {
-      ours.push(await measurePlugin(shape, null));
-      theirs.push(await measurePlugin(shape, peer));
+    const [ours, other]: [Figures[], Figures[]] = [[], []];
+    for (let run = 0; run < plan.repeats; run++) {
+      ours.push(await measureProgram(shape, our, plan.settleMs));
+      other.push(await measureProgram(shape, their, plan.settleMs));
     }
-    const median = (runs: readonly Figures[], figure: string) =>
-      quantile(
-        runs.map((run) => run[figure] ?? Number.NaN),
-        0.5,
-      );
-    for (const target of targets) {
-      const [one, other] = [median(ours, target.figure), median(theirs, target.figure)];
-      const [ratio, times] = [one / other, timesOf(target, shape)];
-      const isMet = target.atLeast ? ratio >= times : ratio <= times;
-      const bound = `${target.atLeast ? "at least" : "at most"} ${shown(times)}`;
-      rows.push([nameOf(shape), target.figure, shown(other), shown(one), shown(ratio), bound, isMet ? "yes" : "no"]);
+    if (plan.idleSeconds > 0) {
+      const [one, two] = await measureIdle(shape, [our, their], plan.idleSeconds);
+      if (one) ours.push(one);
+      if (two) other.push(two);
     }
+    paired.push({ shape, ours, other });
   }
-  return table(["VFs/pools", "figure", "other", "ours", "times", "target", "met"], rows);
+  return paired;
 }

@@ -74,7 +74,7 @@ export class IdleMemory {
     Bun.shrink();
     this.#resting();
     this.#timer = this.#after(shrinking, () => {
-      // In two of three starts the first time leaves 6 MiB that the second one releases (docs/reference/performance.md).
+      // In some starts the first time leaves 6 to 20 MiB that the second one releases (docs/reference/performance.md).
       Bun.shrink();
       releaseExecutable();
       this.#rested = process.memoryUsage.rss();

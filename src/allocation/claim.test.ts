@@ -3,65 +3,18 @@ import Ajv from "ajv";
 import * as fc from "fast-check";
 import definitions from "../../test/cdi-schema/defs.json";
 import schema from "../../test/cdi-schema/schema.json";
-import { aCharDevice, aClaim, aDevice, aSpec, aSubFunction, pciAddress, someFacts } from "../../test/support/device.ts";
-import type { AllocationFacts } from "../host/allocation-facts.ts";
-import type { Device } from "../host/device.ts";
-import { sliceDeviceName } from "../pools/names.ts";
-import type { Pool, PoolSpec } from "../pools/pool.ts";
+import { aPool, aResult, aVf, claimOf, driver, factsOf, ids, pools, uid } from "../../test/support/claims.ts";
+import { aSubFunction, someFacts } from "../../test/support/device.ts";
 import {
-  type AllocatedClaim,
   type AllocationResult,
   claimedDevices,
-  claimRecord,
+  isPreparedAs,
   type PreparedClaim,
   prepareClaim,
+  readClaimSpec,
 } from "./claim.ts";
 
-const driver = "sriovdp.example.com";
-const uid = "7d0e3a52-8f0d-4a51-9d3b-0f1f2d3c4b5a";
-
-const aPool = (resource: string, devices: readonly Device[], own: Partial<PoolSpec> = {}): Pool => {
-  const [prefix = "", name = ""] = resource.split("/");
-  return {
-    spec: aSpec({ prefix, name, ...own }),
-    claims: new Map(devices.map((device) => [device.id, aClaim(device)])),
-    unhealthy: new Map(),
-  };
-};
-
-const aVf = (index: number): Device => {
-  const id = `0000:3b:02.${index}`;
-  return aDevice({ id, pci: pciAddress(id), functionIndex: index });
-};
-
-const ids = (...indexes: readonly number[]) => indexes.map((index) => aVf(index).id).join(",");
-const net = aPool("intel.com/net", [aVf(0), aVf(1), aVf(2)]);
-const dpdk = aPool("intel.com/dpdk", [aVf(4), aVf(5)]);
-const pools = [net, dpdk];
-
-const aResult = (request: string, device: string, own: Partial<AllocationResult> = {}): AllocationResult => ({
-  request,
-  driver,
-  pool: "node-a/0000-3b-00.0",
-  device: sliceDeviceName(device),
-  adminAccess: false,
-  shareId: null,
-  ...own,
-});
-
-const claimOf = (...results: readonly AllocationResult[]): AllocatedClaim => ({
-  uid,
-  namespace: "default",
-  name: "pod-nics",
-  results,
-});
-
-/** Devices of intel.com/dpdk have a VFIO node, all others none. */
-const factsOf = (id: string): AllocationFacts => {
-  const group = id.slice(-1);
-  if (!dpdk.claims.has(id)) return someFacts();
-  return someFacts({ vfio: { group, noIommu: false, node: aCharDevice(`/dev/vfio/${group}`), cdev: null } });
-};
+const claimRecord = (text: string, driver: string) => readClaimSpec(text, driver)?.record ?? null;
 
 const prepare = (...results: readonly AllocationResult[]): PreparedClaim => {
   const claim = claimOf(...results);
@@ -329,7 +282,7 @@ describe("the record of a claim", () => {
     const text = JSON.stringify(prepare(aResult("a", ids(0))).spec);
     for (let length = 0; length < text.length; length++) expect(claimRecord(text.slice(0, length), driver)).toBeNull();
     const record = (value: unknown, kind = `${driver}/claim`) =>
-      JSON.stringify({ kind, annotations: { [`${driver}/prepared`]: value } });
+      JSON.stringify({ kind, annotations: { [`${driver}/prepared`]: value }, devices: [] });
     for (const other of [
       "null",
       "[]",
@@ -345,5 +298,20 @@ describe("the record of a claim", () => {
 
   test("of another driver is null", () => {
     expect(claimRecord(JSON.stringify(prepare(aResult("a", ids(0))).spec), "other.example.com")).toBeNull();
+  });
+
+  test("is that of the claim as long as it is allocated the same, whatever the node has by now", () => {
+    const results = [aResult("a", ids(0)), aResult("b", ids(5)), aResult("watch", ids(1), { adminAccess: true })];
+    const content = readClaimSpec(JSON.stringify(prepare(...results).spec), driver);
+    if (!content) throw new Error("it can't be read");
+    const isPrepared = (...now: typeof results) => isPreparedAs(content, claimOf(...now), driver);
+    const [a, b, watch] = results as [(typeof results)[0], (typeof results)[0], (typeof results)[0]];
+    expect(isPrepared(a, b, watch, aResult("gpu", "gpu-0", { driver: "gpu.example.com" }))).toBe(true);
+    expect(isPrepared(a, watch)).toBe(false);
+    expect(isPrepared(a, b, aResult("watch", ids(2), { adminAccess: true }))).toBe(false);
+    expect(isPrepared(a, aResult("b", ids(4)), watch)).toBe(false);
+    expect(isPrepared(a, aResult("c", ids(5)), watch)).toBe(false);
+    expect(isPrepared({ ...a, adminAccess: true }, b, watch)).toBe(false);
+    expect(isPreparedAs(content, { ...claimOf(...results), uid: crypto.randomUUID() }, driver)).toBe(false);
   });
 });

@@ -22,11 +22,15 @@ export interface AllocationResult {
   readonly shareId: string | null;
 }
 
-/** What counts of an allocated ResourceClaim; the results are those of all drivers. */
-export interface AllocatedClaim {
+/** A claim as the kubelet names it. */
+export interface ClaimReference {
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
+}
+
+/** What counts of an allocated ResourceClaim; the results are those of all drivers. */
+export interface AllocatedClaim extends ClaimReference {
   readonly results: readonly AllocationResult[];
 }
 
@@ -102,6 +106,35 @@ interface Contributed extends ClaimedDevice {
   readonly contribution: ReturnType<typeof contribute>;
 }
 
+/** The names of a claim's CDI devices: of the whole claim, of a request, and of a device in a request. */
+const cdiName = ({ uid }: ClaimReference, ...parts: readonly string[]): string => [uid, ...parts].join(".");
+
+/**
+ * The answer for an allocated claim: it depends on the results of this driver alone, whatever the node has of the devices by now. A
+ * claim that was prepared before is answered the same.
+ */
+export function preparedDevices(claim: AllocatedClaim, driver: string): PreparedClaimDevice[] {
+  const results = claim.results.filter((result) => result.driver === driver);
+  const byRequest = Map.groupBy(results, requestOf);
+  const cdiId = (...parts: readonly string[]) => `${claimCdiKind(driver)}=${cdiName(claim, ...parts)}`;
+  const devices = [...byRequest].flatMap(([request, ofRequest]) =>
+    ofRequest.map((result, index) => {
+      const ownId = cdiId(request, result.device);
+      // The first id is what a pod's status shows of the device (kubelet cm/dra UpdateAllocatedResourcesStatus).
+      return preparedClaimDevice([request], result, index === 0 ? [ownId, cdiId(request)] : [ownId]);
+    }),
+  );
+  const last = results.at(-1);
+  // Last, so that its variables win.
+  return last && byRequest.size > 1 ? [...devices, preparedClaimDevice([noRequest], last, [cdiId()])] : devices;
+}
+
+const preparedClaimDevice = (
+  requestNames: readonly string[],
+  { pool, device, shareId }: AllocationResult,
+  cdiDeviceIds: readonly string[],
+): PreparedClaimDevice => ({ requestNames, poolName: pool, deviceName: device, cdiDeviceIds, shareId });
+
 /**
  * Prepares a claim: its CDI spec, the answer and the device-info files. The same claim and facts give the same result.
  *
@@ -115,7 +148,6 @@ export function prepareClaim(
   allocationFactsOf: (claimed: ClaimedDevice) => AllocationFacts,
   driver: string,
 ): PreparedClaim {
-  const kind = claimCdiKind(driver);
   const files = new Map<string, DeviceInfoFile>();
   const contributed = claimed.map((each): Contributed => {
     const facts = allocationFactsOf(each);
@@ -125,35 +157,22 @@ export function prepareClaim(
     return { ...each, contribution: contribute({ claim: each.claim, facts, spec: each.spec }) };
   });
   const byRequest = Map.groupBy(contributed, ({ result }) => requestOf(result));
-  const cdiDevices: ClaimCdiDevice[] = [];
-  const devices: PreparedClaimDevice[] = [];
-  const add = (name: string, containerEdits: ClaimCdiDevice["containerEdits"]): string => {
-    cdiDevices.push({ name, containerEdits });
-    return `${kind}=${name}`;
-  };
-  for (const [request, ofRequest] of byRequest) {
-    const requestId = add(`${claim.uid}.${request}`, { env: variablesOf(ofRequest) });
-    for (const [index, each] of ofRequest.entries()) {
-      const { result } = each;
-      const ownId = add(`${claim.uid}.${request}.${result.device}`, editsOf(each, ofRequest));
-      // The first id is what a pod's status shows of the device (kubelet cm/dra UpdateAllocatedResourcesStatus).
-      const cdiDeviceIds = index === 0 ? [ownId, requestId] : [ownId];
-      devices.push(preparedClaimDevice([request], result, cdiDeviceIds));
-    }
-  }
-  const last = contributed.at(-1);
-  // Last, so that its variables win.
-  if (last && byRequest.size > 1)
-    devices.push(preparedClaimDevice([noRequest], last.result, [add(claim.uid, { env: variablesOf(contributed) })]));
+  const cdiDevices: ClaimCdiDevice[] = [...byRequest].flatMap(([request, ofRequest]) => [
+    { name: cdiName(claim, request), containerEdits: { env: variablesOf(ofRequest) } },
+    ...ofRequest.map((each) => ({
+      name: cdiName(claim, request, each.result.device),
+      containerEdits: editsOf(each, ofRequest),
+    })),
+  ]);
+  if (byRequest.size > 1) cdiDevices.push({ name: cdiName(claim), containerEdits: { env: variablesOf(contributed) } });
+  const kind = claimCdiKind(driver);
   const annotations = { [recordKey(driver)]: JSON.stringify(recordOf(claim, claimed)) };
-  return { spec: { cdiVersion: "0.6.0", kind, annotations, devices: cdiDevices }, devices, files: [...files.values()] };
+  return {
+    spec: { cdiVersion: "0.6.0", kind, annotations, devices: cdiDevices },
+    devices: preparedDevices(claim, driver),
+    files: [...files.values()],
+  };
 }
-
-const preparedClaimDevice = (
-  requestNames: readonly string[],
-  { pool, device, shareId }: AllocationResult,
-  cdiDeviceIds: readonly string[],
-): PreparedClaimDevice => ({ requestNames, poolName: pool, deviceName: device, cdiDeviceIds, shareId });
 
 /** "NAME=VALUE" for the devices of each resource, in the order of the claim. */
 const variablesOf = (contributed: readonly Contributed[]): string[] =>
@@ -200,15 +219,40 @@ const recordOf = ({ uid, namespace, name }: AllocatedClaim, claimed: readonly Cl
   devices: claimed.filter(({ result }) => !result.adminAccess).map(({ id, spec }) => ({ resource: spec.resource, id })),
 });
 
-const specSchema = v.object({ kind: v.string(), annotations: v.record(v.string(), v.string()) });
+const specSchema = v.object({
+  kind: v.string(),
+  annotations: v.record(v.string(), v.string()),
+  devices: v.array(v.object({ name: v.string() })),
+});
 
-/** The record in the text of a claim's spec; null for any other text. */
-export function claimRecord(text: string, driver: string): ClaimRecord | null {
+/** A claim's spec as it is read back: its record, and the names of its CDI devices. */
+export interface ClaimSpecContent {
+  readonly record: ClaimRecord;
+  readonly names: ReadonlySet<string>;
+}
+
+/** Reads the text of a claim's spec; null for any other text. */
+export function readClaimSpec(text: string, driver: string): ClaimSpecContent | null {
   try {
-    const { kind, annotations } = v.parse(specSchema, JSON.parse(text));
+    const { kind, annotations, devices } = v.parse(specSchema, JSON.parse(text));
     if (kind !== claimCdiKind(driver)) return null;
-    return v.parse(recordSchema, JSON.parse(annotations[recordKey(driver)] ?? ""));
+    const record = v.parse(recordSchema, JSON.parse(annotations[recordKey(driver)] ?? ""));
+    return { record, names: new Set(devices.map(({ name }) => name)) };
   } catch {
     return null;
   }
+}
+
+/** Whether a spec is that of the claim as it is allocated now: it records just these devices, and has all that the answer names. */
+export function isPreparedAs({ record, names }: ClaimSpecContent, claim: AllocatedClaim, driver: string): boolean {
+  const used = claim.results.filter((result) => result.driver === driver && !result.adminAccess);
+  const allocated = new Set(used.map(({ device }) => device));
+  const recorded = new Set(record.devices.map(({ id }) => sliceDeviceName(id)));
+  const ids = preparedDevices(claim, driver).flatMap(({ cdiDeviceIds }) => cdiDeviceIds);
+  return (
+    record.uid === claim.uid &&
+    allocated.size === recorded.size &&
+    [...allocated].every((device) => recorded.has(device)) &&
+    ids.every((id) => names.has(id.slice(`${claimCdiKind(driver)}=`.length)))
+  );
 }

@@ -1,0 +1,150 @@
+// Which claims are prepared? Each has a CDI spec on the node, which is at the same time the record of what was prepared: it survives a
+// restart of ours and goes with a reboot, as pods do. During an update two processes read and write these files.
+
+import { existsSync, lstatSync, rmSync } from "node:fs";
+import { type ClaimRecord, type ClaimSpecContent, type PreparedClaim, readClaimSpec } from "../allocation/claim.ts";
+import { contentOf, ensureFolder, removeFile, removeTemporaryFiles, writeAtomic } from "../fs/atomic.ts";
+import { revisionOf } from "../fs/identity.ts";
+import { claimFileName, claimUidIn, endedClaimFileName, endedClaimUidIn } from "../pools/dra-names.ts";
+import { namesIn } from "./device-info-files.ts";
+
+/** For how long it can be seen that a claim was unprepared, in milliseconds: longer than two processes overlap during an update. */
+const endedFor = 10 * 60_000;
+
+/** A spec as it was read or written last. */
+interface KnownSpec {
+  readonly text: string;
+  readonly content: ClaimSpecContent;
+  readonly revision: string | null;
+}
+
+/** The CDI specs of a driver's claims in one folder. */
+export class ClaimFiles {
+  readonly folder: string;
+  readonly #driver: string;
+  readonly #known = new Map<string, KnownSpec>();
+
+  constructor(folder: string, driver: string) {
+    this.folder = folder;
+    this.#driver = driver;
+  }
+
+  /** Whether a file name is that of a claim's spec. */
+  isClaimFile(name: string): boolean {
+    return claimUidIn(this.#driver, name) !== null;
+  }
+
+  /** Reads the specs that an earlier process left; returns the names of those that can't be read, which are removed. */
+  load(): string[] {
+    const isOurs = (name: string) => this.isClaimFile(name) || endedClaimUidIn(this.#driver, name) !== null;
+    if (existsSync(this.folder)) removeTemporaryFiles(this.folder, isOurs);
+    this.#removeEnded();
+    this.#refresh();
+    return namesIn(this.folder).filter((name) => {
+      const uid = claimUidIn(this.#driver, name);
+      return uid !== null && !this.#known.has(uid) && removeFile(`${this.folder}/${name}`);
+    });
+  }
+
+  /** What is prepared, by all processes, in the order of the UIDs; a spec that somebody removed or damaged counts as it was. */
+  records(): ClaimRecord[] {
+    this.#refresh();
+    return [...this.#known.values()].map(({ content }) => content.record).toSorted((a, b) => (a.uid < b.uid ? -1 : 1));
+  }
+
+  /** What the claim's spec has; null when the claim is not prepared. */
+  find(uid: string): ClaimSpecContent | null {
+    this.#refresh();
+    return this.#known.get(uid)?.content ?? null;
+  }
+
+  /** Writes a claim's spec; throws when it can't, and leaves what was there. */
+  write({ spec }: PreparedClaim): void {
+    const text = JSON.stringify(spec);
+    const content = readClaimSpec(text, this.#driver);
+    if (content === null) throw new Error("the spec has no record that can be read back");
+    this.#write(content.record.uid, { text, content, revision: null });
+  }
+
+  /** Removes a claim's spec, so that no process takes it for one that was lost; nothing happens when it is not there. Throws when it can't. */
+  remove(uid: string): void {
+    const path = this.#path(uid);
+    const isThere = () => revisionOf(path) !== null;
+    if (isThere() || this.#known.has(uid)) this.#markEnded(uid);
+    removeFile(path);
+    if (isThere()) throw new Error(`${path} can't be removed; is it a folder, or immutable?`);
+    this.#known.delete(uid);
+    this.#removeEnded();
+  }
+
+  /** Writes specs again that somebody removed or damaged, so that containers can restart. Returns the names of the files. */
+  restore(): string[] {
+    this.#refresh();
+    const lost = [...this.#known].filter(([uid, { revision }]) => revisionOf(this.#path(uid)) !== revision);
+    return lost.map(([uid, known]) => {
+      this.#write(uid, known);
+      return claimFileName(this.#driver, uid);
+    });
+  }
+
+  #path(uid: string): string {
+    return `${this.folder}/${claimFileName(this.#driver, uid)}`;
+  }
+
+  #endedPath(uid: string): string {
+    return `${this.folder}/${endedClaimFileName(this.#driver, uid)}`;
+  }
+
+  /** Takes up what another process wrote, and forgets what it unprepared. */
+  #refresh(): void {
+    const found = new Set<string>();
+    const ended = new Set<string>();
+    for (const name of namesIn(this.folder)) {
+      const uid = claimUidIn(this.#driver, name);
+      if (uid !== null) found.add(uid);
+      const endedUid = endedClaimUidIn(this.#driver, name);
+      if (endedUid !== null) ended.add(endedUid);
+    }
+    for (const uid of found) {
+      const revision = revisionOf(this.#path(uid));
+      if (revision === null || revision === this.#known.get(uid)?.revision) continue;
+      const spec = this.#read(uid, revision);
+      if (spec) this.#known.set(uid, spec);
+    }
+    for (const uid of ended) if (!found.has(uid)) this.#known.delete(uid);
+  }
+
+  /** Null for a text that is no spec of ours, and for one of another claim: two files must not have the same CDI devices. */
+  #read(uid: string, revision: string): KnownSpec | null {
+    const text = contentOf(this.#path(uid));
+    const content = text === null ? null : readClaimSpec(text, this.#driver);
+    return text !== null && content?.record.uid === uid ? { text, content, revision } : null;
+  }
+
+  #write(uid: string, { text, content }: KnownSpec): void {
+    const path = this.#path(uid);
+    ensureFolder(this.folder);
+    // It may have values of additionalInfo, which can be secrets. Runtimes are root.
+    writeAtomic(path, text, 0o600);
+    this.#known.set(uid, { text, content, revision: revisionOf(path) });
+    rmSync(this.#endedPath(uid), { force: true });
+  }
+
+  /** For other processes that know the spec. A full file system must not keep a claim from being unprepared. */
+  #markEnded(uid: string): void {
+    try {
+      writeAtomic(this.#endedPath(uid), "", 0o600);
+    } catch {
+      // Then the claim's devices are refused to others until its end is seen at the API server.
+    }
+  }
+
+  #removeEnded(): void {
+    for (const name of namesIn(this.folder)) {
+      if (endedClaimUidIn(this.#driver, name) === null) continue;
+      const path = `${this.folder}/${name}`;
+      const ended = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs;
+      if (ended !== undefined && Date.now() - ended > endedFor) removeFile(path);
+    }
+  }
+}

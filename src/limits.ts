@@ -38,6 +38,11 @@ export const limits = {
     unit: "open ListAndWatch streams of a pool, not counting the kubelet's",
     onExceed: "RESOURCE_EXHAUSTED",
   },
+  healthStreams: {
+    max: 16,
+    unit: "open health streams of the DRA driver",
+    onExceed: "the oldest one is ended; a kubelet opens it again after 5 s",
+  },
   connections: {
     max: 512,
     unit: "open connections to a pool's socket",

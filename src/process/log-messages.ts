@@ -2,11 +2,12 @@
 // that has no row does not compile, and docs/reference/logs.md is made from the rows: programs may match messages and fields.
 
 import { clientLogMessages } from "./client-log-messages.ts";
+import { draLogMessages } from "./dra-log-messages.ts";
 import type { Level, LogMessageRow } from "./log-message-row.ts";
 import { nodeLogMessages } from "./node-log-messages.ts";
 
 /** Messages by what they are about, in the order of the docs. */
-export const logMessages = { ...nodeLogMessages, ...clientLogMessages } as const satisfies Readonly<
+export const logMessages = { ...nodeLogMessages, ...clientLogMessages, ...draLogMessages } as const satisfies Readonly<
   Record<string, LogMessageRow>
 >;
 

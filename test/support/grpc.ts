@@ -23,6 +23,9 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { DevicePluginService, RegistrationService } from "../../src/kubelet/api/deviceplugin.ts";
+import { DRAPluginService } from "../../src/kubelet/api/dra.ts";
+import { DRAResourceHealthService } from "../../src/kubelet/api/drahealth.ts";
+import { DRAResourceHealthService as EarlierHealthService } from "../../src/kubelet/api/drahealthv1alpha1.ts";
 import { RegistrationService as WatcherService } from "../../src/kubelet/api/pluginregistration.ts";
 import { PodResourcesListerService } from "../../src/kubelet/api/podresources.ts";
 
@@ -62,6 +65,11 @@ export const WatcherClient = clientClass(WatcherService, "pluginregistration.Reg
 export type WatcherClient = ClientOf<typeof WatcherService>;
 export const PodResourcesListerClient = clientClass(PodResourcesListerService, "v1.PodResourcesLister");
 export type PodResourcesListerClient = ClientOf<typeof PodResourcesListerService>;
+export const DraClient = clientClass(DRAPluginService, "k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin");
+export type DraClient = ClientOf<typeof DRAPluginService>;
+export const HealthClient = clientClass(DRAResourceHealthService, "v1.DRAResourceHealth");
+export type HealthClient = ClientOf<typeof DRAResourceHealthService>;
+export const EarlierHealthClient = clientClass(EarlierHealthService, "v1alpha1.DRAResourceHealth");
 
 /** Only a fresh connection shows whether the socket at a path is served by the plugin of now. */
 export const channelOptions = {

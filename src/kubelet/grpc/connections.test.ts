@@ -36,11 +36,16 @@ describe("connections", () => {
   let listener: Server;
   let connections: Connections;
   let established = 0;
+  let changes = 0;
   const clients: Socket[] = [];
   beforeEach(async () => {
     folder = temporaryFolder();
-    established = 0;
-    connections = new Connections({ connections: 3, handshake: 150 }, () => established++);
+    [established, changes] = [0, 0];
+    connections = new Connections(
+      { connections: 3, handshake: 150 },
+      () => established++,
+      () => changes++,
+    );
     listener = createServer((socket) => connections.accept(socket));
     await new Promise<void>((resolve) => listener.listen(`${folder}/s`, resolve));
   });
@@ -74,6 +79,16 @@ describe("connections", () => {
       socket.destroy();
     }
     await connections.close(5000);
+  });
+
+  test("are listed from their handshake to their end, and each change is reported", async () => {
+    const half = dial(grpcGo.subarray(0, -1));
+    const whole = dial(grpcGo);
+    await until("one is established", () => connections.established.length === 1);
+    expect(changes).toBe(1);
+    whole.socket.destroy();
+    await until("none is", () => connections.established.length === 0 && changes >= 2);
+    await until("the half-open one is closed", () => half.isClosed && changes === 3);
   });
 
   test("that do not end are cut at the limit", async () => {

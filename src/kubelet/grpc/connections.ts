@@ -25,6 +25,8 @@ export function handshakeOf(bytes: Uint8Array): "complete" | "incomplete" | "inv
 export class Connection {
   /** Open server streams; a connection with one is never closed to make room. */
   streams = 0;
+  /** Whether the handshake is complete. */
+  isEstablished = false;
   /** Resolves when the connection is closed, by either side. */
   readonly closed: Promise<void>;
   readonly #socket: Socket;
@@ -54,13 +56,23 @@ export class Connections {
   readonly #established: (socket: Socket) => void;
   readonly #open = new Map<string, Connection>();
   readonly #handshaking = new Set<Socket>();
+  readonly #changed: () => void;
   #accepted = 0;
   #empty: (() => void) | null = null;
 
-  /** `established` is called with each socket whose handshake is complete; its bytes are still to be read from it. */
-  constructor(limits: ConnectionLimits, established: (socket: Socket) => void) {
+  /**
+   * `established` is called with each socket whose handshake is complete; its bytes are still to be read from it. `changed` is called
+   * when a connection was established or closed.
+   */
+  constructor(limits: ConnectionLimits, established: (socket: Socket) => void, changed: () => void = () => {}) {
     this.#limits = limits;
     this.#established = established;
+    this.#changed = changed;
+  }
+
+  /** The open connections whose handshake is complete. */
+  get established(): readonly Connection[] {
+    return [...this.#open.values()].filter(({ isEstablished }) => isEstablished);
   }
 
   /**
@@ -86,7 +98,8 @@ export class Connections {
     const peer = `connection-${++this.#accepted}`;
     // A unix socket's peer has no address; grpc-js gives what is here as the peer of the connection's calls.
     Object.defineProperty(socket, "remoteAddress", { value: peer });
-    this.#open.set(peer, new Connection(socket));
+    const connection = new Connection(socket);
+    this.#open.set(peer, connection);
     this.#handshaking.add(socket);
     const limit = setTimeout(() => socket.destroy(), this.#limits.handshake);
     let bytes: Buffer = Buffer.alloc(0);
@@ -104,7 +117,9 @@ export class Connections {
       socket.pause();
       socket.unshift(bytes);
       this.#established(socket);
+      connection.isEstablished = true;
       socket.resume();
+      this.#changed();
     };
     socket.on("data", read);
     socket.on("close", () => {
@@ -112,6 +127,7 @@ export class Connections {
       this.#handshaking.delete(socket);
       this.#open.delete(peer);
       if (this.#open.size === 0) this.#empty?.();
+      this.#changed();
     });
   }
 

@@ -54,6 +54,8 @@ export interface ServerOptions {
   readonly connections: number;
   /** A call of this method was refused, by an error that its handler threw. */
   readonly refused: (method: string, error: unknown) => void;
+  /** A connection was established or closed. */
+  readonly connectionsChanged?: () => void;
 }
 
 /** How long a client may take to begin with HTTP/2, in milliseconds; grpc-go and grpc-js do so at once. */
@@ -78,10 +80,17 @@ export class GrpcServer {
       "grpc.max_receive_message_length": options.requestBytes,
     });
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
-    this.#connections = new Connections({ connections: options.connections, handshake: handshakeLimit }, (socket) =>
-      this.#injector.injectConnection(socket),
+    this.#connections = new Connections(
+      { connections: options.connections, handshake: handshakeLimit },
+      (socket) => this.#injector.injectConnection(socket),
+      options.connectionsChanged,
     );
     this.#listener = createServer((socket) => this.#connections.accept(socket));
+  }
+
+  /** The open connections. */
+  get connections(): readonly Connection[] {
+    return this.#connections.established;
   }
 
   /** Handles the calls of a service. */

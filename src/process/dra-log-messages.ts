@@ -1,0 +1,82 @@
+// Messages of the DRA role: the driver's registration, and claims that are prepared.
+
+import type { LogMessageRow } from "./log-message-row.ts";
+
+/** Messages by what they are about, in the order of the docs; `logMessages` has all. */
+export const draLogMessages = {
+  // The driver
+  "registered the DRA driver with the kubelet": {
+    levels: ["info", "debug"],
+    fields: ["driver"],
+    meaning: "The kubelet accepted the DRA driver. At debug level when it is not the first time.",
+  },
+  "cannot register the DRA driver; retrying": {
+    levels: ["warn", "debug"],
+    fields: ["driver", "reason"],
+    meaning: "The driver's socket could not be made. At debug level while the reason stays the same.",
+  },
+  "kubelet rejected the DRA driver; it will retry": {
+    levels: ["warn", "debug"],
+    fields: ["driver", "reason"],
+    meaning:
+      "The kubelet refused the registration; `reason` is its answer. DRA requires Kubernetes 1.34 or later. At debug level while the reason stays the same.",
+  },
+  "kubelet disconnected from the DRA driver": {
+    levels: ["debug"],
+    fields: ["driver"],
+    meaning: "The kubelet has had no connection for 5 s, as while it restarts.",
+  },
+  "another instance serves the DRA driver; on standby": {
+    levels: ["info"],
+    fields: ["driver"],
+    meaning: "Another process took the driver's socket over. This one takes over again when it is gone.",
+  },
+  "health stream stalled; closing it": {
+    levels: ["warn"],
+    fields: ["driver"],
+    meaning: "The client did not read the health of devices within 5 s. The kubelet connects again.",
+  },
+
+  // Claims
+  "prepared a claim": {
+    levels: ["info", "debug"],
+    fields: ["claim", "uid", "devices"],
+    meaning: "A pod is about to get the devices of the claim. At debug level when the claim was prepared before.",
+  },
+  "cannot prepare a claim; the kubelet will retry": {
+    levels: ["warn", "debug"],
+    fields: ["claim", "uid", "reason"],
+    meaning: "The pod waits in ContainerCreating. At debug level while the reason stays the same.",
+  },
+  "unprepared a claim": {
+    levels: ["info"],
+    fields: ["claim", "uid", "devices"],
+    meaning: "The pods of the claim ended; its devices are free.",
+  },
+  "cannot unprepare a claim; the kubelet will retry": {
+    levels: ["warn", "debug"],
+    fields: ["claim", "uid", "reason"],
+    meaning: "Files of the claim could not be removed. At debug level while the reason stays the same.",
+  },
+  "released the devices of a claim that is gone": {
+    levels: ["warn"],
+    fields: ["claim", "uid", "devices"],
+    meaning: "The kubelet never unprepared the claim, and another claim was allocated a device of it.",
+  },
+  "removed claim specs that cannot be read": {
+    levels: ["warn"],
+    fields: ["folder", "files"],
+    meaning:
+      "CDI specs under the driver's names were damaged. The kubelet prepares their claims again when it restarts.",
+  },
+  "restored claim specs": {
+    levels: ["warn"],
+    fields: ["folder", "files"],
+    meaning: "Somebody removed or changed CDI specs of prepared claims; without them containers could not restart.",
+  },
+  "cannot restore claim specs; retrying": {
+    levels: ["warn", "debug"],
+    fields: ["folder", "reason"],
+    meaning: "CDI specs of prepared claims could not be written again.",
+  },
+} as const satisfies Readonly<Record<string, LogMessageRow>>;

@@ -6,6 +6,7 @@ import { type ClaimRecord, type ClaimSpecContent, type PreparedClaim, readClaimS
 import { contentOf, ensureFolder, removeFile, removeTemporaryFiles, writeAtomic } from "../fs/atomic.ts";
 import { revisionOf } from "../fs/identity.ts";
 import { claimFileName, claimUidIn, endedClaimFileName, endedClaimUidIn } from "../pools/dra-names.ts";
+import { messageOf } from "../text.ts";
 import { namesIn } from "./device-info-files.ts";
 
 /** For how long it can be seen that a claim was unprepared, in milliseconds: longer than two processes overlap during an update. */
@@ -123,9 +124,15 @@ export class ClaimFiles {
 
   #write(uid: string, { text, content }: KnownSpec): void {
     const path = this.#path(uid);
-    ensureFolder(this.folder);
-    // It may have values of additionalInfo, which can be secrets. Runtimes are root.
-    writeAtomic(path, text, 0o600);
+    try {
+      ensureFolder(this.folder);
+      // It may have values of additionalInfo, which can be secrets. Runtimes are root.
+      writeAtomic(path, text, 0o600);
+    } catch (cause) {
+      // Without the temporary name, which differs at every attempt: the same reason is logged once.
+      const { code } = cause as NodeJS.ErrnoException;
+      throw new Error(`cannot write ${path}: ${code ?? messageOf(cause)}`, { cause });
+    }
     this.#known.set(uid, { text, content, revision: revisionOf(path) });
     rmSync(this.#endedPath(uid), { force: true });
   }

@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import type { DeviceInfoFile } from "../allocation/device-info.ts";
-import { deviceInfoId } from "../pools/names.ts";
+import { deviceInfoId, deviceInfoName } from "../pools/names.ts";
 import { contentOf, ensureFolder, removeTemporaryFiles, removeFile, writeAtomic } from "../fs/atomic.ts";
 
 /** Writes the files, readable by all and writable by none, into a folder that is created, or made accessible, when necessary. */
@@ -37,6 +37,14 @@ export function pruneDeviceInfo(folder: string, resource: string, keep: (id: str
     if (removeFile(`${folder}/${name}`)) removed.push(name);
   }
   return removed;
+}
+
+/** Removes the files of these devices, as far as they are there. */
+export function removeDeviceInfo(
+  folder: string,
+  devices: readonly { readonly resource: string; readonly id: string }[],
+): void {
+  for (const { resource, id } of devices) removeFile(`${folder}/${deviceInfoName(resource, id)}`);
 }
 
 /** Names in a folder; none when it is missing. */

@@ -1,0 +1,326 @@
+// What is done for NodePrepareResources and NodeUnprepareResources? A claim is read, checked against all that is prepared, and described to
+// the container runtime and to multus. What was prepared is known by files alone.
+//
+// Reading waits; all that decides and writes after it does not, so that no two calls come in between one another.
+
+import {
+  type AllocatedClaim,
+  type ClaimedDevice,
+  claimedDevices,
+  type ClaimRecord,
+  type ClaimReference,
+  isPreparedAs,
+  prepareClaim,
+  type PreparedClaim,
+  type PreparedClaimDevice,
+  preparedDevices,
+} from "../allocation/claim.ts";
+import {
+  claimConflict,
+  type ClaimConflict,
+  isStillAllocated,
+  refuseDevices,
+  refuseResults,
+} from "../allocation/claim-conflicts.ts";
+import { allocatedClaim } from "../dra/resource-claim.ts";
+import { ClaimFiles } from "../files/claim-files.ts";
+import { removeDeviceInfo, writeDeviceInfo } from "../files/device-info-files.ts";
+import { FolderWatch } from "../fs/folder-watch.ts";
+import type { AllocationFacts } from "../host/allocation-facts.ts";
+import { cdiFolder, deviceInfoFolder } from "../host/node-paths.ts";
+import { isClaimUid } from "../pools/dra-names.ts";
+import type { Pool } from "../pools/pool.ts";
+import type { LogAt, LogMessage } from "../process/log-messages.ts";
+import { messageOf } from "../text.ts";
+import { readClaimFacts } from "./claim-facts.ts";
+import type { ClaimReader } from "./claim-reads.ts";
+
+/** What claims are prepared with. */
+export interface PreparedClaimsOptions {
+  /** Goes before every path of the node. */
+  readonly root: string;
+  readonly driver: string;
+  /** The node's name in the cluster. */
+  readonly node: string;
+  /** The pools as they are now. */
+  readonly pools: () => readonly Pool[];
+  /** The pod that has a device from the device plugin; null for none. */
+  readonly heldElsewhere: (id: string) => string | null;
+  readonly readClaim: ClaimReader;
+  /** Is called when something was prepared or unprepared. */
+  readonly changed: () => void;
+  /** How long a claim must be known to be gone before its devices are released, in milliseconds; 30 s where it is missing. */
+  readonly releaseAfter?: number;
+}
+
+/**
+ * A pod that was deleted by force may run a little longer than its claim is there; then the kubelet still unprepares the claim. What it
+ * has not unprepared for so long, in milliseconds, it has forgotten.
+ */
+const usualReleaseAfter = 30_000;
+
+/** After how long it is tried again to restore specs, in milliseconds. */
+const restoreRetry = 5000;
+
+/** Of so many claims it is known why they could not be prepared. */
+const mostFailures = 1000;
+
+/** A call that prepares a claim; it stops when the claim is unprepared meanwhile. */
+interface Preparation {
+  readonly uid: string;
+  /** Why it must stop; null while it need not. */
+  ended: string | null;
+}
+
+/** The claims that are prepared on this node. */
+export class PreparedClaims {
+  readonly #options: PreparedClaimsOptions;
+  readonly #log: LogAt<"info" | "warn" | "debug">;
+  readonly #files: ClaimFiles;
+  readonly #running = new Set<Preparation>();
+  /** Since when claims that are prepared are known to be gone, in milliseconds of the monotonic clock. */
+  readonly #goneSince = new Map<string, number>();
+  /** Why a claim failed last: of each reason only the first failure is a warning. */
+  readonly #failures = new Map<string, string>();
+  #watch: FolderWatch | null = null;
+  #retry: Timer | null = null;
+
+  constructor(options: PreparedClaimsOptions, log: LogAt<"info" | "warn" | "debug">) {
+    this.#options = options;
+    this.#log = log;
+    this.#files = new ClaimFiles(cdiFolder(options.root), options.driver);
+  }
+
+  /** Reads what an earlier process prepared, and from now on restores specs that somebody removes. Throws when the folder can't be read. */
+  start(): void {
+    const { folder } = this.#files;
+    const files = this.#files.load();
+    if (files.length > 0) this.#log.warn("removed claim specs that cannot be read", { folder, files });
+    this.#watch = new FolderWatch(folder, (names) => {
+      if ([...names].some((name) => name === null || this.#files.isClaimFile(name))) this.restore();
+    });
+  }
+
+  /** What is prepared: the devices that no other claim, and no pod of the device plugin, may get. */
+  records(): ClaimRecord[] {
+    return this.#files.records();
+  }
+
+  /** Prepares a claim, and answers one that is prepared as before. Rejects with why it can't, as a sentence. */
+  async prepare(reference: ClaimReference, signal: AbortSignal): Promise<PreparedClaimDevice[]> {
+    const preparation: Preparation = { uid: reference.uid, ended: null };
+    this.#running.add(preparation);
+    const checkGoing = () => {
+      signal.throwIfAborted();
+      if (preparation.ended !== null) throw new Error(preparation.ended);
+    };
+    try {
+      const devices = await this.#prepare(reference, signal, checkGoing);
+      this.#failures.delete(reference.uid);
+      return devices;
+    } catch (error) {
+      this.#failed("cannot prepare a claim; the kubelet will retry", reference, error);
+      throw error;
+    } finally {
+      this.#running.delete(preparation);
+    }
+  }
+
+  /** Makes a claim unprepared; nothing happens to one that is not prepared. Throws when files can't be removed. */
+  unprepare(reference: ClaimReference): void {
+    const { uid } = reference;
+    try {
+      if (!isClaimUid(uid)) throw new Error(`${JSON.stringify(uid)} is not the UID of a claim`);
+      for (const preparation of this.#running)
+        if (preparation.uid === uid) preparation.ended = "the claim was unprepared meanwhile";
+      const record = this.#files.find(uid)?.record ?? null;
+      this.#remove(uid, record);
+      this.#failures.delete(uid);
+      if (!record) return;
+      this.#log.info("unprepared a claim", fieldsOf(reference, record.devices));
+      this.#options.changed();
+    } catch (error) {
+      this.#failed("cannot unprepare a claim; the kubelet will retry", reference, error);
+      throw error;
+    }
+  }
+
+  /** Writes specs again that somebody removed or damaged; failures are logged and retried. */
+  restore(): void {
+    if (this.#retry) clearTimeout(this.#retry);
+    this.#retry = null;
+    const { folder } = this.#files;
+    try {
+      const files = this.#files.restore();
+      this.#failures.delete(folder);
+      if (files.length > 0) this.#log.warn("restored claim specs", { folder, files });
+    } catch (error) {
+      const reason = messageOf(error);
+      this.#log[this.#failures.get(folder) === reason ? "debug" : "warn"]("cannot restore claim specs; retrying", {
+        folder,
+        reason,
+      });
+      this.#failures.set(folder, reason);
+      this.#retry = setTimeout(() => this.restore(), restoreRetry);
+    }
+  }
+
+  /** Stops watching, and calls that are running; what is prepared stays. */
+  close(): void {
+    this.#watch?.close();
+    if (this.#retry) clearTimeout(this.#retry);
+    for (const preparation of this.#running) preparation.ended = "the plugin is exiting";
+  }
+
+  async #prepare(
+    reference: ClaimReference,
+    signal: AbortSignal,
+    checkGoing: () => void,
+  ): Promise<PreparedClaimDevice[]> {
+    const { driver, pools, heldElsewhere } = this.#options;
+    for (;;) {
+      const claim = await this.#read(reference, signal);
+      checkGoing();
+      const known = this.#files.find(claim.uid);
+      if (known && isPreparedAs(known, claim, driver)) {
+        // Not made anew: what a pod has of its devices can be hidden from the host.
+        this.#log.debug("prepared a claim", fieldsOf(reference, known.record.devices));
+        return preparedDevices(claim, driver);
+      }
+      refuse(refuseResults(claim, this.#options));
+      const claimed = claimedDevices(claim, driver, pools());
+      refuse(refuseDevices(claimed, heldElsewhere));
+      const conflict = claimConflict(claim.uid, claimed, this.#files.records());
+      if (!conflict) return this.#write(claim, claimed, known?.record ?? null);
+      await this.#resolve(conflict, signal);
+      checkGoing();
+    }
+  }
+
+  /** Reads the claim that the kubelet means, with its allocation. */
+  async #read(reference: ClaimReference, signal: AbortSignal): Promise<AllocatedClaim> {
+    const label = labelOf(reference);
+    if (!isClaimUid(reference.uid)) throw new Error(`${JSON.stringify(reference.uid)} is not the UID of a claim`);
+    const found = await this.#options.readClaim(reference, signal);
+    if (!found) throw new Error(`claim ${label} does not exist`);
+    if (found.metadata.uid !== reference.uid) throw new Error(`claim ${label} was replaced by another one of its name`);
+    const claim = allocatedClaim(found);
+    if (!claim) throw new Error(`claim ${label} is not allocated`);
+    return claim;
+  }
+
+  #write(claim: AllocatedClaim, claimed: readonly ClaimedDevice[], before: ClaimRecord | null): PreparedClaimDevice[] {
+    const { root, driver, changed } = this.#options;
+    const prepared = prepareClaim(claim, claimed, (device) => readFacts(root, device), driver);
+    // The claim was allocated other devices before, and never unprepared.
+    if (before) this.#remove(claim.uid, before);
+    try {
+      this.#writeFiles(prepared);
+    } catch (error) {
+      this.#tidy(claim.uid, devicesOf(claimed));
+      throw error;
+    }
+    // The folder may be new.
+    this.#watch?.rearm();
+    this.#log.info("prepared a claim", fieldsOf(claim, devicesOf(claimed)));
+    changed();
+    return [...prepared.devices];
+  }
+
+  /** The spec comes last: when it is there, all is. */
+  #writeFiles(prepared: PreparedClaim): void {
+    try {
+      writeDeviceInfo(deviceInfoFolder(this.#options.root), prepared.files);
+    } catch (cause) {
+      // Without the temporary name of the file: the same reason is logged once.
+      const reason = (cause as NodeJS.ErrnoException).code ?? messageOf(cause);
+      const message = `the device-info file can't be written, so multus could not attach the device: ${reason}`;
+      throw new Error(message, { cause });
+    }
+    this.#files.write(prepared);
+  }
+
+  /** Removes the files of a claim; the spec goes last, since it says what else there is. */
+  #remove(uid: string, record: ClaimRecord | null): void {
+    this.#removeInfo(uid, record?.devices ?? []);
+    this.#files.remove(uid);
+    this.#goneSince.delete(uid);
+  }
+
+  /** Removes the device-info files of a claim's devices that no other claim has. */
+  #removeInfo(uid: string, devices: ClaimRecord["devices"]): void {
+    const others = this.#files.records().filter((other) => other.uid !== uid);
+    const used = new Set(others.flatMap((other) => other.devices.map(({ id }) => id)));
+    removeDeviceInfo(
+      deviceInfoFolder(this.#options.root),
+      devices.filter(({ id }) => !used.has(id)),
+    );
+  }
+
+  /** After a failure, of which the kubelet hears; what is left here is written again, or harmless. */
+  #tidy(uid: string, devices: ClaimRecord["devices"]): void {
+    try {
+      this.#removeInfo(uid, devices);
+    } catch {
+      // The reason of the failure says more.
+    }
+  }
+
+  /** Releases the devices of a claim that is gone; throws, with why, when it is not, or not for long enough. */
+  async #resolve(conflict: ClaimConflict, signal: AbortSignal): Promise<void> {
+    const { readClaim, releaseAfter = usualReleaseAfter, changed } = this.#options;
+    const { id, holder } = conflict;
+    const what = `device ${id} is prepared for claim ${labelOf(holder)}`;
+    const found = await readClaim(holder, signal).catch((cause: unknown) => {
+      throw new Error(`${what}, of which it is not known whether it still has it: ${messageOf(cause)}`, { cause });
+    });
+    if (isStillAllocated(conflict, found && allocatedClaim(found), this.#options)) {
+      this.#goneSince.delete(holder.uid);
+      throw new Error(`${what}, which still has it; it is free when the pods of that claim have ended`);
+    }
+    // Another call may have released it meanwhile.
+    if (!this.#files.find(holder.uid)?.record.devices.some((device) => device.id === id)) return;
+    const since = this.#goneSince.get(holder.uid) ?? performance.now();
+    this.#goneSince.set(holder.uid, since);
+    if (performance.now() - since < releaseAfter)
+      throw new Error(
+        `${what}, which is gone, but its pod may not have ended; it is released after ${releaseAfter / 1000} s`,
+      );
+    this.#remove(holder.uid, holder);
+    this.#log.warn("released the devices of a claim that is gone", fieldsOf(holder, holder.devices));
+    changed();
+  }
+
+  #failed(message: LogMessage, reference: ClaimReference, error: unknown): void {
+    const { uid } = reference;
+    const reason = messageOf(error);
+    const isKnown = this.#failures.get(uid) === reason;
+    if (this.#failures.size >= mostFailures) this.#failures.clear();
+    this.#failures.set(uid, reason);
+    this.#log[isKnown ? "debug" : "warn"](message, { claim: labelOf(reference), uid, reason });
+  }
+}
+
+const labelOf = ({ namespace, name }: ClaimReference): string => `${namespace}/${name}`;
+
+/** What the log says of a claim. */
+const fieldsOf = (claim: ClaimReference, devices: ClaimRecord["devices"]) => ({
+  claim: labelOf(claim),
+  uid: claim.uid,
+  devices: devices.map(({ id }) => id),
+});
+
+const devicesOf = (claimed: readonly ClaimedDevice[]): ClaimRecord["devices"] =>
+  claimed.filter(({ result }) => !result.adminAccess).map(({ id, spec }) => ({ resource: spec.resource, id }));
+
+function refuse(reason: string | null): void {
+  if (reason !== null) throw new Error(reason);
+}
+
+function readFacts(root: string, { id, claim, spec }: ClaimedDevice): AllocationFacts {
+  try {
+    return readClaimFacts(root, claim, spec);
+  } catch (cause) {
+    throw new Error(`device ${id} of ${spec.resource} can't be read: ${messageOf(cause)}`, { cause });
+  }
+}

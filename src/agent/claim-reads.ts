@@ -1,0 +1,22 @@
+// How does the plugin see a claim as it is now? By a get from the API server, which the kubelet's own identity and our role may do.
+
+import type { ClaimReference } from "../allocation/claim.ts";
+import { type ResourceClaim, resourceClaims } from "../dra/resource-claim.ts";
+import type { Access } from "../kube/access.ts";
+import { getObject } from "../kube/api-client.ts";
+import { KubeError } from "../kube/errors.ts";
+
+/** Reads the claim of this name, which may be another one than was meant; null when there is none. Rejects when that is not known. */
+export type ClaimReader = (claim: ClaimReference, signal: AbortSignal) => Promise<ResourceClaim | null>;
+
+/** Reads claims from the API server. */
+export const claimReader =
+  (access: Access): ClaimReader =>
+  async ({ namespace, name }, signal) => {
+    try {
+      return await getObject(access, resourceClaims, { namespace, name }, signal);
+    } catch (error) {
+      if (error instanceof KubeError && error.kind === "notFound") return null;
+      throw error;
+    }
+  };

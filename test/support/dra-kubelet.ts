@@ -2,7 +2,7 @@
 // see them (pkg/kubelet/pluginmanager, pkg/kubelet/cm/dra).
 
 import { type ClientReadableStream, credentials } from "@grpc/grpc-js";
-import { type FSWatcher, mkdirSync, readdirSync, watch } from "node:fs";
+import { type FSWatcher, lstatSync, mkdirSync, readdirSync, watch } from "node:fs";
 import type {
   Claim,
   NodePrepareResourceResponse,
@@ -52,6 +52,8 @@ export class DraKubelet {
   /** By driver, in the order in which they registered. */
   readonly #plugins = new Map<string, DraPlugin[]>();
   readonly #bySocket = new Map<string, DraPlugin>();
+  /** When the socket was put where it is, as it was registered. */
+  readonly #placed = new Map<string, string>();
   readonly #turns = new Map<string, Promise<void>>();
   readonly #retries = new Set<Timer>();
   readonly #health = new Map<string, KnownHealth>();
@@ -163,8 +165,13 @@ export class DraKubelet {
     const path = `${this.registry}/${name}`;
     const turn = (this.#turns.get(path) ?? Promise.resolve()).then(async () => {
       if (!this.#watcher) return;
+      // An event of what was done already: a rename changes the time.
+      const placed = placedAt(path);
+      if (placed !== null && placed === this.#placed.get(path) && this.#bySocket.has(path)) return;
       this.#deregister(path);
-      if (isSocket(path)) await this.#register(path);
+      if (placed === null || !isSocket(path)) return;
+      this.#placed.set(path, placed);
+      await this.#register(path);
     });
     this.#turns.set(path, turn);
   }
@@ -250,6 +257,12 @@ export class DraKubelet {
       if (!plugin.closed) plugin.retry = setTimeout(() => this.#watchHealth(plugin), limits.retry);
     });
   }
+}
+
+/** What tells a file from one that is put there later, the same one included; null when there is none. */
+function placedAt(path: string): string | null {
+  const status = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return status ? `${status.ino}/${status.ctimeNs}` : null;
 }
 
 /** Every claim must be answered, no other one may be, and none by an error. */

@@ -33,7 +33,7 @@ import type { Pool } from "../pools/pool.ts";
 import type { LogAt, LogMessage } from "../process/log-messages.ts";
 import { messageOf } from "../text.ts";
 import { readClaimFacts } from "./claim-facts.ts";
-import type { ClaimReader } from "./claim-reads.ts";
+import { type ClaimReader, isUnrelatedClaim } from "./claim-reads.ts";
 
 /** What claims are prepared with. */
 export interface PreparedClaimsOptions {
@@ -272,6 +272,7 @@ export class PreparedClaims {
     const { id, holder } = conflict;
     const what = `device ${id} is prepared for claim ${labelOf(holder)}`;
     const found = await readClaim(holder, signal).catch((cause: unknown) => {
+      if (isUnrelatedClaim(cause)) return null;
       throw new Error(`${what}, of which it is not known whether it still has it: ${messageOf(cause)}`, { cause });
     });
     if (isStillAllocated(conflict, found && allocatedClaim(found), this.#options)) {

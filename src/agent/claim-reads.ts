@@ -20,3 +20,11 @@ export const claimReader =
       throw error;
     }
   };
+
+/**
+ * Whether reading a claim failed because no pod of this node has it any more. The kubelet's own identity may read the claims of its pods
+ * alone; a claim that is gone is forbidden to it like any other (kubernetes plugin/pkg/auth/authorizer/node/node_authorizer.go
+ * authorizeGet). Any other identity that may not read a claim knows nothing of it.
+ */
+export const isUnrelatedClaim = (error: unknown): boolean =>
+  error instanceof KubeError && error.kind === "forbidden" && error.message.includes('User "system:node:');

@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { ApiServer } from "../../test/support/api-server.ts";
+import { ApiServer, refuse } from "../../test/support/api-server.ts";
 import { ClaimNode } from "../../test/support/claim-node.ts";
 import { aResult, driver, ids } from "../../test/support/claims.ts";
 import { failureOf } from "../../test/support/dra-driver.ts";
@@ -169,9 +169,42 @@ describe("a claim", () => {
   });
 });
 
-describe("an API server that does not answer", () => {
-  const isFor = (name: string) => (request: { readonly path: string }) => request.path.endsWith(`/${name}`);
+const isFor = (name: string) => (request: { readonly path: string }) => request.path.endsWith(`/${name}`);
 
+describe("a device of a claim that is forbidden to be read", () => {
+  const forbid = (user: string, reason: string) =>
+    api.misbehave(
+      (_, response) =>
+        refuse(
+          response,
+          403,
+          "Forbidden",
+          `resourceclaims.resource.k8s.io "first" is forbidden: User "${user}" cannot get resource "resourceclaims" in API group "resource.k8s.io" in the namespace "default"${reason}`,
+          { name: "first", kind: "resourceclaims" },
+        ),
+      isFor("first"),
+    );
+
+  test("to the kubelet's own identity is released: no pod of this node has it", async () => {
+    await startPlugin();
+    const first = allocated("first", aResult("a", ids(0)));
+    await prepare(first);
+    forbid("system:node:node-a", ": no relationship found between node 'node-a' and this object");
+    await prepare(allocated("second", aResult("a", ids(0))));
+    expect(host.filesIn(host.cdi)).toHaveLength(1);
+  });
+
+  test("to a service account is refused: it may be in use", async () => {
+    await startPlugin();
+    const first = allocated("first", aResult("a", ids(0)));
+    await prepare(first);
+    forbid("system:serviceaccount:kube-system:sriovdp", "");
+    expect(await failureOf(prepare(allocated("second", aResult("a", ids(0)))))).toContain("grant this right");
+    expect(host.filesIn(host.cdi)).toEqual([`${driver}-claim_${first.uid}.json`]);
+  });
+});
+
+describe("an API server that does not answer", () => {
   test("fails the claims that it was asked for, within the time of a request", async () => {
     await startPlugin({ requestLimit: 200 });
     const [good, stuck] = [allocated("good", aResult("a", ids(0))), allocated("stuck", aResult("a", ids(1)))];

@@ -19,10 +19,12 @@ import { readRdmaDevices, readRdmaNamespaceMode } from "../../native/netlink/rdm
 import { readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkError, NetlinkSocket, type Transport } from "../../native/netlink/socket.ts";
 import { readVdpaDevices } from "../../native/netlink/vdpa.ts";
+import { claimedDevices, prepareClaim, readClaimSpec } from "../../src/allocation/claim.ts";
 import { stableJson } from "../../src/allocation/environment.ts";
 import { parseCommandLine } from "../../src/cli/parse.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { cachedAnswerIn, devicesIn, recordsIn } from "../../src/kubelet/allocations.ts";
+import { aResult, claimOf, driver, factsOf, ids, pools } from "../support/claims.ts";
 import { answersOf, captureNames, readCapture, replay, replayEnd } from "../netlink/replay.ts";
 import { sysfs } from "./sysfs-target.ts";
 
@@ -281,6 +283,19 @@ const commandLines = fc.property(
   },
 );
 
+const spec = (): Buffer => {
+  const claim = claimOf(aResult("a", ids(0)), aResult("b", ids(4)));
+  const prepared = prepareClaim(claim, claimedDevices(claim, driver, pools), ({ id }) => factsOf(id), driver);
+  return Buffer.from(JSON.stringify(prepared.spec));
+};
+
+const claimSpecs = fc.property(edits, (changes) => {
+  const text = Buffer.from(edited(spec(), changes)).toString();
+  const content = readClaimSpec(text, driver);
+  if (content?.record.devices.some(({ id, resource }) => typeof id !== "string" || typeof resource !== "string"))
+    throw new Error("a device that is none");
+});
+
 const raw = (property: unknown) => property as fc.IRawProperty<unknown>;
 
 export const targets = {
@@ -305,6 +320,11 @@ export const targets = {
     what: "whatever the kubelet's checkpoint holds is holdings or an error",
     runs: 1000,
     property: raw(checkpoints),
+  },
+  claimSpecs: {
+    what: "whatever a claim's spec was made into is a record or is none",
+    runs: 1000,
+    property: raw(claimSpecs),
   },
   commandLine: {
     what: "whatever the command line says is options or problems",

@@ -257,12 +257,12 @@ export class PreparedClaims {
     );
   }
 
-  /** After a failure, of which the kubelet hears; what is left here is written again, or harmless. */
+  /** Cleans up after a failure; what can't be removed is overwritten by the next attempt. */
   #tidy(uid: string, devices: ClaimRecord["devices"]): void {
     try {
       this.#removeInfo(uid, devices);
     } catch {
-      // The reason of the failure says more.
+      // The failure itself is reported.
     }
   }
 

@@ -6,7 +6,7 @@ import type { Access } from "../kube/access.ts";
 import { getObject } from "../kube/api-client.ts";
 import { KubeError } from "../kube/errors.ts";
 
-/** Reads the claim of this name, which may be another one than was meant; null when there is none. Rejects when that is not known. */
+/** Reads the claim of this name, whatever its UID; null when it does not exist. Rejects when it can't be read. */
 export type ClaimReader = (claim: ClaimReference, signal: AbortSignal) => Promise<ResourceClaim | null>;
 
 /** Reads claims from the API server. */
@@ -24,7 +24,7 @@ export const claimReader =
 /**
  * Whether reading a claim failed because no pod of this node has it any more. The kubelet's own identity may read the claims of its pods
  * alone; a claim that is gone is forbidden to it like any other (kubernetes plugin/pkg/auth/authorizer/node/node_authorizer.go
- * authorizeGet). Any other identity that may not read a claim knows nothing of it.
+ * authorizeGet). To any other identity a forbidden claim says nothing: it may be in use.
  */
 export const isUnrelatedClaim = (error: unknown): boolean =>
   error instanceof KubeError && error.kind === "forbidden" && error.message.includes('User "system:node:');

@@ -92,7 +92,7 @@ describe("a claim", () => {
     const claim = allocated("pod", aResult("a", ids(0)), aResult("b", ids(4)));
     const first = await prepare(claim);
     expect(first[0]).toContain(`${driver}/claim=${claim.uid}.a.0000-3b-02-0`);
-    // What the runtime is told to inject is what the spec has.
+    // The runtime injects what the answer names: all of it is in the spec.
     const { devices, kind } = JSON.parse(readFileSync(host.specOf(claim), "utf8")) as {
       kind: string;
       devices: { name: string }[];
@@ -205,7 +205,7 @@ describe("a device of a claim that is forbidden to be read", () => {
 });
 
 describe("an API server that does not answer", () => {
-  test("fails the claims that it was asked for, within the time of a request", async () => {
+  test("fails the claims that are read from it, within the time of a request", async () => {
     await startPlugin({ requestLimit: 200 });
     const [good, stuck] = [allocated("good", aResult("a", ids(0))), allocated("stuck", aResult("a", ids(1)))];
     api.misbehave(() => {}, isFor("stuck"));

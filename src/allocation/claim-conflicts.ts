@@ -28,8 +28,10 @@ export function refuseResults({ results }: AllocatedClaim, { driver, node }: Cla
  * Why devices must not be handed out, as a sentence; null when they may. `heldElsewhere` names the pod that has a device from the
  * device plugin; null for none. Devices with adminAccess are handed out in any case.
  *
- * A link that is down refuses nothing: the device's taint keeps the scheduler from it, a pod that tolerates the taint is meant to have
- * it, and a pod whose link went down after it was scheduled is better off with it than waiting for ever.
+ * A link that is down is no reason: the device's taint keeps the scheduler from it, a pod that tolerates the taint requests it
+ * knowingly, and a pod whose link went down after scheduling would wait in ContainerCreating, bound to this device, until the link is
+ * back. A device without its driver or device node is refused: the container would start without what it needs. So is one that its
+ * pool no longer selects.
  */
 export function refuseDevices(
   claimed: readonly ClaimedDevice[],

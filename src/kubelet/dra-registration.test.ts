@@ -159,7 +159,7 @@ describe("two instances during an update", () => {
     young.start();
     await until("the later one is connected", () => young.registration.state === "connected");
     old.check();
-    await until("the earlier one stands by", () => old.registration.state === "standby");
+    await until("the earlier one is on standby", () => old.registration.state === "standby");
     await young.close();
     old.check();
     await until("the earlier one is connected", () => old.registration.state === "connected");
@@ -167,7 +167,7 @@ describe("two instances during an update", () => {
     expect(dra.kubelet.endpoints(driver)).toEqual([old.endpoint]);
   });
 
-  test("the end of one leaves no socket, and the kubelet knows it", async () => {
+  test("the end of the last one leaves no socket, and ends its registration", async () => {
     const server = await dra.register();
     await server.close();
     await dra.kubelet.waitForPlugins(driver, 0);

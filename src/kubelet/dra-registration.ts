@@ -72,7 +72,7 @@ export class DraRegistration {
     void this.#attempt();
   }
 
-  /** The kubelet asked on this connection who listens at the socket. */
+  /** The plugin's info was requested on this connection: a registration begins. */
   infoRequested(connection: Connection): void {
     this.#registering.add(connection);
     if (!this.#isClosed && this.#stage.state !== "connected") this.#timer.set("patience");

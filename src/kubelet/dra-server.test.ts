@@ -94,7 +94,7 @@ describe("a call", () => {
     expect(most).toBe(16);
   });
 
-  test("that takes too long ends in an error for the claims that are not prepared, and these are told to stop", async () => {
+  test("that takes too long ends in an error for the claims that are not prepared, and stops them", async () => {
     const stopped: string[] = [];
     await dra.register({
       prepareLimit: 100,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { aClaimReference, aResourceClaim, ClaimNode, forever } from "../../test/support/claim-node.ts";
 import { aResult, ids } from "../../test/support/claims.ts";
 import { failureOf } from "../../test/support/dra-driver.ts";
@@ -111,6 +111,17 @@ describe("a device that is prepared for one claim", () => {
     await prepare(claims, first);
     rmSync(host.specOf(first));
     expect(await failureOf(prepare(claims, second))).toContain("is prepared for claim default/first");
+  });
+
+  test("that two processes gave to two claims keeps its file for multus until both are unprepared", async () => {
+    const claims = host.start();
+    const [first, second] = [host.allocate(aClaimReference("first"), aResult("a", ids(0))), aClaimReference("second")];
+    await prepare(claims, first);
+    writeFileSync(host.specOf(second), readFileSync(host.specOf(first), "utf8").replaceAll(first.uid, second.uid));
+    claims.unprepare(first);
+    expect(host.filesIn(host.deviceInfo)).toHaveLength(1);
+    claims.unprepare(second);
+    expect(host.filesIn(host.deviceInfo)).toEqual([]);
   });
 
   test("is handed out with adminAccess, and one with adminAccess to another claim", async () => {

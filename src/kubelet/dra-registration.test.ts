@@ -3,6 +3,7 @@ import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } 
 import { dirname } from "node:path";
 import { aReference, DraDriver, driver } from "../../test/support/dra-driver.ts";
 import { DraKubelet } from "../../test/support/dra-kubelet.ts";
+import { channelOptions, credentials, WatcherClient } from "../../test/support/grpc.ts";
 import { listenAt } from "../../test/support/listen-at.ts";
 import { until } from "../../test/support/until.ts";
 import { kubeletPaths } from "./kubelet-paths.ts";
@@ -46,10 +47,13 @@ describe("registration", () => {
     await dra.kubelet.prepare(driver, aReference("a"));
   });
 
-  test("counts as lost when the kubelet stays away, and its socket appears anew", async () => {
+  test("counts as lost when the kubelet stays away, whoever else requested its info, and its socket appears anew", async () => {
     const server = await dra.register();
+    const other = new WatcherClient(`unix:${server.endpoint}`, credentials.createInsecure(), channelOptions);
+    await new Promise<void>((resolve) => other.getInfo({}, () => resolve()));
     dra.kubelet.stop();
     await until("it is announced", () => server.registration.state === "announced");
+    other.close();
     expect(dra.logged.join("\n")).toContain("kubelet disconnected from the DRA driver");
     dra.kubelet.start();
     await until("it is connected", () => server.registration.state === "connected");

@@ -39,7 +39,9 @@ export class DraRegistration {
   readonly #registering = new WeakSet<Connection>();
   #stage: Stage = { state: "waiting", reason: null };
   #counts = { since: Date.now(), registrations: 0, failures: 0, lastAt: null as number | null };
-  #attempting: "no" | "yes" | "outdated" = "no";
+  #isAttempting = false;
+  /** Whether something changed since the attempt that is running began. */
+  #isOutdated = false;
   #absence: Timer | null = null;
   /** Why registering failed last: of each reason only the first failure is a warning. */
   #lastFailure: string | null = null;
@@ -144,29 +146,31 @@ export class DraRegistration {
 
   /** Puts the socket in place; one attempt at a time, and one more when something changed meanwhile. */
   async #attempt(): Promise<void> {
-    if (this.#attempting !== "no") {
-      this.#attempting = "outdated";
-      return;
-    }
+    this.#isOutdated = true;
+    if (this.#isAttempting) return;
+    this.#isAttempting = true;
     let wait: Wait | "nothing" = "nothing";
-    do {
-      this.#attempting = "yes";
+    while (this.#isOutdated && !this.#isClosed) {
+      this.#isOutdated = false;
       this.#timer.set("nothing");
-      try {
-        wait = await this.#takeStep();
-      } catch (error) {
-        if (this.#isClosed) break;
-        const { driver, log } = this.#options;
-        const reason = messageOf(error);
-        this.#failed({ state: "failed", reason }, (level) =>
-          log[level]("cannot register the DRA driver; retrying", { driver, reason }),
-        );
-        wait = "backOff";
-      }
-      // What changed is seen by the loop; the type of the field is narrowed to what was assigned above.
-    } while (!this.#isClosed && (this.#attempting as string) === "outdated");
-    this.#attempting = "no";
+      wait = await this.#tryStep();
+    }
+    this.#isAttempting = false;
     if (!this.#isClosed && this.#stage.state !== "connected") this.#timer.set(wait);
+  }
+
+  async #tryStep(): Promise<Wait | "nothing"> {
+    try {
+      return await this.#takeStep();
+    } catch (error) {
+      if (this.#isClosed) return "nothing";
+      const { driver, log } = this.#options;
+      const reason = messageOf(error);
+      this.#failed({ state: "failed", reason }, (level) =>
+        log[level]("cannot register the DRA driver; retrying", { driver, reason }),
+      );
+      return "backOff";
+    }
   }
 
   async #takeStep(): Promise<Wait | "nothing"> {

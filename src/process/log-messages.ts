@@ -43,7 +43,7 @@ export const logReports = {
   },
   "METHOD was refused": {
     levels: ["warn"],
-    fields: ["resource", "reason"],
+    fields: ["resource", "driver", "reason"],
     meaning:
       "The plugin refused a call, most often Allocate for a device that has just left. For Allocate the kubelet fails the pod with UnexpectedAdmissionError.",
   },

@@ -4,6 +4,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { clientLogMessages } from "../../src/process/client-log-messages.ts";
+import { draLogMessages } from "../../src/process/dra-log-messages.ts";
 import { logMessages } from "../../src/process/log-messages.ts";
 import { nodeLogMessages } from "../../src/process/node-log-messages.ts";
 import { undocumented } from "../support/log-lines.ts";
@@ -19,7 +20,8 @@ test.each(Object.keys(logMessages))("the source logs: %s", (message) => {
 });
 
 test("no message is in two tables, of which one would hide the other", () => {
-  expect(Object.keys(logMessages)).toEqual([...Object.keys(nodeLogMessages), ...Object.keys(clientLogMessages)]);
+  const tables = [nodeLogMessages, clientLogMessages, draLogMessages];
+  expect(Object.keys(logMessages)).toEqual(tables.flatMap((table) => Object.keys(table)));
 });
 
 const at = "2026-11-24T10:41:15.123Z";

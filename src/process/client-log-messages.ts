@@ -160,10 +160,10 @@ export const clientLogMessages = {
     meaning: "No status socket can be made. Mount a writable `/run/sriovdp`, or set `--status-socket`.",
   },
   "cannot serve metrics; retrying": {
-    levels: ["error"],
+    levels: ["warn"],
     fields: ["host", "port", "reason"],
     meaning:
-      "The address of `--metrics-address` cannot be used, most often because another process has the port. Retried every 15 s.",
+      "The address of `--metrics-address` cannot be used, most often because another process has the port: during an update, the plugin that is about to end. Retried every 2 s.",
   },
   "serving metrics": {
     levels: ["info"],

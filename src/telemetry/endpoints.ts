@@ -33,7 +33,8 @@ export interface StatusSource {
 
 /**
  * How often it is checked whether the socket is where clients find it, in milliseconds; more often while another instance has
- * its own there, so that no probe of this one fails often enough to restart it when the other one ends.
+ * its own there, so that no probe of this one fails often enough to restart it when the other one ends; and while the address of
+ * the metrics cannot be used, as that of the old instance in an update, which ends as soon as this one is ready.
  */
 const recheck = { usually: 15_000, displaced: 2000 } as const;
 
@@ -42,7 +43,7 @@ export class Endpoints {
   readonly #source: StatusSource;
   readonly #places: readonly string[];
   readonly #address: Address | null;
-  readonly #log: LogAt<"info" | "warn" | "error">;
+  readonly #log: LogAt<"info" | "warn">;
   #timer: Timer | null = null;
   #local: { readonly server: Closing; readonly path: string; readonly identity: string } | null = null;
   #remote: Closing | null = null;
@@ -52,19 +53,14 @@ export class Endpoints {
   #closed = false;
 
   /** Opens the first of the places that a socket can be made at, and the address, if any. */
-  constructor(
-    source: StatusSource,
-    places: readonly string[],
-    address: Address | null,
-    log: LogAt<"info" | "warn" | "error">,
-  ) {
+  constructor(source: StatusSource, places: readonly string[], address: Address | null, log: LogAt<"info" | "warn">) {
     this.#source = source;
     this.#places = places;
     this.#log = log;
     this.#openLocal();
     this.#address = address;
     this.#openRemote();
-    this.#later(recheck.usually);
+    this.#later(false);
   }
 
   close(): void {
@@ -98,12 +94,13 @@ export class Endpoints {
       this.#closeLocal();
       this.#openLocal();
     }
-    this.#later(displaced ? recheck.displaced : recheck.usually);
+    this.#later(displaced);
   }
 
-  #later(wait: number): void {
+  #later(displaced: boolean): void {
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.check(), wait);
+    const isMissing = this.#address !== null && this.#remote === null;
+    this.#timer = setTimeout(() => void this.check(), displaced || isMissing ? recheck.displaced : recheck.usually);
   }
 
   #openLocal(): void {
@@ -140,7 +137,7 @@ export class Endpoints {
       }
     }
     if (!this.#addressWasTaken)
-      this.#log.error("cannot serve metrics; retrying", {
+      this.#log.warn("cannot serve metrics; retrying", {
         host,
         port,
         reason: reasons.join("; "),

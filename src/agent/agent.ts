@@ -5,6 +5,7 @@ import { isListening } from "../fs/socket-file.ts";
 import { readPodCgroups } from "../host/pod-cgroups.ts";
 import type { OptionalFacts } from "../host/scan.ts";
 import { readUseSigns } from "../host/use-signs.ts";
+import { offeredElsewhere } from "../kubelet/other-offers.ts";
 import { PodAllocations } from "../kubelet/pod-allocations.ts";
 import { type KubeletPaths, kubeletPaths, type RegistrationMode, socketNameLimit } from "../kubelet/kubelet-paths.ts";
 import { warningsOf } from "../pools/change-log.ts";
@@ -117,7 +118,12 @@ export class Agent {
       log,
     );
     this.#assignment = new Assignment(
-      { root, podAllocations, again: (after) => this.#scheduled.set("evidence", "links", after) },
+      {
+        root,
+        podAllocations,
+        offeredElsewhere: (ours) => offeredElsewhere(this.#paths, ours),
+        again: (after) => this.#scheduled.set("evidence", "links", after),
+      },
       log,
     );
   }

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { aDevice, aSpec } from "../../test/support/device.ts";
 import { Assignment, type ServedState } from "./assignment.ts";
+import { offeredElsewhere } from "../kubelet/other-offers.ts";
 import type { Device } from "../host/device.ts";
 import { ContainerAllocateResponse } from "../kubelet/api/deviceplugin.ts";
 import { PodAllocations } from "../kubelet/pod-allocations.ts";
@@ -49,6 +51,7 @@ beforeEach(() => {
     {
       root,
       podAllocations: new PodAllocations(paths, { podCgroups, inUse: () => new Map() }),
+      offeredElsewhere: (ours) => offeredElsewhere(paths, ours),
       again: (after) => again.push(after),
     },
     log,
@@ -135,6 +138,58 @@ describe("the evidence is read", () => {
     expect(await assigned([moved, b])).toEqual({ A: [`${a.id}!`], B: [b.id] });
     checkpoint();
     expect(await assigned([moved, b])).toEqual({ A: [], B: [a.id, b.id] });
+  });
+});
+
+describe("a device that another plugin offers as another resource", () => {
+  const other = "example.com/old";
+  const registered = (resource: string) =>
+    writeFileSync(
+      paths.checkpoint,
+      JSON.stringify({ Data: { PodDeviceEntries: [], RegisteredDevices: { [resource]: [b.id], [A.resource]: [] } } }),
+    );
+  const listening = async (resource: string) => {
+    const server = createServer();
+    const path = `${paths.devicePlugins}/${resource.replace("/", "_")}.sock`;
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    return { close: () => new Promise((resolve) => server.close(resolve)) };
+  };
+
+  test("comes to a pool when that one has ended, and is shown meanwhile", async () => {
+    registered(other);
+    const plugin = await listening(other);
+    expect(await assigned([a, b])).toEqual({ A: [a.id], B: [] });
+    expect(again).toEqual([1000]);
+    expect(assignment.retentions).toEqual([
+      { device: b.id, resource: other, pod: "another plugin", kind: "withheld", nextPool: B.resource },
+    ]);
+    expect(await assigned([a, b])).toEqual({ A: [a.id], B: [] });
+    await plugin.close();
+    expect(await assigned([a, b])).toEqual({ A: [a.id], B: [b.id] });
+    expect(assignment.retentions).toEqual([]);
+    expect(again).toHaveLength(2);
+  });
+
+  test("is in its pool at once when that one has ended before: the checkpoint still names it", async () => {
+    registered(other);
+    expect(await assigned([a, b])).toEqual({ A: [a.id], B: [b.id] });
+    expect(again).toEqual([]);
+  });
+
+  test("is in its pool at once when the other one offers it as that pool", async () => {
+    registered(B.resource);
+    const plugin = await listening(B.resource);
+    expect(await assigned([a, b])).toEqual({ A: [a.id], B: [b.id] });
+    await plugin.close();
+  });
+
+  test("stays in its pool when that one comes later", async () => {
+    checkpoint();
+    await assigned([a, b]);
+    registered(other);
+    const plugin = await listening(other);
+    expect(await assigned([a, b])).toEqual({ A: [a.id], B: [b.id] });
+    await plugin.close();
   });
 });
 

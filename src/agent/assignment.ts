@@ -14,6 +14,12 @@ import { readClaimNodes } from "./claim-facts.ts";
 /** How often the evidence is read again while a device waits for a pod's end, in milliseconds. */
 const recheckEvery = 10_000;
 
+/** How often it is checked whether the other plugin has ended that offers a device which a pool is to get, in milliseconds. */
+const otherPluginEvery = 1000;
+
+/** What has a device that another plugin offers, in place of a pod. */
+const otherPlugin = "another plugin";
+
 /** For how long a cached answer counts once the kubelet has the pool's list, in milliseconds: it admits its pods at once. */
 const cachedAnswerLife = 5 * 60_000;
 
@@ -22,6 +28,8 @@ export interface AssignmentOptions {
   /** Goes before every path of the node. */
   readonly root: string;
   readonly podAllocations: PodAllocations;
+  /** Devices that the kubelet may hand out for another plugin, by id: the resource; `ours` are the resources of this one. */
+  readonly offeredElsewhere: (ours: ReadonlySet<string>) => Promise<ReadonlyMap<string, string>>;
   /** Requests another assignment after so many milliseconds; the functions need not be read again for it. */
   readonly again: (after: number) => void;
 }
@@ -49,6 +57,8 @@ export class Assignment {
   /** Cached answers of the start that may still be used; null before the first evidence. */
   #cached: readonly CachedAnswer[] | null = null;
   #retentions: readonly Retention[] = [];
+  /** Devices that another plugin offers and a pool is to get, by id: the other's resource. */
+  #elsewhere: ReadonlyMap<string, string> = new Map();
 
   constructor(options: AssignmentOptions, log: Log) {
     this.#options = options;
@@ -63,7 +73,8 @@ export class Assignment {
   /**
    * Assigns pools. The evidence of what pods hold is read when a device would come to another place than it has in `served`, and
    * while one waits for its pod's end, from time to time and whenever the functions were read again (`isRescan`): a device stays where
-   * its pod got it from. Without evidence every served device stays where it is.
+   * its pod got it from. Without evidence every served device stays where it is. A device comes to no pool while another plugin offers it under
+   * another resource: the kubelet would hand it out twice.
    */
   async assign(
     specs: readonly PoolSpec[],
@@ -88,15 +99,26 @@ export class Assignment {
     const key = JSON.stringify([[...placed], [...places]]);
     const isNew = this.#read === null || (isMoved && key !== this.#read);
     const isCached = ({ resource, ids }: CachedAnswer) => ids.some((id) => placed.get(id) === resource);
-    const isWaiting = isMoved || [...podAllocations.held].some(isAwaited) || this.#cached?.some(isCached) === true;
+    const isWaiting =
+      isMoved ||
+      this.#elsewhere.size > 0 ||
+      [...podAllocations.held].some(isAwaited) ||
+      this.#cached?.some(isCached) === true;
     const isDue = isRescan || performance.now() >= this.#dueAt;
-    if (isNew || (isDue && (isWaiting || !podAllocations.isKnown))) await this.#readEvidence(key, places);
-    const held = new Map([...podAllocations.held].filter(([id]) => present.has(id)));
+    if (isNew || (isDue && (isWaiting || !podAllocations.isKnown))) {
+      await this.#readEvidence(key, places);
+      await this.#readElsewhere(placed, places, new Set(served.keys()));
+    }
+    const isPresent = ([id]: readonly [string, string]) => present.has(id);
+    const held = new Map([...this.#elsewhere, ...podAllocations.held].filter(isPresent));
     const kept = held.size === 0 ? free : assignPools(specs, devices, held, served);
     const stale = this.#staleAnswers(kept, held, connectedSince);
     const pools = stale.size === 0 ? kept : assignPools(specs, devices, held, served, stale);
-    this.#note(retentionsOf(devices, podAllocations.allocations, pools, placed));
-    if (stale.size > 0 || [...held].some(isAwaited)) this.#again(podAllocations.recordedIn || recheckEvery);
+    const holders = new Map<string, Pick<Retention, "resource" | "pod">>(podAllocations.allocations);
+    for (const [id, resource] of this.#elsewhere) if (!holders.has(id)) holders.set(id, { resource, pod: otherPlugin });
+    this.#note(retentionsOf(devices, holders, pools, placed));
+    if (this.#elsewhere.size > 0) this.#again(otherPluginEvery);
+    else if (stale.size > 0 || [...held].some(isAwaited)) this.#again(podAllocations.recordedIn || recheckEvery);
     return pools;
   }
 
@@ -129,6 +151,22 @@ export class Assignment {
     }
   }
 
+  async #readElsewhere(
+    placed: ReadonlyMap<string, string>,
+    places: ReadonlyMap<string, string>,
+    ours: ReadonlySet<string>,
+  ): Promise<void> {
+    const coming = new Set([...placed].filter(([id, resource]) => places.get(id) !== resource).map(([id]) => id));
+    const offered = coming.size === 0 ? [] : [...(await this.#options.offeredElsewhere(ours))];
+    const elsewhere = new Map(offered.filter(([id, resource]) => coming.has(id) && placed.get(id) !== resource));
+    for (const resource of new Set(elsewhere.values())) {
+      if ([...this.#elsewhere.values()].includes(resource)) continue;
+      const devices = [...elsewhere].filter(([, each]) => each === resource).map(([id]) => id);
+      this.#log.warn("another plugin offers devices; withheld until it ends", { resource, devices });
+    }
+    this.#elsewhere = elsewhere;
+  }
+
   /** Devices that the kubelet would hand out by an answer from before a reboot, and that are used by other nodes now. */
   #staleAnswers(
     assigned: readonly Pool[],
@@ -157,7 +195,7 @@ export class Assignment {
     const same = (a: Retention) => (b: Retention) =>
       a.device === b.device && a.resource === b.resource && a.pod === b.pod && a.kind === b.kind;
     for (const each of retentions) {
-      if (this.#retentions.some(same(each))) continue;
+      if (this.#retentions.some(same(each)) || each.pod === otherPlugin) continue;
       const { kind, ...fields } = each;
       if (kind === "retained") this.#log.info("device retained in its pool until its pod ends", fields);
       else this.#log.warn("device withheld from all pools until its pod ends", fields);

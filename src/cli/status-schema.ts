@@ -154,7 +154,7 @@ export const statusSchema = object({
       object({
         device: [text, "a device that its pod keeps out of its new pool"],
         resource: [text, "the resource from which the pod got it"],
-        pod: [text, "the pod"],
+        pod: [text, "the pod; `another plugin` while another plugin on the node offers the device"],
         kind: [
           oneOf("retained", "withheld"),
           "`retained`: it is in its pod's pool, Unhealthy; `withheld`: it is in no pool",

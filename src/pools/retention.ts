@@ -2,7 +2,6 @@
 
 import type { Device } from "../host/device.ts";
 import { deviceTypes, hostExclusionOf } from "./device-types.ts";
-import type { Allocations } from "./decide-allocations.ts";
 import type { Pool } from "./pool.ts";
 
 /** A device that its pod keeps where it is. */
@@ -10,7 +9,7 @@ export interface Retention {
   readonly device: string;
   /** The resource under which the pod has it. */
   readonly resource: string;
-  /** "namespace/name", or the pod's UID. */
+  /** "namespace/name", or the pod's UID; "another plugin" while one offers the device. */
   readonly pod: string;
   /**
    * "retained": it is in its pod's pool, Unhealthy. "withheld": it is in no pool, since its pod's pool is not configured or is of
@@ -27,7 +26,7 @@ export interface Retention {
  */
 export function retentionsOf(
   devices: readonly Device[],
-  allocations: Allocations,
+  allocations: ReadonlyMap<string, Pick<Retention, "resource" | "pod">>,
   pools: readonly Pool[],
   free: ReadonlyMap<string, string>,
 ): Retention[] {

@@ -94,6 +94,12 @@ export const clientLogMessages = {
     fields: ["device", "resource", "pod", "nextPool"],
     meaning: "A pod has a device whose pool left the config. No pool offers it until the pod ends.",
   },
+  "another plugin offers devices; withheld until it ends": {
+    levels: ["warn"],
+    fields: ["resource", "devices"],
+    meaning:
+      "A pool is to get devices that another plugin on the node still offers as another resource, as in an update that renames pools. They are added when that plugin has ended.",
+  },
   "device released": {
     levels: ["info"],
     fields: ["device", "resource", "pod"],

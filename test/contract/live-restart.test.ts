@@ -181,6 +181,20 @@ describe.concurrent.each(modes)("two plugins at once (%s)", (mode) => {
   );
 });
 
+// An update may change names of pools and the prefix; the old instance goes on until the new one is ready.
+test.each(modes)("two plugins that name a pool differently never offer one device both (%s)", async (mode) => {
+  await using node = await running({ node: "iavf-vfs", config, resources: [net], mode });
+  const { plugin: old, kubelet } = node;
+  const young = node.startPlugin("-v=5", "--resource-prefix=example.com");
+  await young.waitForLine(/WARN {2}another plugin offers devices; withheld until it ends .*resource=intel\.com\/net/);
+  await young.waitUntilReady();
+  expect((await node.command("probe", "readiness")).stdout).toBe("ok\n");
+  expect(kubelet.allocatable).toEqual({ [net]: 4 });
+  expect(await old.stop()).toBe(0);
+  await kubelet.waitForAllocatable("example.com/net", 4);
+  expect(kubelet.resource(net).allocatable).toBe(0);
+});
+
 // The reconciler of the kubelet's plugin manager runs once a second (kubernetes pkg/kubelet/pluginmanager/plugin_manager.go).
 test("a kubelet that turns to the new one of two plugins a second later has devices all the while", async () => {
   await using node = await running({ node: "iavf-vfs", config, resources: [net], mode: "watcher" });

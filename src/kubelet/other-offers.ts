@@ -1,0 +1,33 @@
+// Which devices may the kubelet hand out for another plugin? In an update that renames pools, the old instance offers its devices under their old
+// names until it ends.
+
+import { isListening } from "../fs/socket-file.ts";
+import { readRegisteredDevices } from "./allocations.ts";
+import type { KubeletPaths } from "./kubelet-paths.ts";
+
+/**
+ * The devices that the kubelet has of resources which are not `ours` and whose plugin runs, by id: the resource. A plugin runs while a process listens
+ * at its socket, which has the name that ours and the upstream plugin's have; the checkpoint keeps the devices of plugins that have ended, since
+ * the kubelet writes it after lists and allocations only (kubernetes pkg/kubelet/cm/devicemanager/manager.go, markResourceUnhealthy).
+ */
+export async function offeredElsewhere(
+  paths: KubeletPaths,
+  ours: ReadonlySet<string>,
+): Promise<ReadonlyMap<string, string>> {
+  const others = [...(readRegisteredDevices(paths.checkpoint) ?? [])].filter(
+    ([resource, ids]) => !ours.has(resource) && ids.size > 0,
+  );
+  const running = await Promise.all(others.map(([resource]) => isServed(paths, resource)));
+  return new Map(
+    others.filter((_, index) => running[index]).flatMap(([resource, ids]) => [...ids].map((id) => [id, resource])),
+  );
+}
+
+async function isServed({ registry, devicePlugins }: KubeletPaths, resource: string): Promise<boolean> {
+  const [prefix = "", name = "", ...rest] = resource.split("/");
+  // Others' names may be anything.
+  if (prefix === "" || name === "" || rest.length > 0) return false;
+  const socket = `${prefix}_${name}.sock`;
+  const found = await Promise.all([registry, devicePlugins].map((folder) => isListening(`${folder}/${socket}`)));
+  return found.includes(true);
+}

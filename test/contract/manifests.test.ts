@@ -153,6 +153,35 @@ describe("all objects of the plugin", () => {
   });
 });
 
+test("the PodMonitor scrapes the port of the metrics at pod addresses of both families", () => {
+  const monitor = only<PodMonitor>(objectsOf(read("components/metrics/podmonitor.yaml")), "PodMonitor");
+  const [endpoint] = monitor.spec.podMetricsEndpoints;
+  // As Prometheus relabels: the expression must match as a whole, and is (.*) by default.
+  const addressOf = (ip: string) =>
+    endpoint?.relabelings.reduce((address, { sourceLabels, regex = "(.*)", targetLabel, replacement }) => {
+      expect([sourceLabels, targetLabel]).toEqual([["__meta_kubernetes_pod_ip"], "__address__"]);
+      const match = new RegExp(`^(?:${regex})$`).exec(ip);
+      return match ? replacement.replace("$1", match[1] ?? "") : address;
+    }, ip);
+  expect(addressOf("10.0.0.7")).toBe("10.0.0.7:9808");
+  expect(addressOf("fd00::7")).toBe("[fd00::7]:9808");
+  expect(read("components/metrics/kustomization.yaml")).toContain("--metrics-address=[$(HOST_IP)]:9808");
+});
+
+interface PodMonitor extends KubernetesObject {
+  readonly kind: "PodMonitor";
+  readonly spec: {
+    readonly podMetricsEndpoints: readonly {
+      readonly relabelings: readonly {
+        readonly sourceLabels: readonly string[];
+        readonly regex?: string;
+        readonly targetLabel: string;
+        readonly replacement: string;
+      }[];
+    }[];
+  };
+}
+
 test("the upstream plugin's and the operator's arguments start the executable as they are", async () => {
   // Those of the upstream plugin's own manifests, and of the one that the SR-IOV network operator writes.
   for (const args of [

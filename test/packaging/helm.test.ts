@@ -142,6 +142,7 @@ describe("with values of a site", () => {
       "--pod-device-metrics",
       "--resync-interval=600",
     ]);
+    expect(container).not.toHaveProperty("ports");
     for (const { name, hostPath } of pod.volumes) {
       const mount = container?.volumeMounts.find((each) => each.name === name);
       if (hostPath) expect(mount?.mountPath).toBe(name === "cgroups" ? `/host${hostPath.path}` : hostPath.path);

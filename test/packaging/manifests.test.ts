@@ -47,7 +47,7 @@ describe("the API server", () => {
     const network = readFileSync(join(deployments, "examples/networks/sriov.yaml"), "utf8");
     expect(problemsOf(set)).toEqual([]);
     expect(problemsOf(set.replace("hostNetwork:", "hostNetwrok:")).join()).toContain("hostNetwrok");
-    expect(problemsOf(set.replace("maxUnavailable: 33%", "maxUnavailable: 133%")).join()).toContain("maxUnavailable");
+    expect(problemsOf(set.replace("maxUnavailable: 0", "maxUnavailable: 1")).join()).toContain("maxUnavailable");
     expect(problemsOf(set.replace("mountPath: /run/sriovdp", "mountPath: /etc/pcidp")).join()).toContain("mountPath");
     expect(problemsOf(network.replace('"type": "sriov"', '"typ": "sriov"')).join()).toContain("type");
   });
@@ -57,8 +57,7 @@ describe("the API server", () => {
 const needed = ["host namespaces", "hostPath volumes", "seLinuxOptions"];
 const added: Readonly<Record<string, readonly string[]>> = {
   "overlays/net-admin": ["non-default capabilities"],
-  "overlays/metrics": ["hostPort"],
-  "overlays/everything": ["non-default capabilities", "hostPort"],
+  "overlays/everything": ["non-default capabilities"],
 };
 
 describe("what kustomize builds", () => {
@@ -76,6 +75,14 @@ describe("what kustomize builds", () => {
       for (const object of objects.filter(({ kind }) => kind !== "SecurityContextConstraints")) {
         expect(await schemaProblems(object)).toEqual([]);
       }
+    }
+  });
+
+  testWhere(missing, "lets a new pod take over before the old one is ended: no port of the node is in its way", () => {
+    for (const { path, objects } of readManifests(...kustomizations)) {
+      const { spec } = only<DaemonSet>(objects, "DaemonSet");
+      expect(spec).toMatchObject({ updateStrategy: { rollingUpdate: { maxSurge: "33%", maxUnavailable: 0 } } });
+      expect([path, ...spec.template.spec.containers.filter((each) => "ports" in each)]).toEqual([path]);
     }
   });
 

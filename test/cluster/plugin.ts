@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { FullStatus } from "../../src/telemetry/plugin-status.ts";
 import { objectsOf, type KubernetesObject } from "../support/kubernetes.ts";
 import { apply, facts, kubectl, onNode, read, resourcesOf, type Node, waitFor, waitForAllocatable } from "./cluster.ts";
 
@@ -47,9 +48,23 @@ export async function deployBase(): Promise<void> {
 export const waitForRollout = (name = daemonSet, where = namespace): Promise<string> =>
   kubectl(where, "rollout", "status", name, "--timeout=240s");
 
+/** Takes away what earlier tests left: pods unless they are to stay, DaemonSets, and the resources that they registered. */
+export async function removeAll({ butPods = false } = {}): Promise<void> {
+  if (!butPods) await kubectl("delete", "pods", "--all", "--namespace=default");
+  await kubectl(namespace, "delete", "daemonsets,services", "--all");
+  await waitForEnd();
+}
+
+/** Waits until the plugin's last pod is gone, and what it offered with it. */
+export async function waitForEnd(): Promise<void> {
+  const pods = () => read<{ items: Pod[] }>("pods", namespace, "--selector=name=sriov-device-plugin");
+  await waitFor("the plugin's pods are gone", async () => (await pods()).items.length === 0);
+  await waitForAllocatable({});
+}
+
 export interface Pod extends KubernetesObject {
   readonly metadata: KubernetesObject["metadata"] & { readonly uid: string; readonly deletionTimestamp?: string };
-  readonly spec: { readonly nodeName?: string };
+  readonly spec: { readonly nodeName?: string; readonly containers: readonly { readonly image: string }[] };
   readonly status: {
     readonly phase: string;
     readonly reason?: string;
@@ -60,8 +75,8 @@ export interface Pod extends KubernetesObject {
       readonly restartCount: number;
       readonly imageID: string;
       readonly containerID?: string;
-      readonly state: { readonly running?: object; readonly waiting?: { readonly reason: string } };
-      readonly lastState: { readonly terminated?: { readonly message?: string; readonly exitCode: number } };
+      readonly state: { readonly running?: object; readonly terminated?: { readonly exitCode: number } };
+      readonly lastState: { readonly terminated?: { readonly exitCode: number } };
     }[];
   };
 }
@@ -71,6 +86,32 @@ export async function pluginPods(): Promise<Pod[]> {
   const { items } = await read<{ items: Pod[] }>("pods", namespace, "--selector=name=sriov-device-plugin");
   return items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
 }
+
+/** The one pod of the plugin, once an update has ended the others. */
+export const pluginPod = (pods = pluginPods): Promise<Pod> =>
+  waitFor("the plugin has one pod", async () => {
+    const [pod, ...others] = await pods();
+    return others.length === 0 && pod;
+  });
+
+/** Whether the container of a pod is Ready. */
+export const isReady = ({ status }: Pod): boolean => status.containerStatuses?.[0]?.ready === true;
+
+let edits = 0;
+
+/**
+ * Changes the pools of the plugin that runs. The kubelet brings an edited ConfigMap to a pod when it next looks at the pod: within a minute, or at
+ * once when the pod object changes.
+ */
+export async function editConfig(config: object | string): Promise<void> {
+  await apply(configMap(typeof config === "string" ? config : JSON.stringify(config)));
+  const annotation = `lab/edit=${(edits += 1)}`;
+  await kubectl(namespace, "annotate", "pods", "--selector=name=sriov-device-plugin", "--overwrite", annotation);
+}
+
+/** What sriovdp status says in a pod of the plugin; times are text there. */
+export const statusOf = async (pod: string, where = namespace): Promise<FullStatus> =>
+  JSON.parse(await kubectl(where, "exec", pod, "--", "/usr/bin/sriovdp", "status", "--output=json")) as FullStatus;
 
 /** Runs the executable in the plugin's pod, as the docs say. */
 export const inPlugin = (...words: readonly string[]): Promise<string> =>

@@ -57,7 +57,7 @@ const wholeRun = () => ({ paths: testFiles(), report: join(results, "bun.xml"), 
 const withoutCluster = (reason: string): Promise<TestResult[]> =>
   runTests({ ...wholeRun(), variables: { SRIOVDP_NO_CLUSTER: reason } });
 
-const places = ["manifests.test.ts", "devices.test.ts", "docs.test.ts"];
+const places = ["manifests.test.ts", "devices.test.ts", "lifecycle.test.ts", "migration.test.ts", "docs.test.ts"];
 
 function testFiles(): string[] {
   const files = readdirSync(import.meta.dir).filter((name) => name.endsWith(".test.ts"));

@@ -53,7 +53,10 @@ function tryPage(name: string, blocks: readonly Block[]): void {
     const { says, line, text } = block;
     clusterTest(`${name}:${line}: ${says.file ?? text.split("\n", 1)[0]}`, async () => {
       for (const each of says.lab?.split(",") ?? []) await prepare(each.trim());
-      if (says.plugin !== undefined) await deployBase();
+      if (says.plugin !== undefined) {
+        await bindFirstVfs("vfio-pci");
+        await deployBase();
+      }
       if (says.file === undefined) await run(block);
       else writeFileSync(join(folder, says.file), `${toCluster(text, version())}\n`);
     });

@@ -10,7 +10,17 @@ import { goProgram } from "../packaging/go-program.ts";
 import { testWhere } from "../packaging/needs.ts";
 import { type DaemonSet, type KubernetesObject, objectsOf, only } from "../support/kubernetes.ts";
 import { operatorDaemonSet, upstreamDaemonSet, upstreamServiceAccount } from "../support/others-manifests.ts";
-import { apply, asText, clusterTest, facts, hasCluster, kubectl, read, waitForAllocatable } from "./cluster.ts";
+import {
+  apply,
+  asText,
+  clusterTest,
+  facts,
+  hasCluster,
+  kubectl,
+  read,
+  waitFor,
+  waitForAllocatable,
+} from "./cluster.ts";
 import { inNamespace } from "./namespace.ts";
 import {
   allDevices,
@@ -106,13 +116,12 @@ clusterTest(
 );
 
 clusterTest("the base takes over from upstream 3.6.2 by the commands of the docs", async () => {
-  const old = await pluginPods();
-  await fromDocs(
-    "kubectl -n kube-system delete daemonset --cascade=orphan kube-sriov-device-plugin-amd64 kube-sriov-device-plugin-arm64 kube-sriov-device-plugin-ppc64le",
-  );
-  expect((await pluginPods()).map(({ metadata }) => metadata.uid)).toEqual(old.map(({ metadata }) => metadata.uid));
   await fromDocs("kubectl apply -k deployments/base");
   await waitForRollout();
+  await fromDocs(
+    "kubectl -n kube-system delete daemonset kube-sriov-device-plugin-amd64 kube-sriov-device-plugin-arm64 kube-sriov-device-plugin-ppc64le",
+  );
+  await waitFor("only the new plugin runs", async () => (await pluginPods()).length === 1);
   await expectServed(imageName());
 });
 

@@ -97,12 +97,13 @@ export interface Node extends KubernetesObject {
   };
 }
 
-/** Counts of our resources in a list of the node's: { intel_sriov_dpdk: 4 }. */
+/** Counts of the pools' resources in a list of the node's: { intel_sriov_dpdk: 4 }. The kubelet keeps resources that it once had, with 0. */
 export const resourcesOf = (list: Readonly<Record<string, string>>): Record<string, number> =>
   Object.fromEntries(
     Object.entries(list)
       .filter(([name]) => name.startsWith("intel.com/"))
-      .map(([name, count]) => [name.replace("intel.com/", ""), Number(count)]),
+      .map(([name, count]) => [name.replace("intel.com/", ""), Number(count)] as const)
+      .filter(([, count]) => count > 0),
   );
 
 /** Waits until the node has these resources to give, as many as said, and no others but those it has none of. */
@@ -112,7 +113,7 @@ export async function waitForAllocatable(wanted: Readonly<Record<string, number>
     `allocatable is ${JSON.stringify(wanted)}`,
     async () => {
       last = resourcesOf((await read<Node>("node", "lab")).status.allocatable);
-      return Bun.deepEquals(Object.fromEntries(Object.entries(last).filter(([, count]) => count > 0)), wanted);
+      return Bun.deepEquals(last, wanted);
     },
     { found: () => last },
   );

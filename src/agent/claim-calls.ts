@@ -91,7 +91,7 @@ export class PreparedClaims {
     this.#files = new ClaimFiles(cdiFolder(options.root), options.driver);
   }
 
-  /** Reads what an earlier process prepared, and from now on restores specs that somebody removes. Throws when the folder can't be read. */
+  /** Reads what an earlier process prepared, and from now on restores specs that are removed. Throws when the folder can't be read. */
   start(): void {
     const { folder } = this.#files;
     const files = this.#files.load();
@@ -145,7 +145,7 @@ export class PreparedClaims {
     }
   }
 
-  /** Writes specs again that somebody removed or damaged; failures are logged and retried. */
+  /** Writes specs again that were removed or damaged; failures are logged and retried. */
   restore(): void {
     if (this.#retry) clearTimeout(this.#retry);
     this.#retry = null;

@@ -104,7 +104,7 @@ describe("a device that is prepared for one claim", () => {
     expect(prepared(claims)).toEqual({ first: ids(0) });
   });
 
-  test("is refused also when its spec was removed by somebody", async () => {
+  test("is refused also when its spec was removed by another program", async () => {
     const claims = host.start();
     const first = host.allocate(aClaimReference("first"), aResult("a", ids(0)));
     const second = host.allocate(aClaimReference("second"), aResult("a", ids(0)));

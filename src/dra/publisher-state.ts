@@ -10,7 +10,7 @@ export interface WriteCounts {
   create: number;
   update: number;
   delete: number;
-  /** Of these, how many restored what somebody else had changed or deleted. */
+  /** Of these, how many restored what another client had changed or deleted. */
   repair: number;
   failed: number;
 }

@@ -39,6 +39,6 @@ export const publisherTimes: PublisherTimes = {
   longestAttempt: 30_000,
 };
 
-/** When a node creates its first slices, in milliseconds from when it knows that there are none: a fleet does not do it at once. */
+/** When a node creates its first slices, in milliseconds from the list that shows none: a fleet does not do it at once. */
 export const firstDelay = (node: string, within: number): number =>
   Number.parseInt(hashOf(node).slice(-8), 36) % (within + 1);

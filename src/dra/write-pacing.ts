@@ -27,7 +27,7 @@ export interface PacingTimes {
 
 /**
  * Why a slice is written.
- * - `repair`: it was as desired, or was written so, and is no longer: somebody else changed it.
+ * - `repair`: it was as desired, or was written so, and is no longer: another client changed it.
  * - `loss`: a device must not be allocated any more, or is another one.
  * - `gain`: anything else.
  */

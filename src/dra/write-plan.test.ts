@@ -277,7 +277,7 @@ describe("a plan", () => {
     expect(create?.slice.spec.devices?.[0]?.taints).toEqual(taints);
   });
 
-  test("forgets a failure that nothing depends on any more: somebody else deleted the slice", () => {
+  test("forgets a failure that nothing depends on any more: another client deleted the slice", () => {
     const played = started();
     const stranger = "";
     const pace = {

@@ -47,7 +47,7 @@ export class ClaimFiles {
     });
   }
 
-  /** What is prepared, by all processes, in the order of the UIDs; a spec that somebody removed or damaged counts as it was. */
+  /** What is prepared, by all processes, in the order of the UIDs; a spec that was removed or damaged counts as it was. */
   records(): ClaimRecord[] {
     this.#refresh();
     return [...this.#known.values()].map(({ content }) => content.record).toSorted((a, b) => (a.uid < b.uid ? -1 : 1));
@@ -78,7 +78,7 @@ export class ClaimFiles {
     this.#removeEnded();
   }
 
-  /** Writes specs again that somebody removed or damaged, so that containers can restart. Returns the names of the files. */
+  /** Writes specs again that were removed or damaged, so that containers can restart. Returns the names of the files. */
   restore(): string[] {
     this.#refresh();
     const lost = [...this.#known].filter(([uid, { revision }]) => revisionOf(this.#path(uid)) !== revision);

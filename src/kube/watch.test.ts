@@ -23,7 +23,7 @@ describe("a mirror", () => {
     expect(mirror.failures).toEqual([]);
   });
 
-  test("tells the version of each state, the version of a deletion too, and each watch that begins", async () => {
+  test("reports the version of each state, the version of a deletion too, and each watch that begins", async () => {
     const listed = mirrored.server.set(aTestSlice("s"));
     const mirror = aMirror();
     await watching();

@@ -25,7 +25,7 @@ import type { Registration } from "./registration.ts";
 /** What a DRA server needs. */
 export interface DraServerOptions {
   readonly driver: string;
-  /** What tells this instance from another one that serves the driver during an update: the pod's UID; "" where there is never one. */
+  /** What distinguishes this instance from another one that serves the driver during an update: the pod's UID; "" where there is never one. */
   readonly instance: string;
   readonly paths: KubeletPaths;
   readonly log: LogAt<"info" | "warn" | "debug">;

@@ -58,7 +58,7 @@ test("a driver is registered at its socket, and no longer when that is removed",
   const path = await listen("a-reg.sock");
   await kubelet.waitForPlugins(driver);
   expect(kubelet.endpoints(driver)).toEqual([path]);
-  await until("it is told so", () => statuses.some(({ pluginRegistered }) => pluginRegistered));
+  await until("it is notified", () => statuses.some(({ pluginRegistered }) => pluginRegistered));
   rmSync(path);
   await kubelet.waitForPlugins(driver, 0);
   expect(await failureOf(kubelet.unprepare(driver, aClaim("a")))).toBe("DRA driver x.io is not registered");

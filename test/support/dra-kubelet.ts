@@ -45,7 +45,7 @@ export class DraKubelet {
   readonly events: string[] = [];
   /** Why registrations are refused; null when they are not. */
   refusal: string | null = null;
-  /** Which health services it knows, the best one first; kubelets before 1.37 know v1alpha1 alone. */
+  /** Which health services it supports, the best one first; kubelets before 1.37 support v1alpha1 alone. */
   healthServices: readonly string[] = ["v1.DRAResourceHealth", "v1alpha1.DRAResourceHealth"];
   /** Lists of health that were received. */
   lists = 0;
@@ -82,7 +82,7 @@ export class DraKubelet {
     for (const name of readdirSync(this.registry)) this.#changed(name);
   }
 
-  /** Its process ends: connections end, and what it knows of plugins and health is lost. */
+  /** Its process ends: connections end, and its state of plugins and health is lost. */
   stop(): void {
     this.#watcher?.close();
     this.#watcher = null;
@@ -259,7 +259,7 @@ export class DraKubelet {
   }
 }
 
-/** What tells a file from one that is put there later, the same one included; null when there is none. */
+/** What distinguishes a file from one that is put there later, the same one included; null when there is none. */
 function placedAt(path: string): string | null {
   const status = lstatSync(path, { bigint: true, throwIfNoEntry: false });
   return status ? `${status.ino}/${status.ctimeNs}` : null;

@@ -76,7 +76,7 @@ export const withDevices = (
 export interface TestPublisher {
   readonly publisher: Publisher;
   readonly lines: readonly { readonly level: Level; readonly message: string; readonly fields: object }[];
-  /** Resolves when the API server has what it should, as the publisher knows it. */
+  /** Resolves when the API server has what it should, as the publisher sees it. */
   readonly isCurrent: () => Promise<void>;
 }
 

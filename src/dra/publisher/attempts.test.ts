@@ -37,7 +37,7 @@ describe("problems", () => {
     expect([attempts.problem, lines]).toEqual([null, []]);
   });
 
-  test("of our own are told as they are", () => {
+  test("of the plugin's own are shown unchanged", () => {
     const { attempts } = anAttempts();
     attempts.fail("pass", null, new TypeError("a mistake"), 500);
     expect(attempts.problem).toBe("a mistake");
@@ -57,7 +57,7 @@ describe("a step", () => {
     expect([tries, attempts.problem]).toEqual([3, null]);
   });
 
-  test("that the server wants later waits as long", async () => {
+  test("that the server postpones waits as long", async () => {
     const { attempts } = anAttempts();
     const busy = new KubeError("unavailable", "GET /x: 429", { retryAfter: 30_000 });
     const { retryAt } = await attempts.try("node", () => Promise.reject(busy));

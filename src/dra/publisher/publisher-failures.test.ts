@@ -293,7 +293,7 @@ describe("an API server that drops fields", () => {
     expect(writes().length).toBeLessThanOrEqual(3);
   });
 
-  test("counts as dropping taints when it refuses to tell", async () => {
+  test("counts as dropping taints when it refuses the probe", async () => {
     played.server.misbehave(
       (_, response) => refuse(response, 400, "BadRequest", "a webhook does not support dry run"),
       isProbe,

@@ -87,7 +87,7 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])("faults at random, seed %d, end with the rig
       await listObjects(access, resourceSlices, {}, signal).catch(() => null);
   }
   played.server.behave();
-  // An API server that once refused to tell of taints is asked again.
+  // An API server that once refused the probe for taints is probed again.
   played.server.endWatches();
   publisher.resume();
   const expected = desiredSlices(pools, { ...context, hasTaints: true });

@@ -53,7 +53,7 @@ describe("two instances", () => {
     await until("the slice is gone", () => newer.publisher.state().writes.delete === 1);
     await newer.isCurrent();
     await until("the older one is on standby", () => mode(older) === "standby");
-    await until("it knows", () => older.publisher.state().published?.slices === 1);
+    await until("the older instance has seen it", () => older.publisher.state().published?.slices === 1);
     expect([devices().length, writes()]).toEqual([3, ["POST", "POST", "PUT", "DELETE"]]);
     expect(older.lines.filter(({ level }) => level === "warn")).toEqual([]);
     expect(newer.lines.filter(({ level }) => level === "warn")).toEqual([]);
@@ -65,7 +65,7 @@ describe("two instances", () => {
     await older.isCurrent();
     expect(await aPublisher().publisher.withdraw()).toBe(true);
     await until("the older one is on standby", () => mode(older) === "standby");
-    await until("it knows", () => older.publisher.state().published?.slices === 0);
+    await until("the older instance has seen it", () => older.publisher.state().published?.slices === 0);
     expect(writes()).toEqual(["POST", "PUT", "DELETE"]);
   });
 
@@ -110,7 +110,7 @@ describe("two instances", () => {
     await until("the newer one has it", () => devices()[0] === "0000-3b-02-0!");
   });
 
-  test("whose clock was set back are told apart", async () => {
+  test("whose clock was set back are distinguished", async () => {
     const before = aPublisher();
     before.publisher.publish(healthy);
     await before.isCurrent();
@@ -172,7 +172,7 @@ describe("a withdrawal", () => {
     await until("it is published", () => devices().length === 3);
   });
 
-  test("is undone by resume() before the watch shows it, and nobody else is blamed", async () => {
+  test("is undone by resume() before the watch shows it, and no other client is blamed", async () => {
     const one = aPublisher();
     one.publisher.publish(healthy);
     await one.isCurrent();

@@ -59,7 +59,7 @@ export async function writeSlice(
 /** Which slices are ours: what the kubelet's own identity may list, too (plugin/pkg/auth/authorizer/node). */
 export const sliceSelector = ({ driver, node }: SliceOwner): string => `spec.nodeName=${node},spec.driver=${driver}`;
 
-/** Reads a slice of ours, by a list: no further right is needed. Null when there is none of this name. */
+/** Reads one of the driver's slices, by a list: no further right is needed. Null when there is none of this name. */
 export async function readSlice(
   access: Access,
   owner: SliceOwner,
@@ -78,7 +78,7 @@ function answerTo({ metadata: { name }, spec }: ResourceSlice, answer: ResourceS
   throw new KubeError("malformed", `the answer to a write of ${name} is not of its driver, node and pool`);
 }
 
-/** Whether the API server keeps taints. One that refuses to tell does not. */
+/** Whether the API server keeps taints. One that refuses the probe counts as one that does not. */
 export async function keepsTaints(
   access: Access,
   context: Pick<SliceContext, "driver" | "node">,

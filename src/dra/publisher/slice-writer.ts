@@ -69,7 +69,7 @@ export class SliceWriter {
     return this.#lastWrite;
   }
 
-  /** Whether a slice that somebody had deleted was created again since the last call. */
+  /** Whether a slice that had been deleted was created again since the last call. */
   takeRecreated(): boolean {
     const recreated = this.#recreated;
     this.#recreated = false;

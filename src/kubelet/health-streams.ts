@@ -4,25 +4,15 @@
 import { limits } from "../limits.ts";
 import type { NodeWatchResourcesResponse } from "./api/drahealth.ts";
 import type { AnswerStream } from "./grpc/server.ts";
+import { PacedStream } from "./paced-stream.ts";
 import { type DeviceState, healthMessages, sameStates } from "./health-list.ts";
 
 type HealthStream = AnswerStream<NodeWatchResourcesResponse>;
 
-/** The least time between messages of one stream, in milliseconds; ListStreams says why. */
-const gap = 100;
-
-/** How long the transport may take for a message before its stream is cut, in milliseconds: a stalled stream never recovers. */
-const patience = 5000;
-
 interface Watcher {
-  readonly stream: HealthStream;
+  readonly paced: PacedStream<NodeWatchResourcesResponse>;
   /** What is still to be sent of the list. */
   messages: NodeWatchResourcesResponse[];
-  sentAt: number;
-  later: Timer | null;
-  /** Messages written that the transport has not taken yet. */
-  unsent: number;
-  watchdog: Timer | null;
 }
 
 /** What a driver's health streams need. */
@@ -54,9 +44,9 @@ export class HealthStreams {
     const [oldest] = this.#watchers.values();
     if (oldest && this.#watchers.size >= limits.healthStreams.max) {
       this.#forget(oldest);
-      oldest.stream.end();
+      oldest.paced.end();
     }
-    const watcher: Watcher = { stream, messages: [], sentAt: -Infinity, later: null, unsent: 0, watchdog: null };
+    const watcher = this.#newWatcher(stream);
     this.#watchers.set(stream, watcher);
     stream.whenOver(() => this.#forget(watcher));
     // It was over before it was here.
@@ -76,9 +66,7 @@ export class HealthStreams {
   close(): void {
     for (const watcher of [...this.#watchers.values()]) {
       this.#forget(watcher);
-      watcher.stream.end();
-      // The end waits behind a message that may never be taken.
-      if (watcher.unsent > 0) setTimeout(() => watcher.stream.cut(), patience).unref();
+      watcher.paced.end();
     }
   }
 
@@ -89,47 +77,28 @@ export class HealthStreams {
   /** Sends the list as it is now, in place of what is left of an older one. */
   #begin(watcher: Watcher): void {
     watcher.messages = healthMessages(this.#devices, Date.now(), this.#options.timeout);
-    this.#send(watcher);
+    watcher.paced.push();
   }
 
-  #send(watcher: Watcher): void {
-    if (watcher.later !== null || !this.#watchers.has(watcher.stream)) return;
-    const wait = watcher.sentAt + gap - performance.now();
-    if (wait > 0) {
-      watcher.later = setTimeout(() => {
-        watcher.later = null;
-        this.#send(watcher);
-      }, wait);
-      return;
-    }
-    const message = watcher.messages.shift();
-    if (!message) return;
-    watcher.sentAt = performance.now();
-    watcher.unsent++;
-    this.#watch(watcher);
-    watcher.stream.send(message, () => {
-      watcher.unsent--;
-      this.#watch(watcher);
-    });
-    if (watcher.messages.length > 0) this.#send(watcher);
-  }
-
-  /** Restarts the watchdog while messages wait for the transport, and stops it when none does. */
-  #watch(watcher: Watcher): void {
-    if (watcher.watchdog) clearTimeout(watcher.watchdog);
-    watcher.watchdog = null;
-    if (watcher.unsent === 0 || !this.#watchers.has(watcher.stream)) return;
-    watcher.watchdog = setTimeout(() => {
-      this.#forget(watcher);
-      watcher.stream.cut();
-      this.#options.stalled();
-    }, patience);
+  #newWatcher(stream: HealthStream): Watcher {
+    const watcher: Watcher = {
+      messages: [],
+      paced: new PacedStream(stream, {
+        hasNext: () => watcher.messages.length > 0,
+        next: () => watcher.messages.shift() ?? { devices: [] },
+        stalled: () => {
+          this.#forget(watcher);
+          stream.cut();
+          this.#options.stalled();
+        },
+      }),
+    };
+    return watcher;
   }
 
   #forget(watcher: Watcher): void {
-    if (!this.#watchers.delete(watcher.stream)) return;
-    if (watcher.later) clearTimeout(watcher.later);
-    if (watcher.watchdog) clearTimeout(watcher.watchdog);
+    if (!this.#watchers.delete(watcher.paced.stream)) return;
+    watcher.paced.stop();
     if (this.#watchers.size > 0 || this.#resend === null) return;
     clearInterval(this.#resend);
     this.#resend = null;

@@ -7,31 +7,19 @@ import { limits } from "../limits.ts";
 import type { Device, ListAndWatchResponse } from "./api/deviceplugin.ts";
 import { sameList } from "./device-list.ts";
 import type { AnswerStream } from "./grpc/server.ts";
+import { PacedStream } from "./paced-stream.ts";
 import { within } from "./within.ts";
 import { status, StatusError } from "./grpc/status-error.ts";
 
 type ListStream = AnswerStream<ListAndWatchResponse>;
-
-/**
- * The least time between lists of one stream, in milliseconds: two that share a round trip count as one large
- * message for grpc-go's window estimate, and Bun's HTTP/2 stalls on large ones.
- */
-const gap = 100;
-
-/** How long the transport may take for a list before its stream is ended, in milliseconds: a stalled stream never recovers. */
-const patience = 5000;
 
 /** How long a kubelet may take to see that its stream has ended, in milliseconds. */
 const seenLimit = 1000;
 
 interface Listener {
   readonly stream: ListStream;
+  readonly paced: PacedStream<ListAndWatchResponse>;
   sent: readonly Device[] | null;
-  sentAt: number;
-  later: Timer | null;
-  /** Lists written that the transport has not taken yet. */
-  unsent: number;
-  watchdog: Timer | null;
 }
 
 /**
@@ -96,12 +84,12 @@ export class ListStreams {
       stream.end(new StatusError(status.RESOURCE_EXHAUSTED, details));
       return;
     }
-    const listener: Listener = { stream, sent: null, sentAt: 0, later: null, unsent: 0, watchdog: null };
+    const listener = this.#newListener(stream);
     this.#listeners.set(stream, listener);
     stream.whenOver(() => this.#forget(listener));
     // It was over before it was here.
     if (!this.#listeners.has(stream)) return;
-    this.#send(listener);
+    listener.paced.push();
     if (this.#register === "calling") this.#first ??= listener;
     if (isKubelets || this.#register === "answered") this.#take(listener);
   }
@@ -109,7 +97,7 @@ export class ListStreams {
   /** Sets the list; it is sent to the streams whose last list differs. */
   set(devices: readonly Device[]): void {
     this.#devices = devices;
-    for (const listener of this.#listeners.values()) this.#send(listener);
+    for (const { paced } of this.#listeners.values()) paced.push();
   }
 
   /**
@@ -121,9 +109,7 @@ export class ListStreams {
     for (const listener of [...this.#listeners.values()]) {
       if (this.#kubelets.delete(listener)) seen.push(listener.stream.connection.closed);
       this.#forget(listener);
-      listener.stream.end();
-      // The end waits behind a list that may never be taken.
-      if (listener.unsent > 0) setTimeout(() => listener.stream.cut(), patience).unref();
+      listener.paced.end();
     }
     return within(Promise.all(seen), seenLimit);
   }
@@ -134,43 +120,29 @@ export class ListStreams {
     this.#on.opened();
   }
 
-  #send(listener: Listener): void {
-    if (listener.later !== null || (listener.sent !== null && sameList(listener.sent, this.#devices))) return;
-    const wait = listener.sent === null ? 0 : listener.sentAt + gap - performance.now();
-    if (wait > 0) {
-      listener.later = setTimeout(() => {
-        listener.later = null;
-        this.#send(listener);
-      }, wait);
-      return;
-    }
-    const devices = this.#devices;
-    listener.sent = devices;
-    listener.sentAt = performance.now();
-    listener.unsent++;
-    this.#watch(listener);
-    listener.stream.send({ devices: [...devices] }, () => {
-      listener.unsent--;
-      this.#watch(listener);
-    });
-  }
-
-  /** Restarts the watchdog while lists wait for the transport, and stops it when none does. */
-  #watch(listener: Listener): void {
-    if (listener.watchdog) clearTimeout(listener.watchdog);
-    listener.watchdog = null;
-    if (listener.unsent === 0 || !this.#listeners.has(listener.stream)) return;
-    listener.watchdog = setTimeout(() => {
-      this.#forget(listener);
-      listener.stream.cut();
-      this.#on.stalled();
-    }, patience);
+  #newListener(stream: ListStream): Listener {
+    const listener: Listener = {
+      stream,
+      sent: null,
+      paced: new PacedStream(stream, {
+        hasNext: () => listener.sent === null || !sameList(listener.sent, this.#devices),
+        next: () => {
+          listener.sent = this.#devices;
+          return { devices: [...this.#devices] };
+        },
+        stalled: () => {
+          this.#forget(listener);
+          stream.cut();
+          this.#on.stalled();
+        },
+      }),
+    };
+    return listener;
   }
 
   #forget(listener: Listener): void {
     if (!this.#listeners.delete(listener.stream)) return;
-    if (listener.later) clearTimeout(listener.later);
-    if (listener.watchdog) clearTimeout(listener.watchdog);
+    listener.paced.stop();
     if (this.#kubelets.delete(listener)) this.#on.closed();
   }
 }

@@ -2,12 +2,13 @@
 // names until it ends.
 
 import { isListening } from "../fs/socket-file.ts";
+import { socketName } from "../pools/names.ts";
 import { readRegisteredDevices } from "./allocations.ts";
 import type { KubeletPaths } from "./kubelet-paths.ts";
 
 /**
  * The devices that the kubelet has of resources which are not `ours` and whose plugin runs, by id: the resource. A plugin runs while a process listens
- * at its socket, which has the name that ours and the upstream plugin's have; the checkpoint keeps the devices of plugins that have ended, since
+ * at its socket, which is named as the upstream plugin's; the checkpoint keeps the devices of plugins that have ended, since
  * the kubelet writes it after lists and allocations only (kubernetes pkg/kubelet/cm/devicemanager/manager.go, markResourceUnhealthy).
  */
 export async function offeredElsewhere(
@@ -27,7 +28,7 @@ async function isServed({ registry, devicePlugins }: KubeletPaths, resource: str
   const [prefix = "", name = "", ...rest] = resource.split("/");
   // Others' names may be anything.
   if (prefix === "" || name === "" || rest.length > 0) return false;
-  const socket = `${prefix}_${name}.sock`;
-  const found = await Promise.all([registry, devicePlugins].map((folder) => isListening(`${folder}/${socket}`)));
+  const file = socketName({ prefix, name });
+  const found = await Promise.all([registry, devicePlugins].map((folder) => isListening(`${folder}/${file}`)));
   return found.includes(true);
 }

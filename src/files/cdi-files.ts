@@ -1,7 +1,6 @@
 // Which CDI specs are on the node? One file per pool, written before the kubelet is sent its devices. No two files ever
 // name one device: readers refuse a device that two files of one kind name (pkg/cdi/cache.go).
 
-import { existsSync } from "node:fs";
 import * as v from "valibot";
 import { parse, stringify } from "yaml";
 import { type CdiDevices, type CdiFile, cdiSpec, withoutDevices } from "../allocation/cdi.ts";
@@ -10,8 +9,8 @@ import { messageOf } from "../text.ts";
 import { cdiDeviceName, cdiFileName, cdiKind, isCdiFileName } from "../pools/names.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { contentOf, ensureFolder, removeTemporaryFiles, removeFile, writeAtomic } from "../fs/atomic.ts";
+import { namesIn } from "../fs/folder-names.ts";
 import { revisionOf } from "../fs/identity.ts";
-import { namesIn } from "./device-info-files.ts";
 
 /** The specs of our pools in one folder. */
 export class CdiFiles {
@@ -26,7 +25,7 @@ export class CdiFiles {
 
   /** Loads the specs that an earlier process left; returns the names of those that can't be read, which are removed. */
   load(): string[] {
-    if (existsSync(this.folder)) removeTemporaryFiles(this.folder, isCdiFileName);
+    removeTemporaryFiles(this.folder, isCdiFileName);
     return namesIn(this.folder)
       .filter(isCdiFileName)
       .filter((name) => {

@@ -1,13 +1,13 @@
 // Which claims are prepared? Each has a CDI spec on the node, which is at the same time the record of what was prepared: it survives a
 // restart of ours and goes with a reboot, as pods do. During an update two processes read and write these files.
 
-import { existsSync, lstatSync, rmSync } from "node:fs";
+import { lstatSync, rmSync } from "node:fs";
 import { type ClaimRecord, type ClaimSpecContent, type PreparedClaim, readClaimSpec } from "../allocation/claim.ts";
 import { contentOf, ensureFolder, removeFile, removeTemporaryFiles, writeAtomic } from "../fs/atomic.ts";
+import { namesIn } from "../fs/folder-names.ts";
 import { revisionOf } from "../fs/identity.ts";
 import { claimFileName, claimUidIn, endedClaimFileName, endedClaimUidIn } from "../pools/dra-names.ts";
 import { messageOf } from "../text.ts";
-import { namesIn } from "./device-info-files.ts";
 
 /** For how long it can be seen that a claim was unprepared, in milliseconds: longer than two processes overlap during an update. */
 const endedFor = 10 * 60_000;
@@ -38,7 +38,7 @@ export class ClaimFiles {
   /** Reads the specs that an earlier process left; returns the names of those that can't be read, which are removed. */
   load(): string[] {
     const isOurs = (name: string) => this.isClaimFile(name) || endedClaimUidIn(this.#driver, name) !== null;
-    if (existsSync(this.folder)) removeTemporaryFiles(this.folder, isOurs);
+    removeTemporaryFiles(this.folder, isOurs);
     this.#removeEnded();
     this.#refresh();
     return namesIn(this.folder).filter((name) => {

@@ -1,9 +1,9 @@
 // Which device-info files are on the node? Written at Allocate, pruned when nothing uses them any more.
 
-import { existsSync, readdirSync } from "node:fs";
 import type { DeviceInfoFile } from "../allocation/device-info.ts";
 import { deviceInfoId, deviceInfoName } from "../pools/names.ts";
 import { contentOf, ensureFolder, removeTemporaryFiles, removeFile, writeAtomic } from "../fs/atomic.ts";
+import { namesIn } from "../fs/folder-names.ts";
 
 /** Writes the files, readable by all and writable by none, into a folder that is created, or made accessible, when necessary. */
 export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]): void {
@@ -30,7 +30,7 @@ export function writeDeviceInfo(folder: string, files: readonly DeviceInfoFile[]
  */
 export function pruneDeviceInfo(folder: string, resource: string, keep: (id: string) => boolean): string[] {
   const removed: string[] = [];
-  if (existsSync(folder)) removeTemporaryFiles(folder, (name) => deviceInfoId(resource, name) !== null);
+  removeTemporaryFiles(folder, (name) => deviceInfoId(resource, name) !== null);
   for (const name of namesIn(folder)) {
     const id = deviceInfoId(resource, name);
     if (id === null || keep(id)) continue;
@@ -45,14 +45,4 @@ export function removeDeviceInfo(
   devices: readonly { readonly resource: string; readonly id: string }[],
 ): void {
   for (const { resource, id } of devices) removeFile(`${folder}/${deviceInfoName(resource, id)}`);
-}
-
-/** Names in a folder; none when it is missing. */
-export function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
 }

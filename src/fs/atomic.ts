@@ -7,7 +7,6 @@ import {
   fchmodSync,
   mkdirSync,
   openSync,
-  readdirSync,
   renameSync,
   rmSync,
   lstatSync,
@@ -16,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, basename } from "node:path";
+import { namesIn } from "./folder-names.ts";
 import { readText } from "./read-text.ts";
 
 /**
@@ -45,9 +45,9 @@ export function writeAtomic(path: string, content: string, mode: number): void {
 /** How old a temporary file must be before it is taken for one that a killed process left, in milliseconds. */
 const abandonedAfter = 60_000;
 
-/** Removes temporary files of `writeAtomic` that a killed process left for files whose names `isOwn` accepts. */
+/** Removes temporary files of `writeAtomic` that a killed process left for files whose names `isOwn` accepts; the folder may be missing. */
 export function removeTemporaryFiles(folder: string, isOwn: (name: string) => boolean): void {
-  for (const entry of readdirSync(folder)) {
+  for (const entry of namesIn(folder)) {
     const name = /^\.(.+)\.\d+\.\d+\.tmp$/.exec(entry)?.[1];
     if (name === undefined || !isOwn(name)) continue;
     const path = `${folder}/${entry}`;

@@ -99,20 +99,28 @@ export async function createObject<T extends KubeObject>(
   object: T,
   signal: AbortSignal,
 ): Promise<T> {
-  const { name, namespace } = object.metadata;
-  const path = pathOf(kind, { namespace });
-  return objectOf(kind, name, await request(access, { method: "POST", path, name, body: object }, signal));
+  return postObject(access, kind, object, "", signal);
 }
 
-/** Gives an object as the server would store it if it were created, and stores nothing. Rejects with KubeError. */
+/** Returns an object as the server would store it if it were created; nothing is stored. Rejects with KubeError. */
 export async function validateObject<T extends KubeObject>(
   access: Access,
   kind: Kind<T>,
   object: T,
   signal: AbortSignal,
 ): Promise<T> {
+  return postObject(access, kind, object, "?dryRun=All", signal);
+}
+
+async function postObject<T extends KubeObject>(
+  access: Access,
+  kind: Kind<T>,
+  object: T,
+  query: string,
+  signal: AbortSignal,
+): Promise<T> {
   const { name, namespace } = object.metadata;
-  const path = `${pathOf(kind, { namespace })}?dryRun=All`;
+  const path = `${pathOf(kind, { namespace })}${query}`;
   return objectOf(kind, name, await request(access, { method: "POST", path, name, body: object }, signal));
 }
 

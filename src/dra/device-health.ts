@@ -13,7 +13,7 @@ export interface PublishedHealth {
 }
 
 /**
- * The health of all devices in the order of the slices, those included that are left out of slices for want of taints: pods have
+ * The health of all devices in the order of the slices, those included that are left out of slices where there are no taints: pods have
  * some of them. A device that is gone is not among them; to the kubelet its health becomes unknown.
  */
 export function publishedHealth(pools: readonly Pool[], context: SliceContext): PublishedHealth[] {

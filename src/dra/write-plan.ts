@@ -90,7 +90,7 @@ export const removalsOf = (
 /** Plans the writes. */
 export function planWrites(input: PlanInput): WritePlan {
   const { desired, found, deleted, context, annotations, lastDevices, now, times, createsFrom } = input;
-  const wants = new Map(desired.map((slice) => [slice.name, desiredContent(slice, context)]));
+  const contents = new Map(desired.map((slice) => [slice.name, desiredContent(slice, context)]));
   const paceOf = (key: string): SlicePace => input.paces.get(key) ?? newPace(times);
   const pools = new Map(desired.map(({ name, pool }) => [name, pool]));
   // What was deleted can't be kept; but as long as another slice of a pool is there, its generation counts.
@@ -104,8 +104,8 @@ export function planWrites(input: PlanInput): WritePlan {
       const removes = planned.action === "delete";
       const write = removes ? removalOf(planned.slice, annotations) : planned;
       const { name } = write.slice.metadata;
-      const key = wants.has(name) || input.paces.has(name) ? name : strangers;
-      const want = removes && write.action === "update" ? emptied : (wants.get(name) ?? absent);
+      const key = contents.has(name) || input.paces.has(name) ? name : strangers;
+      const want = removes && write.action === "update" ? emptied : (contents.get(name) ?? absent);
       const before = foundByName.get(name);
       return { ...write, key, want, reason: reasonOf(write, before, want, paceOf(key)), removes };
     })
@@ -117,7 +117,7 @@ export function planWrites(input: PlanInput): WritePlan {
   const paces = new Map<string, SlicePace>();
   for (const [key, pace] of input.paces)
     if (keys.has(key) || foundByName.has(key) || isRecent(pace, now, times)) paces.set(key, restingPace(pace));
-  for (const [name, want] of wants) if (!keys.has(name)) paces.set(name, settledPace(paceOf(name), want));
+  for (const [name, want] of contents) if (!keys.has(name)) paces.set(name, settledPace(paceOf(name), want));
   for (const key of keys) paces.set(key, { ...paceOf(key), neededSince: paceOf(key).neededSince ?? now });
 
   const dueTimes = needed.map(({ action, key, reason }) => {

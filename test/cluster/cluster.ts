@@ -4,7 +4,8 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { testWhere } from "../packaging/needs.ts";
 import type { KubernetesObject } from "../support/kubernetes.ts";
-import { type Ended, kubectlIn } from "./kubectl.ts";
+import type { Ended } from "../support/run-program.ts";
+import { kubectlIn } from "./kubectl.ts";
 import { type Truthy, waitForValue, type Waiting } from "../support/wait-for.ts";
 
 /** What run.ts says of the cluster. */

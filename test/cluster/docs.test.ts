@@ -8,9 +8,10 @@ import { join } from "node:path";
 import { printedInCluster, toCluster } from "../docs/cluster.ts";
 import { printsAsSaid } from "../docs/lab.ts";
 import { type Block, readPage } from "../docs/pages.ts";
+import { type Ended, runProgram } from "../support/run-program.ts";
 import { clusterTest, facts, hasCluster, kubectl, waitFor } from "./cluster.ts";
 import { bindFirstVfs, clusterPreparations, removePlugin } from "./docs-preparations.ts";
-import { inNamespace } from "./namespace.ts";
+import { kubectlCommand, kubectlEnvironment } from "./kubectl.ts";
 import { deployBase, deployments, namespace, pools, waitForNode } from "./plugin.ts";
 
 const docs = join(import.meta.dir, "../../docs");
@@ -27,7 +28,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "sriovdp-docs-"));
   cpSync(deployments, join(folder, "deployments"), { recursive: true });
   const { namespace: pid, kubernetes, kubeconfig } = facts();
-  const command = [...inNamespace(pid), kubernetes, "kubectl", `--kubeconfig=${kubeconfig}`];
+  const command = kubectlCommand(pid, kubernetes, kubeconfig);
   writeFileSync(join(folder, "kubectl"), `#!/bin/sh\nexec ${command.join(" ")} "$@"\n`);
   chmodSync(join(folder, "kubectl"), 0o755);
 });
@@ -95,18 +96,10 @@ async function withPod(commands: string): Promise<string> {
   return commands.replaceAll(/\bPOD\b/g, pod.trim());
 }
 
-async function shell(commands: string): Promise<{ status: number; stdout: string; stderr: string }> {
-  const process_ = Bun.spawn(["timeout", String(blockLimit), "sh", "-euc", commands], {
+const shell = (commands: string): Promise<Ended> => {
+  const env = kubectlEnvironment(facts().kubeconfig);
+  return runProgram(["timeout", String(blockLimit), "sh", "-euc", commands], {
     cwd: folder,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    env: { ...process.env, PATH: `${folder}:${process.env["PATH"]}`, KUBECACHEDIR: `${facts().kubeconfig}.cache` },
+    env: { ...env, PATH: `${folder}:${env["PATH"]}` },
   });
-  const [stdout, stderr, status] = await Promise.all([
-    new Response(process_.stdout).text(),
-    new Response(process_.stderr).text(),
-    process_.exited,
-  ]);
-  return { status, stdout, stderr };
-}
+};

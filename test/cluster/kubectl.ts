@@ -1,13 +1,21 @@
 // kubectl, run in the namespace of the control plane.
 
+import { type Ended, runProgram } from "../support/run-program.ts";
 import { inNamespace } from "./namespace.ts";
 
-/** How a command ended, and what it printed. */
-export interface Ended {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+/** The words before the arguments of kubectl: it runs in the namespace of process `pid`. */
+export const kubectlCommand = (pid: number, kubernetes: string, kubeconfig: string): string[] => [
+  ...inNamespace(pid),
+  kubernetes,
+  "kubectl",
+  `--kubeconfig=${kubeconfig}`,
+];
+
+/** The environment of kubectl: caches of what the API server offers are this cluster's alone. */
+export const kubectlEnvironment = (kubeconfig: string): Readonly<Record<string, string | undefined>> => ({
+  ...process.env,
+  KUBECACHEDIR: `${kubeconfig}.cache`,
+});
 
 /** Runs kubectl in the namespace of process `pid`; the returned function takes its arguments, and does not throw. */
 export function kubectlIn(
@@ -15,22 +23,12 @@ export function kubectlIn(
   kubernetes: string,
   kubeconfig: string,
 ): (...args: readonly (string | { readonly stdin: string })[]) => Promise<Ended> {
-  return async (...args) => {
+  return (...args) => {
     const words = args.filter((arg) => typeof arg === "string");
     const input = args.find((arg) => typeof arg === "object");
-    const command = [...inNamespace(pid), kubernetes, "kubectl", `--kubeconfig=${kubeconfig}`, ...words];
-    const kubectl = Bun.spawn(command, {
-      stdin: input ? new Blob([input.stdin]) : "ignore",
-      stdout: "pipe",
-      stderr: "pipe",
-      // Caches of what the API server offers are this cluster's alone.
-      env: { ...process.env, KUBECACHEDIR: `${kubeconfig}.cache` },
+    return runProgram([...kubectlCommand(pid, kubernetes, kubeconfig), ...words], {
+      ...input,
+      env: kubectlEnvironment(kubeconfig),
     });
-    const [stdout, stderr, status] = await Promise.all([
-      new Response(kubectl.stdout).text(),
-      new Response(kubectl.stderr).text(),
-      kubectl.exited,
-    ]);
-    return { status, stdout, stderr };
   };
 }

@@ -10,6 +10,7 @@ import { goProgram } from "../packaging/go-program.ts";
 import { testWhere } from "../packaging/needs.ts";
 import { type DaemonSet, type KubernetesObject, objectsOf, only } from "../support/kubernetes.ts";
 import { operatorDaemonSet, upstreamDaemonSet, upstreamServiceAccount } from "../support/others-manifests.ts";
+import { runProgram } from "../support/run-program.ts";
 import {
   apply,
   asText,
@@ -164,9 +165,8 @@ const { path: helm, missing: missingHelm } = hasCluster
     const runHelm = async (...words: readonly string[]) => {
       const { namespace: pid, kubeconfig } = facts();
       const command = [...inNamespace(pid), helm ?? "", `--kubeconfig=${kubeconfig}`, ...words];
-      const streams = { stdout: "ignore", stderr: "pipe" } as const;
-      const { exited, stderr } = Bun.spawn(command, { cwd: root, env: { HOME: home }, ...streams });
-      expect([await exited, await new Response(stderr).text()]).toEqual([0, ""]);
+      const { status, stderr } = await runProgram(command, { cwd: root, env: { HOME: home } });
+      expect([status, stderr]).toEqual([0, ""]);
     };
     await fromDocs("kubectl -n kube-system delete daemonset kube-sriov-device-plugin --cascade=orphan");
     const install =

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { executable, host, removeTemporaryFolder, temporaryFolder, TestNode } from "../support/plugin.ts";
+import { runProgram } from "../support/run-program.ts";
 import { until } from "../support/until.ts";
 import { printsAsSaid } from "./lab.ts";
 import { type Block, readPage } from "./pages.ts";
@@ -59,19 +60,12 @@ function tryBlocks(page: string, fixture: string, blocks: readonly Block[]): voi
       }
       const command = text.replaceAll(/(?<=^|[\s>])(?=\/(?:sys|etc|var|dev)\/)/gm, node.root);
       // The kubelet's double is in this process, and the plugin asks it.
-      const shell = Bun.spawn(["sh", "-euc", command], {
-        stdin: "ignore",
-        stderr: "pipe",
+      const { stdout, stderr, status } = await runProgram(["sh", "-euc", command], {
         env: { PATH: `${programs}:${process.env["PATH"]}`, ...variables },
         timeout: 20_000,
       });
-      const [stdout, stderr, exitCode] = await Promise.all([
-        new Response(shell.stdout).text(),
-        new Response(shell.stderr).text(),
-        shell.exited,
-      ]);
       const printed = (stdout || stderr).replaceAll(node.root, "");
-      expect({ exitCode, printed }).toEqual({ exitCode: Number(says["exit status"] ?? 0), printed });
+      expect({ status, printed }).toEqual({ status: Number(says["exit status"] ?? 0), printed });
       if (prints !== null && !printsAsSaid(printed, prints)) expect(printed).toBe(prints);
     });
   }

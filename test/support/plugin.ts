@@ -17,6 +17,7 @@ import { KubeletDouble } from "./kubelet.ts";
 import type { RegistrationMode } from "./kubelet-view.ts";
 import { undocumented } from "./log-lines.ts";
 import { type Entry, parse, unpack } from "./tree.ts";
+import { type Ended, runProgram } from "./run-program.ts";
 import { until } from "./until.ts";
 
 /** The executable under test; SRIOVDP names another one than the build's. */
@@ -237,14 +238,8 @@ export class TestNode {
   }
 
   /** Runs a command of the executable on this node to its end, while the test's own servers go on. */
-  async command(...args: readonly string[]): Promise<{ status: number; stdout: string; stderr: string }> {
-    const { stdout, stderr, exited } = Bun.spawn([executable, ...args, "--root", this.root], {
-      stdin: "ignore",
-      stderr: "pipe",
-      env: {},
-    });
-    const [out, err, status] = await Promise.all([new Response(stdout).text(), new Response(stderr).text(), exited]);
-    return { status, stdout: out, stderr: err };
+  command(...args: readonly string[]): Promise<Ended> {
+    return runProgram([executable, ...args, "--root", this.root], { env: {} });
   }
 
   /** The names in a folder, sorted; none when it is missing. */

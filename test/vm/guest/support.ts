@@ -4,6 +4,7 @@
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
+import { type Ended, runProgram } from "../../support/run-program.ts";
 import { type Truthy, waitForValue } from "../../support/wait-for.ts";
 
 // The test runner is the executable under test, which a variable turns into bun: what a test starts must be the plugin again.
@@ -29,23 +30,8 @@ export async function sh(command: string): Promise<string> {
   return stdout;
 }
 
-export async function attempt(
-  command: string,
-  variables: Readonly<Record<string, string>> = {},
-): Promise<{ status: number; stdout: string; stderr: string }> {
-  const process = Bun.spawn(["/usr/bin/dash", "-euc", command], {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    env: { ...environment, ...variables },
-  });
-  const [stdout, stderr, status] = await Promise.all([
-    new Response(process.stdout).text(),
-    new Response(process.stderr).text(),
-    process.exited,
-  ]);
-  return { status, stdout, stderr };
-}
+export const attempt = (command: string, variables: Readonly<Record<string, string>> = {}): Promise<Ended> =>
+  runProgram(["/usr/bin/dash", "-euc", command], { env: { ...environment, ...variables } });
 
 /** Standard output as JSON; a tool of iproute2 that has nothing to show prints nothing or []. */
 export async function json<T>(command: string, empty: T): Promise<T> {

@@ -71,6 +71,7 @@ const recordOf = (uid: string, ...indexes: readonly number[]): ClaimRecord => ({
   uid,
   namespace: "default",
   name: `claim-${uid}`,
+  pods: [],
   devices: indexes.map((index) => ({ resource: "intel.com/net", id: ids(index) })),
 });
 

@@ -271,6 +271,7 @@ describe("the record of a claim", () => {
       uid,
       namespace: "default",
       name: "pod-nics",
+      pods: ["pod"],
       devices: [
         { resource: "intel.com/net", id: ids(0) },
         { resource: "intel.com/dpdk", id: ids(5) },

@@ -32,6 +32,8 @@ export interface ClaimReference {
 /** What counts of an allocated ResourceClaim; the results are those of all drivers. */
 export interface AllocatedClaim extends ClaimReference {
   readonly results: readonly AllocationResult[];
+  /** The names of the pods that it is reserved for. */
+  readonly pods: readonly string[];
 }
 
 /** A result of this driver, and the device that it is about. */
@@ -207,15 +209,17 @@ const recordSchema = v.object({
   namespace: v.string(),
   name: v.string(),
   devices: v.array(v.object({ resource: v.string(), id: v.string() })),
+  pods: v.optional(v.array(v.string()), []),
 });
 
-/** What was prepared for a claim: the devices that no other claim may get meanwhile. Those with adminAccess are not among them. */
+/** What was prepared for a claim: the devices that no other claim may get meanwhile, and the pods that it was reserved for. Those with adminAccess are not among them. */
 export type ClaimRecord = v.InferOutput<typeof recordSchema>;
 
-const recordOf = ({ uid, namespace, name }: AllocatedClaim, claimed: readonly ClaimedDevice[]): ClaimRecord => ({
+const recordOf = ({ uid, namespace, name, pods }: AllocatedClaim, claimed: readonly ClaimedDevice[]): ClaimRecord => ({
   uid,
   namespace,
   name,
+  pods: [...pods],
   devices: claimed.filter(({ result }) => !result.adminAccess).map(({ id, spec }) => ({ resource: spec.resource, id })),
 });
 

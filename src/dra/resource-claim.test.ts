@@ -19,6 +19,7 @@ describe("a claim of the API server", () => {
       uid: "7d0e3a52-8f0d-4a51-9d3b-0f1f2d3c4b5a",
       namespace: "default",
       name: "pod-a-extended-resources-x7k2p",
+      pods: ["pod-a"],
       results: [
         {
           request: "container-0-request-0",
@@ -52,6 +53,16 @@ describe("a claim of the API server", () => {
   test.each(["{}", '{"results":null}', '{"results":[]}'])("may be allocated no device at all: %s", (devices) => {
     const claim = { ...JSON.parse(text), status: { allocation: { devices: JSON.parse(devices) } } } as unknown;
     expect(allocatedClaim(resourceClaims.parse(claim))?.results).toEqual([]);
+  });
+
+  test("may be reserved for others than pods, and for none", () => {
+    const reserved = (users: unknown) => {
+      const claim = JSON.parse(text) as { status: Record<string, unknown> };
+      claim.status["reservedFor"] = users;
+      return allocatedClaim(resourceClaims.parse(claim))?.pods;
+    };
+    expect(reserved([{ apiGroup: "example.com", resource: "jobs", name: "a", uid: "b" }, 7, null])).toEqual([]);
+    expect([reserved(null), reserved([])]).toEqual([[], []]);
   });
 
   test.each([

@@ -21,7 +21,12 @@ const claimSchema = v.looseObject({
   apiVersion: v.literal("resource.k8s.io/v1"),
   kind: v.literal("ResourceClaim"),
   metadata: v.looseObject({ name: v.string(), namespace: v.string(), uid: v.string() }),
-  status: v.optional(v.looseObject({ allocation: v.optional(allocationSchema) })),
+  status: v.optional(
+    v.looseObject({
+      allocation: v.optional(allocationSchema),
+      reservedFor: v.optional(v.nullable(v.array(v.unknown()))),
+    }),
+  ),
 });
 
 export type ResourceClaim = v.InferOutput<typeof claimSchema>;
@@ -34,7 +39,9 @@ export const resourceClaims: Kind<ResourceClaim> = {
   parse: (value) => v.parse(claimSchema, value),
 };
 
-/** What a claim was allocated; null when it is not allocated. */
+const podSchema = v.looseObject({ resource: v.literal("pods"), name: v.string() });
+
+/** What a claim was allocated, and which pods it is reserved for; null when it is not allocated. */
 export function allocatedClaim({ metadata, status }: ResourceClaim): AllocatedClaim | null {
   const allocation = status?.allocation;
   if (!allocation) return null;
@@ -49,5 +56,6 @@ export function allocatedClaim({ metadata, status }: ResourceClaim): AllocatedCl
       shareId: shareID ?? null,
     }),
   );
-  return { uid, namespace, name, results };
+  const pods = (status.reservedFor ?? []).flatMap((user) => (v.is(podSchema, user) ? [user.name] : []));
+  return { uid, namespace, name, results, pods };
 }

@@ -5,6 +5,7 @@ import { Agent } from "./agent/agent.ts";
 import { ConfigError } from "./agent/running-config.ts";
 import { runs } from "./cli/commands.ts";
 import { commandHelp, helpText } from "./cli/commands/help.ts";
+import { draDriverOf } from "./cli/dra-driver.ts";
 import { exitStatus, output } from "./cli/output.ts";
 import { type CommandLine, parseCommandLine } from "./cli/parse.ts";
 import { pathsOf } from "./cli/paths.ts";
@@ -72,6 +73,8 @@ async function run(line: CommandLine): Promise<number> {
       cdi: line.options["use-cdi"] ? line.options["cdi-mode"] : null,
       linkHealth: line.options["link-health"],
       resync: line.options["resync-interval"] * 1000,
+      draDriverName: line.options["dra-driver-name"],
+      dra: line.options.allocator === "dra" ? draDriverOf(line.options) : null,
     },
     log,
     {
@@ -99,6 +102,8 @@ async function run(line: CommandLine): Promise<number> {
     podDevices: line.options["pod-device-metrics"],
   };
   log.info("starting", { version, commit });
+  if (line.options.allocator === "dra" && line.options["use-cdi"])
+    log.warn("--use-cdi has no effect with --allocator=dra, which always uses CDI");
   if (line.given.has("cdi-mode") && !line.options["use-cdi"]) log.warn("--cdi-mode has no effect without --use-cdi");
   process.on("SIGHUP", () => {
     void notices.reloading(() => agent.reload());

@@ -2,7 +2,8 @@
 
 import { signals, statuses } from "../../src/cli/commands/help.ts";
 import { environmentEffects } from "../../src/cli/commands/man.ts";
-import { type CommandRow, commands, options } from "../../src/cli/options.ts";
+import { type CommandRow, commands } from "../../src/cli/command-table.ts";
+import { options } from "../../src/cli/options.ts";
 import type { Option } from "../../src/cli/option.ts";
 import { table } from "./marked.ts";
 

@@ -1,7 +1,7 @@
 // What does the README say of commands and of the config file? Their tables in brief.
 
 import * as v from "valibot";
-import { type CommandRow, commands } from "../../src/cli/options.ts";
+import { type CommandRow, commands } from "../../src/cli/command-table.ts";
 import { entryFields } from "../../src/config/config-schema.ts";
 import { type Selector, selectorNames, selectors } from "../../src/pools/selectors.ts";
 import { table, withMade } from "./marked.ts";

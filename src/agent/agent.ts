@@ -27,7 +27,9 @@ import { NodeState } from "./node-state.ts";
 import { EvidenceReads } from "./evidence-reads.ts";
 import { RunningConfig } from "./running-config.ts";
 import { ScheduledScans } from "./scheduled-scans.ts";
-import { ServedPools } from "./served-pools.ts";
+import { DevicePluginRole } from "../roles/device-plugin/device-plugin-role.ts";
+import { type DraDriver, DraRole } from "../roles/dra/dra-role.ts";
+import type { Role } from "../roles/role.ts";
 import { kubeletFolders, registrationMode, watchAll } from "./watches.ts";
 
 /** What the command line sets for the life of the process. */
@@ -42,6 +44,10 @@ export interface AgentOptions {
   readonly linkHealth: boolean;
   /** Milliseconds between full rescans without an event. */
   readonly resync: number;
+  /** The driver of the DRA role; null: devices are handed out by the device plugin. */
+  readonly dra: DraDriver | null;
+  /** The name of the node's DRA driver, also where it is in the other role. */
+  readonly draDriverName: string;
 }
 
 /** How long after a failed scan the next one begins, in milliseconds. */
@@ -73,7 +79,7 @@ export class Agent {
   readonly #scheduled: ScheduledScans;
   readonly #node: NodeState;
   readonly #evidence: EvidenceReads;
-  readonly #pools: ServedPools;
+  readonly #role: Role;
   readonly #assignment: Assignment;
   readonly #ended = new AbortController();
   #watches: { close(): void } | null = null;
@@ -86,7 +92,7 @@ export class Agent {
   #isReady = false;
 
   constructor(options: AgentOptions, log: Log, listener: Listener) {
-    const { root, configFile: file, resourcePrefix, cdi, kubeletRoot, linkHealth } = options;
+    const { root, configFile: file, resourcePrefix, cdi, kubeletRoot, linkHealth, dra, draDriverName } = options;
     this.#options = options;
     this.#log = log;
     this.#listener = listener;
@@ -105,18 +111,25 @@ export class Agent {
       inUse: (ids) => readUseSigns(root, ids),
     });
     this.#evidence = new EvidenceReads(podAllocations);
-    this.#pools = new ServedPools(
-      {
-        root,
-        paths: this.#paths,
-        cdi,
-        podAllocations,
-        journal: this.journal,
-        retry: () => this.#retryScan(),
-        allocated: () => this.#evidence.allocated(),
-      },
-      log,
-    );
+    const common = {
+      root,
+      paths: this.#paths,
+      podAllocations,
+      changed: () => this.#changes.mark("links", true),
+    };
+    this.#role = dra
+      ? new DraRole({ ...common, ...dra }, log)
+      : new DevicePluginRole(
+          {
+            ...common,
+            cdi,
+            journal: this.journal,
+            retry: () => this.#retryScan(),
+            allocated: () => this.#evidence.allocated(),
+            driver: draDriverName,
+          },
+          log,
+        );
     this.#assignment = new Assignment(
       {
         root,
@@ -142,13 +155,13 @@ export class Agent {
     this.#mode = registrationMode(this.#paths) ?? (await this.#waitForKubelet());
     if (this.#isClosed || this.#mode === null) return;
     const prefixes = [this.#options.resourcePrefix, ...this.#config.specs.map(({ prefix }) => prefix)];
-    await this.#pools.begin(this.#mode, prefixes);
+    await this.#role.begin(this.#mode, prefixes);
     while (!this.#isClosed && !(await this.#safeScan(new Set(["functions", "links"])))) await Bun.sleep(retryDelay);
     if (this.#isClosed) return;
     // Pools without a device are not served, and an earlier process may have left files of theirs.
-    this.#pools.tidyUnserved(this.#config.specs);
+    this.#role.tidyUnserved(this.#config.specs);
     this.#isReady = true;
-    const { pools, devices } = this.#pools.offer;
+    const { pools, devices } = this.#role.offer;
     this.#log.info("ready", { pools, devices, mode: this.#mode, ms: Math.round(performance.now() - started) });
     await this.#loop();
   }
@@ -160,20 +173,21 @@ export class Agent {
       this.journal,
       this.#scans.stalled,
       this.#node.exclusions,
-      this.#config.specs.map((spec) => this.#pools.offered(spec)),
+      this.#config.specs.map((spec) => this.#role.offered(spec)),
       this.#assignment.retentions,
+      this.#role.dra,
     );
   }
 
   /** The node and all configured pools as they are served; throws before the first scan. */
   node(): NodeView {
     if (!this.#node.scan) throw new Error("the initial node scan is not complete");
-    return nodeViewOf(this.#node.devices, this.#pools.poolsOf(this.#config.specs));
+    return nodeViewOf(this.#node.devices, this.#role.poolsOf(this.#config.specs));
   }
 
   /** What pods hold, by fresh evidence; concurrent callers share one answer. Rejects when there is no evidence. */
-  allocations(): Promise<readonly AllocatedDevice[]> {
-    return this.#evidence.read();
+  async allocations(): Promise<readonly AllocatedDevice[]> {
+    return [...(await this.#evidence.read()), ...this.#role.claimed()];
   }
 
   /** Releases memory that an idle plugin does not need. */
@@ -203,7 +217,7 @@ export class Agent {
     this.#config.forget();
     this.#node.forgetExclusions();
     if (!this.#isLooping) {
-      this.#config.load(this.#pools);
+      this.#config.load(this.#role);
       return Promise.resolve();
     }
     this.#reload = Promise.withResolvers();
@@ -220,7 +234,7 @@ export class Agent {
     this.#scheduled.close();
     this.#evidence.close();
     this.#watches?.close();
-    await this.#pools.close(this.#config.specs);
+    await this.#role.close(this.#config.specs);
   }
 
   async #loop(): Promise<void> {
@@ -237,7 +251,7 @@ export class Agent {
     const { root, configFile, resync } = this.#options;
     this.#watches = watchAll({ root, configFile, paths: this.#paths, resync }, this.#changes, this.#log, () => {
       this.#listener.activity();
-      this.#pools.checkSockets();
+      this.#role.checkSockets();
     });
   }
 
@@ -250,7 +264,7 @@ export class Agent {
   /** Scans and applies the result; a failure is logged and retried, and what is served goes on. */
   async #safeScan(stale: ReadonlySet<Stale>): Promise<boolean> {
     try {
-      const configChanged = stale.has("config") && this.#config.load(this.#pools);
+      const configChanged = stale.has("config") && this.#config.load(this.#role);
       if (configChanged || stale.has("functions") || stale.has("links") || stale.has("late scan"))
         await countScan(this.journal, () => this.#scan(stale, configChanged));
       else this.#listener.serving(this.#offer);
@@ -271,10 +285,10 @@ export class Agent {
     if (!isFresh) this.#retryScan();
     this.#node.take(scan);
     const { devices } = this.#node;
-    const pools = await this.#assignment.assign(this.#config.specs, devices, this.#pools, isRescan);
+    const pools = await this.#assignment.assign(this.#config.specs, devices, this.#role, isRescan);
     if (this.#isClosed) return;
     this.#node.scheduleScans(pools);
-    const effects = await this.#pools.apply(pools, isRescan, () => this.#isClosed);
+    const effects = await this.#role.apply(pools, isRescan, () => this.#isClosed);
     if (this.#isClosed) return;
     if (isRescan || configChanged) this.#warn(pools);
     this.#listener.serving(this.#offer);
@@ -284,7 +298,7 @@ export class Agent {
 
   /** What a scan is to read beyond what every scan reads. */
   get #optionalFacts(): OptionalFacts {
-    return { ...optionalFactsOf(this.#config.specs), infiniband: infinibandOwners(this.#pools.pools.values()) };
+    return { ...optionalFactsOf(this.#config.specs), infiniband: infinibandOwners(this.#role.pools.values()) };
   }
 
   /** Schedules a rescan, unless one is scheduled already. */
@@ -300,6 +314,6 @@ export class Agent {
   }
 
   get #offer(): Offer {
-    return { ...this.#pools.offer, configRefused: this.journal.config.last?.success === false };
+    return { ...this.#role.offer, configRefused: this.journal.config.last?.success === false };
   }
 }

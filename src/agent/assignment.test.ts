@@ -37,8 +37,10 @@ let reads: number;
 let again: number[];
 let assignment: Assignment;
 let served: ReadonlyMap<string, Pool>;
+let prepared: Map<string, { readonly resource: string; readonly pod: string }>;
 beforeEach(() => {
   pods = new Set();
+  prepared = new Map();
   connectedSince = null;
   reads = 0;
   again = [];
@@ -79,6 +81,7 @@ const checkpoint = (...entries: readonly object[]) =>
 const state = (): ServedState => ({
   pools: served,
   connectedSince: new Map(connectedSince === null ? [] : [[A.resource, connectedSince]]),
+  prepared,
 });
 
 /** A function that vfio-pci drives is in this IOMMU group from now on. */
@@ -235,5 +238,32 @@ describe("a device of a cached answer with other nodes is Unhealthy", () => {
     checkpoint(record([a.id], A.resource, "/dev/vfio/2"));
     setGroup(a, 3);
     expect(await assigned([a])).toMatchObject({ A: [a.id] });
+  });
+});
+
+describe("a device that is prepared for a claim", () => {
+  const pod = "claim default/pod";
+
+  test("comes to no pool of the device plugin before the claim ends", async () => {
+    checkpoint();
+    prepared.set(a.id, { resource: "dra.example.com", pod });
+    expect(await assigned([a, b])).toEqual({ A: [], B: [b.id] });
+    expect(assignment.retentions).toEqual([
+      { device: a.id, resource: "dra.example.com", pod, kind: "withheld", nextPool: A.resource },
+    ]);
+    prepared.clear();
+    expect(await assigned([a, b], false)).toEqual({ A: [a.id], B: [b.id] });
+    expect(assignment.retentions).toEqual([]);
+  });
+
+  test("stays in the pool that it was prepared of, whatever the config has become", async () => {
+    checkpoint();
+    prepared.set(b.id, { resource: A.resource, pod });
+    expect(await assigned([a, b])).toEqual({ A: [a.id, `${b.id}!`], B: [] });
+    expect(assignment.retentions).toEqual([
+      { device: b.id, resource: A.resource, pod, kind: "retained", nextPool: B.resource },
+    ]);
+    prepared.clear();
+    expect(await assigned([a, b], false)).toEqual({ A: [a.id], B: [b.id] });
   });
 });

@@ -9,7 +9,8 @@ import { messageOf } from "../text.ts";
 import { assignPools, placements } from "../pools/assign.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { type Retention, retentionsOf } from "../pools/retention.ts";
-import { readClaimNodes } from "./claim-facts.ts";
+import type { Holder } from "../roles/role.ts";
+import { readClaimNodes } from "../roles/claim-facts.ts";
 
 /** How often the evidence is read again while a device waits for a pod's end, in milliseconds. */
 const recheckEvery = 10_000;
@@ -40,6 +41,8 @@ export interface ServedState {
   readonly pools: ReadonlyMap<string, Pool>;
   /** Since when the kubelet has had a resource's list, in milliseconds since 1970; a resource whose list it does not have is missing. */
   readonly connectedSince: ReadonlyMap<string, number>;
+  /** Devices that are prepared for claims of DRA, by id. */
+  readonly prepared: ReadonlyMap<string, Holder>;
 }
 
 /** The assignment of devices to pools over the life of the process. */
@@ -74,12 +77,12 @@ export class Assignment {
    * Assigns pools. The evidence of what pods hold is read when a device would come to another place than it has in `served`, and
    * while one waits for its pod's end, from time to time and whenever the functions were read again (`isRescan`): a device stays where
    * its pod got it from. Without evidence every served device stays where it is. A device comes to no pool while another plugin offers it under
-   * another resource: the kubelet would hand it out twice.
+   * another resource: the kubelet would hand it out twice. Nor does one that is prepared for a claim come to another pool than its own.
    */
   async assign(
     specs: readonly PoolSpec[],
     devices: readonly Device[],
-    { pools: served, connectedSince }: ServedState,
+    { pools: served, connectedSince, prepared }: ServedState,
     isRescan: boolean,
   ): Promise<Pool[]> {
     const { podAllocations } = this.#options;
@@ -110,11 +113,12 @@ export class Assignment {
       await this.#readElsewhere(placed, places, new Set(served.keys()));
     }
     const isPresent = ([id]: readonly [string, string]) => present.has(id);
-    const held = new Map([...this.#elsewhere, ...podAllocations.held].filter(isPresent));
+    const claimed = [...prepared].map(([id, { resource }]) => [id, resource] as const);
+    const held = new Map([...this.#elsewhere, ...podAllocations.held, ...claimed].filter(isPresent));
     const kept = held.size === 0 ? free : assignPools(specs, devices, held, served);
     const stale = this.#staleAnswers(kept, held, connectedSince);
     const pools = stale.size === 0 ? kept : assignPools(specs, devices, held, served, stale);
-    const holders = new Map<string, Pick<Retention, "resource" | "pod">>(podAllocations.allocations);
+    const holders = new Map<string, Holder>([...podAllocations.allocations, ...prepared]);
     for (const [id, resource] of this.#elsewhere) if (!holders.has(id)) holders.set(id, { resource, pod: otherPlugin });
     this.#note(retentionsOf(devices, holders, pools, placed));
     if (this.#elsewhere.size > 0) this.#again(otherPluginEvery);

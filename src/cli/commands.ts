@@ -1,6 +1,6 @@
 // Which code runs a command? One file each, loaded when it runs: the plugin itself needs none of them.
 
-import type { Command } from "./options.ts";
+import type { Command } from "./command-table.ts";
 import type { Output } from "./output.ts";
 import type { CommandLine } from "./parse.ts";
 

@@ -1,6 +1,6 @@
 // What is an option of the command line? The form of a row in the table of options.ts.
 
-import type { Command } from "./options.ts";
+import type { Command } from "./command-table.ts";
 
 /** One option. */
 export interface Option {

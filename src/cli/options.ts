@@ -1,9 +1,13 @@
-// The options and commands of the command line in one table, from which parser, help and documentation are made.
+// The options of the command line in one table, from which parser, help and documentation are made, as from the commands in command-table.ts.
 // It has the flags of the upstream plugin's executable, the arguments of its image's entrypoint, and those of sriovdp alone.
 
 import { cdiModes } from "../allocation/cdi.ts";
+import { driverNameProblem } from "../dra/api-names.ts";
+import { attributeSets } from "../dra/attributes.ts";
 import { verbosities } from "../process/verbosity.ts";
+import { allocators } from "../roles/role.ts";
 import { parseAddress } from "../telemetry/addresses.ts";
+import type { Command } from "./command-table.ts";
 import type { Option } from "./option.ts";
 
 /** Commands that read the config file, that query the running plugin, and that print their result in the format of --output. */
@@ -11,8 +15,11 @@ const readsConfig = ["run", "discover", "explain", "validate", "completion"] as 
 const asksPlugin = ["run", "discover", "explain", "validate", "status", "probe", "completion", "report"] as const;
 const prints = ["discover", "explain", "validate", "status", "report"] as const;
 
-/** The documents that have a JSON Schema. */
-export const schemaNames = ["config", "discover", "explain", "report", "status", "validate"] as const;
+/** What the name of a DRA driver must be, for one that won't do. */
+function draDriverName(text: string): string | null {
+  const problem = driverNameProblem(text);
+  return problem === null ? null : problem.replace(/^must have/, "a name with").replace(/^must be /, "");
+}
 
 export const options = {
   "config-file": {
@@ -56,6 +63,45 @@ export const options = {
     most: 2_147_483,
     value: "SECONDS",
     help: "Maximum interval between full rescans",
+  },
+  allocator: {
+    kind: "choice",
+    default: "device-plugin",
+    choices: allocators,
+    value: "ROLE",
+    help: "Who allocates devices: device-plugin (the kubelet) or dra (the scheduler)",
+  },
+  "dra-driver-name": {
+    kind: "text",
+    default: "dra.sriovdp.io",
+    value: "NAME",
+    help: "Name of the DRA driver, the same on all nodes",
+    expected: draDriverName,
+  },
+  "dra-attributes": {
+    kind: "choice",
+    default: "default",
+    choices: attributeSets,
+    value: "SET",
+    help: "Attributes in ResourceSlices: default or extended",
+  },
+  "node-name": {
+    kind: "text",
+    default: null,
+    value: "NAME",
+    help: "With --allocator=dra: name of the Node (default: the host name)",
+  },
+  "pod-uid": {
+    kind: "text",
+    default: "",
+    value: "UID",
+    help: "With --allocator=dra: UID of the plugin's pod, so that updates can overlap",
+  },
+  kubeconfig: {
+    kind: "text",
+    default: null,
+    value: "FILE",
+    help: "With --allocator=dra: access to the API server (default: the pod's)",
   },
   "kubelet-root-dir": {
     kind: "text",
@@ -204,127 +250,6 @@ type Value<O extends Option> = O["kind"] extends "flag"
 
 /** The values of all options. */
 export type Options = { readonly [K in OptionName]: Value<(typeof options)[K]> };
-
-/** A command. */
-export interface CommandRow {
-  readonly help: string;
-  /** Arguments and what they show. */
-  readonly examples: readonly (readonly [args: string, what: string])[];
-  /** Its operands; a command without them takes none. */
-  readonly operands?: {
-    /** As the help and errors call them. */
-    readonly form: string;
-    readonly most: number;
-    /** How many must be given; none when it is missing. */
-    readonly least?: number;
-    /** All words that are taken, where they are known. */
-    readonly choices?: readonly string[];
-  };
-}
-
-export const commands = {
-  run: {
-    help: "Serve the pools to the kubelet and follow the node (the default)",
-    examples: [
-      ["run --config-file pools.json", "Serve the pools of a file"],
-      ["run --metrics-address :9808 --log-format json", "Serve metrics too, and log JSON"],
-    ],
-  },
-  discover: {
-    help: "Print the node's devices and their pools",
-    examples: [
-      ["discover", "PFs with their VFs and SFs, and the pools of all"],
-      ["discover --config-file pools.json", "The pools that this file would put them into"],
-    ],
-  },
-  explain: {
-    help: "Explain why devices are in their pools or in none, or what is in pools",
-    operands: { form: "[DEVICE|RANGE|RESOURCE|NAMESPACE/POD]...", most: Infinity },
-    examples: [
-      ["explain ens1f0v3", "Why is this VF in its pool, or in none?"],
-      ["explain intel.com/sriov_net_A", "What is in this pool, and why is nothing else?"],
-      ["explain default/app", "Which devices does this pod have?"],
-    ],
-  },
-  validate: {
-    help: "Check the config file, other FILEs or standard input; exit 2 on errors",
-    operands: { form: "[FILE|-]...", most: Infinity },
-    examples: [
-      ["validate configmap.yaml", "Check every config in a manifest"],
-      ["validate --strict --node worker.host pools.json", "Check against a captured node, as CI can"],
-    ],
-  },
-  status: {
-    help: "Print the running plugin's pools, their devices, and the pods that have them",
-    examples: [
-      ["status --pool intel.com/sriov_net_A", "One pool: what is free, and who has the rest?"],
-      ["status --unhealthy --watch", "Follow what is Unhealthy, and why"],
-    ],
-  },
-  probe: {
-    help: "Check whether the running plugin is alive or ready; exit 1 if not",
-    operands: { form: "startup|liveness|readiness", least: 1, most: 1, choices: ["startup", "liveness", "readiness"] },
-    examples: [
-      ["probe readiness", "Is every pool registered?"],
-      ["probe liveness", "Does the plugin make progress?"],
-    ],
-  },
-  report: {
-    help: "Write a redacted archive for a bug report to FILE or standard output",
-    operands: { form: "[FILE|-]", most: 1 },
-    examples: [
-      ["report --check", "Show what it would contain"],
-      ["report report.tar.gz", "Write it"],
-    ],
-  },
-  schema: {
-    help: "Print the JSON Schema of the config file or of a command's JSON output",
-    operands: { form: "[config|discover|explain|report|status|validate]", most: 1, choices: schemaNames },
-    examples: [
-      ["schema", "For editors and CI that check config files"],
-      ["schema status", "For programs that read status -o json"],
-    ],
-  },
-  completion: {
-    help: "Print the completion script of a shell, or the names that explain takes",
-    operands: { form: "bash|zsh|fish|names", least: 1, most: 1, choices: ["bash", "zsh", "fish", "names"] },
-    examples: [
-      ["completion bash", "Load it in bash: source <(sriovdp completion bash)"],
-      ["completion names", "All names of devices, pools and pods"],
-    ],
-  },
-  man: {
-    help: "Print the manual page",
-    examples: [
-      ["man | man -l -", "Read it"],
-      ["man >/usr/share/man/man8/sriovdp.8", "Install it"],
-    ],
-  },
-  capture: {
-    help: "Print the node as text for a bug report, with MACs and GUIDs replaced",
-    examples: [
-      ["capture >node.host", "Capture this node"],
-      ["capture --root /mnt/sysroot", "Capture a node that is mounted elsewhere"],
-    ],
-  },
-  help: {
-    help: "Print this help, or the help of a command",
-    operands: { form: "[COMMAND]", most: 1 },
-    examples: [
-      ["help status", "The same as status --help"],
-      ["help run", "All options of the plugin"],
-    ],
-  },
-  version: {
-    help: "Print the version",
-    examples: [
-      ["version", "One line"],
-      ["--version", "The same"],
-    ],
-  },
-} as const satisfies Record<string, CommandRow>;
-
-export type Command = keyof typeof commands;
 
 /** The options that apply to a command; those of the upstream plugin's logger only with `legacy`. */
 export const optionsOf = (command: Command, legacy = false): readonly (readonly [OptionName, Option])[] =>

@@ -1,7 +1,7 @@
 // What do commands print as JSON? A JSON Schema (draft 7) a command: `sriovdp schema COMMAND` prints it, the documentation's tables are made of
 // it, and the tests hold what the commands print against it.
 
-import type { schemaNames } from "./options.ts";
+import type { schemaNames } from "./command-table.ts";
 import { discoveredSchema } from "./discover-schema.ts";
 import { explainedSchema } from "./explain-schema.ts";
 import { statusSchema } from "./status-schema.ts";

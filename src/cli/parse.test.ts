@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { commandHelp, helpText } from "./commands/help.ts";
-import { type Command, type CommandRow, commands, options, optionsOf } from "./options.ts";
+import { type Command, type CommandRow, commands } from "./command-table.ts";
+import { options, optionsOf } from "./options.ts";
 import type { Option } from "./option.ts";
 import { parseCommandLine } from "./parse.ts";
 import { pathsOf } from "./paths.ts";

@@ -1,15 +1,8 @@
 // What did the command line say? Go's flag syntax: -x V, --x V, -x=V; a flag alone, or -x=true, -x=false.
 
 import { didYouMean } from "../config/problem.ts";
-import {
-  type Command,
-  type CommandRow,
-  commands,
-  type OptionName,
-  options,
-  type Options,
-  optionsOf,
-} from "./options.ts";
+import { type Command, type CommandRow, commands } from "./command-table.ts";
+import { type OptionName, options, type Options, optionsOf } from "./options.ts";
 import type { Option } from "./option.ts";
 
 /** The parsed command line; `problems` are sentences, empty when all is well. */

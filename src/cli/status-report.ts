@@ -2,8 +2,8 @@
 // neighbors that are alike in one line, and what is kept from pools and why.
 
 import { formatProblem } from "../config/problem.ts";
-import { oneLine } from "../text.ts";
-import type { ExcludedStatus, FullPoolStatus, FullStatus, PoolStatus } from "../telemetry/plugin-status.ts";
+import { counted, oneLine } from "../text.ts";
+import type { DraStatus, ExcludedStatus, FullPoolStatus, FullStatus, PoolStatus } from "../telemetry/plugin-status.ts";
 import { follows, runIdRange, runLabel, runsOf, spanOf } from "./describe.ts";
 import { type Cell, type Column, fittedTable, type Style, type Tone, wrapped } from "./table.ts";
 
@@ -49,14 +49,39 @@ function headOf(status: FullStatus): string[] {
   const rejected = reload !== null && !reload.success;
   return [
     `sriovdp ${status.version} (${status.commit}), process ${status.pid}, since ${status.started}`,
-    status.mode === null ? "waiting for the kubelet's folders" : `registers with the kubelet as ${status.mode}`,
+    status.mode === null ? "waiting for the kubelet's folders" : registeredAs(status, status.mode),
     `config ${config.file}, generation ${config.generation}${reload === null ? "" : `, last read ${reload.at}`}`,
     ...(rejected ? ["config rejected; the previous config stays active"] : []),
     ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
     ...(status.allocatedFailure === null
       ? []
       : [`cannot find out which devices are allocated: ${status.allocatedFailure}`]),
+    ...(status.dra === null ? [] : draLines(status.dra)),
     `scans: ${status.scans.count} (${status.scans.failures} failed); ${lastScan(status)}`,
+  ];
+}
+
+const registeredAs = ({ dra }: FullStatus, mode: string): string =>
+  dra === null
+    ? `registers with the kubelet as ${mode}`
+    : `registers with the kubelet as the DRA driver ${dra.driver} of Node ${dra.node}`;
+
+function draLines({ publication, published, claims, devicePlugin, heldByDevicePlugin }: DraStatus): string[] {
+  const { mode, reason, isCurrent, problem } = publication;
+  const state = `${mode}${reason === null ? "" : `: ${reason}`}${mode !== "publishing" || isCurrent ? "" : ", not complete"}`;
+  const numbers =
+    published && `${counted(published.devices, "device")} in ${published.slices}, ${published.tainted} tainted`;
+  return [
+    `ResourceSlices: ${[numbers, state].filter(Boolean).join("; ")}; ${counted(claims, "claim")} prepared`,
+    ...(problem === null ? [] : [`  ${problem}`]),
+    ...(devicePlugin.length === 0
+      ? []
+      : [`a device plugin still offers ${devicePlugin.join(", ")}: no device is published until it ends`]),
+    ...(heldByDevicePlugin.length === 0
+      ? []
+      : [
+          `${counted(heldByDevicePlugin.length, "device")} from the device plugin still in pods: free for claims when these end`,
+        ]),
   ];
 }
 

@@ -1,6 +1,7 @@
 // What does `status -o json` print? A JSON Schema.
 
 import { allocationEvidences } from "../pools/decide-allocations.ts";
+import { publisherModes } from "../dra/publisher-state.ts";
 import { exclusionRules } from "../pools/exclusions.ts";
 import { claimBases } from "../pools/pool.ts";
 import { poolStates } from "../telemetry/metrics.ts";
@@ -154,7 +155,10 @@ export const statusSchema = object({
       object({
         device: [text, "a device that its pod keeps out of its new pool"],
         resource: [text, "the resource from which the pod got it"],
-        pod: [text, "the pod; `another plugin` while another plugin on the node offers the device"],
+        pod: [
+          text,
+          "the pod; `claim NAMESPACE/NAME` for one of DRA; `another plugin` while another plugin on the node offers the device",
+        ],
         kind: [
           oneOf("retained", "withheld"),
           "`retained`: it is in its pod's pool, Unhealthy; `withheld`: it is in no pool",
@@ -163,6 +167,56 @@ export const statusSchema = object({
       }),
     ),
     "devices that pods keep out of their new pools",
+  ],
+  dra: [
+    orNull(
+      object({
+        driver: [text, "its name"],
+        node: [text, "the Node that its ResourceSlices belong to"],
+        publication: [
+          object({
+            mode: [
+              oneOf(...publisherModes),
+              "`standby`: a newer instance publishes; `withdrawn`: a device plugin still offers the devices",
+            ],
+            reason: [orNull(text), "why"],
+            isCurrent: [flag, "whether the API server has every device as it is"],
+            problem: [orNull(text), "what does not work, and what to do"],
+            writes: [
+              object({
+                create: [count, "ResourceSlices that were created"],
+                update: [count, "that were updated"],
+                delete: [count, "that were deleted"],
+                repair: [count, "of these writes restored what another client had changed"],
+                failed: [count, "writes that failed"],
+              }),
+              "since the start",
+            ],
+          }),
+          "the writing of ResourceSlices",
+        ],
+        published: [
+          orNull(
+            object({
+              slices: [count, "ResourceSlices"],
+              devices: [count, "devices in them"],
+              tainted: [count, "of them with a taint"],
+            }),
+          ),
+          "what the API server has; null before it was read",
+        ],
+        claims: [count, "claims that are prepared"],
+        devicePlugin: [
+          texts,
+          "resources as which a device plugin still offers the devices; none is published meanwhile",
+        ],
+        heldByDevicePlugin: [
+          listOf(object({ id: [text, "a device"], pod: [text, "the pod that has it from a device plugin"] })),
+          "devices that are free for claims when their pods end",
+        ],
+      }),
+    ),
+    "the DRA driver; null with --allocator=device-plugin",
   ],
   allocated: [
     orNull(

@@ -3,7 +3,8 @@
 import type { ResourceSlice } from "./resource-slice.ts";
 
 /** Whether slices are written, and if not, why. */
-export type PublisherMode = "starting" | "publishing" | "standby" | "paused" | "withdrawn" | "closed";
+export const publisherModes = ["starting", "publishing", "standby", "paused", "withdrawn", "closed"] as const;
+export type PublisherMode = (typeof publisherModes)[number];
 
 /** How often slices were written since the start. */
 export interface WriteCounts {

@@ -97,6 +97,9 @@ describe("the spec of a claim", () => {
     rmSync(folder, { recursive: true });
     writeFileSync(folder, "");
     expect(() => files.write(aPreparation(two, 1))).toThrow("ENOTDIR");
+    // What is prepared can't be verified, and is not forgotten; a process that starts now knows nothing, and says so.
+    expect(preparedIn(files)).toEqual({ [one]: ids(0) });
+    expect(() => aProcess().load()).toThrow("ENOTDIR");
   });
 });
 

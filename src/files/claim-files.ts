@@ -96,11 +96,11 @@ export class ClaimFiles {
     return `${this.folder}/${endedClaimFileName(this.#driver, uid)}`;
   }
 
-  /** Takes up what another process wrote, and forgets what it unprepared. */
+  /** Takes up what another process wrote, and forgets what it unprepared. While the folder can't be read, all is as it was. */
   #refresh(): void {
     const found = new Set<string>();
     const ended = new Set<string>();
-    for (const name of namesIn(this.folder)) {
+    for (const name of this.#names()) {
       const uid = claimUidIn(this.#driver, name);
       if (uid !== null) found.add(uid);
       const endedUid = endedClaimUidIn(this.#driver, name);
@@ -113,6 +113,14 @@ export class ClaimFiles {
       if (spec) this.#known.set(uid, spec);
     }
     for (const uid of ended) if (!found.has(uid)) this.#known.delete(uid);
+  }
+
+  #names(): string[] {
+    try {
+      return namesIn(this.folder);
+    } catch {
+      return [];
+    }
   }
 
   /** Null for a text that is no spec of ours, and for one of another claim: two files must not have the same CDI devices. */

@@ -53,7 +53,9 @@ export function inCluster(env: Readonly<Record<string, string | undefined>>, fol
       const host = env["KUBERNETES_SERVICE_HOST"] ?? "";
       const port = env["KUBERNETES_SERVICE_PORT"] ?? "";
       if (host === "" || port === "")
-        throw unconfigured("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is not a pod");
+        throw unconfigured(
+          "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is not a pod; on a host, set --kubeconfig",
+        );
       return {
         server: serverUrl(`https://${host.includes(":") ? `[${host}]` : host}:${port}`, "KUBERNETES_SERVICE_HOST"),
         ca: certificatesOf(read(`${folder}/ca.crt`), `${folder}/ca.crt`),

@@ -24,6 +24,12 @@ export async function offeredElsewhere(
   );
 }
 
+/** The resources of these for which a device plugin listens at its socket, which is named as the upstream plugin's. */
+export async function servedByDevicePlugin(paths: KubeletPaths, resources: readonly string[]): Promise<string[]> {
+  const served = await Promise.all(resources.map((resource) => isServed(paths, resource)));
+  return resources.filter((_, index) => served[index]);
+}
+
 async function isServed({ registry, devicePlugins }: KubeletPaths, resource: string): Promise<boolean> {
   const [prefix = "", name = "", ...rest] = resource.split("/");
   // Others' names may be anything.

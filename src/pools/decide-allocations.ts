@@ -11,7 +11,14 @@ export interface PodDevice {
 }
 
 /** The evidence by which a device counts as allocated. */
-export const allocationEvidences = ["pod-resources", "pod cgroup", "in use", "allocated here", "named before"] as const;
+export const allocationEvidences = [
+  "pod-resources",
+  "pod cgroup",
+  "in use",
+  "allocated here",
+  "named before",
+  "prepared claim",
+] as const;
 export type AllocationEvidence = (typeof allocationEvidences)[number];
 
 /** A device that is allocated to a pod. */

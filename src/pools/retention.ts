@@ -9,7 +9,7 @@ export interface Retention {
   readonly device: string;
   /** The resource under which the pod has it. */
   readonly resource: string;
-  /** "namespace/name", or the pod's UID; "another plugin" while one offers the device. */
+  /** "namespace/name", or the pod's UID; "claim NAMESPACE/NAME"; "another plugin" while one offers the device. */
   readonly pod: string;
   /**
    * "retained": it is in its pod's pool, Unhealthy. "withheld": it is in no pool, since its pod's pool is not configured or is of

@@ -37,6 +37,43 @@ export const draLogMessages = {
     meaning: "The client did not read the health of devices within 5 s. The kubelet connects again.",
   },
 
+  "a device plugin offers this node's devices; publishing none until it ends": {
+    levels: ["warn"],
+    fields: ["resources"],
+    meaning:
+      "The node is changing to the DRA role, or two DaemonSets select it. No device is published or prepared for a claim while a device plugin could allocate it.",
+  },
+  "cannot read allocations; publishing no device until it can": {
+    levels: ["warn"],
+    fields: ["reason"],
+    meaning: "Neither the kubelet's checkpoint nor its pod-resources socket can be read, so any device may be in use.",
+  },
+  "a pod has a device from the device plugin": {
+    levels: ["info"],
+    fields: ["device", "resource", "pod"],
+    meaning: "It is published with the taint DRIVER/held until its pod ends, or left out where there are no taints.",
+  },
+  "cannot publish the pool": {
+    levels: ["error"],
+    fields: ["resource", "reason"],
+    meaning: "The API does not accept the pool's name; shorten resourceName or resourcePrefix.",
+  },
+  "cannot read what is prepared for claims; retrying": {
+    levels: ["error"],
+    fields: ["reason"],
+    meaning: "The folder of CDI specs can't be read. Nothing is prepared before it can.",
+  },
+  "serving the DRA driver until the claims are unprepared that it left": {
+    levels: ["info"],
+    fields: ["driver", "claims"],
+    meaning: "The node changed from the DRA role to the device plugin while pods had claims; these pods can end.",
+  },
+  "--use-cdi has no effect with --allocator=dra, which always uses CDI": {
+    levels: ["warn"],
+    fields: [],
+    meaning: "The option is for the device plugin.",
+  },
+
   // Claims
   "prepared a claim": {
     levels: ["info", "debug"],

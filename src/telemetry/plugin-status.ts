@@ -2,6 +2,7 @@
 // are made of it. It contains no value of additionalInfo.
 
 import type { Problem } from "../config/problem.ts";
+import type { PublishedCounts, PublisherState } from "../dra/publisher-state.ts";
 import type { Registration } from "../kubelet/registration.ts";
 import type { RegistrationMode } from "../kubelet/kubelet-paths.ts";
 import type { StalledScan } from "../host/scanner.ts";
@@ -32,6 +33,25 @@ export interface Status {
   readonly excluded: readonly ExcludedStatus[];
   /** Devices that pods keep from where the config would have them. */
   readonly retentions: readonly Retention[];
+  /** The DRA driver; null where devices are handed out by the device plugin. */
+  readonly dra: DraStatus | null;
+}
+
+/** The driver of the DRA role. */
+export interface DraStatus {
+  readonly driver: string;
+  /** The Node's name. */
+  readonly node: string;
+  /** The writing of ResourceSlices. */
+  readonly publication: Pick<PublisherState, "mode" | "reason" | "isCurrent" | "problem" | "writes">;
+  /** What the API server has of this node; null before it was read. */
+  readonly published: PublishedCounts | null;
+  /** Claims that are prepared. */
+  readonly claims: number;
+  /** Resources under which a device plugin still offers this node's devices: none is published meanwhile. */
+  readonly devicePlugin: readonly string[];
+  /** Devices that pods have from a device plugin: they are published when these pods have ended. */
+  readonly heldByDevicePlugin: readonly { readonly id: string; readonly pod: string }[];
 }
 
 /** One exclusion of one device. */
@@ -176,6 +196,7 @@ export function statusOf(
   exclusions: readonly Exclusion[],
   offered: readonly Offered[],
   retentions: readonly Retention[],
+  dra: DraStatus | null,
 ): Status {
   const { config } = journal;
   return {
@@ -194,6 +215,7 @@ export function statusOf(
     pools: offered.map(poolStatus),
     excluded: exclusions.map((each) => ({ ...each, since: dateOf(each.since) })),
     retentions,
+    dra,
   };
 }
 

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { type CommandRow, commands, options } from "../../src/cli/options.ts";
+import { type CommandRow, commands } from "../../src/cli/command-table.ts";
+import { options } from "../../src/cli/options.ts";
 import type { Option } from "../../src/cli/option.ts";
 import { executable, host, removeTemporaryFolder, runCommand, temporaryFolder } from "../support/plugin.ts";
 import { unpack } from "../support/tree.ts";

@@ -1,7 +1,7 @@
 // Does the program say how it is used, also after a usage error?
 
 import { describe, expect, test } from "bun:test";
-import { type CommandRow, commands } from "../../src/cli/options.ts";
+import { type CommandRow, commands } from "../../src/cli/command-table.ts";
 import { executable, runCommand } from "../support/plugin.ts";
 
 describe.each(Object.entries(commands) as [string, CommandRow][])("the help of %s", (name, { examples }) => {

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach } from "bun:test";
 import { mkdirSync, readdirSync, symlinkSync } from "node:fs";
-import { PreparedClaims, type PreparedClaimsOptions } from "../../src/agent/claim-calls.ts";
+import { PreparedClaims, type PreparedClaimsOptions } from "../../src/roles/dra/claim-calls.ts";
 import type { AllocationResult, ClaimReference } from "../../src/allocation/claim.ts";
 import { type ResourceClaim, resourceClaims } from "../../src/dra/resource-claim.ts";
 import type { Pool } from "../../src/pools/pool.ts";
@@ -13,6 +13,7 @@ import { removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 export const aResourceClaim = (
   { uid, namespace, name }: ClaimReference,
   results: readonly AllocationResult[] | null,
+  pod: string | null = null,
 ): ResourceClaim =>
   resourceClaims.parse({
     apiVersion: "resource.k8s.io/v1",
@@ -20,6 +21,7 @@ export const aResourceClaim = (
     metadata: { uid, namespace, name },
     ...(results && {
       status: {
+        ...(pod !== null && { reservedFor: [{ resource: "pods", name: pod, uid: `uid-of-${pod}` }] }),
         allocation: {
           devices: {
             results: results.map(({ shareId, adminAccess, ...result }) => ({

@@ -47,6 +47,8 @@ export class DraKubelet {
   refusal: string | null = null;
   /** Which health services it supports, the best one first; kubelets before 1.37 support v1alpha1 alone. */
   healthServices: readonly string[] = ["v1.DRAResourceHealth", "v1alpha1.DRAResourceHealth"];
+  /** Types of plugins that another double of the same kubelet registers. */
+  ignored: ReadonlySet<string> = new Set();
   /** Lists of health that were received. */
   lists = 0;
   /** By driver, in the order in which they registered. */
@@ -180,6 +182,7 @@ export class DraKubelet {
     const client = new WatcherClient(`unix:${path}`, credentials.createInsecure(), channelOptions);
     try {
       const info = await answerOf<PluginInfo>((done) => client.getInfo({}, within(limits.getInfo), done));
+      if (this.ignored.has(info.type)) return;
       this.events.push(`GetInfo ${info.name}`);
       const error = this.#add(path, info);
       this.events.push(`NotifyRegistrationStatus ${error ?? "registered"}`);

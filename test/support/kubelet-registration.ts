@@ -29,6 +29,8 @@ export interface RegistrationHabits {
   readonly registry: string;
   readonly running: boolean;
   readonly reconcileDelay: number;
+  /** Types of plugins that another double of the same kubelet registers. */
+  readonly ignored: ReadonlySet<string>;
 }
 
 export class KubeletRegistration {
@@ -152,6 +154,7 @@ export class KubeletRegistration {
         client.waitForReady(Date.now() + limits.dial, (error) => done(error as ServiceError, {})),
       );
       const info = await answerOf<PluginInfo>((done) => client.getInfo({}, within(limits.getInfo), done));
+      if (this.#habits.ignored.has(info.type)) return;
       this.#history.note("GetInfo", info.name, info.endpoint);
       const resource = this.#plugins.known(info.name);
       resource.registrations++;

@@ -36,6 +36,8 @@ export class KubeletDouble {
   onList: () => void = () => {};
   /** How long after a change in plugins_registry it is acted on, in milliseconds: the reconciler of a kubelet runs once a second. */
   reconcileDelay = 0;
+  /** Types of plugins that another double of the same kubelet registers. */
+  ignored: ReadonlySet<string> = new Set();
   /** Whether it requests options before ListAndWatch; kubelets before 1.25 take what Register says of them. */
   asksOptions = true;
   /** Whether a start removes the sockets in device-plugins, as all kubelets of today do. */

@@ -4,7 +4,8 @@
 import { oneLine } from "../../text.ts";
 import { allNames } from "../find-by-name.ts";
 import { isConfigNamed, loadConfigFile, runningView, scan } from "../view.ts";
-import { type Command, type CommandRow, commands, type OptionName, options, optionsOf } from "../options.ts";
+import { type Command, type CommandRow, commands } from "../command-table.ts";
+import { type OptionName, options, optionsOf } from "../options.ts";
 import type { Option } from "../option.ts";
 import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";

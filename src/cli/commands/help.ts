@@ -1,7 +1,8 @@
 // What do `help` and --help print? The tables, laid out: of the program, or of one command.
 
 import { didYouMean } from "../../config/problem.ts";
-import { type Command, type CommandRow, commands, optionsOf } from "../options.ts";
+import { type Command, type CommandRow, commands } from "../command-table.ts";
+import { optionsOf } from "../options.ts";
 import type { Option } from "../option.ts";
 import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";

@@ -3,7 +3,8 @@
 import { limits } from "../../limits.ts";
 import { version } from "../../process/build-info.ts";
 import { optionHelp, signals, statuses } from "./help.ts";
-import { type CommandRow, commands, options } from "../options.ts";
+import { type CommandRow, commands } from "../command-table.ts";
+import { options } from "../options.ts";
 import type { Option } from "../option.ts";
 import { exitStatus, type Output } from "../output.ts";
 import type { CommandLine } from "../parse.ts";

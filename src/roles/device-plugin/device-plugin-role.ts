@@ -1,34 +1,37 @@
-// The pools that are served: each with its server, its list, and the files that its devices need on the node. Effects come in, and what the kubelet
-// calls is answered from what is served now.
+// The device-plugin role: each pool that is served has its server, its list, and the files that its devices need on the node. Effects come in, and
+// what the kubelet calls is answered from what is served now.
 
 import { existsSync } from "node:fs";
-import type { CdiMode } from "../allocation/cdi.ts";
-import { removeAbandonedSockets } from "../fs/socket-file.ts";
-import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "../kubelet/api/deviceplugin.ts";
-import { status, StatusError } from "../kubelet/grpc/status-error.ts";
-import type { PodAllocations } from "../kubelet/pod-allocations.ts";
-import { type KubeletPaths, type RegistrationMode, socketFolder } from "../kubelet/kubelet-paths.ts";
-import { PluginServer } from "../kubelet/plugin-server.ts";
-import { changeLogLines, type LogLine, startLogLines } from "../pools/change-log.ts";
-import { diff, type Effect, inSafeOrder, movesBetween, withoutLost } from "../pools/diff.ts";
-import { isSocketName, socketName } from "../pools/names.ts";
-import type { Pool, PoolSpec } from "../pools/pool.ts";
-import type { Log } from "../process/log.ts";
-import type { Offer } from "../process/systemd.ts";
-import { countAllocate, countChanges, type Journal, newPoolCounts, type PoolCounts } from "../telemetry/journal.ts";
-import type { Offered } from "../telemetry/plugin-status.ts";
-import { messageOf } from "../text.ts";
+import type { CdiMode } from "../../allocation/cdi.ts";
+import { removeAbandonedSockets } from "../../fs/socket-file.ts";
+import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "../../kubelet/api/deviceplugin.ts";
+import { status, StatusError } from "../../kubelet/grpc/status-error.ts";
+import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
+import { type KubeletPaths, type RegistrationMode, socketFolder } from "../../kubelet/kubelet-paths.ts";
+import { PluginServer } from "../../kubelet/plugin-server.ts";
+import { changeLogLines, type LogLine, startLogLines } from "../../pools/change-log.ts";
+import { diff, type Effect, inSafeOrder, movesBetween, withoutLost } from "../../pools/diff.ts";
+import { isSocketName, socketName } from "../../pools/names.ts";
+import type { AllocatedDevice } from "../../pools/decide-allocations.ts";
+import type { Pool, PoolSpec } from "../../pools/pool.ts";
+import type { Log } from "../../process/log.ts";
+import type { Offer } from "../../process/systemd.ts";
+import { countAllocate, countChanges, type Journal, newPoolCounts, type PoolCounts } from "../../telemetry/journal.ts";
+import type { Offered } from "../../telemetry/plugin-status.ts";
+import { messageOf } from "../../text.ts";
+import type { Holder, Role } from "../role.ts";
 import { handleAllocate, handlePreferred } from "./allocation-calls.ts";
 import { CdiSpecs } from "./cdi-specs.ts";
 import { DeviceInfo } from "./device-info-retention.ts";
 import { lossesSeen } from "./handover.ts";
+import { LeftClaims } from "./left-claims.ts";
 import { PoolLists } from "./pool-lists.ts";
 
 /** How long the kubelet may take to list what pods hold when the plugin ends, in milliseconds. */
 const lastQuestion = 200;
 
-/** What serving pools needs. */
-export interface ServedPoolsOptions {
+/** What the device-plugin role needs. */
+export interface DevicePluginRoleOptions {
   /** Goes before every path of the node. */
   readonly root: string;
   readonly paths: KubeletPaths;
@@ -40,6 +43,10 @@ export interface ServedPoolsOptions {
   readonly retry: () => void;
   /** Devices were allocated just now. */
   readonly allocated: () => void;
+  /** The name of the DRA driver that this node may have had before. */
+  readonly driver: string;
+  /** Requests another assignment: claims have ended that had devices. */
+  readonly changed: () => void;
 }
 
 /** A pool that is served: as the kubelet has it, and its server. */
@@ -51,9 +58,9 @@ interface Served {
   listed: ReadonlySet<string>;
 }
 
-/** All pools that are served. */
-export class ServedPools {
-  readonly #options: ServedPoolsOptions;
+/** The pools of a node as a device plugin serves them. */
+export class DevicePluginRole implements Role {
+  readonly #options: DevicePluginRoleOptions;
   readonly #log: Log;
   readonly #deviceInfo: DeviceInfo;
   readonly #cdi: CdiSpecs | null;
@@ -61,9 +68,11 @@ export class ServedPools {
   readonly #leftCdi: CdiSpecs | null;
   readonly #served = new Map<string, Served>();
   readonly #lists: PoolLists;
+  readonly #leftClaims: LeftClaims;
+  readonly dra = null;
   #mode: RegistrationMode = "legacy";
 
-  constructor(options: ServedPoolsOptions, log: Log) {
+  constructor(options: DevicePluginRoleOptions, log: Log) {
     const { root, podAllocations, cdi: mode } = options;
     this.#options = options;
     this.#log = log;
@@ -72,6 +81,15 @@ export class ServedPools {
     const cdi = new CdiSpecs({ root, mode: mode ?? "cdi-devices", podAllocations }, log);
     this.#cdi = mode === null ? null : cdi;
     this.#leftCdi = mode === null ? cdi : null;
+    this.#leftClaims = new LeftClaims(options, log);
+  }
+
+  get prepared(): ReadonlyMap<string, Holder> {
+    return this.#leftClaims.prepared;
+  }
+
+  claimed(): readonly AllocatedDevice[] {
+    return this.#leftClaims.allocations;
   }
 
   /** The pools as they are served, by resource. */
@@ -121,10 +139,12 @@ export class ServedPools {
       this.#log.warn("cannot remove sockets of a plugin that was killed", { reason: messageOf(error) }),
     );
     (this.#cdi ?? this.#leftCdi)?.load();
+    this.#leftClaims.start();
   }
 
   /** Checks whether every socket is in place, after something changed in the kubelet's folders. */
   checkSockets(): void {
+    this.#leftClaims.check();
     for (const { server } of this.#served.values()) server.check();
   }
 
@@ -173,7 +193,7 @@ export class ServedPools {
   /** Ends all servers, after the files of `specs` and of what is served that are no longer needed were removed. */
   async close(specs: readonly PoolSpec[]): Promise<void> {
     await this.#tidy(specs);
-    await Promise.all([...this.#served.values()].map(({ server }) => server.close()));
+    await Promise.all([this.#leftClaims.close(), ...[...this.#served.values()].map(({ server }) => server.close())]);
   }
 
   /** An effect that fails is logged and tried again; the other pools have theirs all the same. */
@@ -252,6 +272,7 @@ export class ServedPools {
 
   /** Answers Allocate, and notes the devices as allocated. */
   #allocate(resource: string, request: AllocateRequest): AllocateResponse {
+    this.#refusePrepared(request);
     const answer = handleAllocate(this.#poolOf(resource), request, {
       root: this.#options.root,
       deviceInfo: this.#deviceInfo,
@@ -263,6 +284,16 @@ export class ServedPools {
     }
     this.#options.allocated();
     return answer;
+  }
+
+  /** A claim may have been prepared after the kubelet received its list. */
+  #refusePrepared({ containerRequests }: AllocateRequest): void {
+    const { prepared } = this;
+    if (prepared.size === 0) return;
+    for (const id of containerRequests.flatMap(({ devicesIds }) => devicesIds)) {
+      const holder = prepared.get(id);
+      if (holder) throw new StatusError(status.UNAVAILABLE, `device ${id} is prepared for ${holder.pod}`);
+    }
   }
 
   #poolOf(resource: string): Pool {

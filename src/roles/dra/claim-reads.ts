@@ -1,10 +1,10 @@
 // How does the plugin see a claim as it is now? By a get from the API server, which the kubelet's own identity and our role may do.
 
-import type { ClaimReference } from "../allocation/claim.ts";
-import { type ResourceClaim, resourceClaims } from "../dra/resource-claim.ts";
-import type { Access } from "../kube/access.ts";
-import { getObject } from "../kube/api-client.ts";
-import { KubeError } from "../kube/errors.ts";
+import type { ClaimReference } from "../../allocation/claim.ts";
+import { type ResourceClaim, resourceClaims } from "../../dra/resource-claim.ts";
+import type { Access } from "../../kube/access.ts";
+import { getObject } from "../../kube/api-client.ts";
+import { KubeError } from "../../kube/errors.ts";
 
 /** Reads the claim of this name, whatever its UID; null when it does not exist. Rejects when it can't be read. */
 export type ClaimReader = (claim: ClaimReference, signal: AbortSignal) => Promise<ResourceClaim | null>;

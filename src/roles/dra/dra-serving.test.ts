@@ -2,18 +2,18 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { ApiServer, refuse } from "../../test/support/api-server.ts";
-import { ClaimNode } from "../../test/support/claim-node.ts";
-import { aResult, driver, ids } from "../../test/support/claims.ts";
-import { failureOf } from "../../test/support/dra-driver.ts";
-import { DraKubelet } from "../../test/support/dra-kubelet.ts";
-import { accessTo } from "../../test/support/slices.ts";
-import { until } from "../../test/support/until.ts";
-import type { AllocationResult, ClaimReference } from "../allocation/claim.ts";
-import { resourceClaims } from "../dra/resource-claim.ts";
-import type { KubeObject } from "../kube/api-client.ts";
-import { DraServer, type DraServerOptions } from "../kubelet/dra-server.ts";
-import { kubeletPaths } from "../kubelet/kubelet-paths.ts";
+import { ApiServer, refuse } from "../../../test/support/api-server.ts";
+import { ClaimNode } from "../../../test/support/claim-node.ts";
+import { aResult, driver, ids } from "../../../test/support/claims.ts";
+import { failureOf } from "../../../test/support/dra-driver.ts";
+import { DraKubelet } from "../../../test/support/dra-kubelet.ts";
+import { accessTo } from "../../../test/support/slices.ts";
+import { until } from "../../../test/support/until.ts";
+import type { AllocationResult, ClaimReference } from "../../allocation/claim.ts";
+import { resourceClaims } from "../../dra/resource-claim.ts";
+import type { KubeObject } from "../../kube/api-client.ts";
+import { DraServer, type DraServerOptions } from "../../kubelet/dra-server.ts";
+import { kubeletPaths } from "../../kubelet/kubelet-paths.ts";
 import { claimReader } from "./claim-reads.ts";
 
 const api = new ApiServer(resourceClaims);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { removeTemporaryFolder, temporaryFolder } from "../../test/support/plugin.ts";
+import { removeTemporaryFolder, temporaryFolder } from "../../../test/support/plugin.ts";
 import { handoverLimit, lossesSeen } from "./handover.ts";
 
 let folder = "";

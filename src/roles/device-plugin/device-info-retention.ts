@@ -1,13 +1,13 @@
 // What do multus and CNIs find about the devices that pods were given? The device-info files on the node, kept for as long
 // as a pod holds the device, also of pools that left the config.
 
-import { deviceInfoFolder } from "../host/node-paths.ts";
-import type { DeviceInfoFile } from "../allocation/device-info.ts";
-import { pruneDeviceInfo, writeDeviceInfo } from "../files/device-info-files.ts";
-import type { PodAllocations } from "../kubelet/pod-allocations.ts";
-import type { Log } from "../process/log.ts";
-import { messageOf } from "../text.ts";
-import type { Pool, PoolSpec } from "../pools/pool.ts";
+import { deviceInfoFolder } from "../../host/node-paths.ts";
+import type { DeviceInfoFile } from "../../allocation/device-info.ts";
+import { pruneDeviceInfo, writeDeviceInfo } from "../../files/device-info-files.ts";
+import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
+import type { Log } from "../../process/log.ts";
+import { messageOf } from "../../text.ts";
+import type { Pool, PoolSpec } from "../../pools/pool.ts";
 
 /** The device-info files of all pools. */
 export class DeviceInfo {

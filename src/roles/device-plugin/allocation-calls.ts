@@ -1,21 +1,27 @@
 // What is the answer to Allocate and GetPreferredAllocation? It comes from the pool as it is served now, and from what the node has of the
 // requested devices at this moment; it never waits for the loop.
 
-import { allocate, type CdiContext, type PreparedDevice, prepareDevices, refuseIds } from "../allocation/allocate.ts";
-import { preferredDevices, refusePreferred } from "../allocation/preferred.ts";
+import {
+  allocate,
+  type CdiContext,
+  type PreparedDevice,
+  prepareDevices,
+  refuseIds,
+} from "../../allocation/allocate.ts";
+import { preferredDevices, refusePreferred } from "../../allocation/preferred.ts";
 import type { CdiSpecs } from "./cdi-specs.ts";
-import { readClaimFacts } from "./claim-facts.ts";
+import { readClaimFacts } from "../claim-facts.ts";
 import type { DeviceInfo } from "./device-info-retention.ts";
-import type { AllocationFacts } from "../host/allocation-facts.ts";
+import type { AllocationFacts } from "../../host/allocation-facts.ts";
 import type {
   AllocateRequest,
   AllocateResponse,
   PreferredAllocationRequest,
   PreferredAllocationResponse,
-} from "../kubelet/api/deviceplugin.ts";
-import { status, StatusError } from "../kubelet/grpc/status-error.ts";
-import { messageOf } from "../text.ts";
-import type { Pool, PoolSpec } from "../pools/pool.ts";
+} from "../../kubelet/api/deviceplugin.ts";
+import { status, StatusError } from "../../kubelet/grpc/status-error.ts";
+import { messageOf } from "../../text.ts";
+import type { Pool, PoolSpec } from "../../pools/pool.ts";
 
 /** What an answer to Allocate needs and leaves on the node. */
 export interface AllocateContext {

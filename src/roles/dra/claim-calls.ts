@@ -14,25 +14,25 @@ import {
   type PreparedClaim,
   type PreparedClaimDevice,
   preparedDevices,
-} from "../allocation/claim.ts";
+} from "../../allocation/claim.ts";
 import {
   claimConflict,
   type ClaimConflict,
   isStillAllocated,
   refuseDevices,
   refuseResults,
-} from "../allocation/claim-conflicts.ts";
-import { allocatedClaim } from "../dra/resource-claim.ts";
-import { ClaimFiles } from "../files/claim-files.ts";
-import { removeDeviceInfo, writeDeviceInfo } from "../files/device-info-files.ts";
-import { FolderWatch } from "../fs/folder-watch.ts";
-import type { AllocationFacts } from "../host/allocation-facts.ts";
-import { cdiFolder, deviceInfoFolder } from "../host/node-paths.ts";
-import { isClaimUid } from "../pools/dra-names.ts";
-import type { Pool } from "../pools/pool.ts";
-import type { LogAt, LogMessage } from "../process/log-messages.ts";
-import { messageOf } from "../text.ts";
-import { readClaimFacts } from "./claim-facts.ts";
+} from "../../allocation/claim-conflicts.ts";
+import { allocatedClaim } from "../../dra/resource-claim.ts";
+import { ClaimFiles } from "../../files/claim-files.ts";
+import { removeDeviceInfo, writeDeviceInfo } from "../../files/device-info-files.ts";
+import { FolderWatch } from "../../fs/folder-watch.ts";
+import type { AllocationFacts } from "../../host/allocation-facts.ts";
+import { cdiFolder, deviceInfoFolder } from "../../host/node-paths.ts";
+import { isClaimUid } from "../../pools/dra-names.ts";
+import type { Pool } from "../../pools/pool.ts";
+import type { LogAt, LogMessage } from "../../process/log-messages.ts";
+import { messageOf } from "../../text.ts";
+import { readClaimFacts } from "../claim-facts.ts";
 import { type ClaimReader, isUnrelatedClaim } from "./claim-reads.ts";
 
 /** What claims are prepared with. */

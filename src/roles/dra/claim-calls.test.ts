@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { aClaimReference, aResourceClaim, ClaimNode, forever } from "../../test/support/claim-node.ts";
-import { aResult, aVf, driver, ids } from "../../test/support/claims.ts";
-import { failureOf } from "../../test/support/dra-driver.ts";
-import { until } from "../../test/support/until.ts";
-import type { ClaimReference, PreparedClaimDevice } from "../allocation/claim.ts";
+import { aClaimReference, aResourceClaim, ClaimNode, forever } from "../../../test/support/claim-node.ts";
+import { aResult, aVf, driver, ids } from "../../../test/support/claims.ts";
+import { failureOf } from "../../../test/support/dra-driver.ts";
+import { until } from "../../../test/support/until.ts";
+import type { ClaimReference, PreparedClaimDevice } from "../../allocation/claim.ts";
 import type { PreparedClaims } from "./claim-calls.ts";
 
 const host = new ClaimNode();

@@ -1,18 +1,18 @@
 // What is done for containers that get their devices by CDI? The specs on the node are kept in step with the pools: in
 // an order in which no two of them name one device, and with what pods hold.
 
-import { cdiFolder, staticCdiFolder } from "../host/node-paths.ts";
-import type { CdiContext, PreparedDevice } from "../allocation/allocate.ts";
-import type { CdiMode } from "../allocation/cdi.ts";
-import { type DeviceNode, nodesOf } from "../allocation/contributions.ts";
-import { CdiFiles, removeCdiSpecs } from "../files/cdi-files.ts";
-import type { PodAllocations } from "../kubelet/pod-allocations.ts";
-import type { Log } from "../process/log.ts";
-import type { LogMessage } from "../process/log-messages.ts";
-import { messageOf } from "../text.ts";
-import { readClaimNodes } from "./claim-facts.ts";
-import { cdiFileName, cdiFileNames } from "../pools/names.ts";
-import type { Pool, PoolSpec } from "../pools/pool.ts";
+import { cdiFolder, staticCdiFolder } from "../../host/node-paths.ts";
+import type { CdiContext, PreparedDevice } from "../../allocation/allocate.ts";
+import type { CdiMode } from "../../allocation/cdi.ts";
+import { type DeviceNode, nodesOf } from "../../allocation/contributions.ts";
+import { CdiFiles, removeCdiSpecs } from "../../files/cdi-files.ts";
+import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
+import type { Log } from "../../process/log.ts";
+import type { LogMessage } from "../../process/log-messages.ts";
+import { messageOf } from "../../text.ts";
+import { readClaimNodes } from "../claim-facts.ts";
+import { cdiFileName, cdiFileNames } from "../../pools/names.ts";
+import type { Pool, PoolSpec } from "../../pools/pool.ts";
 
 /** What CDI needs of the agent. */
 export interface CdiOptions {

@@ -1,9 +1,9 @@
 // When may a pool be given devices that another one had? The kubelet reads each pool's list from a stream of its own, in no order between them: a
 // device is in two lists for an instant unless the gaining list waits until the kubelet has read the loss.
 
-import { revisionOf } from "../fs/identity.ts";
-import { readRegisteredDevices } from "../kubelet/allocations.ts";
-import { type Move, unseenMoves } from "../pools/diff.ts";
+import { revisionOf } from "../../fs/identity.ts";
+import { readRegisteredDevices } from "../../kubelet/allocations.ts";
+import { type Move, unseenMoves } from "../../pools/diff.ts";
 
 /** How long a gaining list waits at most, in milliseconds: a kubelet that is late must not keep devices from pods. */
 export const handoverLimit = 1000;

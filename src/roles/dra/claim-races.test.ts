@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { aClaimReference, aResourceClaim, ClaimNode, forever } from "../../test/support/claim-node.ts";
-import { aResult, ids } from "../../test/support/claims.ts";
-import { failureOf } from "../../test/support/dra-driver.ts";
-import { until } from "../../test/support/until.ts";
-import type { ClaimReference } from "../allocation/claim.ts";
+import { aClaimReference, aResourceClaim, ClaimNode, forever } from "../../../test/support/claim-node.ts";
+import { aResult, ids } from "../../../test/support/claims.ts";
+import { failureOf } from "../../../test/support/dra-driver.ts";
+import { until } from "../../../test/support/until.ts";
+import type { ClaimReference } from "../../allocation/claim.ts";
 import type { PreparedClaims } from "./claim-calls.ts";
 
 const host = new ClaimNode();

@@ -1,11 +1,11 @@
 // Which list is the kubelet sent of a pool? All its devices, or those that fit when there are too many.
 
-import type { Device } from "../kubelet/api/deviceplugin.ts";
-import { deviceList, truncateToBytes } from "../kubelet/device-list.ts";
-import type { PodAllocations } from "../kubelet/pod-allocations.ts";
-import { limits } from "../limits.ts";
-import type { Pool } from "../pools/pool.ts";
-import type { Log } from "../process/log.ts";
+import type { Device } from "../../kubelet/api/deviceplugin.ts";
+import { deviceList, truncateToBytes } from "../../kubelet/device-list.ts";
+import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
+import { limits } from "../../limits.ts";
+import type { Pool } from "../../pools/pool.ts";
+import type { Log } from "../../process/log.ts";
 
 /** The lists of all pools. */
 export class PoolLists {

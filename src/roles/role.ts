@@ -1,0 +1,51 @@
+// How do the pools of a node get to pods? In one of two roles: as a device plugin of the kubelet, or as a driver of Dynamic Resource Allocation. The
+// agent scans and assigns in the same way for both.
+
+import type { RegistrationMode } from "../kubelet/kubelet-paths.ts";
+import type { AllocatedDevice } from "../pools/decide-allocations.ts";
+import type { Pool, PoolSpec } from "../pools/pool.ts";
+import type { Retention } from "../pools/retention.ts";
+import type { Offer } from "../process/systemd.ts";
+import type { DraStatus, Offered } from "../telemetry/plugin-status.ts";
+
+/** The names of the roles, as --allocator has them. */
+export const allocators = ["device-plugin", "dra"] as const;
+export type Allocator = (typeof allocators)[number];
+
+/** What has a device that no pod of the device plugin has, for as long as it does. */
+export type Holder = Pick<Retention, "resource" | "pod">;
+
+/** What serves the pools that the agent assigns. */
+export interface Role {
+  /** The pools as they are served, by resource. */
+  readonly pools: ReadonlyMap<string, Pool>;
+  /** Since when the kubelet has had each resource's list, in milliseconds since 1970; resources whose list it does not have are missing. */
+  readonly connectedSince: ReadonlyMap<string, number>;
+  /**
+   * Devices that are prepared for claims of DRA, by id: they come to no other pool than the one of their resource, and to none where the
+   * resource is not one of a pool.
+   */
+  readonly prepared: ReadonlyMap<string, Holder>;
+  /** The numbers of what pods are offered. */
+  readonly offer: Omit<Offer, "configRefused">;
+  /** The DRA driver; null in the other role. */
+  readonly dra: DraStatus | null;
+  /** Whether a pool of this resource is served. */
+  has(resource: string): boolean;
+  /** The pools of these specs as they are served; one that is not has nothing. */
+  poolsOf(specs: readonly PoolSpec[]): Pool[];
+  /** A configured pool for status: null is what is not served. */
+  offered(spec: PoolSpec): Offered;
+  /** What pods have by claims of DRA, as it is known now. */
+  claimed(): readonly AllocatedDevice[];
+  /** Takes over what an earlier process left; `prefixes` are those of its resources. */
+  begin(mode: RegistrationMode, prefixes: readonly string[]): Promise<void>;
+  /** Makes the pools what they should be; returns the number of those that changed. With `isRescan` files that were removed are restored. */
+  apply(pools: readonly Pool[], isRescan: boolean, isClosed: () => boolean): Promise<number>;
+  /** Checks what depends on the kubelet's folders, after something changed in them. */
+  checkSockets(): void;
+  /** Removes the files of pools that are not served by now. */
+  tidyUnserved(specs: readonly PoolSpec[]): void;
+  /** Ends all servers, after files that are no longer needed were removed. */
+  close(specs: readonly PoolSpec[]): Promise<void>;
+}

@@ -1,6 +1,7 @@
 // What docs/reference/metrics.md says of each metric and each alert: their tables, kept between marks; the text around them is written by hand.
 
-import { type Metric, metrics } from "../../src/telemetry/metrics.ts";
+import type { Metric } from "../../src/telemetry/metric.ts";
+import { metrics } from "../../src/telemetry/metrics.ts";
 import { alertTable } from "./alerts.ts";
 import { table, withMade } from "./marked.ts";
 

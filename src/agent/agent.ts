@@ -115,6 +115,7 @@ export class Agent {
       root,
       paths: this.#paths,
       podAllocations,
+      journal: this.journal,
       changed: () => this.#changes.mark("links", true),
     };
     this.#role = dra
@@ -123,7 +124,6 @@ export class Agent {
           {
             ...common,
             cdi,
-            journal: this.journal,
             retry: () => this.#retryScan(),
             allocated: () => this.#evidence.allocated(),
             driver: draDriverName,

@@ -3,7 +3,8 @@
 
 import type * as library from "prom-client";
 import type { OpenMetricsContentType, PrometheusContentType, Registry } from "prom-client";
-import { type Metric, metrics, type Sample, type Seen } from "./metrics.ts";
+import type { Metric, Sample, Seen } from "./metric.ts";
+import { metrics } from "./metrics.ts";
 import { podDeviceMetrics } from "./pod-devices.ts";
 
 type Library = typeof library;

@@ -48,6 +48,8 @@ export interface Journal {
   };
   /** How long Allocate took, of all pools. */
   readonly allocateMs: Histogram;
+  /** How long it took to prepare claims, those included that failed. */
+  readonly prepare: { failures: number; readonly ms: Histogram };
 }
 
 /** What happened to a pool since it is served. */
@@ -68,6 +70,9 @@ export interface PoolCounts {
 /** Bounds of the time that Allocate takes, in milliseconds. */
 const allocateBounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 100, 1000] as const;
 
+/** Bounds of the time that preparing a claim takes, in milliseconds. */
+const prepareBounds = [1, 2.5, 5, 10, 25, 50, 100, 500, 2500, 10_000, 40_000] as const;
+
 /** Bounds of the time that a scan takes, in milliseconds. */
 const scanBounds = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000] as const;
 
@@ -76,6 +81,7 @@ export const newJournal = (): Journal => ({
   config: { generation: 0, successes: 0, failures: 0, last: null },
   scans: { count: 0, failures: 0, failure: null, began: null, last: null, ms: histogram(scanBounds) },
   allocateMs: histogram(allocateBounds),
+  prepare: { failures: 0, ms: histogram(prepareBounds) },
 });
 
 export const newPoolCounts = (): PoolCounts => ({
@@ -136,6 +142,19 @@ export function countAllocate<Answer>(
     throw error;
   } finally {
     observe(allocateMs, performance.now() - began);
+  }
+}
+
+/** Prepares a claim, and notes how long it took and whether it failed. */
+export async function countPrepare<Answer>({ prepare }: Journal, answer: () => Promise<Answer>): Promise<Answer> {
+  const began = performance.now();
+  try {
+    return await answer();
+  } catch (error) {
+    prepare.failures++;
+    throw error;
+  } finally {
+    observe(prepare.ms, performance.now() - began);
   }
 }
 

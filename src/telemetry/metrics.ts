@@ -4,39 +4,11 @@
 import { registrationStates } from "../kubelet/registration.ts";
 import { exclusionRules } from "../pools/exclusions.ts";
 import { commit, version } from "../process/build-info.ts";
-import type { Histogram, Journal } from "./journal.ts";
-import type { ProcessFacts } from "./process-facts.ts";
-import type { DeviceStatus, FullPoolStatus, FullStatus } from "./plugin-status.ts";
-
-/** All that a scrape is made of. */
-export interface Seen {
-  readonly status: FullStatus;
-  readonly journal: Journal;
-  readonly process: ProcessFacts;
-  /** Whether each allocated device has a series of its own (pod-devices.ts). */
-  readonly podDevices: boolean;
-}
-
-/** One value of a metric, with its labels. */
-export interface Sample {
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly value: number;
-  /** What is added to the metric's name: "_bucket", "_sum" and "_count" of a histogram. */
-  readonly suffix?: string;
-}
-
-/** A metric. */
-export interface Metric {
-  readonly type: "counter" | "gauge" | "histogram";
-  readonly help: string;
-  readonly labels: readonly string[];
-  readonly read: (seen: Seen) => readonly Sample[];
-}
+import { draMetrics } from "./dra-metrics.ts";
+import { inSeconds, type Metric, type Sample, type Seen, seconds } from "./metric.ts";
+import type { DeviceStatus, FullPoolStatus } from "./plugin-status.ts";
 
 const single = (value: number): Sample[] => [{ value }];
-
-/** A number in seconds, of one in milliseconds. */
-const seconds = (milliseconds: number) => milliseconds / 1000;
 
 const timestamp = (date: string | null | undefined): Sample[] =>
   date === null || date === undefined ? [] : single(seconds(Date.parse(date)));
@@ -46,17 +18,6 @@ const ofPools =
   (value: (pool: FullPoolStatus) => number) =>
   ({ status }: Seen): Sample[] =>
     status.pools.map((pool) => ({ labels: { resource: pool.resource }, value: value(pool) }));
-
-/** A histogram of milliseconds, in seconds: each bucket holds those before it too. */
-function inSeconds({ bounds, counts, sum }: Histogram): Sample[] {
-  let count = 0;
-  const buckets = counts.map((each, index): Sample => {
-    count += each;
-    const bound = bounds[index];
-    return { suffix: "_bucket", labels: { le: bound === undefined ? "+Inf" : String(seconds(bound)) }, value: count };
-  });
-  return [...buckets, { suffix: "_sum", value: seconds(sum) }, { suffix: "_count", value: count }];
-}
 
 /** The states of a pool's registration, as the label "state" has them. */
 export const poolStates = ["not_registered", ...registrationStates] as const;
@@ -252,6 +213,7 @@ export const metrics = {
     labels: [],
     read: ({ status }) => timestamp(status.config.lastReload?.at),
   },
+  ...draMetrics,
   process_cpu_seconds_total: {
     type: "counter",
     help: "User and system CPU time spent, in seconds",

@@ -2,7 +2,7 @@
 // metrics exporter (collectors/pod_dev_link.go), which the SR-IOV network operator deploys; off by default, since there is one for each
 // allocated device.
 
-import type { Metric } from "./metrics.ts";
+import type { Metric } from "./metric.ts";
 
 /** A PCI address; sub-functions have other ids, and the exporter leaves them out. */
 const pciAddress = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;

@@ -3,7 +3,9 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { draMetrics } from "../../src/telemetry/dra-metrics.ts";
 import { metrics, poolStates } from "../../src/telemetry/metrics.ts";
+import { DraNode, driver } from "../support/dra-node.ts";
 import { setLink } from "../support/live.ts";
 import { host, TestNode } from "../support/plugin.ts";
 import { until } from "../support/until.ts";
@@ -12,6 +14,8 @@ import { samples, scrape, type Series } from "./scrape.ts";
 
 const net = "intel.com/net";
 const config = { resourceList: [{ resourceName: "net", selectors: {} }] };
+
+const vfs = ["0000:3b:01.0", "0000:3b:01.1", "0000:3b:01.2", "0000:3b:01.3"];
 
 const start = (...args: readonly string[]) => running({ node: "iavf-vfs", config, resources: [net], args });
 
@@ -36,13 +40,44 @@ async function freePort(): Promise<number> {
 describe.concurrent("a scrape", () => {
   test("has every metric of the table, with the labels that the table names, and no other", async () => {
     await using node = await start();
-    const series = await scrape(node);
-    const found = new Set(series.map(({ name }) => name.replace(/_(bucket|sum|count)$/, "")));
-    expect([...found].toSorted()).toEqual(Object.keys(metrics).toSorted());
+    await using other = await DraNode.start({ entries: host("iavf-vfs"), config });
+    other.startPlugin(...other.args);
+    await other.waitForPublished(...vfs);
+    const namesOf = (series: Series) => new Set(series.map(({ name }) => name.replace(/_(bucket|sum|count)$/, "")));
+    const series = await scrape(other);
+    const all = Object.keys(metrics).toSorted();
+    expect([...namesOf(series)].toSorted()).toEqual(all);
+    expect([...namesOf(await scrape(node))].toSorted()).toEqual(all.filter((name) => !(name in draMetrics)));
     for (const [name, { labels, type }] of Object.entries(metrics)) {
       for (const sample of series.filter((each) => each.name === name || each.name === `${name}_bucket`))
         expect(Object.keys(sample.labels)).toEqual([...labels, ...(type === "histogram" ? ["le"] : [])]);
     }
+  });
+
+  test("counts what is published and prepared in the DRA role", async () => {
+    await using node = await DraNode.start({ entries: host("iavf-vfs"), config });
+    node.startPlugin(...node.args);
+    await node.waitForPublished(...vfs);
+    await node.dra.waitForPlugins(driver);
+    const claim = node.claim("pod", node.result("nics", "0000:3b:01.0"));
+    await node.dra.prepare(driver, claim);
+    await node.dra.prepare(driver, { ...claim, uid: crypto.randomUUID() }).catch(() => {});
+    setLink(node.root, "ens1f0", "down");
+    await node.waitForPublished(...vfs.map((id) => `${id} ${driver}/unhealthy`));
+    await until("the plugin has seen it", async () => {
+      const found = valueOf(await scrape(node), "sriovdp_dra_published_devices", { tainted: "true" });
+      return found === vfs.length;
+    });
+    const series = await scrape(node);
+    expect({
+      current: valueOf(series, "sriovdp_dra_publication_current"),
+      creates: valueOf(series, "sriovdp_dra_slice_writes_total", { action: "create" }),
+      updates: valueOf(series, "sriovdp_dra_slice_writes_total", { action: "update" }),
+      claims: valueOf(series, "sriovdp_dra_claims_prepared"),
+      failures: valueOf(series, "sriovdp_dra_prepare_failures_total"),
+      calls: valueOf(series, "sriovdp_dra_prepare_duration_seconds_count"),
+      allocated: valueOf(series, "sriovdp_devices_allocated", { resource: net }),
+    }).toEqual({ current: 1, creates: 1, updates: 1, claims: 1, failures: 1, calls: 2, allocated: 1 });
   });
 
   test("count devices, allocations and failures by pool, never by device", async () => {

@@ -5,6 +5,8 @@ import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import manifest from "../../package.json" with { type: "json" };
 import { poolStates } from "../../src/telemetry/metrics.ts";
+import { DraNode } from "../support/dra-node.ts";
+import { host } from "../support/plugin.ts";
 import { running } from "./live.ts";
 import { alerts, alertTests, dashboard, dashboardExpressions } from "./monitoring.ts";
 import { scrape } from "./scrape.ts";
@@ -20,7 +22,10 @@ const metricsIn = (expr: string): string[] => expr.match(/\b(?:sriovdp|process)_
 
 test("every metric, label and state that alerts and dashboard name is in a real scrape", async () => {
   await using node = await running({ node: "iavf-vfs", config, resources: [resource] });
-  const series = await scrape(node);
+  await using other = await DraNode.start({ entries: host("iavf-vfs"), config });
+  other.startPlugin(...other.args);
+  await other.plugin.waitUntilReady();
+  const series = [...(await scrape(node)), ...(await scrape(other))];
   const names = new Set(series.map(({ name }) => name));
   const labels = new Set(series.flatMap((sample) => Object.keys(sample.labels)));
   const variables = dashboard().templating.list.flatMap(({ definition }) => definition ?? []);

@@ -19,7 +19,7 @@ import { isSocketName } from "../../pools/names.ts";
 import type { Pool, PoolSpec } from "../../pools/pool.ts";
 import type { Log } from "../../process/log.ts";
 import type { Offer } from "../../process/systemd.ts";
-import { countChanges, newPoolCounts, type PoolCounts } from "../../telemetry/journal.ts";
+import { countChanges, countPrepare, type Journal, newPoolCounts, type PoolCounts } from "../../telemetry/journal.ts";
 import type { DraStatus, Offered } from "../../telemetry/plugin-status.ts";
 import { messageOf } from "../../text.ts";
 import { allocationsOf, holdersOf } from "../claim-holders.ts";
@@ -47,6 +47,7 @@ export interface DraRoleOptions extends DraDriver {
   readonly paths: KubeletPaths;
   /** What pods have from a device plugin. */
   readonly podAllocations: PodAllocations;
+  readonly journal: Journal;
   /** Requests another assignment: claims were prepared or unprepared. */
   readonly changed: () => void;
   readonly offerTimes?: OfferTimes;
@@ -74,7 +75,7 @@ export class DraRole implements Role {
 
   /** Throws when no socket's name fits into the kubelet's folder. */
   constructor(options: DraRoleOptions, log: Log) {
-    const { root, paths, driver, node, instance, access, attributes, podAllocations, changed } = options;
+    const { root, paths, driver, node, instance, access, attributes, podAllocations, journal, changed } = options;
     this.#options = options;
     this.#log = log;
     const read = claimReader(access);
@@ -100,7 +101,7 @@ export class DraRole implements Role {
       instance,
       paths,
       log,
-      prepare: (claim, signal) => this.#claims.prepare(claim, signal),
+      prepare: (claim, signal) => countPrepare(journal, () => this.#claims.prepare(claim, signal)),
       unprepare: (claim) => this.#claims.unprepare(claim),
     });
     this.#publisher = new Publisher({ access, driver, node, attributes }, log);

@@ -155,6 +155,8 @@ export class Agent {
     this.#mode = registrationMode(this.#paths) ?? (await this.#waitForKubelet());
     if (this.#isClosed || this.#mode === null) return;
     const prefixes = [this.#options.resourcePrefix, ...this.#config.specs.map(({ prefix }) => prefix)];
+    // The first call of a gRPC client takes as long as the first scan, which runs in a thread of its own meanwhile.
+    this.#evidence.read().catch(() => {});
     await this.#role.begin(this.#mode, prefixes);
     while (!this.#isClosed && !(await this.#safeScan(new Set(["functions", "links"])))) await Bun.sleep(retryDelay);
     if (this.#isClosed) return;

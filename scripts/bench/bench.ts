@@ -7,6 +7,7 @@ import { dirname } from "node:path";
 import { executable } from "../../test/support/plugin.ts";
 import { argumentsOf, misused, numberOf } from "../common/arguments.ts";
 import { type Figures, measure } from "./measure.ts";
+import { measureDra } from "./measure-dra.ts";
 import { measurePaired } from "./paired.ts";
 import { nameOf, shapes } from "./shapes.ts";
 import { pairedTable } from "./targets.ts";
@@ -14,7 +15,7 @@ import { comparison, growth, publishedTable, shapeTable } from "./table.ts";
 import { commit } from "../build/checkout.ts";
 
 const { values } = argumentsOf(
-  "npm run bench -- [--shapes 256/16,…] [--repeat N] [--idle SECONDS] [--out FILE] [--compare FILE] [--peer FILE]",
+  "npm run bench -- [--shapes 256/16,…] [--repeat N] [--idle SECONDS] [--out FILE] [--compare FILE] [--peer FILE] [--dra]",
   {
     options: {
       shapes: { type: "string" },
@@ -23,6 +24,7 @@ const { values } = argumentsOf(
       out: { type: "string" },
       compare: { type: "string" },
       peer: { type: "string" },
+      dra: { type: "boolean", default: false },
     },
   },
 );
@@ -67,6 +69,10 @@ for (let run = 0; run < repeats; run++) {
     const load = nameOf(shape) === "64/4";
     const idleSeconds = shape.pools >= 16 ? idle : 0;
     console.log(`measuring ${nameOf(shape)}`);
+    if (values.dra) {
+      Object.assign(figures, await measureDra(shape));
+      continue;
+    }
     Object.assign(figures, await measure(shape, { load, idleSeconds }));
   }
   runs.push(figures);
@@ -82,9 +88,8 @@ const out = values.out ?? `${import.meta.dir}/../../test-results/bench/${run.dat
 mkdirSync(dirname(out), { recursive: true });
 writeFileSync(out, `${JSON.stringify(run, null, 2)}\n`);
 
-console.log(
-  `\n${shapeTable(figures)}\n\nBeside the upstream plugin's published figures:\n\n${publishedTable(figures)}`,
-);
+console.log(`\n${shapeTable(figures)}`);
+if (!values.dra) console.log(`\nBeside the upstream plugin's published figures:\n\n${publishedTable(figures)}`);
 if (figures["1024/16 ready ms"] !== undefined && figures["4096/64 ready ms"] !== undefined)
   console.log(`\nFour times the node:\n\n${growth(figures, "1024/16", "4096/64")}`);
 if (earlier) console.log(`\nThen is ${earlier.commit} of ${earlier.date}:\n\n${comparison(figures, earlier.figures)}`);

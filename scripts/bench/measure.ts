@@ -26,7 +26,7 @@ export interface Wanted {
 export type Figures = Readonly<Record<string, number>>;
 
 /** Nothing that is waited for takes so long, on a busy machine either. */
-const patience = { within: 120_000 };
+export const patience = { within: 120_000 };
 
 /** Runs something, and gives how long it took in milliseconds. */
 export async function timed(action: () => Promise<unknown>): Promise<number> {
@@ -199,7 +199,7 @@ async function load(node: TestNode, resource: string, resources: readonly string
 }
 
 /** Waits until the plugin has given memory back, after line `from` of its log; a busy machine keeps it from seeing that it is idle. */
-async function rested({ plugin }: TestNode, from: number): Promise<void> {
+export async function rested({ plugin }: TestNode, from: number): Promise<void> {
   const isReleased = () => plugin.lines.slice(from).some((line) => line.includes("memory released"));
   await until("the plugin gives memory back", isReleased, patience);
 }

@@ -58,6 +58,11 @@ export class DraNode extends TestNode {
     );
   }
 
+  /** The ids of published devices that new pods can get. */
+  get untainted(): string[] {
+    return this.published.filter((each) => !each.includes(" "));
+  }
+
   /** How many requests have written something. */
   get writes(): number {
     return this.api.requests.filter(({ method, query }) => method !== "GET" && !query.has("dryRun")).length;

@@ -27,10 +27,11 @@ export function livenessOf({ scans: { runningMs } }: Pick<Status, "scans">): Pro
 
 /**
  * Whether every pool is where it should be: the initial scan is complete, the last one did not fail, and the kubelet is connected
- * to each pool, or is away. A pool without devices is not offered, and needs nothing.
+ * to each pool, or is away. A pool without devices is not offered, and needs nothing. In the DRA role the API server must have the devices as they are:
+ * an update whose rights are missing stops at its first node.
  */
 export function readinessOf(
-  { ready, scans, pools }: Pick<Status, "ready" | "scans" | "pools">,
+  { ready, scans, pools, dra }: Pick<Status, "ready" | "scans" | "pools" | "dra">,
   kubeletIsThere: boolean,
 ): ProbeResult {
   return verdict([
@@ -38,7 +39,15 @@ export function readinessOf(
     ...(scans.failure === null ? [] : [`the last node scan failed: ${scans.failure}`]),
     ...(scans.stalled === null ? [] : [stalledReason(scans.stalled)]),
     ...pools.flatMap((pool) => reasonNotReady(pool, kubeletIsThere) ?? []),
+    ...(dra === null ? [] : reasonsNotPublished(dra)),
   ]);
+}
+
+function reasonsNotPublished({ publication }: NonNullable<Status["dra"]>): string[] {
+  const { mode, isCurrent, problem } = publication;
+  if (isCurrent || (mode !== "publishing" && mode !== "starting")) return [];
+  if (problem !== null) return [`ResourceSlices cannot be written: ${problem}`];
+  return mode === "starting" ? ["ResourceSlices are not published yet"] : [];
 }
 
 const stalledReason = ({ ms, reading }: NonNullable<Status["scans"]["stalled"]>): string =>

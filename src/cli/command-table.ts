@@ -18,6 +18,8 @@ export interface CommandRow {
     /** All words that are taken, where they are known. */
     readonly choices?: readonly string[];
   };
+  /** The formats of its output, the first by default; those of --output when it is missing. */
+  readonly formats?: readonly string[];
 }
 
 export const commands = {
@@ -73,6 +75,15 @@ export const commands = {
     examples: [
       ["report --check", "Show what it would contain"],
       ["report report.tar.gz", "Write it"],
+    ],
+  },
+  "device-classes": {
+    help: "Print the DeviceClasses of the pools in the config file, FILEs or standard input",
+    operands: { form: "[FILE|-]...", most: Infinity },
+    formats: ["yaml", "json"],
+    examples: [
+      ["device-classes configmap.yaml | kubectl apply -f -", "Create those of every config in a manifest"],
+      ["device-classes --config-file pools.json >device-classes.yaml", "Write them to a file, for a repository"],
     ],
   },
   schema: {

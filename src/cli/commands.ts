@@ -12,6 +12,7 @@ export const runs: Readonly<Record<Exclude<Command, "run">, () => Promise<Run>>>
   discover: async () => (await import("./commands/discover.ts")).discover,
   explain: async () => (await import("./commands/explain.ts")).explainCommand,
   validate: async () => (await import("./commands/validate.ts")).validate,
+  "device-classes": async () => (await import("./commands/print-device-classes.ts")).printDeviceClasses,
   help: async () => (await import("./commands/help.ts")).printHelp,
   report: async () => (await import("./commands/report.ts")).report,
   schema: async () => (await import("./commands/schema.ts")).printSchema,

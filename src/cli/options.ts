@@ -7,13 +7,13 @@ import { attributeSets } from "../dra/attributes.ts";
 import { verbosities } from "../process/verbosity.ts";
 import { allocators } from "../roles/role.ts";
 import { parseAddress } from "../telemetry/addresses.ts";
-import type { Command } from "./command-table.ts";
+import { type Command, type CommandRow, commands } from "./command-table.ts";
 import type { Option } from "./option.ts";
 
 /** Commands that read the config file, that query the running plugin, and that print their result in the format of --output. */
 const readsConfig = ["run", "discover", "explain", "validate", "completion"] as const;
 const asksPlugin = ["run", "discover", "explain", "validate", "status", "probe", "completion", "report"] as const;
-const prints = ["discover", "explain", "validate", "status", "report"] as const;
+const prints = ["discover", "explain", "validate", "status", "report", "device-classes"] as const;
 
 /** What the name of a DRA driver must be, for one that won't do. */
 function draDriverName(text: string): string | null {
@@ -24,14 +24,14 @@ function draDriverName(text: string): string | null {
 export const options = {
   "config-file": {
     kind: "text",
-    for: [...readsConfig, "report"],
+    for: [...readsConfig, "report", "device-classes"],
     default: "/etc/pcidp/config.json",
     value: "FILE",
     help: "Config file with the pools; JSON, comments allowed",
   },
   "resource-prefix": {
     kind: "text",
-    for: readsConfig,
+    for: [...readsConfig, "device-classes"],
     default: "intel.com",
     value: "PREFIX",
     help: "Prefix of entries without resourcePrefix",
@@ -73,6 +73,7 @@ export const options = {
   },
   "dra-driver-name": {
     kind: "text",
+    for: ["run", "device-classes"],
     default: "dra.sriovdp.io",
     value: "NAME",
     help: "Name of the DRA driver, the same on all nodes",
@@ -170,10 +171,10 @@ export const options = {
   },
   key: {
     kind: "text",
-    for: ["validate"],
+    for: ["validate", "device-classes"],
     default: null,
     value: "KEY",
-    help: "Check only this key of a ConfigMap",
+    help: "Read only this key of a ConfigMap",
   },
   check: {
     kind: "flag",
@@ -251,9 +252,19 @@ type Value<O extends Option> = O["kind"] extends "flag"
 /** The values of all options. */
 export type Options = { readonly [K in OptionName]: Value<(typeof options)[K]> };
 
+/** An option as a command takes it: --output has only the formats of the command. */
+export function optionFor(command: Command, name: OptionName): Option {
+  const option: Option = options[name];
+  const { formats }: CommandRow = commands[command];
+  if (name !== "output" || formats === undefined) return option;
+  return { ...option, choices: formats, default: formats[0] ?? null, help: `Output format: ${formats.join(" or ")}` };
+}
+
 /** The options that apply to a command; those of the upstream plugin's logger only with `legacy`. */
 export const optionsOf = (command: Command, legacy = false): readonly (readonly [OptionName, Option])[] =>
-  (Object.entries(options) as [OptionName, Option][]).filter(
-    ([, option]) =>
-      (legacy || option.legacy !== true) && (option.for === "all" || (option.for ?? ["run"]).includes(command)),
-  );
+  (Object.entries(options) as [OptionName, Option][])
+    .filter(
+      ([, option]) =>
+        (legacy || option.legacy !== true) && (option.for === "all" || (option.for ?? ["run"]).includes(command)),
+    )
+    .map(([name]) => [name, optionFor(command, name)] as const);

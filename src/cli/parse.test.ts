@@ -117,6 +117,13 @@ describe("options", () => {
     expect(parse("status", ...args)).toMatchObject({ problems: [], options: { output: format } });
   });
 
+  test("without --output a command prints in the first of its formats", () => {
+    expect(parse("device-classes").options.output as string).toBe("yaml");
+    expect(parse("device-classes", "--json")).toMatchObject({ problems: [], options: { output: "json" } });
+    expect(parse("status").options.output).toBe("table");
+    expect(commandHelp("device-classes")).toContain("Output format: yaml or json (default yaml)");
+  });
+
   test("the last of several values counts", () => {
     expect(given("-v", "1", "-v", "2")).toEqual({ "log-level": 2 });
   });
@@ -155,7 +162,11 @@ describe("options", () => {
       ["--use-cdi", "status"],
       "status does not take --use-cdi, an option of run, discover, explain, validate and completion",
     ],
-    [["schema", "--json"], "schema does not take --json, an option of discover, explain, validate, status and report"],
+    [
+      ["schema", "--json"],
+      "schema does not take --json, an option of discover, explain, validate, status, report and device-classes",
+    ],
+    [["device-classes", "-o", "table"], "--output=table: expected yaml or json"],
   ])("%j is a problem: %s", (args, problem) => {
     expect(parse(...args).problems).toContain(problem);
   });

@@ -2,7 +2,7 @@
 
 import { didYouMean } from "../config/problem.ts";
 import { type Command, type CommandRow, commands } from "./command-table.ts";
-import { type OptionName, options, type Options, optionsOf } from "./options.ts";
+import { optionFor, type OptionName, options, type Options, optionsOf } from "./options.ts";
 import type { Option } from "./option.ts";
 
 /** The parsed command line; `problems` are sentences, empty when all is well. */
@@ -76,6 +76,10 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   const command = known ? (first as Command) : "run";
   // Of an unknown command nothing is known about its options.
   const isKnown = known || first === undefined;
+  const { choices = [], default: usual } = optionFor(command, "output");
+  if (!given.has("output")) values["output"] = usual;
+  else if (!choices.includes(String(values["output"])))
+    problems.push(`--output=${values["output"]}: expected ${listed(choices)}`);
   problems.unshift(...unknown.map((spelling) => unknownOption(spelling, isKnown ? command : null)));
   if (!isKnown) problems.push(unknownCommand(first));
   if (known) problems.push(...operandProblems(command, operands));

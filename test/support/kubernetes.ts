@@ -105,8 +105,14 @@ const schemas: Readonly<Record<string, string>> = {
   "v1 Service": "IoK8sApiCoreV1Service",
   "v1 ServiceAccount": "IoK8sApiCoreV1ServiceAccount",
   "apps/v1 DaemonSet": "IoK8sApiAppsV1DaemonSet",
+  "rbac.authorization.k8s.io/v1 ClusterRole": "IoK8sApiRbacV1ClusterRole",
+  "rbac.authorization.k8s.io/v1 ClusterRoleBinding": "IoK8sApiRbacV1ClusterRoleBinding",
   "rbac.authorization.k8s.io/v1 Role": "IoK8sApiRbacV1Role",
   "rbac.authorization.k8s.io/v1 RoleBinding": "IoK8sApiRbacV1RoleBinding",
+  "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy":
+    "IoK8sApiAdmissionregistrationV1ValidatingAdmissionPolicy",
+  "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding":
+    "IoK8sApiAdmissionregistrationV1ValidatingAdmissionPolicyBinding",
 };
 
 /**

@@ -1,11 +1,8 @@
 // `validate`: what is wrong with config files, and what is doubtful about them on this node, on a captured one, or on any?
 
 import { warnings } from "../../config/place.ts";
-import { readText } from "../../fs/read-text.ts";
 import { type Loaded, loadConfig } from "../../config/load.ts";
-import type { ManifestConfig } from "../../config/manifest.ts";
-import { formatProblem, inFileOrder, type Problem } from "../../config/problem.ts";
-import { limits } from "../../limits.ts";
+import { inFileOrder, type Problem } from "../../config/problem.ts";
 import { counted, messageOf, oneLine } from "../../text.ts";
 import { type ConfigWarning, warningsOnEveryNode, warningsOnNode } from "../../pools/config-warnings.ts";
 import { assignPools } from "../../pools/assign.ts";
@@ -13,20 +10,10 @@ import type { Device } from "../../host/device.ts";
 import type { Pool, PoolSpec } from "../../pools/pool.ts";
 import { loadOptionsOf, runningView, scan } from "../view.ts";
 import { withCapturedNode } from "../captured-node.ts";
+import { configNameOf, type ConfigSource, configSources, problemLine } from "../config-sources.ts";
 import { exitStatus, type Output, print, styleOf } from "../output.ts";
 import type { CommandLine } from "../parse.ts";
-import { pathsOf } from "../paths.ts";
 import { table } from "../table.ts";
-
-/** A config to check: a file's whole text, or a key of a ConfigMap in it. */
-interface Source {
-  readonly file: string;
-  readonly configMap: Pick<ManifestConfig, "configMap" | "namespace" | "key"> | null;
-  /** null when it could not be read. */
-  readonly text: string | null;
-  readonly problems: readonly Problem[];
-  readonly place: (problem: Problem) => Problem;
-}
 
 /** What was found out about a config. */
 type Checked = ReturnType<typeof check>;
@@ -37,9 +24,7 @@ type Checked = ReturnType<typeof check>;
  * The status is 2 when a file, or an entry of it, would be refused, and 1 for warnings when they are to count (--strict).
  */
 export async function validate(line: CommandLine, output: Output): Promise<number> {
-  const names = line.operands.length === 0 ? [pathsOf(line).configFile] : line.operands;
-  const sources: Source[] = [];
-  for (const name of names) sources.push(...(await sourcesOf(name, line, output)));
+  const sources = await configSources(line, output);
   const loaded = sources.map((source) => ({
     source,
     loaded: source.text === null ? null : loadConfig(source.text, loadOptionsOf(line)),
@@ -51,8 +36,7 @@ export async function validate(line: CommandLine, output: Output): Promise<numbe
   const valid = checked.every((each) => each.valid);
   const isText = line.options.output === "table" || line.options.output === "wide";
   if (isText)
-    for (const { file, key, configMap, problems } of checked)
-      for (const problem of problems) output.err(`${formatProblem(file, named(problem, configMap, key))}\n`);
+    for (const each of checked) for (const problem of each.problems) output.err(`${problemLine(each, problem)}\n`);
   const data = { valid, node: node?.name ?? null, configs: checked };
   await print(output, line.options.output, data, () =>
     checked
@@ -65,17 +49,8 @@ export async function validate(line: CommandLine, output: Output): Promise<numbe
   return isDoubtful && line.options.strict ? exitStatus.failure : exitStatus.ok;
 }
 
-/** A problem of a key says of which ConfigMap: a manifest may have many. */
-const named = (problem: Problem, configMap: string | null, key: string | null): Problem =>
-  configMap === null
-    ? problem
-    : {
-        ...problem,
-        path: [`${configMap}[${JSON.stringify(key)}]`, problem.path].filter((part) => part !== "").join(": "),
-      };
-
 function check(
-  { file, configMap, text, problems: before, place }: Source,
+  { file, configMap, text, problems: before, place }: ConfigSource,
   loaded: Loaded | null,
   node: CheckedNode | null,
 ) {
@@ -84,8 +59,7 @@ function check(
   const problems = [...before, ...found.toSorted(inFileOrder).map(place)];
   return {
     file,
-    configMap: configMap && [configMap.namespace, configMap.configMap].filter((each) => each !== null).join("/"),
-    key: configMap && configMap.key,
+    ...configNameOf(configMap),
     /** Whether it runs, all its entries included. */
     valid: problems.every(({ severity }) => severity === "warning"),
     pools: (loaded?.specs ?? []).map(({ resource, deviceType }, index) => ({
@@ -109,65 +83,6 @@ function summary({ file, configMap, key, pools, problems }: Checked, line: Comma
   const name = oneLine(configMap === null ? file : `${configMap}[${JSON.stringify(key)}] of ${file}`);
   const head = `${name} is valid: ${counted(pools.length, "pool")}${warnings}\n`;
   return head + (rows.length > 0 ? table(header, rows, styleOf(line, output)) : "");
-}
-
-const itself = (problem: Problem): Problem => problem;
-
-const wholeFile = (message: string): Problem => ({ severity: "error", path: "", message, line: null, column: null });
-
-/** How many bytes of a manifest are read: what a whole cluster's kustomize output has. */
-const manifestBytes = 16 << 20;
-
-/** The configs of a file, or of standard input. */
-async function sourcesOf(name: string, line: CommandLine, output: Output): Promise<Source[]> {
-  const file = name === "-" ? "standard input" : name;
-  const unread = (message: string): Source[] => [
-    { file, configMap: null, text: null, problems: [wholeFile(message)], place: itself },
-  ];
-  let text: string;
-  try {
-    text = name === "-" ? await standardInput() : readText(name, manifestBytes);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT")
-      return unread(line.operands.length === 0 ? "no such file; set --config-file" : "no such file");
-    return unread(`cannot read the file: ${messageOf(error)}`);
-  }
-  const { isManifest, readManifest } = await import("../../config/manifest.ts");
-  if (!isManifest(text)) return [ofSize({ file, configMap: null, text, problems: [], place: itself })];
-  const { configs, problems, others } = readManifest(text, line.options.key);
-  if (others.length > 0)
-    output.err(`note: ${oneLine(file)}: ConfigMaps without a config are left out: ${oneLine(others.join(", "))}\n`);
-  const none =
-    line.options.key === null
-      ? "no ConfigMap of this manifest has a config: a key that names resourceList; --key names another"
-      : `no ConfigMap of this manifest has the key ${JSON.stringify(line.options.key)}`;
-  const missing = configs.length === 0 && problems.length === 0 ? [wholeFile(none)] : [];
-  const broken = [...problems, ...missing];
-  return [
-    ...(broken.length > 0 ? [{ file, configMap: null, text: null, problems: broken, place: itself }] : []),
-    ...configs.map(({ text: value, place, ...configMap }) =>
-      ofSize({ file, configMap, text: value, problems: [], place }),
-    ),
-  ];
-}
-
-/** A config that is larger than the plugin reads is not read here either. */
-function ofSize(source: Source): Source {
-  if (Buffer.byteLength(source.text ?? "") <= limits.configBytes.max) return source;
-  const problem = wholeFile(`too large: at most ${limits.configBytes.max} bytes are read`);
-  return { ...source, text: null, problems: [source.place(problem)] };
-}
-
-/** The text of standard input; throws when it is longer than a manifest may be. */
-async function standardInput(): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of Bun.stdin.stream()) {
-    chunks.push(chunk);
-    length += chunk.length;
-    if (length > manifestBytes) throw new Error(`too large: at most ${manifestBytes} bytes are read`);
-  }
-  return Buffer.concat(chunks).toString("utf8");
 }
 
 /** The node that configs are checked against. */

@@ -62,7 +62,14 @@ async function runFiles(variables: Readonly<Record<string, string>>): Promise<Te
 /** Runs the test files without a cluster, where each test is skipped. */
 const withoutCluster = (reason: string): Promise<TestResult[]> => runFiles({ SRIOVDP_NO_CLUSTER: reason });
 
-const places = ["manifests.test.ts", "devices.test.ts", "lifecycle.test.ts", "migration.test.ts", "docs.test.ts"];
+const places = [
+  "manifests.test.ts",
+  "dra-manifests.test.ts",
+  "devices.test.ts",
+  "lifecycle.test.ts",
+  "migration.test.ts",
+  "docs.test.ts",
+];
 
 function testFiles(): string[] {
   const files = readdirSync(import.meta.dir).filter((name) => name.endsWith(".test.ts"));

@@ -82,10 +82,13 @@ interface Attachment {
 /** By its schema where it is a whole object of Kubernetes; a piece of one is only read. */
 async function checkObject(object: Partial<KubernetesObject> & Attachment & Config): Promise<string[]> {
   if (object.kind === "NetworkAttachmentDefinition") return checkAttachment(object);
-  // Kustomize reads its own files; no API server does. The objects of Argo CD, Flux, DANM and KubeVirt are only read as YAML.
+  // Kustomize reads its own files; no API server does. The objects of Argo CD, Flux, DANM and KubeVirt, and those of DRA, which are newer than the
+  // schemas, are only read as YAML.
   if (
     object.apiVersion === undefined ||
-    /^kustomize\.config|^argoproj\.io|\.fluxcd\.io\/|^danm\.k8s\.io|^kubevirt\.io/.test(object.apiVersion)
+    /^kustomize\.config|^argoproj\.io|\.fluxcd\.io\/|^danm\.k8s\.io|^kubevirt\.io|^resource\.k8s\.io/.test(
+      object.apiVersion,
+    )
   )
     return [];
   const configs = object.kind === "ConfigMap" ? Object.values(object.data ?? {}) : [];

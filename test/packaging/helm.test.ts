@@ -8,16 +8,13 @@ import { join } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
 import manifest from "../../package.json" with { type: "json" };
 import { parseCommandLine } from "../../src/cli/parse.ts";
-import { type ConfigMap, type DaemonSet, type KubernetesObject, objectsOf, only } from "../support/kubernetes.ts";
+import { type ConfigMap, type DaemonSet, type KubernetesObject, only } from "../support/kubernetes.ts";
 import { runManifest } from "../support/manifest.ts";
-import { goProgram } from "./go-program.ts";
+import { chart, existing, helm, missing, render, run, template } from "./helm-chart.ts";
 import { on, pages, pools, sites, type Values } from "./helm-sites.ts";
-import { deployments, missingReader, readManifests } from "./manifest-reader.ts";
+import { deployments, readManifests } from "./manifest-reader.ts";
 import { testWhere } from "./needs.ts";
 
-const chart = join(deployments, "helm/sriovdp");
-const { path: helm, missing: missingHelm } = goProgram("helm", { package: "helm.sh/helm/v4/cmd/helm" });
-const missing = missingHelm ?? missingReader;
 const work = mkdtempSync(join(tmpdir(), "sriovdp-helm-"));
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
@@ -28,24 +25,6 @@ const writtenFile = (text: string): string => {
   return file;
 };
 
-/** Runs helm with values and a home of its own; nothing of the user's is read. */
-function run(values: Values, ...args: readonly string[]): { status: number; stdout: string; stderr: string } {
-  const { exitCode, stdout, stderr } = Bun.spawnSync(
-    [helm ?? "helm", ...args, "--values", writtenFile(JSON.stringify(values))],
-    { cwd: work, env: { HOME: work, PATH: process.env["PATH"] ?? "" }, stdout: "pipe", stderr: "pipe" },
-  );
-  return { status: exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
-}
-
-/** The chart's objects as text. */
-function template(values: Values, ...args: readonly string[]): string {
-  const { status, stdout, stderr } = run(values, "template", "test", chart, "--namespace", "kube-system", ...args);
-  if (status !== 0) throw new Error(stderr);
-  return stdout;
-}
-
-const render = (values: Values, ...args: readonly string[]): KubernetesObject[] => objectsOf(template(values, ...args));
-
 /** Labels that only an object of Helm's has. */
 const ofHelm = [
   "app.kubernetes.io/instance",
@@ -54,24 +33,30 @@ const ofHelm = [
   "helm.sh/chart",
 ];
 
-/** The objects by kind and name, without Helm's labels, variables in the order of their names. */
+/** What has names, and no order. */
+const named = ["env", "volumes", "volumeMounts"];
+
+/**
+ * The objects by kind and name, without Helm's labels, and what has names in their order. A policy's condition is compared by itself: kustomize may
+ * still change the service account's name, and the chart knows it.
+ */
 function comparable(objects: readonly KubernetesObject[]): Record<string, unknown> {
   const plain = JSON.parse(JSON.stringify(objects), (key, value: unknown) => {
     if (key === "labels")
       return Object.fromEntries(Object.entries(value as object).filter(([name]) => !ofHelm.includes(name)));
-    if (key === "env") return (value as { name: string }[]).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    if (named.includes(key)) return (value as { name: string }[]).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    if (key === "matchConditions") return (value as { name: string }[]).map(({ name }) => name);
     return value;
   }) as KubernetesObject[];
   return Object.fromEntries(plain.map((object) => [`${object.kind} ${object.metadata.name}`, object]));
 }
-
-const existing = { existingConfigMap: "sriovdp-config" };
 
 describe("the chart renders, object by object,", () => {
   /** Values, and what of deployments/ they stand for. */
   const pairs: Readonly<Record<string, { readonly values: Values; readonly paths: readonly string[] }>> = {
     "the base": { values: {}, paths: ["base"] },
     "the overlay cdi": { values: { cdi: on }, paths: ["overlays/cdi"] },
+    "the overlay dra": { values: { allocator: "dra" }, paths: ["overlays/dra"] },
     "the overlay net-admin": { values: { netAdmin: on }, paths: ["overlays/net-admin"] },
     "the overlay node-config": { values: { nodeConfig: on }, paths: ["overlays/node-config"] },
     "the overlay openshift": { values: { openshift: on }, paths: ["overlays/openshift"] },
@@ -210,7 +195,12 @@ describe("with values of a site", () => {
   testWhere(missing, "two releases in one namespace share no object", () => {
     const names = (objects: readonly KubernetesObject[]) =>
       objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
-    const all = { config: pools, openshift: on, metrics: { ...on, podMonitor: on, prometheusRule: on, dashboard: on } };
+    const all = {
+      config: pools,
+      allocator: "dra",
+      openshift: on,
+      metrics: { ...on, podMonitor: on, prometheusRule: on, dashboard: on },
+    };
     const first = names(render(all));
     const second = names(render({ ...all, fullnameOverride: "sriovdp-b" }));
     expect(first.length).toBe(second.length);
@@ -237,6 +227,8 @@ describe("contradictory values are rejected:", () => {
     "an unknown choice": [{ ...existing, cdi: { mode: "both" } }, "mode"],
     "a port out of range": [{ ...existing, metrics: { port: 70_000 } }, "port"],
     "an invalid digest": [{ ...existing, image: { digest: "latest" } }, "digest"],
+    "an unknown role": [{ ...existing, allocator: "kubelet" }, "allocator"],
+    "a driver that has no DNS name": [{ ...existing, dra: { driverName: "Dra.example.com" } }, "driverName"],
     "an invalid argument": [{ ...existing, extraArgs: ["resync-interval"] }, "extraArgs"],
     "a relative folder": [{ ...existing, kubeletRootDir: "var/lib/kubelet" }, "kubeletRootDir"],
     "an invalid list of pools": [{ config: { resourceList: {} } }, "resourceList"],
@@ -278,7 +270,7 @@ describe("the chart itself", () => {
 
   testWhere(missing, "renders and packs the same twice, and installs from the package", () => {
     expect(template({ config: pools })).toBe(template({ config: pools }));
-    const { exitCode, stderr } = Bun.spawnSync([helm ?? "helm", "package", chart, "--destination", work], {
+    const { exitCode, stderr } = Bun.spawnSync([helm, "package", chart, "--destination", work], {
       env: { HOME: work },
       stdout: "pipe",
       stderr: "pipe",

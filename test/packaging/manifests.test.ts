@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { type DaemonSet, only, schemaProblems } from "../support/kubernetes.ts";
+import { type DaemonSet, type KubernetesObject, only, schemaProblems } from "../support/kubernetes.ts";
 import { runManifest } from "../support/manifest.ts";
 import { upstreamDaemonSet } from "../support/others-manifests.ts";
 import { applied, deployments, missingReader as missing, readManifests } from "./manifest-reader.ts";
@@ -27,6 +27,7 @@ const files = yaml.filter((name) => /^examples\/|podmonitor|prometheusrule|^base
 
 const work = mkdtempSync(join(tmpdir(), "sriovdp-manifests-"));
 afterAll(() => rmSync(work, { recursive: true, force: true }));
+let copies = 0;
 
 describe("the API server", () => {
   testWhere(missing, "takes everything that is applied: the base, the overlays, the examples", () => {
@@ -50,8 +51,38 @@ describe("the API server", () => {
     expect(problemsOf(set.replace("maxUnavailable: 0", "maxUnavailable: 1")).join()).toContain("maxUnavailable");
     expect(problemsOf(set.replace("mountPath: /run/sriovdp", "mountPath: /etc/pcidp")).join()).toContain("mountPath");
     expect(problemsOf(network.replace('"type": "sriov"', '"typ": "sriov"')).join()).toContain("type");
+    const policy = readFileSync(join(deployments, "components/dra/admission.yaml"), "utf8");
+    expect(problemsOf(policy)).toEqual([]);
+    expect(problemsOf(policy.replace("oldObject : object", "oldObject : objekt")).join()).toContain("objekt");
+    const claim = readFileSync(join(deployments, "examples/pods/dra.yaml"), "utf8");
+    expect(problemsOf(claim.replace("expression: device.", "expression: devise.")).join()).toContain("devise");
   });
 });
+
+const allTogether = `apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: sriov
+resources: [../../base]
+components:
+  - ../../components/node-config
+  - ../../components/dra
+  - ../../components/cdi
+  - ../../components/net-admin
+  - ../../components/metrics
+`;
+
+/** Writes kustomizations into overlays of these names, in a copy of deployments/; returns the folder of the last. */
+function overlayOf(overlays: Readonly<Record<string, string>>): string {
+  const copy = join(work, `deployments-${(copies += 1)}`);
+  cpSync(deployments, copy, { recursive: true });
+  const folders = Object.entries(overlays).map(([name, text]) => {
+    const folder = join(copy, "overlays", name);
+    mkdirSync(folder);
+    writeFileSync(join(folder, "kustomization.yaml"), text);
+    return folder;
+  });
+  return folders.at(-1) ?? copy;
+}
 
 /** What the plugin can't do without, in the words of the Pod Security Standards; and what an overlay adds. */
 const needed = ["host namespaces", "hostPath volumes", "seLinuxOptions"];
@@ -118,7 +149,7 @@ describe("what kustomize builds", () => {
     ]);
     expect(everything?.env?.map(({ name }) => name).toSorted()).toEqual(["HOST_IP", "NODE_NAME"]);
     const paths = (container: typeof base) => container?.volumeMounts.map(({ mountPath }) => mountPath) ?? [];
-    expect(paths(everything)).toEqual([...paths(base), "/var/run/cdi"]);
+    expect(paths(everything).toSorted()).toEqual([...paths(base), "/var/run/cdi"].toSorted());
     expect(everything?.securityContext.capabilities).toEqual({ drop: ["ALL"], add: ["NET_ADMIN"] });
   });
 });
@@ -129,11 +160,7 @@ testWhere(
   async () => {
     const page = readFileSync(join(deployments, "../docs/deploy/cluster.md"), "utf8");
     const [, text] = /^```yaml\n(.*?kind: Kustomization.*?)^```$/ms.exec(page) ?? [];
-    const copy = join(work, "deployments");
-    cpSync(deployments, copy, { recursive: true });
-    const mine = join(copy, "overlays/mine");
-    mkdirSync(mine);
-    writeFileSync(join(mine, "kustomization.yaml"), text ?? "");
+    const mine = overlayOf({ mine: text ?? "" });
     writeFileSync(
       join(mine, "config.json"),
       '{ "resourceList": [{ "resourceName": "mine", "selectors": [{ "drivers": ["iavf"] }] }] }',
@@ -147,6 +174,70 @@ testWhere(
     });
     expect(set.volumes).toContainEqual({ name: "config", configMap: { name: "sriovdp-config" } });
     expect(await runManifest(objects)).toEqual(["intel.com/mine"]);
+  },
+);
+
+testWhere(missing, "the components dra and cdi can be put together with all others, in another namespace", async () => {
+  const [{ objects, problems } = { objects: [], problems: ["nothing was read"] }] = readManifests(
+    overlayOf({ all: allTogether }),
+  );
+  expect(problems).toEqual([]);
+  const { spec } = only<DaemonSet>(objects, "DaemonSet").spec.template;
+  const [container] = spec.containers;
+  expect(container?.args).toEqual([
+    "--config-file=/etc/pcidp/$(NODE_NAME)",
+    "--allocator=dra",
+    "--node-name=$(NODE_NAME)",
+    "--pod-uid=$(POD_UID)",
+    "--use-cdi",
+    "--metrics-address=[$(HOST_IP)]:9808",
+  ]);
+  const once = (names: readonly string[]) => expect(names.toSorted()).toEqual([...new Set(names)].toSorted());
+  once(container?.env?.map(({ name }) => name) ?? []);
+  once(container?.volumeMounts.map(({ mountPath }) => mountPath) ?? []);
+  once(spec.volumes.map(({ name }) => name));
+  expect(only(objects, "ClusterRoleBinding")).toMatchObject({
+    subjects: [{ kind: "ServiceAccount", name: "sriov-device-plugin", namespace: "sriov" }],
+  });
+});
+
+testWhere(
+  missing,
+  "overlays for nodes of both roles, as docs/deploy/dra.md describes, share no object, no selector and no node",
+  async () => {
+    const page = readFileSync(join(deployments, "../docs/deploy/dra.md"), "utf8");
+    const found = [...page.matchAll(/^`?[^\n]*overlays\/([\w-]+)`:\n\n```yaml\n(.*?)^```$/gms)];
+    const texts = Object.fromEntries(found.map(([, name = "", text = ""]) => [name, text]));
+    expect(Object.keys(texts)).toEqual(["device-plugin-nodes", "dra-nodes"]);
+    const readings = Object.entries(texts).map(([name, text]) => readManifests(overlayOf({ [name]: text }))[0]);
+    expect(readings.map((reading) => reading?.problems)).toEqual([[], []]);
+    const [plugin = [], dra = []] = readings.map((reading) => reading?.objects ?? []);
+    const names = (objects: readonly KubernetesObject[]) =>
+      objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+    expect(names(plugin).filter((name) => names(dra).includes(name))).toEqual([]);
+    const [of, ofDra] = [only<DaemonSet>(plugin, "DaemonSet"), only<DaemonSet>(dra, "DaemonSet")];
+    expect([of.spec.selector.matchLabels, ofDra.spec.selector.matchLabels]).toEqual([
+      { name: "sriov-device-plugin" },
+      { name: "sriov-device-plugin-dra" },
+    ]);
+    const rules = JSON.stringify((of.spec.template.spec as { affinity?: unknown }).affinity);
+    expect(rules).toContain('{"key":"sriovdp.io/allocator","operator":"NotIn","values":["dra"]}');
+    expect(ofDra.spec.template.spec).toMatchObject({
+      nodeSelector: { "sriovdp.io/allocator": "dra" },
+      serviceAccountName: "sriov-device-plugin-dra",
+    });
+    expect(only(dra, "ClusterRoleBinding")).toMatchObject({ subjects: [{ name: "sriov-device-plugin-dra" }] });
+    expect(only(dra, "ValidatingAdmissionPolicyBinding")).toMatchObject({
+      spec: { policyName: only(dra, "ValidatingAdmissionPolicy").metadata.name },
+    });
+    // What the device plugin needs when a node comes back.
+    expect(of.spec.template.spec.volumes.map(({ name }) => name)).toContain("cdi");
+    const pools = readManifests("components/sample-config/configmap.yaml").flatMap(({ objects }) => objects);
+    for (const objects of [plugin, dra])
+      expect(await runManifest([...objects, ...pools])).toEqual([
+        "intel.com/intel_sriov_dpdk",
+        "intel.com/intel_sriov_netdevice",
+      ]);
   },
 );
 

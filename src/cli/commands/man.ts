@@ -58,7 +58,7 @@ export const files = {
   "/var/lib/kubelet/plugins_registry, /var/lib/kubelet/device-plugins":
     "Where the kubelet finds a socket for each pool.",
   "/var/run/k8s.cni.cncf.io/devinfo/dp": "What multus and CNIs read about allocated devices.",
-  "/var/run/cdi": "The pools' CDI specs, with --use-cdi.",
+  "/var/run/cdi": "The pools' CDI specs, with --use-cdi, and those of claims, with --allocator=dra.",
   "/run/sriovdp/status.sock": "Where commands ask the running plugin; for root alone.",
 };
 

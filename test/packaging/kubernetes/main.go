@@ -23,6 +23,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	"k8s.io/kubernetes/pkg/apis/admissionregistration"
+	_ "k8s.io/kubernetes/pkg/apis/admissionregistration/install"
+	admissionvalidation "k8s.io/kubernetes/pkg/apis/admissionregistration/validation"
 	"k8s.io/kubernetes/pkg/apis/apps"
 	_ "k8s.io/kubernetes/pkg/apis/apps/install"
 	appsvalidation "k8s.io/kubernetes/pkg/apis/apps/validation"
@@ -33,6 +36,9 @@ import (
 	"k8s.io/kubernetes/pkg/apis/rbac"
 	_ "k8s.io/kubernetes/pkg/apis/rbac/install"
 	rbacvalidation "k8s.io/kubernetes/pkg/apis/rbac/validation"
+	"k8s.io/kubernetes/pkg/apis/resource"
+	_ "k8s.io/kubernetes/pkg/apis/resource/install"
+	resourcevalidation "k8s.io/kubernetes/pkg/apis/resource/validation"
 	podsecurity "k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -239,6 +245,21 @@ func validate(object runtime.Object) field.ErrorList {
 	case *rbac.RoleBinding:
 		inNamespace(&o.ObjectMeta)
 		return rbacvalidation.ValidateRoleBinding(o)
+	case *rbac.ClusterRole:
+		return rbacvalidation.ValidateClusterRole(o, rbacvalidation.ClusterRoleValidationOptions{})
+	case *rbac.ClusterRoleBinding:
+		return rbacvalidation.ValidateClusterRoleBinding(o)
+	case *admissionregistration.ValidatingAdmissionPolicy:
+		inNoNamespace(&o.ObjectMeta)
+		return admissionvalidation.ValidateValidatingAdmissionPolicy(o)
+	case *admissionregistration.ValidatingAdmissionPolicyBinding:
+		inNoNamespace(&o.ObjectMeta)
+		return admissionvalidation.ValidateValidatingAdmissionPolicyBinding(o)
+	case *resource.DeviceClass:
+		return resourcevalidation.ValidateDeviceClass(o)
+	case *resource.ResourceClaimTemplate:
+		inNamespace(&o.ObjectMeta)
+		return resourcevalidation.ValidateResourceClaimTemplate(o)
 	}
 	return field.ErrorList{field.Forbidden(field.NewPath("kind"), fmt.Sprintf("no validation is known for %T", object))}
 }
@@ -248,6 +269,12 @@ func inNamespace(meta *metav1.ObjectMeta) {
 	if meta.Namespace == "" {
 		meta.Namespace = "default"
 	}
+}
+
+// inNoNamespace does what the API server does before it validates an object of the whole cluster (apiserver pkg/registry/rest/meta.go
+// EnsureObjectNamespaceMatchesRequestNamespace): kustomize does not know of kinds newer than 1.21 that they have no namespace.
+func inNoNamespace(meta *metav1.ObjectMeta) {
+	meta.Namespace = ""
 }
 
 func podOf(object runtime.Object) (*core.PodSpec, *metav1.ObjectMeta) {

@@ -69,6 +69,16 @@ executable can't start (docs/deploy/cluster.md). Terms are alternatives, so ever
 {{- toYaml $affinity -}}
 {{- end }}
 
+{{/* "true" in the DRA role, and empty as a device plugin; ends the rendering for a cluster without resource.k8s.io/v1. */}}
+{{- define "sriovdp.isDra" -}}
+{{- if eq .Values.allocator "dra" -}}
+{{- if semverCompare "<1.34.0-0" .Capabilities.KubeVersion.Version -}}
+{{- fail (printf "allocator: dra requires Kubernetes 1.34 or later, and this is %s (helm template: set --kube-version)" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+true
+{{- end -}}
+{{- end }}
+
 {{/* Where the pools come from, as "inline", "nodes" or "existing"; ends the rendering with what to do when it is not exactly one. */}}
 {{- define "sriovdp.configSource" -}}
 {{- $given := list -}}

@@ -26,6 +26,12 @@ export function numberOf(option: string, text: string, least = 0): number {
     : misused(`--${option} takes a number of at least ${least}, not ${JSON.stringify(text)}`);
 }
 
+/** The value of an option that has one of these values. */
+export function oneOf<const T extends string>(option: string, text: string, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === text);
+  return found ?? misused(`${option} takes one of ${choices.join(", ")}, not ${JSON.stringify(text)}`);
+}
+
 /** Ends a script that cannot do what was requested. */
 export function misused(reason: string, usage?: string): never {
   console.error(usage === undefined ? reason : `${reason}\nusage: ${usage}`);

@@ -18,6 +18,8 @@ export interface ClusterFacts {
   readonly share: string;
   /** The name of the image under test; the node has it. */
   readonly imageName: string;
+  /** The releases that were requested: v1.37.2, or null for the lab's own; of containerd the first part. */
+  readonly releases: { readonly kubernetes: string | null; readonly containerd: string };
 }
 
 const text = process.env["SRIOVDP_CLUSTER"];
@@ -95,6 +97,7 @@ export interface Node extends KubernetesObject {
     readonly capacity: Readonly<Record<string, string>>;
     readonly allocatable: Readonly<Record<string, string>>;
     readonly conditions: readonly { readonly type: string; readonly status: string }[];
+    readonly nodeInfo: { readonly kubeletVersion: string; readonly containerRuntimeVersion: string };
   };
 }
 

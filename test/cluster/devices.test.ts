@@ -1,7 +1,7 @@
 // What the docs promise for the base: devices at the node, pods with a VF and an address on it, and all of it back afterwards.
 
 import { beforeAll, describe, expect } from "bun:test";
-import { apply, clusterTest, hasCluster, kubectl, onNode, read, waitFor } from "./cluster.ts";
+import { apply, clusterTest, facts, hasCluster, kubectl, type Node, onNode, read, waitFor } from "./cluster.ts";
 import {
   addressOf,
   allDevices,
@@ -34,6 +34,16 @@ interface Checkpoint {
 beforeAll(async () => {
   if (!hasCluster) return;
   await Promise.all([deployBase(), createNetwork()]);
+});
+
+clusterTest("the node runs the releases that were requested", async () => {
+  const { kubeletVersion, containerRuntimeVersion } = (await read<Node>("node", "lab")).status.nodeInfo;
+  const versions = JSON.parse(await kubectl("version", "--output=json")) as { serverVersion: { gitVersion: string } };
+  console.log(`Kubernetes ${kubeletVersion}, ${containerRuntimeVersion}`);
+  const { kubernetes, containerd } = facts().releases;
+  expect(versions.serverVersion.gitVersion).toBe(kubernetes ?? kubeletVersion);
+  expect(kubeletVersion).toBe(versions.serverVersion.gitVersion);
+  expect(containerRuntimeVersion).toStartWith(`containerd://${containerd}.`);
 });
 
 describe("the base", () => {

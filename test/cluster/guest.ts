@@ -10,7 +10,10 @@ import type { Namespace, Program } from "./namespace.ts";
 /** The node's address. It is on the namespace's lo as well, where QEMU takes connections to the kubelet's port and that of metrics. */
 export const nodeAddress = "10.0.2.15";
 
-const profile: Profile = { ...defaults, disk: "node", memory: 3072 };
+const profileWith = (containerd: Profile["containerd"]): Profile => ({
+  ...defaults,
+  ...{ disk: "node", memory: 3072, containerd },
+});
 
 const forwards = [10250, 9808].map((port) => `hostfwd=tcp:${nodeAddress}:${port}-${nodeAddress}:${port}`);
 const management = [
@@ -23,6 +26,8 @@ export interface NodeFiles {
   /** The image under test, and its name. */
   readonly image: string;
   readonly imageName: string;
+  /** The release of containerd. */
+  readonly containerd: Profile["containerd"];
   /** The kubelet, where it is not that of the lab's disk. */
   readonly kubelet: string | null;
   /** Kubeconfigs of the kubelet and of multus. */
@@ -53,8 +58,10 @@ export async function startGuest(
   try {
     const payload = join(work, "payload");
     cpSync(join(import.meta.dir, "guest"), payload, { recursive: true });
-    cpSync(join(import.meta.dir, "../vm/guest/containerd.toml"), join(payload, "containerd.toml"));
+    const configuration = files.containerd === "2" ? "containerd-2.toml" : "containerd.toml";
+    cpSync(join(import.meta.dir, "../vm/guest", configuration), join(payload, "containerd.toml"));
     writeFileSync(join(payload, "image-name"), files.imageName);
+    const profile = profileWith(files.containerd);
     const initrd = join(work, "initrd");
     await makeInitrd(profile, payload, initrd);
     const monitor = join(work, "monitor");

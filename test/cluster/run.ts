@@ -1,16 +1,18 @@
-// run.ts [--kubernetes VERSION] [NAME…]: starts a Kubernetes cluster with one node, the lab's guest, and runs the tests of this folder
-// against it, all or those whose file names contain a NAME. Where there can be no cluster all of them are counted as skipped.
+// run.ts [--kubernetes VERSION] [--containerd RELEASE] [--only TESTS] [NAME…]: starts a Kubernetes cluster with one node, the lab's guest,
+// and runs the tests of this folder against it, all or those whose file names contain a NAME; TESTS is a regular expression for the
+// names of tests. Where there can be no cluster all of them are counted as skipped.
 // Results: test-results/cluster/, with the logs of all programs and junit.xml.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { argumentsOf } from "../../scripts/common/arguments.ts";
+import { argumentsOf, oneOf } from "../../scripts/common/arguments.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { runTests } from "../../scripts/test/run-tests.ts";
 import { summaryLine } from "../../scripts/test/summary.ts";
 import { missingPrograms } from "../packaging/needs.ts";
 import { labFolder } from "../vm/boot.ts";
 import { formatJUnit, type TestResult } from "../vm/junit.ts";
+import { containerdReleases } from "../vm/profiles.ts";
 import type { ClusterFacts } from "./cluster.ts";
 import { serviceAddress, startControlPlane } from "./control-plane.ts";
 import { nodeAddress, startGuest } from "./guest.ts";
@@ -24,10 +26,18 @@ const imageName = `localhost/sriovdp:${manifest.version}`;
 /** Milliseconds that one test may take: the emulated machine starts a pod in ten seconds, in a minute under load. */
 const timeout = 300_000;
 
-const { values, positionals } = argumentsOf("bun test/cluster/run.ts [--kubernetes VERSION] [NAME...]", {
-  options: { kubernetes: { type: "string" } },
-  allowPositionals: true,
-});
+const { values, positionals } = argumentsOf(
+  "bun test/cluster/run.ts [--kubernetes VERSION] [--containerd 1.7|2] [--only TESTS] [NAME...]",
+  {
+    options: {
+      kubernetes: { type: "string" },
+      containerd: { type: "string", default: "1.7" },
+      only: { type: "string" },
+    },
+    allowPositionals: true,
+  },
+);
+const containerd = oneOf("--containerd", values.containerd, containerdReleases);
 
 async function main(): Promise<number> {
   rmSync(results, { recursive: true, force: true });
@@ -44,7 +54,8 @@ async function main(): Promise<number> {
 async function makeLab(): Promise<string> {
   const missing = missingPrograms("ip", "nsenter", "setpriv", "unshare");
   if (missing !== null) return missing;
-  const command = [join(root, "test/vm/lab/make.sh"), "cluster", ...(values.kubernetes ? [values.kubernetes] : [])];
+  const further = [...(containerd === "2" ? ["containerd-2"] : []), ...(values.kubernetes ? [values.kubernetes] : [])];
+  const command = [join(root, "test/vm/lab/make.sh"), "cluster", ...further];
   const status = await Bun.spawn(command, { stdio: ["ignore", "inherit", "inherit"] }).exited;
   if (status === 77) return "this machine can't have the lab";
   if (status !== 0) throw new Error("the lab could not be made");
@@ -54,8 +65,9 @@ async function makeLab(): Promise<string> {
 /** Runs the test files one after the other: given several, bun takes them in the order of the folder's entries. */
 async function runFiles(variables: Readonly<Record<string, string>>): Promise<TestResult[]> {
   const found: TestResult[] = [];
+  const args = values.only === undefined ? [] : [`--test-name-pattern=${values.only}`];
   for (const path of testFiles())
-    found.push(...(await runTests({ paths: [path], report: join(results, "bun.xml"), timeout, variables })));
+    found.push(...(await runTests({ paths: [path], report: join(results, "bun.xml"), timeout, args, variables })));
   return found;
 }
 
@@ -98,6 +110,7 @@ async function runInCluster(): Promise<TestResult[]> {
     const nodeFiles = {
       image,
       imageName,
+      containerd,
       kubelet: values.kubernetes ? kubernetes : null,
       kubeconfig: controlPlane.kubeconfig("kubelet"),
       multusKubeconfig: controlPlane.kubeconfig("admin"),
@@ -111,6 +124,7 @@ async function runInCluster(): Promise<TestResult[]> {
       kubeconfig: controlPlane.kubeconfig("admin"),
       share,
       imageName,
+      releases: { kubernetes: values.kubernetes ?? null, containerd },
     };
     const variables = { SRIOVDP_CLUSTER: JSON.stringify(facts) };
     const [found] = await Promise.all([runFiles(variables), guest]);

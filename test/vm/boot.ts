@@ -107,7 +107,7 @@ export function qemuCommand(profile: Profile, files: Files): string[] {
     ...(profile.iommu === "on" ? ["-device", "intel-iommu,intremap=on,caching-mode=on"] : []),
     ...(profile.topology === "numa" ? numaTopology(profile.memory) : flatTopology),
     ...nics,
-    ...(profile.disk === "node" ? nodeDisk : []),
+    ...(profile.disk === "node" ? nodeDisk(profile.containerd) : []),
   ];
 }
 
@@ -165,8 +165,10 @@ const nics = [0, 1].flatMap((nic) => [
   ...["-device", `igb,id=nic${nic},bus=port${nic},netdev=net${nic},mac=52:54:00:00:00:0${nic + 1},romfile=`],
 ]);
 
-const nodeDisk = [
+const disks = { "1.7": "node", "2": "node-containerd-2" } as const;
+
+const nodeDisk = (containerd: Profile["containerd"]) => [
   // Writes go to a temporary file: each boot starts from the same disk.
-  ...["-drive", `file=${labFolder}/node/node.ext4,if=none,id=node,format=raw,cache=unsafe,snapshot=on`],
+  ...["-drive", `file=${labFolder}/${disks[containerd]}/node.ext4,if=none,id=node,format=raw,cache=unsafe,snapshot=on`],
   ...["-device", "virtio-blk-pci,bus=pcie.0,drive=node"],
 ];

@@ -24,6 +24,7 @@ test("a contradictory boot line is rejected", () => {
   expect(() => parseProfile("// boot: disc=node")).toThrow('unknown key "disc"');
   expect(() => parseProfile("// boot: iommu=yes")).toThrow('iommu is one of on, off, not "yes"');
   expect(() => parseProfile("// boot: needs=bundle")).toThrow('needs is one of nothing, image, not "bundle"');
+  expect(() => parseProfile("// boot: containerd=3")).toThrow('containerd is one of 1.7, 2, not "3"');
   expect(() => parseProfile("// boot: memory=2G")).toThrow('memory is a number, not "2G"');
   expect(() => parseProfile("// boot: memory")).toThrow('memory is a number, not ""');
 });
@@ -34,11 +35,13 @@ test("files that need the same machine share a boot, whatever their time limits"
     guestTest("kubelet", "// boot: disk=node"),
     guestTest("vfio", "// boot: limit=300"),
     guestTest("hotplug", "// boot: alone=yes"),
+    guestTest("cdi", "// boot: disk=node containerd=2"),
   ]);
   expect(boots.map(({ name, tests }) => [name, tests.map(({ name }) => name)])).toEqual([
     ["boot", ["links", "vfio"]],
     ["kubelet", ["kubelet"]],
     ["hotplug", ["hotplug"]],
+    ["cdi", ["cdi"]],
   ]);
 });
 

@@ -1,6 +1,9 @@
 // How a guest test file says which machine it needs, and which files share a boot.
 // A line near its top: `// boot: disk=node memory=3072`; without the line, or for what it leaves out, the defaults hold.
 
+/** Releases of containerd that the lab has: Debian's 1.7, and 2 built from source. */
+export const containerdReleases = ["1.7", "2"] as const;
+
 export interface Profile {
   /** numa: each PF on a NUMA node of its own; flat: no NUMA at all, so that numa_node reads -1 */
   readonly topology: "numa" | "flat";
@@ -9,6 +12,8 @@ export interface Profile {
   readonly memory: number;
   /** node: the root disk with kubelet and containerd, instead of the initramfs alone */
   readonly disk: "none" | "node";
+  /** what the root disk has */
+  readonly containerd: (typeof containerdReleases)[number];
   /** process 1 of the guest: the lab's own script, or systemd */
   readonly init: "lab" | "systemd";
   /** seconds that one test file may take in the guest */
@@ -24,6 +29,7 @@ export const defaults: Profile = {
   iommu: "on",
   memory: 2048,
   disk: "none",
+  containerd: "1.7",
   init: "lab",
   limit: 120,
   alone: "no",
@@ -50,13 +56,14 @@ const choices: { readonly [key in keyof Profile]: readonly string[] | "number" }
   iommu: ["on", "off"],
   memory: "number",
   disk: ["none", "node"],
+  containerd: containerdReleases,
   init: ["lab", "systemd"],
   limit: "number",
   alone: ["yes", "no"],
   needs: ["nothing", "image"],
 };
 
-const machineKeys = ["topology", "iommu", "memory", "disk", "init"] as const satisfies (keyof Profile)[];
+const machineKeys = ["topology", "iommu", "memory", "disk", "containerd", "init"] as const satisfies (keyof Profile)[];
 
 export function parseProfile(source: string): Profile {
   const line = source.match(/^\/\/ boot:(.*)$/m)?.[1] ?? "";

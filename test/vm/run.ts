@@ -1,4 +1,4 @@
-// Boots the lab's guest and runs the guest tests (test/vm/guest/*.vm.ts) in it, all or those whose name
+// run.ts [--containerd RELEASE] [NAME…]: boots the lab's guest and runs the guest tests (test/vm/guest/*.vm.ts) in it, all or those whose name
 // contains a NAME. The executable under test, dist/sriovdp, is also what runs them: with BUN_BE_BUN=1 it is bun itself.
 // Results: test-results/vm/, a folder a boot, and junit.xml over all of them.
 import {
@@ -16,15 +16,30 @@ import {
 import { tmpdir } from "node:os";
 import { basename, extname, join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
-import { argumentsOf } from "../../scripts/common/arguments.ts";
+import { argumentsOf, oneOf } from "../../scripts/common/arguments.ts";
 import { boot, type BootResult } from "./boot.ts";
 import { count, formatJUnit, parseJUnit, type TestResult } from "./junit.ts";
-import { parseProfile, planBoots, testNames, type Boot, type GuestTest } from "./profiles.ts";
+import {
+  containerdReleases,
+  parseProfile,
+  planBoots,
+  testNames,
+  type Boot,
+  type GuestTest,
+  type Profile,
+} from "./profiles.ts";
 
 const here = import.meta.dir;
 const root = join(here, "../..");
 const results = join(root, "test-results/vm");
 const executable = process.env["SRIOVDP_EXECUTABLE"] ?? join(root, "dist/sriovdp");
+
+const { values, positionals } = argumentsOf("npm run test:vm -- [--containerd 1.7|2] [NAME…]", {
+  options: { containerd: { type: "string" } },
+  allowPositionals: true,
+});
+const containerd =
+  values.containerd === undefined ? null : oneOf("--containerd", values.containerd, containerdReleases);
 
 async function main(parts: readonly string[]): Promise<number> {
   const tests = readGuestTests().filter(({ name }) => parts.length === 0 || parts.some((part) => name.includes(part)));
@@ -38,7 +53,7 @@ async function main(parts: readonly string[]): Promise<number> {
   for (const disk of ["none", "node"] as const) {
     const ofDisk = tests.filter(({ profile }) => profile.disk === disk);
     if (ofDisk.length === 0) continue;
-    const lab = await makeLab(disk);
+    const lab = await makeLab(ofDisk.map(({ profile }) => profile));
     if (lab === "made") {
       if (!existsSync(executable)) throw new Error(`there is no ${executable}: build it first (npm run build)`);
       for (const each of planBoots(ofDisk)) add(await runBoot(each));
@@ -65,17 +80,21 @@ function readGuestTests(): GuestTest[] {
       const path = join(folder, name);
       const source = readFileSync(path, "utf8");
       try {
-        return { name: basename(name, ".vm.ts"), path, profile: parseProfile(source), tests: testNames(source) };
+        const written = parseProfile(source);
+        const profile = written.disk === "node" && containerd !== null ? { ...written, containerd } : written;
+        return { name: basename(name, ".vm.ts"), path, profile, tests: testNames(source) };
       } catch (cause) {
         throw new Error(`${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
       }
     });
 }
 
-async function makeLab(disk: "none" | "node"): Promise<"made" | "impossible" | "failed"> {
-  const make = Bun.spawn([join(here, "lab/make.sh"), disk === "node" ? "node" : "base"], {
-    stdio: ["ignore", "inherit", "inherit"],
-  });
+async function makeLab(profiles: readonly Profile[]): Promise<"made" | "impossible" | "failed"> {
+  const words = [
+    profiles.some(({ disk }) => disk === "node") ? "node" : "base",
+    ...(profiles.some((profile) => profile.containerd === "2") ? ["containerd-2"] : []),
+  ];
+  const make = Bun.spawn([join(here, "lab/make.sh"), ...words], { stdio: ["ignore", "inherit", "inherit"] });
   const status = await make.exited;
   return status === 0 ? "made" : status === 77 ? "impossible" : "failed";
 }
@@ -216,7 +235,7 @@ function print({ file, name, outcome, seconds, message }: TestResult): void {
   if (outcome !== "passed" && message) console.log(message.replace(/^/gm, "        "));
 }
 
-main(argumentsOf("npm run test:vm -- [NAME…]", { allowPositionals: true }).positionals).then(
+main(positionals).then(
   (status) => process.exit(status),
   (error) => {
     console.error(error instanceof Error ? error.message : error);

@@ -1,6 +1,7 @@
-// The container runtime of the guest.
+// The container runtime of the guest, with the configuration of its release.
 
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import config2 from "./containerd-2.toml" with { type: "text" };
 import config from "./containerd.toml" with { type: "text" };
 import { attempt, loadModules, sh, start, waitFor } from "./support.ts";
 
@@ -12,7 +13,8 @@ export async function startContainerd(): Promise<void> {
   await sh("mount --make-rshared /");
   await sh("mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf");
   mkdirSync("/etc/containerd", { recursive: true });
-  writeFileSync("/etc/containerd/config.toml", config as unknown as string);
+  const isRelease2 = (await sh("containerd --version")).includes("containerd/v2 ");
+  writeFileSync("/etc/containerd/config.toml", (isRelease2 ? config2 : config) as unknown as string);
   start("containerd", ["containerd"]);
   await waitFor("containerd", async () => await sh("ctr version"), 60);
   for (const image of readdirSync("/images")) await sh(`ctr -n k8s.io images import --local /images/${image}`);

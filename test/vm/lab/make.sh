@@ -1,8 +1,10 @@
 #!/bin/bash
-# make.sh [base|node|cluster [VERSION]]: make the lab, a guest kernel and root in which the tests meet real SR-IOV devices.
+# make.sh [base|node|cluster] [containerd-2] [VERSION]: make the lab, a guest kernel and root in which the tests meet real SR-IOV devices.
 #   base  (the default) QEMU, kernel and an initramfs
 #   node  all that, and a root disk with the genuine kubelet and containerd
-#   cluster  all that, and CNI plugins; with a VERSION (v1.37.2) also the control plane and the kubelet of that release
+#   cluster  all that, and CNI plugins
+#   containerd-2  also a root disk that has containerd 2 instead of Debian's 1.7
+#   VERSION (v1.37.2)  also the control plane and the kubelet of that release
 # Everything goes to ${SRIOVDP_LAB_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/sriovdp-lab}, about 2 GB; what is there already and made
 # from the same inputs is kept. Needs an x86-64 Debian (or like it) with apt, and root for the chroot in which modules are built.
 # Exit status 77: this machine can't have the lab.
@@ -13,14 +15,23 @@
 . "$here/systemd.sh"
 . "$here/image.sh"
 . "$here/kubernetes.sh"
+. "$here/containerd.sh"
 . "$here/node.sh"
 
-target=${1:-base}
-case $target in base | node | cluster) ;; *)
-  echo "usage: make.sh [base|node|cluster [VERSION]]" >&2
-  exit 2
-  ;;
-esac
+target=base
+release=
+containerd=
+for argument in "$@"; do
+  case $argument in
+    base | node | cluster) target=$argument ;;
+    containerd-2) containerd=$argument ;;
+    v[0-9]*) release=$argument ;;
+    *)
+      echo "usage: make.sh [base|node|cluster] [containerd-2] [VERSION]" >&2
+      exit 2
+      ;;
+  esac
+done
 
 [ "$(uname -s)/$(uname -m)" = Linux/x86_64 ] || skipped "it is for Linux on x86-64"
 [ "$(id -u)" = 0 ] || skipped "root is needed (a chroot to build kernel modules in, device nodes)"
@@ -45,8 +56,12 @@ version=$(default_version)
 sources=("$kubernetes_module/main.go" "$kubernetes_module/go.mod" "$kubernetes_module/go.sum")
 step kubernetes "Kubernetes $version from source (some minutes)" "$(key "$version" "${sources[@]}")" make_kubernetes
 step node "the node's root disk" "$(key "$(key_of base)" "$(key_of pause)" "$(key_of kubernetes)" "$here/node.sh" "$here/image.sh")" make_node
+if [ -n "$containerd" ]; then
+  step containerd-2 "containerd 2 from source" "$(key "$containerd_module/go.mod" "$containerd_module/go.sum")" make_containerd_2
+  step node-containerd-2 "the node's root disk with containerd 2" "$(key "$(key_of node)" "$(key_of containerd-2)")" make_node_containerd_2
+fi
 [ "$target" != node ] || exit 0
 step cni "multus and CNI plugins from source" "$(key "$cni_module/go.mod" "$cni_module/go.sum")" make_cni
-version=${2:-$version}
+version=${release:-$version}
 [ "$version" = "$(default_version)" ] ||
   step "kubernetes-$version" "Kubernetes $version from source (some minutes)" "$(key "$version" "${sources[0]}" "$here/kubernetes.sh")" make_kubernetes

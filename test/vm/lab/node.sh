@@ -1,5 +1,5 @@
 # The root disk of a Kubernetes node: the guest's root with containerd, runc and the genuine kubelet. Sourced by make.sh.
-# Result: $lab/node/node.ext4. The configuration of kubelet and containerd is the tests' (test/vm/guest/node.ts, containerd.ts).
+# Results: $lab/node/node.ext4, and $lab/node-containerd-2/node.ext4. The configuration of kubelet and containerd is the tests' (test/vm/guest/node.ts, containerd.ts).
 
 make_pause() {
   local chroot="$lab/kernel/build"
@@ -8,11 +8,15 @@ make_pause() {
   mv "$chroot/build/pause" "$out/"
 }
 
-make_node() {
+make_node() { node_disk "$lab/tools/usr/bin"; }
+make_node_containerd_2() { node_disk "$lab/containerd-2"; }
+
+# node_disk CONTAINERD: the disk, with containerd's programs from this folder
+node_disk() {
   local root="$out/root"
   mkdir "$root"
   cp -a "$lab/base/root/." "$root/"
-  node_programs "$root"
+  node_programs "$root" "$1"
   node_images "$root"
   install -m 755 "$lab/kubernetes/kubernetes" "$root/usr/bin/kubelet"
   mkdir -p "$root"/{payload,etc/containerd,etc/kubernetes/manifests,var/lib/kubelet,var/log,opt/cni/bin,etc/cni/net.d,etc/cdi}
@@ -30,10 +34,11 @@ make_node() {
 }
 
 node_programs() {
-  local root=$1 lib="usr/lib/x86_64-linux-gnu" name files=()
-  for name in containerd containerd-shim-runc-v2 ctr runc mount umount; do
+  local root=$1 containerd=$2 lib="usr/lib/x86_64-linux-gnu" name path files=()
+  for path in "$containerd"/{containerd,containerd-shim-runc-v2,ctr} "$lab/tools/usr/bin"/{runc,mount,umount}; do
+    name=${path##*/}
     rm -f "$root/usr/sbin/$name" # busybox's
-    cp "$(readlink -f "$lab/tools/usr/bin/$name")" "$root/usr/bin/$name"
+    cp "$(readlink -f "$path")" "$root/usr/bin/$name"
     files+=("$root/usr/bin/$name")
   done
   cp "$lab/tools/usr/sbin/xtables-nft-multi" "$root/usr/bin/"

@@ -106,10 +106,11 @@ export class Agent {
     this.#scans = new NodeScans(root, () => this.#changes.mark("late scan", true), log);
     this.#scheduled = new ScheduledScans((stale) => this.#changes.mark(stale, true));
     this.#node = new NodeState(root, this.#scheduled, log);
-    const podAllocations = new PodAllocations(this.#paths, {
+    const signs = {
       podCgroups: () => readPodCgroups(root),
-      inUse: (ids) => readUseSigns(root, ids),
-    });
+      inUse: (ids: Iterable<string>) => readUseSigns(root, ids),
+    };
+    const podAllocations = new PodAllocations(this.#paths, signs, dra?.driver ?? null);
     this.#evidence = new EvidenceReads(podAllocations);
     const common = {
       root,
@@ -189,7 +190,9 @@ export class Agent {
 
   /** What pods hold, by fresh evidence; concurrent callers share one answer. Rejects when there is no evidence. */
   async allocations(): Promise<readonly AllocatedDevice[]> {
-    return [...(await this.#evidence.read()), ...this.#role.claimed()];
+    const claimed = this.#role.claimed();
+    const ids = new Set(claimed.map(({ id }) => id));
+    return [...(await this.#evidence.read()).filter(({ id }) => !ids.has(id)), ...claimed];
   }
 
   /** Releases memory that an idle plugin does not need. */

@@ -99,6 +99,19 @@ test("pod-resources list what each container has", () => {
   expect(podDevicesIn({ podResources: [] })).toEqual([]);
 });
 
+test("pod-resources list what each container has by claims, whichever driver prepared them", () => {
+  const device = (deviceName: string) => ({ cdiDevices: [], driverName: "dra.example.com", poolName: "n", deviceName });
+  const claimResources = ["0000-3b-02-1", "mlx5-core-sf-4", "gpu-0", "0000-3b-02-9", ""].map(device);
+  const dynamicResources = [{ claimName: "c", claimNamespace: "n", claimResources }];
+  const container = { name: "app", devices: [], cpuIds: [], memory: [], dynamicResources };
+  const pod = { name: "p", namespace: "n", containers: [container], cpuIds: [], memory: [] };
+  const claimed = { resource: "dra.example.com", pod: "n/p", container: "app", isClaimed: true };
+  expect(podDevicesIn({ podResources: [pod] } as never)).toEqual([
+    { ...claimed, id: "0000:3b:02.1" },
+    { ...claimed, id: "mlx5_core.sf.4" },
+  ]);
+});
+
 describe("files of the kubelet", () => {
   let root = "";
   beforeAll(() => {

@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs";
 import type { CachedAnswer } from "../allocation/cached-answer.ts";
 import { limits } from "../limits.ts";
-import { cdiAnnotationPrefix } from "../pools/names.ts";
+import { cdiAnnotationPrefix, idOfSliceDevice } from "../pools/names.ts";
 import type { PodDevice } from "../pools/decide-allocations.ts";
 import { readText } from "../fs/read-text.ts";
 import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
@@ -29,14 +29,25 @@ export async function readPodResources(paths: KubeletPaths, within = limit): Pro
 export const heldBy = (devices: readonly PodDevice[]): Map<string, string> =>
   new Map(devices.map(({ id, resource }) => [id, resource]));
 
-/** The devices in an answer of pod-resources List (KEP-606). */
+/**
+ * The devices in an answer of pod-resources List (KEP-606), and those of claims (KEP-3695) under the name of their driver, whichever it is:
+ * whoever prepared a VF of this node for a pod, that pod has it.
+ */
 export const podDevicesIn = ({ podResources }: ListPodResourcesResponse): PodDevice[] =>
-  podResources.flatMap(({ namespace, name: pod, containers }) =>
-    containers.flatMap(({ name: container, devices }) =>
-      devices.flatMap(({ resourceName: resource, deviceIds }) =>
-        deviceIds.map((id) => ({ resource, id, pod: `${namespace}/${pod}`, container })),
-      ),
-    ),
+  podResources.flatMap(({ namespace, name, containers }) =>
+    containers.flatMap(({ name: container, devices, dynamicResources }) => {
+      const pod = `${namespace}/${name}`;
+      const allocated = devices.flatMap(({ resourceName: resource, deviceIds }) =>
+        deviceIds.map((id) => ({ resource, id, pod, container })),
+      );
+      const claimed = dynamicResources.flatMap(({ claimResources }) =>
+        claimResources.flatMap(({ driverName: resource, deviceName }) => {
+          const id = idOfSliceDevice(deviceName);
+          return id === null ? [] : [{ resource, id, pod, container, isClaimed: true }];
+        }),
+      );
+      return [...allocated, ...claimed];
+    }),
   );
 
 /** What the checkpoint records of one container and one resource. */

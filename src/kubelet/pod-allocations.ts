@@ -10,6 +10,7 @@ import {
   decideAllocations,
   longestWithoutEvidence,
   type OwnAllocation,
+  type PodDevice,
   recordDelay,
 } from "../pools/decide-allocations.ts";
 import { cachedAnswerIn, type CheckpointRecord, devicesIn, readCheckpoint, readPodResources } from "./allocations.ts";
@@ -27,6 +28,7 @@ export interface PodSigns {
 export class PodAllocations {
   readonly #paths: KubeletPaths;
   readonly #signs: PodSigns;
+  readonly #ownDriver: string | null;
   readonly #own = new Map<string, OwnAllocation>();
   #allocations: Allocations = new Map();
   #held: Held = new Map();
@@ -37,9 +39,11 @@ export class PodAllocations {
   #begun = 0;
   #decided = 0;
 
-  constructor(paths: KubeletPaths, signs: PodSigns) {
+  /** `ownDriver` is the DRA driver of this process, which knows by files what it prepared; null where it has none. */
+  constructor(paths: KubeletPaths, signs: PodSigns, ownDriver: string | null = null) {
     this.#paths = paths;
     this.#signs = signs;
+    this.#ownDriver = ownDriver;
   }
 
   /** The resource under which each device is held. */
@@ -97,24 +101,26 @@ export class PodAllocations {
       failure = error;
     }
     // After the checkpoint: what that records, the kubelet names now, unless the pod has ended.
-    const podResources = await readPodResources(this.#paths, within).catch((error: unknown) => {
+    const named = await readPodResources(this.#paths, within).catch((error: unknown) => {
       failure ??= error;
       return null;
     });
+    const isOwn = ({ isClaimed, resource }: PodDevice) => isClaimed === true && resource === this.#ownDriver;
+    const podResources = named?.filter((device) => !isOwn(device)) ?? null;
     if (records === null && podResources === null) throw failure;
     // A later read has newer evidence.
     if (turn < this.#decided) return;
     this.#decided = turn;
     const checkpoint = records && devicesIn(records);
     const podCgroups = this.#signs.podCgroups();
-    const named = new Set([...(checkpoint ?? []).map(({ id }) => id), ...this.#allocations.keys()]);
+    const known = new Set([...(checkpoint ?? []).map(({ id }) => id), ...this.#allocations.keys()]);
     const now = performance.now();
     const evidence = {
       now,
       checkpoint,
       podResources,
       podCgroups,
-      inUse: podCgroups === null ? this.#signs.inUse(named) : new Map<string, string>(),
+      inUse: podCgroups === null ? this.#signs.inUse(known) : new Map<string, string>(),
       own: this.#own,
       kubeletSince: this.#kubeletSince(now),
     };

@@ -237,3 +237,33 @@ test("says whose pod it is: by name where the kubelet has it, with the UID that 
   const later = decideAllocations({ ...evidence, podResources: null }, decided);
   expect(later.get("v")).toMatchObject({ pod: "default/p", uid: "uid", evidence: "pod cgroup" });
 });
+
+{
+  const claimed = { ...named("v", "dra.example.com"), isClaimed: true };
+  const known = before({ ...claimed, uid: null });
+  rows("a device of a claim, which no record of the kubelet names", { kubeletSince: now - kubeletSettled }, [
+    {
+      what: "is allocated as long as the kubelet names its pod",
+      evidence: { podResources: [claimed] },
+      decided: ["dra.example.com", "pod-resources"],
+    },
+    {
+      what: "stays allocated while the kubelet does not answer",
+      evidence: { podResources: null },
+      before: known,
+      decided: ["dra.example.com", "named before"],
+    },
+    {
+      what: "stays allocated while a kubelet that started just now names no pod",
+      evidence: { podResources: [], kubeletSince: now - kubeletSettled + 1 },
+      before: known,
+      decided: ["dra.example.com", "named before"],
+    },
+    {
+      what: "is free when the kubelet no longer names its pod",
+      evidence: { podResources: [] },
+      before: known,
+      decided: null,
+    },
+  ]);
+}

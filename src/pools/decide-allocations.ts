@@ -8,6 +8,8 @@ export interface PodDevice {
   /** "namespace/name", or the pod's UID where only that is known. */
   readonly pod: string;
   readonly container: string;
+  /** Whether it was prepared for a claim of DRA; the resource is the driver's name then. */
+  readonly isClaimed?: boolean;
 }
 
 /** The evidence by which a device counts as allocated. */
@@ -140,11 +142,14 @@ function counts(own: OwnAllocation, isRecorded: boolean, evidence: PodEvidence):
   return podCgroups === null && isRecorded && age <= longestWithoutEvidence;
 }
 
-/** Whether a device that pod-resources named and no longer names may still be allocated, where cgroups are not visible. */
+/**
+ * Whether a device that pod-resources named and no longer names may still be allocated: where cgroups are not visible, and one of a claim,
+ * which no record names.
+ */
 function mayStillBe(device: AllocatedDevice, isRecorded: boolean, evidence: PodEvidence): boolean {
   const { now, podCgroups, checkpoint, kubeletSince } = evidence;
   // With cgroups the record decides: the kubelet drops it only when the pod has ended, and it names the pod.
-  if (podCgroups !== null && (device.uid !== null || checkpoint !== null)) return false;
+  if (podCgroups !== null && device.isClaimed !== true && (device.uid !== null || checkpoint !== null)) return false;
   if (device.namedAt === null || now - device.namedAt > longestWithoutEvidence) return false;
   const isSettled = evidence.podResources !== null && now - kubeletSince >= kubeletSettled;
   return !isSettled || isRecorded || checkpoint === null;

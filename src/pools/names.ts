@@ -81,6 +81,17 @@ export function cdiAnnotationKey(spec: TypedPoolName): string {
 /** A device's name in a ResourceSlice, a DNS label: its id, with every other character as "-". */
 export const sliceDeviceName = (id: string): string => id.toLowerCase().replaceAll(/[^a-z0-9]/g, "-");
 
+/**
+ * The device id that a device's name in a ResourceSlice is made of, as `sliceDeviceName` and dra-driver-sriov (pkg/devicestate) make it:
+ * a PCI address or an SF of mlx5; null for any other name.
+ */
+export function idOfSliceDevice(name: string): string | null {
+  const pci = /^([0-9a-f]{4,})-([0-9a-f]{2})-([0-9a-f]{2})-([0-7])$/.exec(name);
+  if (pci) return `${pci[1]}:${pci[2]}:${pci[3]}.${pci[4]}`;
+  const sf = /^mlx5-core-sf-(\d+)$/.exec(name);
+  return sf ? `mlx5_core.sf.${sf[1]}` : null;
+}
+
 /** The kind of a DRA driver's CDI devices. */
 export const claimCdiKind = (driver: string): string => `${driver}/claim`;
 

@@ -160,6 +160,24 @@ describe.concurrent("a node that changes its role", () => {
   });
 });
 
+describe.concurrent("a device plugin that cannot see the files of claims", () => {
+  test("offers no device that pods have by claims, of whichever driver", async () => {
+    await using node = await DraNode.start(options);
+    node.kubelet.claims = [
+      { pod: "left", driver, device: "0000-3b-01-1" },
+      { pod: "other", driver: "sriovnetwork.k8snetworkplumbingwg.io", device: "0000-3b-01-2" },
+      { pod: "gpu", driver: "gpu.example.com", device: "gpu-0" },
+    ];
+    node.startPlugin("-v=5");
+    await node.listed(net);
+    expect(node.kubelet.free(net)).toEqual([first, fourth]);
+    expect((await statusOf(node)).retentions).toMatchObject([
+      { device: second, resource: driver, pod: "default/left", kind: "withheld", nextPool: net },
+      { device: third, pod: "default/other", kind: "withheld" },
+    ]);
+  });
+});
+
 describe.concurrent("the options of the DRA role", () => {
   test("name what is wrong with a driver's name", async () => {
     await using node = await DraNode.start(options);

@@ -9,6 +9,14 @@ import { type Allocation, podUid } from "./kubelet-view.ts";
 export interface PodHabits {
   readonly cgroupDriver: "systemd" | "cgroupfs" | null;
   readonly namesPods: boolean;
+  readonly claims: readonly PodClaim[];
+}
+
+/** A device of a claim of DRA that is prepared for a pod. */
+export interface PodClaim {
+  readonly pod: string;
+  readonly driver: string;
+  readonly device: string;
 }
 
 export class KubeletPods {
@@ -125,7 +133,26 @@ export class KubeletPods {
   podResources(): PodResources[] {
     if (!this.#habits.namesPods) return [];
     const pods = Map.groupBy(this.allocations, ({ pod }) => pod);
-    return [...pods].map(([name, inPod]) => ({
+    const claiming = this.#habits.claims.map(({ pod, driver, device }) => ({
+      name: pod,
+      namespace: "default",
+      containers: [
+        {
+          name: "app",
+          devices: [],
+          cpuIds: [],
+          memory: [],
+          dynamicResources: [
+            {
+              claimName: `${pod}-claim`,
+              claimNamespace: "default",
+              claimResources: [{ cdiDevices: [], driverName: driver, poolName: "pool", deviceName: device }],
+            },
+          ],
+        },
+      ],
+    }));
+    const allocated = [...pods].map(([name, inPod]) => ({
       name,
       namespace: "default",
       containers: [...Map.groupBy(inPod, ({ container }) => container)].map(([container, held]) => ({
@@ -141,7 +168,8 @@ export class KubeletPods {
       })),
       cpuIds: [],
       memory: [],
-    })) as unknown as PodResources[];
+    }));
+    return [...allocated, ...claiming] as unknown as PodResources[];
   }
 
   /** The checkpoint file, in which plugins can read what pods hold; `registered` are the healthy devices of each resource. */

@@ -16,7 +16,7 @@ import { type PodResources, PodResourcesListerService } from "../../src/kubelet/
 import { answerOf, within } from "./kubelet-endpoint.ts";
 import { KubeletHistory } from "./kubelet-history.ts";
 import { KubeletPlugins } from "./kubelet-plugins.ts";
-import { KubeletPods } from "./kubelet-pods.ts";
+import { KubeletPods, type PodClaim } from "./kubelet-pods.ts";
 import { KubeletRegistration, type RegistrationOutcome } from "./kubelet-registration.ts";
 import { isSocket, serveOn } from "./kubelet-sockets.ts";
 import type { Allocation, KubeletEvent, RegistrationMode, ResourceView } from "./kubelet-view.ts";
@@ -48,6 +48,8 @@ export class KubeletDouble {
   cgroupDriver: "systemd" | "cgroupfs" | null = "systemd";
   /** Whether it names pods to those who ask: the API server may be away after its start. */
   namesPods = true;
+  /** Devices that pods have by claims of DRA. */
+  claims: readonly PodClaim[] = [];
   readonly #pods: KubeletPods;
   readonly #plugins = new KubeletPlugins(this, this.#history, () => {
     this.onList();

@@ -160,6 +160,7 @@ export class DevicePluginRole implements Role {
     const gaining = new Set(moves.map(({ to }) => to));
     const gains = (effect: Effect) => effect.kind !== "stop" && gaining.has(effect.pool.spec.resource);
     this.#deviceInfo.revise();
+    this.#leftClaims.check();
     if (this.#cdi?.withdraw(pools) === false) this.#options.retry();
     const losing = new Set(moves.map(({ from }) => from));
     for (const pool of pools) if (losing.has(pool.spec.resource)) this.#takeAway(pool);

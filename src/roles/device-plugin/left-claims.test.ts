@@ -5,16 +5,18 @@ import { aResult, driver, ids } from "../../../test/support/claims.ts";
 import { failureOf } from "../../../test/support/dra-driver.ts";
 import { DraKubelet } from "../../../test/support/dra-kubelet.ts";
 import { until } from "../../../test/support/until.ts";
+import type { Allocations } from "../../pools/decide-allocations.ts";
 import { kubeletPaths } from "../../kubelet/kubelet-paths.ts";
 import { LeftClaims } from "./left-claims.ts";
 
 const host = new ClaimNode();
 let kubelet: DraKubelet;
 let changes: number;
+let held: Allocations;
 const all: LeftClaims[] = [];
 const nothing = () => {};
 beforeEach(() => {
-  changes = 0;
+  [changes, held] = [0, new Map()];
   mkdirSync(host.cdi, { recursive: true });
   kubelet = new DraKubelet(`${host.root}/kubelet`);
   kubelet.start();
@@ -27,8 +29,13 @@ afterEach(async () => {
 /** The device-plugin role begins on a node that had the DRA role. */
 function startDevicePlugin(serveAfter = 20): LeftClaims {
   const { root } = host;
+  const podAllocations = {
+    get allocations() {
+      return held;
+    },
+  };
   const left = new LeftClaims(
-    { root, paths: kubeletPaths(kubelet.root), driver, changed: () => changes++, serveAfter },
+    { root, paths: kubeletPaths(kubelet.root), driver, podAllocations, changed: () => changes++, serveAfter },
     { info: nothing, warn: nothing, error: nothing, debug: nothing },
   );
   all.push(left);
@@ -83,6 +90,18 @@ describe("a claim that the DRA role left", () => {
     claims.unprepare(claim);
     await until("its end is seen", () => changes > before && left.prepared.size === 0);
   });
+});
+
+test("a claim that the kubelet alone reports can be unprepared, since its files are not mounted", async () => {
+  const claim = aClaimReference("pod");
+  const device = { resource: driver, id: ids(0), pod: "default/pod", container: "c", isClaimed: true };
+  held = new Map([[device.id, { ...device, evidence: "pod-resources", uid: null, namedAt: 0 }]]);
+  const left = startDevicePlugin();
+  await kubelet.waitForPlugins(driver);
+  await kubelet.unprepare(driver, claim);
+  held = new Map();
+  left.check();
+  await kubelet.waitForPlugins(driver, 0);
 });
 
 test("no driver is served where no claim is left", async () => {

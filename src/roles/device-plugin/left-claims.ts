@@ -5,6 +5,7 @@ import { FolderWatch } from "../../fs/folder-watch.ts";
 import { cdiFolder } from "../../host/node-paths.ts";
 import { DraServer } from "../../kubelet/dra-server.ts";
 import type { KubeletPaths } from "../../kubelet/kubelet-paths.ts";
+import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
 import type { AllocatedDevice } from "../../pools/decide-allocations.ts";
 import { claimUidIn, endedClaimUidIn } from "../../pools/dra-names.ts";
 import type { LogAt } from "../../process/log-messages.ts";
@@ -19,6 +20,7 @@ export interface LeftClaimsOptions {
   readonly root: string;
   readonly paths: KubeletPaths;
   readonly driver: string;
+  readonly podAllocations: Pick<PodAllocations, "allocations">;
   /** Claims were unprepared, or prepared by another process. */
   readonly changed: () => void;
   /** How long the kubelet is to see no driver before one serves the claims that are left, in milliseconds. */
@@ -94,6 +96,7 @@ export class LeftClaims {
     if (!this.#isReadable) this.#read();
     this.#watch?.rearm();
     this.#server?.check();
+    this.#serve();
   }
 
   async close(): Promise<void> {
@@ -112,9 +115,19 @@ export class LeftClaims {
     }
   }
 
+  /**
+   * Whether claims are left: by their files or, where the folder of CDI specs is not mounted into the plugin's container, by what the
+   * kubelet reports of pods.
+   */
+  get #isNeeded(): boolean {
+    const { driver, podAllocations } = this.#options;
+    if (this.prepared.size > 0) return true;
+    return [...podAllocations.allocations.values()].some((each) => each.isClaimed && each.resource === driver);
+  }
+
   /** Serves the driver for as long as claims are left. */
   #serve(): void {
-    const isNeeded = this.prepared.size > 0;
+    const isNeeded = this.#isNeeded;
     if (isNeeded && this.#server === null && this.#timer === null)
       this.#timer = setTimeout(() => this.#begin(), this.#options.serveAfter ?? usualServeAfter);
     if (isNeeded) return;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { until } from "../../../test/support/until.ts";
 import { failureOf } from "../../../test/support/dra-driver.ts";
-import type { Allocations } from "../../pools/decide-allocations.ts";
+import { type Allocations, recordDelay } from "../../pools/decide-allocations.ts";
 import { DevicePluginOffers, type DevicePluginState } from "./device-plugin-offers.ts";
 
 const id = "0000:3b:02.0";
@@ -12,11 +12,13 @@ let offered: string[];
 let failure: Error | null;
 let held: Allocations;
 let reads: number;
+let reading: () => void;
 let logged: string[];
 let states: DevicePluginState[];
 let offers: DevicePluginOffers;
 beforeEach(() => {
   [offered, failure, held, reads, logged, states] = [[], null, new Map(), 0, [], []];
+  reading = () => {};
   const write = (message: string, fields = {}) => void logged.push(`${message} ${JSON.stringify(fields)}`);
   offers = new DevicePluginOffers(
     {
@@ -24,6 +26,7 @@ beforeEach(() => {
       podAllocations: {
         read: () => {
           reads++;
+          reading();
           return failure === null ? Promise.resolve() : Promise.reject(failure);
         },
         get allocations() {
@@ -88,6 +91,28 @@ describe("devices of this node", () => {
       `a pod has a device from the device plugin {"device":"${id}","resource":"intel.com/net","pod":"default/pod"}`,
       `device released {"device":"${id}","resource":"intel.com/net","pod":"default/pod"}`,
     ]);
+  });
+
+  test("are not free when a device plugin starts while the evidence is read", async () => {
+    reading = () => (offered = ["intel.com/a"]);
+    expect(await failureOf(offers.refuse())).toContain("still offers this node's devices as intel.com/a");
+  });
+
+  test("are not free when pods got them from a device plugin that ran between two checks", async () => {
+    await offers.check();
+    // The kubelet has not recorded it yet.
+    const recorded = setTimeout(() => (held = new Map([[id, allocation]])), recordDelay / 2);
+    await offers.check();
+    clearTimeout(recorded);
+    expect(offers.state).toEqual({ kind: "held", devices: new Map([[id, holder]]) });
+  });
+
+  test("are no devices of other vendors' plugins, which are neither logged nor waited for", async () => {
+    held = new Map([["GPU-1", { ...allocation, id: "GPU-1", resource: "example.com/gpu" }]]);
+    await offers.check();
+    expect([offers.state, logged]).toEqual([{ kind: "held", devices: new Map() }, []]);
+    await Bun.sleep(60);
+    expect(reads).toBe(1);
   });
 
   test("are not free without evidence, which is logged once and read again", async () => {

@@ -3,6 +3,7 @@
 
 import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
 import { recordDelay } from "../../pools/decide-allocations.ts";
+import { idOfSliceDevice, sliceDeviceName } from "../../pools/names.ts";
 import type { LogAt } from "../../process/log-messages.ts";
 import { messageOf } from "../../text.ts";
 import type { Holder } from "../role.ts";
@@ -65,9 +66,10 @@ export class DevicePluginOffers {
 
   /** Throws, with why, when a device must not be prepared for a claim now: what a plugin offers may be allocated at this moment. */
   async refuse(): Promise<void> {
+    if (this.#state.kind !== "held") await this.check();
+    // Last, since reading the evidence takes long enough for a plugin to start and allocate.
     const resources = await this.#options.offered();
     if (resources.length > 0) throw new Error(offeringReason(resources));
-    if (this.#state.kind !== "held") await this.check();
     if (this.#state.kind === "held") return;
     throw new Error(
       this.#state.kind === "offering" ? offeringReason(this.#state.resources) : unknownReason(this.#state.reason),
@@ -97,12 +99,12 @@ export class DevicePluginOffers {
     try {
       const resources = await offered();
       if (resources.length > 0) return { kind: "offering", resources: resources.toSorted() };
-      // What a plugin that has just ended allocated last is not in the checkpoint yet.
-      if (this.#state.kind !== "held") await Bun.sleep(recordDelay);
+      // What a plugin that has just ended allocated last is not in the checkpoint yet; it may have run between two checks.
+      await Bun.sleep(recordDelay);
       await podAllocations.read();
-      const devices = [...podAllocations.allocations].map(
-        ([id, { resource, pod }]) => [id, { resource, pod }] as const,
-      );
+      const devices = [...podAllocations.allocations]
+        .filter(([id]) => idOfSliceDevice(sliceDeviceName(id)) === id)
+        .map(([id, { resource, pod }]) => [id, { resource, pod }] as const);
       return { kind: "held", devices: new Map(devices) };
     } catch (error) {
       // What was known holds: no device plugin runs that could have allocated more.

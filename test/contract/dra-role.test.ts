@@ -1,7 +1,7 @@
 // The DRA role of the executable: what the API server, the kubelet and the node have of it.
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { aResult } from "../support/claims.ts";
 import { failureOf } from "../support/dra-driver.ts";
 import { DraNode, driver, nodeName } from "../support/dra-node.ts";
@@ -126,6 +126,29 @@ describe.concurrent("a node that changes its role", () => {
     await node.waitForPublished(...all);
     await node.dra.prepare(driver, taken);
     expect(node.names(node.deviceInfoFolder)).toHaveLength(2);
+  });
+
+  test("publishes what pods got from a device plugin meanwhile with its taint, from the first write on", async () => {
+    await using node = await publishing();
+    const plugin = node.startPlugin("-v=5");
+    await node.listed(net);
+    await until("nothing is published", () => node.published.length === 0);
+    await node.kubelet.allocate(net, [second], { pod: "default/pod" });
+    const before = node.api.requests.length;
+    expect(await plugin.stop()).toBe(0);
+    await node.waitForPublished(first, `${second} ${driver}/held`, third, fourth);
+    const created = node.api.requests
+      .slice(before)
+      .find(({ method, query }) => method === "POST" && !query.has("dryRun"));
+    expect(created?.body).toContain(`${driver}/held`);
+  });
+
+  test("publishes nothing where the folder is missing that shows what a device plugin has", async () => {
+    await using node = await DraNode.start(options);
+    rmSync(node.kubelet.devicePlugins, { recursive: true });
+    node.startPlugin(...node.args);
+    await node.plugin.waitForLine(/cannot read allocations; publishing no device until it can.*is missing/);
+    expect([node.published, (await node.command("probe", "readiness")).status]).toEqual([[], 1]);
   });
 
   test("back to the device plugin keeps the devices of claims from pods, and withdraws what is published", async () => {

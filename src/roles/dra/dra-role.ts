@@ -1,6 +1,7 @@
 // The DRA role: the pools are published as ResourceSlices, and their devices are prepared for claims. What of it may be done while a device plugin
 // still has devices of this node is decided in device-plugin-offers.ts.
 
+import { existsSync } from "node:fs";
 import type { AttributeSet } from "../../dra/attributes.ts";
 import { resourceProblem } from "../../dra/api-names.ts";
 import { publishedHealth } from "../../dra/device-health.ts";
@@ -265,11 +266,11 @@ export class DraRole implements Role {
 
   #take(state: DevicePluginState, before: DevicePluginState): void {
     if (state.kind === "offering") void this.#publisher.withdraw();
-    else if (state.kind === "held") {
-      if (before.kind === "held") this.#removeInfo([...before.devices].filter(([id]) => !state.devices.has(id)));
-      this.#publisher.resume();
-    }
+    if (state.kind === "held" && before.kind === "held")
+      this.#removeInfo([...before.devices].filter(([id]) => !state.devices.has(id)));
+    // Before it goes on: the first write must have the taints of what pods got meanwhile.
     this.#publish();
+    if (state.kind === "held") this.#publisher.resume();
   }
 
   /** Removes the device-info files that a device plugin left of devices whose pods have ended. */
@@ -286,6 +287,9 @@ export class DraRole implements Role {
   /** The resources under which a device plugin that runs has devices of the pools, or is about to. */
   async #offeredByDevicePlugin(): Promise<string[]> {
     const { paths } = this.#options;
+    // Without the kubelet's folder there is no checkpoint either, which would be taken for one of nothing.
+    if (!existsSync(paths.devicePlugins))
+      throw new Error(`${paths.devicePlugins} is missing; in a container, mount it from the node`);
     const ids = new Set([...this.pools.values()].flatMap(({ claims }) => [...claims.keys()]));
     const served = await servedByDevicePlugin(paths, [...this.#served.keys()]);
     const others = [...(await offeredElsewhere(paths, new Set()))].filter(([id]) => ids.has(id));

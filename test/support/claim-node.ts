@@ -135,6 +135,7 @@ export class ClaimNode {
           await this.reading(reference, signal);
           return this.cluster.get(`${reference.namespace}/${reference.name}`) ?? null;
         },
+        mayPrepare: () => Promise.resolve(),
         changed: () => this.changes++,
         releaseAfter: 0,
         ...own,

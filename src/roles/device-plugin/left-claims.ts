@@ -58,6 +58,7 @@ export class LeftClaims {
         pools: () => [],
         heldElsewhere: () => null,
         readClaim: () => Promise.reject(new Error(refusal)),
+        mayPrepare: () => Promise.reject(new Error(refusal)),
         changed: () => {
           this.#serve();
           changed();

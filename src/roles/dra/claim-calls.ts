@@ -9,6 +9,7 @@ import {
   claimedDevices,
   type ClaimRecord,
   type ClaimReference,
+  type ClaimSpecContent,
   isPreparedAs,
   prepareClaim,
   type PreparedClaim,
@@ -47,6 +48,8 @@ export interface PreparedClaimsOptions {
   /** The pod that has a device from the device plugin; null for none. */
   readonly heldElsewhere: (id: string) => string | null;
   readonly readClaim: ClaimReader;
+  /** Rejects, with why, while no claim may be prepared that is not prepared already. */
+  readonly mayPrepare: () => Promise<void>;
   /** Is called when something was prepared or unprepared. */
   readonly changed: () => void;
   /** How long a claim must be known to be gone before its devices are released, in milliseconds; 30 s where it is missing. */
@@ -177,12 +180,16 @@ export class PreparedClaims {
     signal: AbortSignal,
     checkGoing: () => void,
   ): Promise<PreparedClaimDevice[]> {
-    const { driver, pools, heldElsewhere } = this.#options;
+    const { driver, pools, heldElsewhere, mayPrepare } = this.#options;
     for (;;) {
       const claim = await this.#read(reference, signal);
+      const find = () => this.#files.find(claim.uid);
+      const isPrepared = (known: ClaimSpecContent | null) => known !== null && isPreparedAs(known, claim, driver);
+      // The last that waits: what allows it must not be outdated when the spec is written.
+      if (!isPrepared(find())) await mayPrepare();
       checkGoing();
-      const known = this.#files.find(claim.uid);
-      if (known && isPreparedAs(known, claim, driver)) {
+      const known = find();
+      if (known && isPrepared(known)) {
         // Not made anew: what a pod has of its devices can be hidden from the host.
         this.#log.debug("prepared a claim", fieldsOf(reference, known.record.devices));
         return preparedDevices(claim, driver);

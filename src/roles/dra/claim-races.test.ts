@@ -210,6 +210,17 @@ describe("calls at the same time", () => {
     expect(prepared(claims)).toEqual({ second: ids(0) });
   });
 
+  test("are refused while a device plugin runs, also to a claim that had other devices, but for what is prepared", async () => {
+    const claim = host.allocate(aClaimReference("pod"), aResult("a", ids(0)));
+    await prepare(host.start(), claim);
+    const claims = host.start({ mayPrepare: () => Promise.reject(new Error("a device plugin runs")) });
+    expect(await failureOf(prepare(claims, claim))).toBe("");
+    // The claim was allocated another device, and never unprepared.
+    host.allocate(claim, aResult("a", ids(1)));
+    expect(await failureOf(prepare(claims, claim))).toBe("a device plugin runs");
+    expect(prepared(claims)).toEqual({ pod: ids(0) });
+  });
+
   // Whatever the order of calls and restarts: the last line of defence holds.
   test("in any order, over restarts, never give a device to two claims that have it", async () => {
     const step = fc.oneof(

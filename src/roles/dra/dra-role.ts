@@ -79,7 +79,6 @@ export class DraRole implements Role {
     const { root, paths, driver, node, instance, access, attributes, podAllocations, journal, changed } = options;
     this.#options = options;
     this.#log = log;
-    const read = claimReader(access);
     this.#claims = new PreparedClaims(
       {
         root,
@@ -87,12 +86,8 @@ export class DraRole implements Role {
         node,
         pools: () => [...this.pools.values()],
         heldElsewhere: (id) => this.#held.get(id)?.pod ?? null,
-        readClaim: async (reference, signal) => {
-          const claim = await read(reference, signal);
-          // The last that waits before the claim is prepared. What is prepared already is answered in any case.
-          if (!this.#claims.records().some(({ uid }) => uid === reference.uid)) await this.#offers.refuse();
-          return claim;
-        },
+        readClaim: claimReader(access),
+        mayPrepare: () => this.#offers.refuse(),
         changed,
       },
       log,

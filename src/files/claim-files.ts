@@ -35,16 +35,22 @@ export class ClaimFiles {
     return claimUidIn(this.#driver, name) !== null;
   }
 
-  /** Reads the specs that an earlier process left; returns the names of those that can't be read, which are removed. */
+  /**
+   * Reads the specs that an earlier process left; returns the names of those that are damaged, which are removed. Throws when the folder, or a
+   * spec, can't be read. What can't be removed stays: the folder may be mounted read-only.
+   */
   load(): string[] {
-    const isOurs = (name: string) => this.isClaimFile(name) || endedClaimUidIn(this.#driver, name) !== null;
-    removeTemporaryFiles(this.folder, isOurs);
-    this.#removeEnded();
-    this.#refresh();
-    return namesIn(this.folder).filter((name) => {
+    const names = namesIn(this.folder);
+    const failure = this.#refresh();
+    if (failure !== null) throw failure;
+    const damaged = names.filter((name) => {
       const uid = claimUidIn(this.#driver, name);
-      return uid !== null && !this.#known.has(uid) && removeFile(`${this.folder}/${name}`);
+      return uid !== null && !this.#known.has(uid) && tryTo(() => removeFile(`${this.folder}/${name}`)) === true;
     });
+    const isOurs = (name: string) => this.isClaimFile(name) || endedClaimUidIn(this.#driver, name) !== null;
+    tryTo(() => removeTemporaryFiles(this.folder, isOurs));
+    this.#removeEnded();
+    return damaged;
   }
 
   /** What is prepared, by all processes, in the order of the UIDs; a spec that was removed or damaged counts as it was. */
@@ -96,8 +102,12 @@ export class ClaimFiles {
     return `${this.folder}/${endedClaimFileName(this.#driver, uid)}`;
   }
 
-  /** Takes up what another process wrote, and forgets what it unprepared. While the folder can't be read, all is as it was. */
-  #refresh(): void {
+  /**
+   * Takes up what another process wrote, and forgets what it unprepared. What can't be read is as it was; gives the first error of a spec, null
+   * when all could be read.
+   */
+  #refresh(): Error | null {
+    let failure: Error | null = null;
     const found = new Set<string>();
     const ended = new Set<string>();
     for (const name of this.#names()) {
@@ -109,10 +119,15 @@ export class ClaimFiles {
     for (const uid of found) {
       const revision = revisionOf(this.#path(uid));
       if (revision === null || revision === this.#known.get(uid)?.revision) continue;
-      const spec = this.#read(uid, revision);
-      if (spec) this.#known.set(uid, spec);
+      try {
+        const spec = this.#read(uid, revision);
+        if (spec) this.#known.set(uid, spec);
+      } catch (error) {
+        failure ??= error as Error;
+      }
     }
     for (const uid of ended) if (!found.has(uid)) this.#known.delete(uid);
+    return failure;
   }
 
   #names(): string[] {
@@ -147,19 +162,28 @@ export class ClaimFiles {
 
   /** For other processes that know the spec. A full file system must not keep a claim from being unprepared. */
   #markEnded(uid: string): void {
-    try {
-      writeAtomic(this.#endedPath(uid), "", 0o600);
-    } catch {
-      // Then the claim's devices are refused to others until its end is seen at the API server.
-    }
+    // Without it the claim's devices are refused to others until its end is seen at the API server.
+    tryTo(() => writeAtomic(this.#endedPath(uid), "", 0o600));
   }
 
+  /** Removes marks that no process needs any more. One that stays does no harm. */
   #removeEnded(): void {
-    for (const name of namesIn(this.folder)) {
+    for (const name of this.#names()) {
       if (endedClaimUidIn(this.#driver, name) === null) continue;
       const path = `${this.folder}/${name}`;
-      const ended = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs;
-      if (ended !== undefined && Date.now() - ended > endedFor) removeFile(path);
+      tryTo(() => {
+        const ended = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs;
+        if (ended !== undefined && Date.now() - ended > endedFor) removeFile(path);
+      });
     }
+  }
+}
+
+/** What cleans up may fail: nothing depends on it. */
+function tryTo<Result>(action: () => Result): Result | null {
+  try {
+    return action();
+  } catch {
+    return null;
   }
 }

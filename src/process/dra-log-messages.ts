@@ -59,9 +59,16 @@ export const draLogMessages = {
     meaning: "The API does not accept the pool's name; shorten resourceName or resourcePrefix.",
   },
   "cannot read what is prepared for claims; retrying": {
-    levels: ["error"],
+    levels: ["error", "debug"],
     fields: ["reason"],
-    meaning: "The folder of CDI specs can't be read. Nothing is prepared before it can.",
+    meaning:
+      "The folder of CDI specs, or one of them, can't be read. Nothing is prepared before it can; a device plugin may offer a device that a claim has. At debug level while the reason stays the same.",
+  },
+  "cannot serve the DRA driver; pods with claims cannot end": {
+    levels: ["error"],
+    fields: ["driver", "reason"],
+    meaning:
+      "The node changed from the DRA role to the device plugin, and the path of the driver's socket is too long.",
   },
   "serving the DRA driver until the claims are unprepared that it left": {
     levels: ["info"],

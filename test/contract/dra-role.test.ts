@@ -161,6 +161,7 @@ describe.concurrent("a node that changes its role", () => {
     await until("nothing is published", () => node.published.length === 0);
     expect(await old.stop()).toBe(0);
     expect(node.kubelet.free(net)).toEqual([first, third, fourth]);
+    expect(node.names(node.deviceInfoFolder)).toEqual([`intel.com-net-${second}-device.json`]);
     expect((await node.command("status")).stdout).toContain("default/pod-pod");
     const explained = (await node.command("explain", second)).stdout;
     expect(explained).toContain("default/pod-pod");

@@ -57,7 +57,7 @@ function setGroup(id: string, group: number): void {
 
 const contextOf = (cdi: CdiSpecs | null = null): AllocateContext => ({
   root,
-  deviceInfo: new DeviceInfo(root, podAllocations, log),
+  deviceInfo: new DeviceInfo(root, podAllocations, () => new Set(), log),
   cdi,
 });
 const cdiOf = (mode: "cdi-devices" | "annotations" = "cdi-devices") =>

@@ -13,14 +13,16 @@ import type { Pool, PoolSpec } from "../../pools/pool.ts";
 export class DeviceInfo {
   readonly #folder: string;
   readonly #podAllocations: PodAllocations;
+  readonly #claimed: () => ReadonlySet<string>;
   readonly #log: Log;
   /** Pools that left the config while pods held devices of them, with just these. */
   readonly #retired = new Map<string, Pool>();
 
-  /** `root` goes before every path of the node. */
-  constructor(root: string, podAllocations: PodAllocations, log: Log) {
+  /** `root` goes before every path of the node; `claimed` gives the ids of devices that claims of DRA have: their files go with them. */
+  constructor(root: string, podAllocations: PodAllocations, claimed: () => ReadonlySet<string>, log: Log) {
     this.#folder = deviceInfoFolder(root);
     this.#podAllocations = podAllocations;
+    this.#claimed = claimed;
     this.#log = log;
   }
 
@@ -32,7 +34,9 @@ export class DeviceInfo {
   /** Removes the resource's files, but not those of devices that pods hold or are about to. */
   prune(resource: string): void {
     try {
-      pruneDeviceInfo(this.#folder, resource, (id) => this.#podAllocations.mayHold(resource, id));
+      const claimed = this.#claimed();
+      const isKept = (id: string) => this.#podAllocations.mayHold(resource, id) || claimed.has(id);
+      pruneDeviceInfo(this.#folder, resource, isKept);
     } catch (error) {
       this.#log.warn("cannot remove stale device-info files", { resource, reason: messageOf(error) });
     }

@@ -77,7 +77,7 @@ export class DevicePluginRole implements Role {
     this.#options = options;
     this.#log = log;
     this.#lists = new PoolLists(podAllocations, log);
-    this.#deviceInfo = new DeviceInfo(root, podAllocations, log);
+    this.#deviceInfo = new DeviceInfo(root, podAllocations, () => this.#leftClaims.ids, log);
     const cdi = new CdiSpecs({ root, mode: mode ?? "cdi-devices", podAllocations }, log);
     this.#cdi = mode === null ? null : cdi;
     this.#leftCdi = mode === null ? cdi : null;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { aClaimReference, ClaimNode } from "../../../test/support/claim-node.ts";
 import { aResult, driver, ids } from "../../../test/support/claims.ts";
 import { failureOf } from "../../../test/support/dra-driver.ts";
@@ -13,10 +13,11 @@ const host = new ClaimNode();
 let kubelet: DraKubelet;
 let changes: number;
 let held: Allocations;
+let errors: string[];
 const all: LeftClaims[] = [];
 const nothing = () => {};
 beforeEach(() => {
-  [changes, held] = [0, new Map()];
+  [changes, held, errors] = [0, new Map(), []];
   mkdirSync(host.cdi, { recursive: true });
   kubelet = new DraKubelet(`${host.root}/kubelet`);
   kubelet.start();
@@ -27,7 +28,7 @@ afterEach(async () => {
 });
 
 /** The device-plugin role begins on a node that had the DRA role. */
-function startDevicePlugin(serveAfter = 20): LeftClaims {
+function startDevicePlugin(serveAfter = 20, paths = kubeletPaths(kubelet.root)): LeftClaims {
   const { root } = host;
   const podAllocations = {
     get allocations() {
@@ -35,8 +36,8 @@ function startDevicePlugin(serveAfter = 20): LeftClaims {
     },
   };
   const left = new LeftClaims(
-    { root, paths: kubeletPaths(kubelet.root), driver, podAllocations, changed: () => changes++, serveAfter },
-    { info: nothing, warn: nothing, error: nothing, debug: nothing },
+    { root, paths, driver, podAllocations, changed: () => changes++, serveAfter, readAgain: 20 },
+    { info: nothing, warn: nothing, error: (message) => void errors.push(message), debug: nothing },
   );
   all.push(left);
   left.start();
@@ -90,6 +91,30 @@ describe("a claim that the DRA role left", () => {
     claims.unprepare(claim);
     await until("its end is seen", () => changes > before && left.prepared.size === 0);
   });
+});
+
+test("claims that could not be read at the start are read later, and can be unprepared", async () => {
+  const claim = await prepared("pod", 0);
+  renameSync(host.cdi, `${host.cdi}.away`);
+  writeFileSync(host.cdi, "");
+  const left = startDevicePlugin();
+  expect(left.prepared.size).toBe(0);
+  await Bun.sleep(60);
+  rmSync(host.cdi);
+  renameSync(`${host.cdi}.away`, host.cdi);
+  await until("it is seen", () => changes > 0 && left.prepared.size === 1);
+  await kubelet.waitForPlugins(driver);
+  await kubelet.unprepare(driver, claim);
+  expect(left.prepared.size).toBe(0);
+  expect(errors).toEqual(["cannot read what is prepared for claims; retrying"]);
+});
+
+test("a folder of sockets whose path is too long is an error, which ends nothing else", async () => {
+  await prepared("pod", 0);
+  const left = startDevicePlugin(1, kubeletPaths(`/${"x".repeat(100)}`));
+  await until("it is logged", () => errors.length > 0);
+  expect(errors).toEqual(["cannot serve the DRA driver; pods with claims cannot end"]);
+  expect([...left.prepared.keys()]).toEqual([ids(0)]);
 });
 
 test("a claim that the kubelet alone reports can be unprepared, since its files are not mounted", async () => {

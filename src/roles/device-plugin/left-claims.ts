@@ -25,6 +25,8 @@ export interface LeftClaimsOptions {
   readonly changed: () => void;
   /** How long the kubelet is to see no driver before one serves the claims that are left, in milliseconds. */
   readonly serveAfter?: number;
+  /** After how long it is tried again to read the claims, in milliseconds; 5 s where it is missing. */
+  readonly readAgain?: number;
 }
 
 /**
@@ -32,6 +34,8 @@ export interface LeftClaimsOptions {
  * defaultWipingDelay): then nothing new is allocated of them. A connection before would keep them.
  */
 const usualServeAfter = 45_000;
+
+const readRetry = 5000;
 
 /** Why no claim is prepared. */
 const refusal = "this node hands out devices by the device plugin: it left the DRA role";
@@ -44,7 +48,12 @@ export class LeftClaims {
   #watch: FolderWatch | null = null;
   #server: DraServer | null = null;
   #timer: Timer | null = null;
-  #isReadable = false;
+  #retry: Timer | null = null;
+  /** Why the claims could not be read last: of each reason only the first failure is an error. */
+  #failure: string | null = null;
+  /** Whether claims were left when that was checked last. */
+  #wasNeeded = false;
+  #isClosed = false;
 
   constructor(options: LeftClaimsOptions, log: LogAt<"info" | "warn" | "error" | "debug">) {
     const { root, driver, changed } = options;
@@ -70,12 +79,20 @@ export class LeftClaims {
 
   /** Devices that claims have, under the driver's name: a resource that no pool has. */
   get prepared(): ReadonlyMap<string, Holder> {
-    return holdersOf(this.#isReadable ? this.#claims.records() : [], this.#options.driver);
+    return holdersOf(this.#claims.records(), this.#options.driver);
   }
 
   /** What claims have, by the resources under which they were prepared. */
   get allocations(): AllocatedDevice[] {
-    return allocationsOf(this.#isReadable ? this.#claims.records() : []);
+    return allocationsOf(this.#claims.records());
+  }
+
+  /** The ids of devices that claims have, by their files or as the kubelet reports it. */
+  get ids(): ReadonlySet<string> {
+    const reported = [...this.#options.podAllocations.allocations.values()].filter(
+      ({ isClaimed }) => isClaimed === true,
+    );
+    return new Set([...this.prepared.keys(), ...reported.map(({ id }) => id)]);
   }
 
   /** Reads which claims are prepared, and follows that; never throws. */
@@ -92,27 +109,35 @@ export class LeftClaims {
     this.#serve();
   }
 
-  /** Checks whether the driver's socket is in place, and reads the claims if that failed before. */
+  /** Checks whether the driver's socket is in place, and whether it is needed. */
   check(): void {
-    if (!this.#isReadable) this.#read();
     this.#watch?.rearm();
     this.#server?.check();
     this.#serve();
   }
 
   async close(): Promise<void> {
-    if (this.#timer) clearTimeout(this.#timer);
+    this.#isClosed = true;
+    for (const timer of [this.#timer, this.#retry]) if (timer) clearTimeout(timer);
     this.#watch?.close();
     this.#claims.close();
-    await this.#server?.close();
+    await this.#end();
   }
 
+  /** Reads the claims, until that works. */
   #read(): void {
     try {
       this.#claims.start();
-      this.#isReadable = true;
     } catch (error) {
-      this.#log.error("cannot read what is prepared for claims; retrying", { reason: messageOf(error) });
+      const reason = messageOf(error);
+      const level = reason === this.#failure ? "debug" : "error";
+      this.#log[level]("cannot read what is prepared for claims; retrying", { reason });
+      this.#failure = reason;
+      this.#retry = setTimeout(() => {
+        this.#read();
+        this.#serve();
+        this.#options.changed();
+      }, this.#options.readAgain ?? readRetry);
     }
   }
 
@@ -129,30 +154,41 @@ export class LeftClaims {
   /** Serves the driver for as long as claims are left. */
   #serve(): void {
     const isNeeded = this.#isNeeded;
-    if (isNeeded && this.#server === null && this.#timer === null)
-      this.#timer = setTimeout(() => this.#begin(), this.#options.serveAfter ?? usualServeAfter);
-    if (isNeeded) return;
+    if (this.#isClosed || isNeeded === this.#wasNeeded) return;
+    this.#wasNeeded = isNeeded;
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
-    const server = this.#server;
-    this.#server = null;
+    if (isNeeded && this.#server === null)
+      this.#timer = setTimeout(() => this.#begin(), this.#options.serveAfter ?? usualServeAfter);
     // Not at once: the kubelet is to receive the answer to the last call.
-    if (server) setTimeout(() => void server.close(), 1000);
+    if (!isNeeded && this.#server !== null) this.#timer = setTimeout(() => void this.#end(), 1000);
   }
 
   #begin(): void {
     this.#timer = null;
     const { driver, paths } = this.#options;
+    try {
+      this.#server = new DraServer({
+        driver,
+        instance: "device-plugin",
+        paths,
+        log: this.#log,
+        prepare: () => Promise.reject(new Error(refusal)),
+        unprepare: (claim) => this.#claims.unprepare(claim),
+      });
+    } catch (error) {
+      this.#log.error("cannot serve the DRA driver; pods with claims cannot end", { driver, reason: messageOf(error) });
+      return;
+    }
     const claims = this.#claims.records().map(({ namespace, name }) => `${namespace}/${name}`);
     this.#log.info("serving the DRA driver until the claims are unprepared that it left", { driver, claims });
-    this.#server = new DraServer({
-      driver,
-      instance: "device-plugin",
-      paths,
-      log: this.#log,
-      prepare: () => Promise.reject(new Error(refusal)),
-      unprepare: (claim) => this.#claims.unprepare(claim),
-    });
     this.#server.start();
+  }
+
+  async #end(): Promise<void> {
+    const server = this.#server;
+    this.#server = null;
+    // What is left of its socket is removed as that of a plugin that was killed.
+    await server?.close().catch(() => {});
   }
 }

@@ -71,6 +71,8 @@ export class DraRole implements Role {
   readonly #publisher: Publisher;
   readonly #offers: DevicePluginOffers;
   readonly #served = new Map<string, Served>();
+  /** Why the claims could not be read last: of each reason only the first failure is an error. */
+  #readFailure: string | null = null;
   #isStarted = false;
   #isClosed = false;
 
@@ -226,7 +228,10 @@ export class DraRole implements Role {
       this.#claims.start();
       return true;
     } catch (error) {
-      this.#log.error("cannot read what is prepared for claims; retrying", { reason: messageOf(error) });
+      const reason = messageOf(error);
+      const level = reason === this.#readFailure ? "debug" : "error";
+      this.#log[level]("cannot read what is prepared for claims; retrying", { reason });
+      this.#readFailure = reason;
       return false;
     }
   }

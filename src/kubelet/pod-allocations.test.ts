@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { dirname } from "node:path";
+import { admissionGrace } from "../pools/decide-allocations.ts";
 import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
+import { PodResourcesListerService } from "./api/podresources.ts";
+import { GrpcServer } from "./grpc/server.ts";
 import { PodAllocations } from "./pod-allocations.ts";
 import { kubeletPaths, type KubeletPaths } from "./kubelet-paths.ts";
 
@@ -116,6 +120,40 @@ test("a checkpoint that can't be read leaves what was known", async () => {
   writeFileSync(paths.checkpoint, "no JSON");
   expect(podAllocations.read()).rejects.toThrow("not JSON");
   expect([...podAllocations.held]).toEqual([["x", "a/b"]]);
+});
+
+test("recent records are those of pods that show no life, in a checkpoint that was written a moment ago", async () => {
+  expect(podAllocations.recentRecords).toEqual([]);
+  checkpoint([entry(["x"]), { ...entry(["y"]), PodUID: "runs" }]);
+  pods = new Set(["runs"]);
+  await podAllocations.read();
+  expect(podAllocations.recentRecords).toMatchObject([{ id: "x", pod: "uid" }]);
+  const before = Date.now() / 1000 - admissionGrace / 1000 - 1;
+  utimesSync(paths.checkpoint, before, before);
+  expect(podAllocations.recentRecords).toEqual([]);
+});
+
+test("the devices of claims that this process prepared are no evidence of another one", async () => {
+  const driver = "dra.example.com";
+  const device = { cdiDevices: [], driverName: driver, poolName: "n", deviceName: "0000-3b-02-1" };
+  const dynamicResources = [{ claimName: "c", claimNamespace: "n", claimResources: [device] }];
+  const container = { name: "app", devices: [], cpuIds: [], memory: [], dynamicResources };
+  const server = new GrpcServer({ requestBytes: 1 << 20, callsAtOnce: 4, connections: 4, refused: () => {} });
+  const pod = { name: "p", namespace: "n", containers: [container], cpuIds: [], memory: [] };
+  server.serve(PodResourcesListerService, { list: () => ({ podResources: [pod] }) } as never);
+  mkdirSync(dirname(paths.podResources));
+  await server.listen(paths.podResources);
+  try {
+    checkpoint([]);
+    await podAllocations.read();
+    expect([...podAllocations.held]).toEqual([["0000:3b:02.1", driver]]);
+    const own = new PodAllocations(paths, { podCgroups: () => pods, inUse: () => new Map() }, driver);
+    await own.read();
+    expect([...own.held]).toEqual([]);
+  } finally {
+    await server.close();
+    rmSync(dirname(paths.podResources), { recursive: true });
+  }
 });
 
 test("cached answers are those of pods that do not run", async () => {

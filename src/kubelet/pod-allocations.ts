@@ -1,10 +1,12 @@
 // Which devices are allocated to which pods? Reads the evidence and keeps what was decided from it, together with what this process
 // allocated since: pools/decide-allocations.ts decides.
 
+import { lstatSync } from "node:fs";
 import type { CachedAnswer } from "../allocation/cached-answer.ts";
 import { identityOf } from "../fs/identity.ts";
 import type { Held } from "../pools/assign.ts";
 import {
+  admissionGrace,
   type Allocations,
   allocationKey,
   decideAllocations,
@@ -68,6 +70,16 @@ export class PodAllocations {
       .filter(({ resource, ids }) => !ids.some((id) => alive.has(allocationKey({ resource, id }))))
       .map(cachedAnswerIn)
       .filter((answer) => answer !== null);
+  }
+
+  /**
+   * What the checkpoint, as it was read last, records of pods that show no life, if it was written a moment ago: of a pod that was just
+   * admitted there is no cgroup yet, and a process that did not allocate its devices does not know of it.
+   */
+  get recentRecords(): readonly PodDevice[] {
+    const written = lstatSync(this.#paths.checkpoint, { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
+    if (Date.now() - written > admissionGrace) return [];
+    return devicesIn(this.#records).filter(({ id }) => !this.#allocations.has(id));
   }
 
   /** Whether something that this process allocated has not been seen with its pod yet. */

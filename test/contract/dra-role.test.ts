@@ -143,6 +143,20 @@ describe.concurrent("a node that changes its role", () => {
     expect(created?.body).toContain(`${driver}/held`);
   });
 
+  test("taints what a pod got a moment ago that nothing shows yet but the checkpoint", async () => {
+    await using node = await DraNode.start(options);
+    node.startPlugin("-v=5");
+    await node.listed(net);
+    await node.kubelet.allocate(net, [second], { pod: "default/pod" });
+    // As before the pod's first sync.
+    node.kubelet.namesPods = false;
+    rmSync(node.kubelet.cgroupOf("default/pod") ?? "", { recursive: true });
+    await node.plugin.stop();
+    node.startPlugin(...node.args);
+    await node.waitForPublished(first, `${second} ${driver}/held`, third, fourth);
+    expect(node.api.requests.filter(({ method }) => method === "POST").at(-1)?.body).toContain(`${driver}/held`);
+  });
+
   test("publishes nothing where the folder is missing that shows what a device plugin has", async () => {
     await using node = await DraNode.start(options);
     rmSync(node.kubelet.devicePlugins, { recursive: true });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { until } from "../../../test/support/until.ts";
 import { failureOf } from "../../../test/support/dra-driver.ts";
-import { type Allocations, recordDelay } from "../../pools/decide-allocations.ts";
+import { type Allocations, type PodDevice, recordDelay } from "../../pools/decide-allocations.ts";
 import { DevicePluginOffers, type DevicePluginState } from "./device-plugin-offers.ts";
 
 const id = "0000:3b:02.0";
@@ -11,6 +11,7 @@ const allocation = { ...holder, id, container: "c", evidence: "pod cgroup", uid:
 let offered: string[];
 let failure: Error | null;
 let held: Allocations;
+let starting: readonly PodDevice[];
 let reads: number;
 let reading: () => void;
 let logged: string[];
@@ -18,7 +19,7 @@ let states: DevicePluginState[];
 let offers: DevicePluginOffers;
 beforeEach(() => {
   [offered, failure, held, reads, logged, states] = [[], null, new Map(), 0, [], []];
-  reading = () => {};
+  [reading, starting] = [() => {}, []];
   const write = (message: string, fields = {}) => void logged.push(`${message} ${JSON.stringify(fields)}`);
   offers = new DevicePluginOffers(
     {
@@ -31,6 +32,9 @@ beforeEach(() => {
         },
         get allocations() {
           return held;
+        },
+        get recentRecords() {
+          return starting;
         },
       },
       changed: (state) => states.push(state),
@@ -105,6 +109,17 @@ describe("devices of this node", () => {
     await offers.check();
     clearTimeout(recorded);
     expect(offers.state).toEqual({ kind: "held", devices: new Map([[id, holder]]) });
+  });
+
+  test("are not free while the pods start that the kubelet recorded a moment ago, and are when these have ended", async () => {
+    starting = [{ ...allocation, pod: allocation.uid }];
+    await offers.check();
+    expect(offers.state).toEqual({ kind: "held", devices: new Map([[id, { ...holder, pod: allocation.uid }]]) });
+    [held, starting] = [new Map([[id, allocation]]), []];
+    await until("its pod is seen", () => states.length === 2);
+    [held, starting] = [new Map(), [{ ...allocation, pod: allocation.uid }]];
+    await until("it is free", () => states.length === 3);
+    expect(offers.state).toEqual({ kind: "held", devices: new Map() });
   });
 
   test("are no devices of other vendors' plugins, which are neither logged nor waited for", async () => {

@@ -30,7 +30,7 @@ const usualTimes: OfferTimes = { offering: 1000, held: 5000, unknown: 5000 };
 export interface DevicePluginOffersOptions {
   /** The resources under which a running device plugin offers devices of this node's pools. */
   readonly offered: () => Promise<readonly string[]>;
-  readonly podAllocations: Pick<PodAllocations, "read" | "allocations">;
+  readonly podAllocations: Pick<PodAllocations, "read" | "allocations" | "recentRecords">;
   /** Is called when the state has changed. */
   readonly changed: (state: DevicePluginState, before: DevicePluginState) => void;
   readonly times?: OfferTimes;
@@ -42,6 +42,8 @@ export class DevicePluginOffers {
   readonly #log: LogAt<"info" | "warn">;
   readonly #times: OfferTimes;
   #state: DevicePluginState = { kind: "unknown", reason: null };
+  /** What was seen with a pod that runs, as "ID UID": it is free when that pod ends, also while the kubelet still records it. */
+  readonly #seen = new Set<string>();
   #reading: Promise<void> | null = null;
   #isOutdated = false;
   #timer: Timer | null = null;
@@ -102,9 +104,12 @@ export class DevicePluginOffers {
       // What a plugin that has just ended allocated last is not in the checkpoint yet; it may have run between two checks.
       await Bun.sleep(recordDelay);
       await podAllocations.read();
-      const devices = [...podAllocations.allocations]
-        .filter(([id]) => idOfSliceDevice(sliceDeviceName(id)) === id)
-        .map(([id, { resource, pod }]) => [id, { resource, pod }] as const);
+      const allocated = [...podAllocations.allocations.values()];
+      for (const { id, uid } of allocated) this.#seen.add(`${id} ${uid}`);
+      const starting = podAllocations.recentRecords.filter(({ id, pod }) => !this.#seen.has(`${id} ${pod}`));
+      const devices = [...starting, ...allocated]
+        .filter(({ id }) => idOfSliceDevice(sliceDeviceName(id)) === id)
+        .map(({ id, resource, pod }) => [id, { resource, pod }] as const);
       return { kind: "held", devices: new Map(devices) };
     } catch (error) {
       // What was known holds: no device plugin runs that could have allocated more.

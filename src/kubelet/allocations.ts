@@ -30,8 +30,8 @@ export const heldBy = (devices: readonly PodDevice[]): Map<string, string> =>
   new Map(devices.map(({ id, resource }) => [id, resource]));
 
 /**
- * The devices in an answer of pod-resources List (KEP-606), and those of claims (KEP-3695) under the name of their driver, whichever it is:
- * whoever prepared a VF of this node for a pod, that pod has it.
+ * The devices in an answer of pod-resources List (KEP-606), and those of claims (KEP-3695) under the name of their driver: a pod that has a VF
+ * of this node has it whichever driver prepared it.
  */
 export const podDevicesIn = ({ podResources }: ListPodResourcesResponse): PodDevice[] =>
   podResources.flatMap(({ namespace, name, containers }) =>

@@ -181,6 +181,16 @@ describe.concurrent("a node that changes its role", () => {
     expect(explained).toContain("default/pod-pod");
   });
 
+  test("removes the socket of a driver that was killed, which the kubelet would dial forever", async () => {
+    await using node = await publishing("--pod-uid", crypto.randomUUID());
+    const sockets = () => node.names(node.dra.registry).filter((name) => name.startsWith(driver));
+    node.plugin.kill();
+    expect(sockets()).toHaveLength(1);
+    node.startPlugin("-v=5");
+    await node.listed(net);
+    expect(sockets()).toEqual([]);
+  });
+
   test("withholds a device from the device plugin that another process prepares for a claim", async () => {
     await using node = await publishing();
     const claim = node.claim("pod", node.result("nics", third));

@@ -7,10 +7,16 @@ import { removeAbandonedSockets } from "../../fs/socket-file.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "../../kubelet/api/deviceplugin.ts";
 import { status, StatusError } from "../../kubelet/grpc/status-error.ts";
 import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
-import { type KubeletPaths, type RegistrationMode, socketFolder } from "../../kubelet/kubelet-paths.ts";
+import {
+  type KubeletPaths,
+  type RegistrationMode,
+  socketFolder,
+  socketNameLimit,
+} from "../../kubelet/kubelet-paths.ts";
 import { PluginServer } from "../../kubelet/plugin-server.ts";
 import { changeLogLines, type LogLine, startLogLines } from "../../pools/change-log.ts";
 import { diff, type Effect, inSafeOrder, movesBetween, withoutLost } from "../../pools/diff.ts";
+import { isDraSocketName } from "../../pools/dra-names.ts";
 import { isSocketName, socketName } from "../../pools/names.ts";
 import type { AllocatedDevice } from "../../pools/decide-allocations.ts";
 import type { Pool, PoolSpec } from "../../pools/pool.ts";
@@ -131,11 +137,13 @@ export class DevicePluginRole implements Role {
     return new Map(connected.map(({ resource, since }) => [resource, since]));
   }
 
-  /** Takes over what an earlier process left: dead sockets of these prefixes are removed, CDI specs are read. */
+  /** Takes over what an earlier process left, in either role: dead sockets are removed, CDI specs are read. */
   async begin(mode: RegistrationMode, prefixes: readonly string[]): Promise<void> {
     this.#mode = mode;
-    const isOurs = (name: string) => isSocketName(name, prefixes);
-    await removeAbandonedSockets(socketFolder(this.#options.paths, mode), isOurs).catch((error: unknown) =>
+    const { driver, paths } = this.#options;
+    const limit = socketNameLimit(paths);
+    const isOurs = (name: string) => isSocketName(name, prefixes) || isDraSocketName(name, driver, limit);
+    await removeAbandonedSockets(socketFolder(paths, mode), isOurs).catch((error: unknown) =>
       this.#log.warn("cannot remove sockets of a plugin that was killed", { reason: messageOf(error) }),
     );
     (this.#cdi ?? this.#leftCdi)?.load();

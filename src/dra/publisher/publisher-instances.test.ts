@@ -197,6 +197,18 @@ describe("a withdrawal", () => {
     expect(slices()).toEqual([]);
   });
 
+  test("deletes also what comes later, as a write does whose answer was lost", async () => {
+    const { publisher, isCurrent } = aPublisher();
+    publisher.publish(healthy);
+    await isCurrent();
+    const [slice] = slices();
+    if (!slice) throw new Error("nothing is published");
+    expect(await publisher.withdraw()).toBe(true);
+    played.server.set(slice);
+    await until("it is deleted", () => slices().length === 0);
+    expect(publisher.state().mode).toBe("withdrawn");
+  });
+
   test("is retried when it is refused, and needs no pools", async () => {
     const before = aPublisher();
     before.publisher.publish(healthy);

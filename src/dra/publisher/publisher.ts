@@ -325,12 +325,14 @@ export class Publisher {
 
   async #withdrawSome(): Promise<void> {
     const [{ found }, stamp] = [this.#writer, this.#stamp];
-    if (this.#withdrawal === null || found === null || stamp === null) return;
+    if (found === null || stamp === null) return;
     if (this.#standbyEnd !== null) return this.#endWithdrawal(false);
     const own = remainingSlices(found).filter((slice) => {
       const other = stampOf(slice, this.#options.driver);
       return other === null || !isNewerStamp(other, stamp);
     });
+    // What comes later is deleted too: a write of before whose answer was lost, or an older instance's.
+    if (own.length === 0 && this.#withdrawal === null) return;
     if (own.length === 0) {
       this.#writer.restart();
       this.#plan = null;

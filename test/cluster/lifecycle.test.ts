@@ -17,7 +17,6 @@ import {
 } from "./cluster.ts";
 import { kubeletLog, outageOf } from "./kubelet-log.ts";
 import {
-  addressOf,
   allDevices,
   configMap,
   createNetwork,
@@ -40,6 +39,7 @@ import {
   waitForEnd,
   waitForRollout,
 } from "./plugin.ts";
+import { expectUnbrokenPing, startPing } from "./running-ping.ts";
 
 const overlay = join(deployments, "overlays/cdi");
 /** A config that is rejected, by the path that is named then. */
@@ -76,8 +76,7 @@ clusterTest(
   "an update takes no device from a running pod, loses no ping, and leaves the node no moment without a plugin",
   async () => {
     const before = await lives();
-    const to = await addressOf("right");
-    await kubectl("exec", "left", "--", "sh", "-c", `ping -I net1 ${to} >/tmp/ping 2>&1 & echo $! >/tmp/ping.pid`);
+    await startPing("left", "right");
     const old = await pluginPod();
     const log = kubeletLog().length;
     await apply(await updated());
@@ -90,15 +89,7 @@ clusterTest(
     expect(counts).not.toContain(0);
     await waitForRollout();
     await waitForAllocatable(allDevices);
-    await kubectl("exec", "left", "--", "sh", "-c", "kill -INT $(cat /tmp/ping.pid)");
-    const printed = await waitFor("ping ends", async () => {
-      const text = await kubectl("exec", "left", "--", "cat", "/tmp/ping");
-      return text.includes("packet loss") && text;
-    });
-    // The last one may be under way when ping ends.
-    const answered = [...printed.matchAll(/ seq=(\d+) /g)].map(([, number]) => Number(number));
-    expect(answered.length).toBeGreaterThan(5);
-    expect(answered).toEqual(answered.map((_, index) => index));
+    await expectUnbrokenPing("left");
     expect(await lives()).toEqual(before);
     // The kubelet forgets the old instance in one pass of its plugin manager and asks the new one in the next, a second later; without the
     // surge it was without devices for as long as a pod takes to start, 10 to 17 s.

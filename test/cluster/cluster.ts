@@ -20,6 +20,8 @@ export interface ClusterFacts {
   readonly imageName: string;
   /** The releases that were requested: v1.37.2, or null for the lab's own; of containerd the first part. */
   readonly releases: { readonly kubernetes: string | null; readonly containerd: string };
+  /** Whether the node's multus finds the devices of claims, as releases after 4.3.0 do (pkg/draclient). */
+  readonly hasClaimMultus: boolean;
 }
 
 const text = process.env["SRIOVDP_CLUSTER"];

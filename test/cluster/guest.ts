@@ -30,6 +30,8 @@ export interface NodeFiles {
   readonly containerd: Profile["containerd"];
   /** The kubelet, where it is not that of the lab's disk. */
   readonly kubelet: string | null;
+  /** The executable of multus, where it is not that of the lab. */
+  readonly multus: string | null;
   /** Kubeconfigs of the kubelet and of multus. */
   readonly kubeconfig: string;
   readonly multusKubeconfig: string;
@@ -48,6 +50,7 @@ export async function startGuest(
   mkdirSync(join(share, "commands"), { recursive: true });
   const taken = join(share, "in");
   cpSync(join(labFolder, "cni"), join(taken, "cni"), { recursive: true, filter: (path) => !path.endsWith(".key") });
+  if (files.multus !== null) cpSync(files.multus, join(taken, "cni/multus"));
   cpSync(files.image, join(taken, "image.tar"));
   cpSync(files.kubeconfig, join(taken, "kubeconfig"));
   cpSync(files.multusKubeconfig, join(taken, "kubeconfig-multus"));

@@ -26,3 +26,9 @@ export function outageOf(log: string, resource: string): number {
   }
   return since === null ? Math.round(total) : Infinity;
 }
+
+/** The numbers of a resource's devices that a part of the kubelet's log says it received, in their order. */
+export const countsIn = (log: string, resource: string): number[] =>
+  [...log.matchAll(/"Processed device updates for resource" resourceName="([^"]+)" totalCount=(\d+)/g)]
+    .filter(([, name]) => name === resource)
+    .map(([, , count]) => Number(count));

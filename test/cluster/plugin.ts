@@ -94,6 +94,26 @@ export const pluginPod = (pods = pluginPods): Promise<Pod> =>
     return others.length === 0 && pod;
   });
 
+/** The id of a pod's container. */
+export const containerOf = ({ status }: Pod): string =>
+  status.containerStatuses?.[0]?.containerID?.replace("containerd://", "") ?? "";
+
+/** Waits until the scheduler has tried a pod in vain, and returns its reason. */
+export const waitForPending = (name: string): Promise<string> =>
+  waitFor(`the scheduler has tried pod ${name}`, async () => {
+    const { status } = await read<Pod>("pod", name);
+    return status.phase === "Pending" && status.conditions?.find(({ type }) => type === "PodScheduled")?.message;
+  });
+
+/** Waits until an update has left one pod of the plugin. */
+export async function waitForUpdate(old: Pod): Promise<Pod> {
+  await waitForRollout();
+  return waitFor("only the new plugin runs", async () => {
+    const [pod, ...others] = await pluginPods();
+    return others.length === 0 && pod && pod.metadata.uid !== old.metadata.uid && isReady(pod) && pod;
+  });
+}
+
 /** Whether the container of a pod is Ready. */
 export const isReady = ({ status }: Pod): boolean => status.containerStatuses?.[0]?.ready === true;
 
@@ -207,7 +227,7 @@ export async function waitForPods(...names: readonly string[]): Promise<void> {
  * Creates pods one after the other, each when the one before is Ready: multus gives up on an API server that does not answer within some seconds,
  * as happens when several are started at once on an emulated machine.
  */
-export async function startPods(...pods: readonly ReturnType<typeof podWith>[]): Promise<void> {
+export async function startPods(...pods: readonly { readonly metadata: { readonly name: string } }[]): Promise<void> {
   for (const pod of pods) {
     await apply(pod);
     await waitForPods(pod.metadata.name);

@@ -1,6 +1,7 @@
 // run.ts [--kubernetes VERSION] [--containerd RELEASE] [--only TESTS] [NAME…]: starts a Kubernetes cluster with one node, the lab's guest,
 // and runs the tests of this folder against it, all or those whose file names contain a NAME; TESTS is a regular expression for the
 // names of tests. Where there can be no cluster all of them are counted as skipped.
+// SRIOVDP_MULTUS names an executable of multus for the node in place of the lab's, one that finds devices of claims.
 // Results: test-results/cluster/, with the logs of all programs and junit.xml.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,6 +22,7 @@ import { makeNamespace } from "./namespace.ts";
 const root = join(import.meta.dir, "../..");
 const results = join(root, "test-results/cluster");
 const executable = process.env["SRIOVDP_EXECUTABLE"] ?? join(root, "dist/sriovdp");
+const multus = process.env["SRIOVDP_MULTUS"] ?? null;
 const imageName = `localhost/sriovdp:${manifest.version}`;
 
 /** Milliseconds that one test may take: the emulated machine starts a pod in ten seconds, in a minute under load. */
@@ -78,6 +80,7 @@ const places = [
   "manifests.test.ts",
   "dra-manifests.test.ts",
   "devices.test.ts",
+  "dra.test.ts",
   "lifecycle.test.ts",
   "migration.test.ts",
   "docs.test.ts",
@@ -112,6 +115,7 @@ async function runInCluster(): Promise<TestResult[]> {
       imageName,
       containerd,
       kubelet: values.kubernetes ? kubernetes : null,
+      multus,
       kubeconfig: controlPlane.kubeconfig("kubelet"),
       multusKubeconfig: controlPlane.kubeconfig("admin"),
     };
@@ -125,6 +129,7 @@ async function runInCluster(): Promise<TestResult[]> {
       share,
       imageName,
       releases: { kubernetes: values.kubernetes ?? null, containerd },
+      hasClaimMultus: multus !== null,
     };
     const variables = { SRIOVDP_CLUSTER: JSON.stringify(facts) };
     const [found] = await Promise.all([runFiles(variables), guest]);

@@ -96,7 +96,7 @@ export class Assignment {
       [...places].some(([id, resource]) => present.has(id) && placed.get(id) !== resource) ||
       [...placed].some(([id, resource]) => places.get(id) !== resource);
     for (const { resource } of specs) this.#everConfigured.add(resource);
-    // Somebody waits for the pod's end: the pool that gets the device, or files of a pool that left the config.
+    // Something depends on the pod's end: the pool that gets the device, or files of a pool that left the config.
     const isAwaited = ([id, resource]: readonly [string, string]) =>
       present.has(id) && placed.get(id) !== resource && (placed.has(id) || this.#everConfigured.has(resource));
     const key = JSON.stringify([[...placed], [...places]]);
@@ -126,7 +126,7 @@ export class Assignment {
     return pools;
   }
 
-  /** Asks for another assignment, one that reads the evidence; timers may be a little early. */
+  /** Requests another assignment, one that reads the evidence; timers may be a little early. */
   #again(after: number): void {
     if (this.#dueAt !== Infinity) return;
     this.#dueAt = performance.now() + after - 10;

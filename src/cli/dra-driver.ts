@@ -1,4 +1,4 @@
-// How is the DRA driver known to the cluster, by the options and the plugin's pod?
+// What is the DRA driver's identity in the cluster? It comes from the options and the environment of the plugin's pod.
 
 import { hostname } from "node:os";
 import { fromKubeconfig, inCluster } from "../kube/access.ts";

@@ -17,7 +17,7 @@ export interface DraRegistrationOptions {
   /** The kubelet's plugins_registry. */
   readonly folder: string;
   readonly socketName: string;
-  /** Whether a file name is that of a socket of this driver, of whichever instance. */
+  /** Whether a file name is that of a socket of this driver, of any instance. */
   readonly isSocketName: (name: string) => boolean;
   readonly log: LogAt<"info" | "warn" | "debug">;
   /** A server that does not listen yet. */

@@ -41,7 +41,7 @@ export class PodAllocations {
   #begun = 0;
   #decided = 0;
 
-  /** `ownDriver` is the DRA driver of this process, which knows by files what it prepared; null where it has none. */
+  /** `ownDriver` is the DRA driver of this process, whose files record what it prepared; null where it has none. */
   constructor(paths: KubeletPaths, signs: PodSigns, ownDriver: string | null = null) {
     this.#paths = paths;
     this.#signs = signs;

@@ -70,7 +70,7 @@ export const draLogMessages = {
     meaning:
       "The node changed from the DRA role to the device plugin, and the path of the driver's socket is too long.",
   },
-  "serving the DRA driver until the claims are unprepared that it left": {
+  "serving the DRA driver until its remaining claims are unprepared": {
     levels: ["info"],
     fields: ["driver", "claims"],
     meaning: "The node changed from the DRA role to the device plugin while pods had claims; these pods can end.",
@@ -116,7 +116,8 @@ export const draLogMessages = {
   "restored claim specs": {
     levels: ["warn"],
     fields: ["folder", "files"],
-    meaning: "Somebody removed or changed CDI specs of prepared claims; without them containers could not restart.",
+    meaning:
+      "CDI specs of prepared claims were removed or changed by another program; without them containers could not restart.",
   },
   "cannot restore claim specs; retrying": {
     levels: ["warn", "debug"],

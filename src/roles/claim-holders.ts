@@ -1,4 +1,4 @@
-// Which devices do claims have? As assignment, status and logs name their holders.
+// Which devices do claims have, and for which pods? In the form that assignment, status and logs use.
 
 import type { ClaimRecord } from "../allocation/claim.ts";
 import type { AllocatedDevice } from "../pools/decide-allocations.ts";

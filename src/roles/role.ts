@@ -1,5 +1,5 @@
-// How do the pools of a node get to pods? In one of two roles: as a device plugin of the kubelet, or as a driver of Dynamic Resource Allocation. The
-// agent scans and assigns in the same way for both.
+// How do pods get the devices of a node's pools? In one of two roles: from a device plugin of the kubelet, or from a driver of Dynamic Resource
+// Allocation. The agent scans and assigns in the same way for both.
 
 import type { RegistrationMode } from "../kubelet/kubelet-paths.ts";
 import type { AllocatedDevice } from "../pools/decide-allocations.ts";
@@ -12,7 +12,7 @@ import type { DraStatus, Offered } from "../telemetry/plugin-status.ts";
 export const allocators = ["device-plugin", "dra"] as const;
 export type Allocator = (typeof allocators)[number];
 
-/** What has a device that no pod of the device plugin has, for as long as it does. */
+/** The pod, or the claim, that keeps a device from all others, and the resource under which it has the device. */
 export type Holder = Pick<Retention, "resource" | "pod">;
 
 /** What serves the pools that the agent assigns. */
@@ -22,8 +22,8 @@ export interface Role {
   /** Since when the kubelet has had each resource's list, in milliseconds since 1970; resources whose list it does not have are missing. */
   readonly connectedSince: ReadonlyMap<string, number>;
   /**
-   * Devices that are prepared for claims of DRA, by id: they come to no other pool than the one of their resource, and to none where the
-   * resource is not one of a pool.
+   * Devices that are prepared for claims of DRA, by id. Such a device can only be in the pool of its resource; without a pool of that name it is
+   * in none.
    */
   readonly prepared: ReadonlyMap<string, Holder>;
   /** The numbers of what pods are offered. */
@@ -32,19 +32,19 @@ export interface Role {
   readonly dra: DraStatus | null;
   /** Whether a pool of this resource is served. */
   has(resource: string): boolean;
-  /** The pools of these specs as they are served; one that is not has nothing. */
+  /** The pools of these specs as they are served; a pool that is not served has no devices. */
   poolsOf(specs: readonly PoolSpec[]): Pool[];
-  /** A configured pool for status: null is what is not served. */
+  /** A configured pool for status; `served` is null for one that is not served. */
   offered(spec: PoolSpec): Offered;
-  /** What pods have by claims of DRA, as it is known now. */
+  /** Devices that are prepared for claims of DRA now. */
   claimed(): readonly AllocatedDevice[];
-  /** Takes over what an earlier process left; `prefixes` are those of its resources. */
+  /** Takes over what an earlier process left on the node; `prefixes` are those of its resources. */
   begin(mode: RegistrationMode, prefixes: readonly string[]): Promise<void>;
-  /** Makes the pools what they should be; returns the number of those that changed. With `isRescan` files that were removed are restored. */
+  /** Serves these pools from now on; returns how many changed. With `isRescan`, files that were removed are restored. */
   apply(pools: readonly Pool[], isRescan: boolean, isClosed: () => boolean): Promise<number>;
   /** Checks what depends on the kubelet's folders, after something changed in them. */
   checkSockets(): void;
-  /** Removes the files of pools that are not served by now. */
+  /** Removes the files of pools that are not served. */
   tidyUnserved(specs: readonly PoolSpec[]): void;
   /** Ends all servers, after files that are no longer needed were removed. */
   close(specs: readonly PoolSpec[]): Promise<void>;

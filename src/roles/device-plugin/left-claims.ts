@@ -1,5 +1,5 @@
-// What does a node that changed from the DRA role still have of it? Pods with claims run on. The kubelet must be able to unprepare their claims, or
-// they could never end, and their devices must not be offered before.
+// Which claims are left on a node that changed from the DRA role? Their pods run on. The kubelet must be able to unprepare these claims, or the pods
+// could never end; until then their devices must not be offered.
 
 import { FolderWatch } from "../../fs/folder-watch.ts";
 import { cdiFolder } from "../../host/node-paths.ts";
@@ -181,7 +181,7 @@ export class LeftClaims {
       return;
     }
     const claims = this.#claims.records().map(({ namespace, name }) => `${namespace}/${name}`);
-    this.#log.info("serving the DRA driver until the claims are unprepared that it left", { driver, claims });
+    this.#log.info("serving the DRA driver until its remaining claims are unprepared", { driver, claims });
     this.#server.start();
   }
 

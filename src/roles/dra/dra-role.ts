@@ -1,5 +1,5 @@
-// The DRA role: the pools are published as ResourceSlices, and their devices are prepared for claims. What of it may be done while a device plugin
-// still has devices of this node is decided in device-plugin-offers.ts.
+// The DRA role: the pools are published as ResourceSlices, and their devices are prepared for claims. device-plugin-offers.ts decides whether that
+// is allowed while a device plugin still has devices of this node.
 
 import { existsSync } from "node:fs";
 import type { AttributeSet } from "../../dra/attributes.ts";
@@ -29,7 +29,7 @@ import { PreparedClaims } from "./claim-calls.ts";
 import { claimReader } from "./claim-reads.ts";
 import { DevicePluginOffers, type DevicePluginState, type OfferTimes } from "./device-plugin-offers.ts";
 
-/** How the driver is known to the cluster. */
+/** The driver's identity in the cluster. */
 export interface DraDriver {
   /** Its name: a DNS name. */
   readonly driver: string;

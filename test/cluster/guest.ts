@@ -35,6 +35,8 @@ export interface NodeFiles {
   /** Kubeconfigs of the kubelet and of multus. */
   readonly kubeconfig: string;
   readonly multusKubeconfig: string;
+  /** A sriov-cni, where there is one. */
+  readonly sriovCni: string | null;
 }
 
 // A boot takes some 10 s; the emulated kernel has been seen to hang before init once in about 50 boots.
@@ -51,6 +53,7 @@ export async function startGuest(
   const taken = join(share, "in");
   cpSync(join(labFolder, "cni"), join(taken, "cni"), { recursive: true, filter: (path) => !path.endsWith(".key") });
   if (files.multus !== null) cpSync(files.multus, join(taken, "cni/multus"));
+  if (files.sriovCni !== null) cpSync(files.sriovCni, join(taken, "cni/sriov"));
   cpSync(files.image, join(taken, "image.tar"));
   cpSync(files.kubeconfig, join(taken, "kubeconfig"));
   cpSync(files.multusKubeconfig, join(taken, "kubeconfig-multus"));

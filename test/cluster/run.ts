@@ -80,6 +80,7 @@ const places = [
   "manifests.test.ts",
   "dra-manifests.test.ts",
   "devices.test.ts",
+  "sriov-cni.test.ts",
   "dra.test.ts",
   "lifecycle.test.ts",
   "migration.test.ts",
@@ -118,6 +119,7 @@ async function runInCluster(): Promise<TestResult[]> {
       multus,
       kubeconfig: controlPlane.kubeconfig("kubelet"),
       multusKubeconfig: controlPlane.kubeconfig("admin"),
+      sriovCni: process.env["SRIOVDP_SRIOV_CNI"] ?? null,
     };
     // The tests that need no node run while it boots.
     const guest = startGuest(namespace, nodeFiles, share, results);

@@ -1,11 +1,12 @@
 // The cluster's node: the lab's guest, with an interface in QEMU's user network besides its NICs.
 
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { labFolder, makeInitrd, qemuCommand } from "../vm/boot.ts";
+import { labDisk, labFolder, makeInitrd, qemuCommand } from "../vm/boot.ts";
 import { defaults, type Profile } from "../vm/profiles.ts";
-import type { Namespace, Program } from "./namespace.ts";
+import { endRequest, requestedBoot } from "./boots.ts";
+import { type Namespace, type Program, run } from "./namespace.ts";
 
 /** The node's address. It is on the namespace's lo as well, where QEMU takes connections to the kubelet's port and that of metrics. */
 export const nodeAddress = "10.0.2.15";
@@ -41,14 +42,34 @@ export interface NodeFiles {
 
 // A boot takes some 10 s; the emulated kernel has been seen to hang before init once in about 50 boots.
 const upWithin = 90;
+// It ends its pods first.
+const downWithin = 60;
 
-/** Boots the node, once more when the first boot hangs; its share is `share`, its console goes to console.log in `logs`. */
-export async function startGuest(
-  namespace: Namespace,
-  files: NodeFiles,
-  share: string,
-  logs: string,
-): Promise<Program> {
+/**
+ * Boots the node, and whenever a test requests it boots its disk again; goes on until this process ends, and throws when a boot fails. The
+ * node's share is `share`; its console goes to console.log in `logs`, those of earlier boots to console-1.log and so on.
+ */
+export async function runGuest(namespace: Namespace, files: NodeFiles, share: string, logs: string): Promise<never> {
+  fillShare(share, files);
+  const disk = join(logs, "node.ext4");
+  makeDisk(disk, files.containerd);
+  const console = join(logs, "console.log");
+  const boot = () => bootGuest(namespace, files, { share, disk, console });
+  let qemu = await boot();
+  for (let boots = 1; ; await Bun.sleep(200)) {
+    const request = requestedBoot(share);
+    if (request === null) continue;
+    if (!request.cut) await Promise.race([qemu.exited, Bun.sleep(downWithin * 1000)]);
+    if (!request.cut && qemu.running()) throw new Error(`the guest has not shut down within ${downWithin} s`);
+    await qemu.kill();
+    renameSync(console, join(logs, `console-${boots}.log`));
+    qemu = await boot();
+    endRequest(share);
+    boots += 1;
+  }
+}
+
+function fillShare(share: string, files: NodeFiles): void {
   mkdirSync(join(share, "commands"), { recursive: true });
   const taken = join(share, "in");
   cpSync(join(labFolder, "cni"), join(taken, "cni"), { recursive: true, filter: (path) => !path.endsWith(".key") });
@@ -58,9 +79,22 @@ export async function startGuest(
   cpSync(files.kubeconfig, join(taken, "kubeconfig"));
   cpSync(files.multusKubeconfig, join(taken, "kubeconfig-multus"));
   if (files.kubelet !== null) cpSync(files.kubelet, join(taken, "kubelet"));
+}
 
+/** Copies the lab's disk, with a journal: after a power cut a node's disk is mounted as it is. */
+function makeDisk(disk: string, containerd: Profile["containerd"]): void {
+  run(["cp", "--sparse=always", labDisk(containerd), disk]);
+  const common = join(import.meta.dir, "../vm/lab/common.sh");
+  run(["bash", "-c", '. "$0" && tool tune2fs -O has_journal "$1"', common, disk]);
+}
+
+/** Boots once, and once more when the first try hangs. */
+async function bootGuest(
+  namespace: Namespace,
+  files: NodeFiles,
+  { share, disk, console }: { readonly share: string; readonly disk: string; readonly console: string },
+): Promise<Program> {
   const work = mkdtempSync(join(tmpdir(), "sriovdp-cluster-"));
-  const console = join(logs, "console.log");
   try {
     const payload = join(work, "payload");
     cpSync(join(import.meta.dir, "guest"), payload, { recursive: true });
@@ -70,11 +104,10 @@ export async function startGuest(
     const profile = profileWith(files.containerd);
     const initrd = join(work, "initrd");
     await makeInitrd(profile, payload, initrd);
-    const monitor = join(work, "monitor");
-    const command = [...qemuCommand(profile, { initrd, share, console, monitor }), ...management];
+    const machine = qemuCommand(profile, { initrd, share, console, disk, monitor: join(work, "monitor") });
     const isUp = () => existsSync(console) && readFileSync(console, "latin1").includes("lab: up after");
     for (const last of [false, true]) {
-      const qemu = namespace.start("qemu", command);
+      const qemu = namespace.start("qemu", [...machine, ...management]);
       for (const end = performance.now() + upWithin * 1000; performance.now() < end; await Bun.sleep(200)) {
         if (!qemu.running()) throw new Error("QEMU has ended; see qemu.log");
         if (isUp()) return qemu;

@@ -35,13 +35,13 @@ export async function waitForNode(): Promise<void> {
   await waitFor("the node has the images", () => existsSync(join(facts().share, "images-are-imported")), booting);
 }
 
-/** Puts the pools into the cluster, deploys the base as the docs say, and waits until all devices can be allocated. */
-export async function deployBase(): Promise<void> {
+/** Puts the pools into the cluster, deploys the base or an overlay as the docs say, and waits until these devices can be allocated. */
+export async function deployBase(devices: Readonly<Record<string, number>> = allDevices, path = "base"): Promise<void> {
   await waitForNode();
   await apply(configMap(JSON.stringify(pools)));
-  await kubectl("apply", "--server-side", "--validate=strict", "--kustomize", join(deployments, "base"));
+  await kubectl("apply", "--server-side", "--validate=strict", "--kustomize", join(deployments, path));
   await waitForRollout();
-  await waitForAllocatable(allDevices);
+  await waitForAllocatable(devices);
 }
 
 /** Waits until a DaemonSet's pods are new and Ready. */
@@ -167,26 +167,39 @@ export const podWith = (name: string, resource: string, network: string | null =
   },
 });
 
-/** Creates the kind NetworkAttachmentDefinition, and the network of the shipped example with an address for each pod. */
-export async function createNetwork(): Promise<void> {
-  await apply(...objectsOf(readFileSync(join(import.meta.dir, "network-attachment-crd.yaml"), "utf8")));
-  await kubectl("wait", "--for=condition=Established", "crd/network-attachment-definitions.k8s.cni.cncf.io");
+/** The network of the shipped example under another name, with an address for each pod. */
+function networkLike(name: string, subnet: string): object {
   const example = readFileSync(join(deployments, "examples/networks/host-device.yaml"), "utf8");
   const [network] = objectsOf(example) as (KubernetesObject & { spec: { config: string } })[];
   if (network === undefined) throw new Error("the example has no network");
   const config = JSON.parse(network.spec.config) as object;
-  const ipam = { type: "host-local", ranges: [[{ subnet: "10.56.218.0/24" }]] };
+  const ipam = { type: "host-local", ranges: [[{ subnet }]] };
+  return {
+    ...network,
+    metadata: { ...network.metadata, name },
+    spec: { config: JSON.stringify({ ...config, name, ipam }) },
+  };
+}
+
+/** Creates the kind NetworkAttachmentDefinition, and the network of the shipped example or others by name and subnet. */
+export async function createNetwork(
+  networks: Readonly<Record<string, string>> = { "host-device-net": "10.56.218.0/24" },
+): Promise<void> {
+  await apply(...objectsOf(readFileSync(join(import.meta.dir, "network-attachment-crd.yaml"), "utf8")));
+  await kubectl("wait", "--for=condition=Established", "crd/network-attachment-definitions.k8s.cni.cncf.io");
   // The API server serves a new kind a moment after it is established.
   await waitFor("the network is created", async () =>
-    apply({ ...network, spec: { config: JSON.stringify({ ...config, ipam }) } }),
+    apply(...Object.entries(networks).map(([name, subnet]) => networkLike(name, subnet))),
   );
 }
 
+/** The variable that a resource's devices have in a pod. */
+export const variableOf = (resource: string): string =>
+  `PCIDEVICE_${resource.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}`;
+
 /** A VF that a pod has, by its variable: 0000:41:10.4. */
-export async function deviceOf(pod: string, resource = netdevice): Promise<string> {
-  const variable = `PCIDEVICE_${resource.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}`;
-  return (await kubectl("exec", pod, "--", "sh", "-c", `echo "$${variable}"`)).trim();
-}
+export const deviceOf = async (pod: string, resource = netdevice): Promise<string> =>
+  (await kubectl("exec", pod, "--", "sh", "-c", `echo "$${variableOf(resource)}"`)).trim();
 
 /** What multus reports of a pod's net1: an element of the annotation k8s.v1.cni.cncf.io/network-status, empty before it does. */
 export async function statusInNetwork(pod: string): Promise<NetworkStatus> {

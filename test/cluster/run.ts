@@ -16,7 +16,7 @@ import { formatJUnit, type TestResult } from "../vm/junit.ts";
 import { containerdReleases } from "../vm/profiles.ts";
 import type { ClusterFacts } from "./cluster.ts";
 import { serviceAddress, startControlPlane } from "./control-plane.ts";
-import { nodeAddress, startGuest } from "./guest.ts";
+import { nodeAddress, runGuest } from "./guest.ts";
 import { makeNamespace } from "./namespace.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -25,8 +25,8 @@ const executable = process.env["SRIOVDP_EXECUTABLE"] ?? join(root, "dist/sriovdp
 const multus = process.env["SRIOVDP_MULTUS"] ?? null;
 const imageName = `localhost/sriovdp:${manifest.version}`;
 
-/** Milliseconds that one test may take: the emulated machine starts a pod in ten seconds, in a minute under load. */
-const timeout = 300_000;
+/** Milliseconds that one test may take: the emulated machine starts a pod in ten seconds, in a minute under load, and boots again in one. */
+const timeout = 480_000;
 
 const { values, positionals } = argumentsOf(
   "bun test/cluster/run.ts [--kubernetes VERSION] [--containerd 1.7|2] [--only TESTS] [NAME...]",
@@ -76,6 +76,7 @@ async function runFiles(variables: Readonly<Record<string, string>>): Promise<Te
 /** Runs the test files without a cluster, where each test is skipped. */
 const withoutCluster = (reason: string): Promise<TestResult[]> => runFiles({ SRIOVDP_NO_CLUSTER: reason });
 
+// Those that boot the node again are last: they leave other VFs.
 const places = [
   "manifests.test.ts",
   "dra-manifests.test.ts",
@@ -85,6 +86,7 @@ const places = [
   "lifecycle.test.ts",
   "migration.test.ts",
   "docs.test.ts",
+  "reboot.test.ts",
 ];
 
 function testFiles(): string[] {
@@ -122,7 +124,7 @@ async function runInCluster(): Promise<TestResult[]> {
       sriovCni: process.env["SRIOVDP_SRIOV_CNI"] ?? null,
     };
     // The tests that need no node run while it boots.
-    const guest = startGuest(namespace, nodeFiles, share, results);
+    const guest = runGuest(namespace, nodeFiles, share, results);
     await controlPlane.ready;
     const facts: ClusterFacts = {
       namespace: namespace.pid,
@@ -134,8 +136,7 @@ async function runInCluster(): Promise<TestResult[]> {
       hasClaimMultus: multus !== null,
     };
     const variables = { SRIOVDP_CLUSTER: JSON.stringify(facts) };
-    const [found] = await Promise.all([runFiles(variables), guest]);
-    return found;
+    return await Promise.race([runFiles(variables), guest]);
   } catch (error) {
     const console = join(results, "console.log");
     if (existsSync(console)) process.stdout.write(readFileSync(console, "utf8").split("\n").slice(-40).join("\n"));
@@ -143,7 +144,8 @@ async function runInCluster(): Promise<TestResult[]> {
   } finally {
     await namespace.stop();
     // What is large, and rebuilt each time
-    for (const path of ["image.tar", "share/in", "control-plane"]) rmSync(join(results, path), { recursive: true });
+    for (const path of ["image.tar", "share/in", "control-plane", "node.ext4"])
+      rmSync(join(results, path), { recursive: true, force: true });
   }
 }
 

@@ -75,6 +75,8 @@ export interface Files {
   readonly share: string;
   readonly console: string;
   readonly monitor: string;
+  /** The disk that the guest writes to; without it, each boot starts from the lab's. */
+  readonly disk?: string;
 }
 
 /** The command that boots a guest; further words of QEMU's may follow. */
@@ -107,7 +109,7 @@ export function qemuCommand(profile: Profile, files: Files): string[] {
     ...(profile.iommu === "on" ? ["-device", "intel-iommu,intremap=on,caching-mode=on"] : []),
     ...(profile.topology === "numa" ? numaTopology(profile.memory) : flatTopology),
     ...nics,
-    ...(profile.disk === "node" ? nodeDisk(profile.containerd) : []),
+    ...(profile.disk === "node" ? nodeDisk(profile.containerd, files.disk) : []),
   ];
 }
 
@@ -167,8 +169,11 @@ const nics = [0, 1].flatMap((nic) => [
 
 const disks = { "1.7": "node", "2": "node-containerd-2" } as const;
 
-const nodeDisk = (containerd: Profile["containerd"]) => [
-  // Writes go to a temporary file: each boot starts from the same disk.
-  ...["-drive", `file=${labFolder}/${disks[containerd]}/node.ext4,if=none,id=node,format=raw,cache=unsafe,snapshot=on`],
+/** The lab's disk of a node with this containerd. */
+export const labDisk = (containerd: Profile["containerd"]): string => join(labFolder, disks[containerd], "node.ext4");
+
+const nodeDisk = (containerd: Profile["containerd"], own: string | undefined) => [
+  // Writes to the lab's go to a temporary file: each boot starts from the same disk.
+  ...["-drive", `file=${own ?? `${labDisk(containerd)},snapshot=on`},if=none,id=node,format=raw,cache=unsafe`],
   ...["-device", "virtio-blk-pci,bus=pcie.0,drive=node"],
 ];

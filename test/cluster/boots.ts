@@ -1,0 +1,26 @@
+// How a test has the node booted again, with its disk as it is: the test leaves a request in the share, and the runner, which has QEMU,
+// takes it away once the node is up.
+
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** How the boot before ends. */
+export interface BootRequest {
+  /** Whether the power is cut: QEMU is killed. Otherwise the guest is expected to shut down by itself. */
+  readonly cut: boolean;
+}
+
+const fileIn = (share: string) => join(share, "boot.json");
+
+/** Requests a boot. */
+export function requestBoot(share: string, request: BootRequest): void {
+  writeFileSync(`${fileIn(share)}.new`, JSON.stringify(request));
+  renameSync(`${fileIn(share)}.new`, fileIn(share));
+}
+
+/** The boot that is requested and not made yet; null when none is. */
+export const requestedBoot = (share: string): BootRequest | null =>
+  existsSync(fileIn(share)) ? (JSON.parse(readFileSync(fileIn(share), "utf8")) as BootRequest) : null;
+
+/** Ends a request: the node is up. */
+export const endRequest = (share: string): void => rmSync(fileIn(share));

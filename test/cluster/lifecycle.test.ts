@@ -3,6 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { join } from "node:path";
+import { testWhere } from "../packaging/needs.ts";
 import { type DaemonSet, objectsOf } from "../support/kubernetes.ts";
 import {
   apply,
@@ -10,6 +11,7 @@ import {
   clusterTest,
   hasCluster,
   kubectl,
+  minorRelease,
   onNode,
   read,
   waitFor,
@@ -169,6 +171,34 @@ clusterTest("a PF that goes down is seen in the node's allocatable, and so is it
   await onNode("ip link set pf0 up");
   await waitForAllocatable(allDevices);
 });
+
+/** The kubelet reports the health of a pod's devices by default from 1.36 on (KEP-4680; devicemanager/manager.go, UpdateAllocatedResourcesStatus). */
+const noHealth = hasCluster && minorRelease() < 36 ? "needs Kubernetes 1.36 or later" : null;
+(noHealth === null ? clusterTest : testWhere.bind(null, noHealth))(
+  "a PF that goes down is seen in the status of a pod that has a VF of it, and so is its return",
+  async () => {
+    const device = await deviceOf("left");
+    const pf = device.startsWith("0000:41:") ? "pf0" : "pf1";
+    const waitForHealth = async (health: string) => {
+      let last: unknown;
+      await waitFor(
+        `the pod's device is ${health}`,
+        async () => {
+          const found = (await read<Pod>("pod", "left")).status.containerStatuses?.[0]?.allocatedResourcesStatus;
+          last = found?.map(({ name, resources }) => [name, resources.map((each) => [each.resourceID, each.health])]);
+          return Bun.deepEquals(last, [[netdevice, [[device, health]]]]);
+        },
+        { found: () => last },
+      );
+    };
+    await waitForHealth("Healthy");
+    await onNode(`ip link set ${pf} down`);
+    await waitForHealth("Unhealthy");
+    await onNode(`ip link set ${pf} up`);
+    await waitForHealth("Healthy");
+    await waitForAllocatable(allDevices);
+  },
+);
 
 clusterTest("a kubelet that is killed has all devices again, pods run on, and the next pod is served", async () => {
   const before = await lives();

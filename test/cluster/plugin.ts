@@ -77,6 +77,10 @@ export interface Pod extends KubernetesObject {
       readonly containerID?: string;
       readonly state: { readonly running?: object; readonly terminated?: { readonly exitCode: number } };
       readonly lastState: { readonly terminated?: { readonly exitCode: number } };
+      readonly allocatedResourcesStatus?: readonly {
+        readonly name: string;
+        readonly resources: readonly { readonly resourceID: string; readonly health: string }[];
+      }[];
     }[];
   };
 }

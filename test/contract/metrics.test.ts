@@ -43,6 +43,7 @@ describe.concurrent("a scrape", () => {
     await using other = await DraNode.start({ entries: host("iavf-vfs"), config });
     other.startPlugin(...other.args);
     await other.waitForPublished(...vfs);
+    await other.plugin.waitUntilReady();
     const namesOf = (series: Series) => new Set(series.map(({ name }) => name.replace(/_(bucket|sum|count)$/, "")));
     const series = await scrape(other);
     const all = Object.keys(metrics).toSorted();

@@ -30,6 +30,7 @@ import { ScheduledScans } from "./scheduled-scans.ts";
 import { DevicePluginRole } from "../roles/device-plugin/device-plugin-role.ts";
 import { type DraDriver, DraRole } from "../roles/dra/dra-role.ts";
 import type { Role } from "../roles/role.ts";
+import { servedPools, writeLines } from "../roles/served-pools.ts";
 import { kubeletFolders, registrationMode, watchAll } from "./watches.ts";
 
 /** What the command line sets for the life of the process. */
@@ -185,7 +186,7 @@ export class Agent {
   /** The node and all configured pools as they are served; throws before the first scan. */
   node(): NodeView {
     if (!this.#node.scan) throw new Error("the initial node scan is not complete");
-    return nodeViewOf(this.#node.devices, this.#role.poolsOf(this.#config.specs));
+    return nodeViewOf(this.#node.devices, servedPools(this.#config.specs, this.#role.pools));
   }
 
   /** What pods hold, by fresh evidence; concurrent callers share one answer. Rejects when there is no evidence. */
@@ -222,7 +223,7 @@ export class Agent {
     this.#config.forget();
     this.#node.forgetExclusions();
     if (!this.#isLooping) {
-      this.#config.load(this.#role);
+      this.#config.load(this.#role.pools);
       return Promise.resolve();
     }
     this.#reload = Promise.withResolvers();
@@ -269,7 +270,7 @@ export class Agent {
   /** Scans and applies the result; a failure is logged and retried, and what is served goes on. */
   async #safeScan(stale: ReadonlySet<Stale>): Promise<boolean> {
     try {
-      const configChanged = stale.has("config") && this.#config.load(this.#role);
+      const configChanged = stale.has("config") && this.#config.load(this.#role.pools);
       if (configChanged || stale.has("functions") || stale.has("links") || stale.has("late scan"))
         await countScan(this.journal, () => this.#scan(stale, configChanged));
       else this.#listener.serving(this.#offer);
@@ -315,7 +316,7 @@ export class Agent {
   #warn(pools: readonly Pool[]): void {
     const { lines, known } = warningsOf(this.#warnings, pools, this.#node.devices);
     this.#warnings = known;
-    for (const { level, message, fields } of lines) this.#log[level](message, fields);
+    writeLines(this.#log, lines);
   }
 
   get #offer(): Offer {

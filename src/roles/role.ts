@@ -30,10 +30,6 @@ export interface Role {
   readonly offer: Omit<Offer, "configRefused">;
   /** The DRA driver; null in the other role. */
   readonly dra: DraStatus | null;
-  /** Whether a pool of this resource is served. */
-  has(resource: string): boolean;
-  /** The pools of these specs as they are served; a pool that is not served has no devices. */
-  poolsOf(specs: readonly PoolSpec[]): Pool[];
   /** A configured pool for status; `served` is null for one that is not served. */
   offered(spec: PoolSpec): Offered;
   /** Devices that are prepared for claims of DRA now. */

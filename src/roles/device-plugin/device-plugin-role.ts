@@ -3,7 +3,6 @@
 
 import { existsSync } from "node:fs";
 import type { CdiMode } from "../../allocation/cdi.ts";
-import { removeAbandonedSockets } from "../../fs/socket-file.ts";
 import type { AllocateRequest, AllocateResponse, Device as KubeletDevice } from "../../kubelet/api/deviceplugin.ts";
 import { status, StatusError } from "../../kubelet/grpc/status-error.ts";
 import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
@@ -14,7 +13,7 @@ import {
   socketNameLimit,
 } from "../../kubelet/kubelet-paths.ts";
 import { PluginServer } from "../../kubelet/plugin-server.ts";
-import { changeLogLines, type LogLine, startLogLines } from "../../pools/change-log.ts";
+import { changeLogLines, startLogLines } from "../../pools/change-log.ts";
 import { diff, type Effect, inSafeOrder, movesBetween, withoutLost } from "../../pools/diff.ts";
 import { isDraSocketName } from "../../pools/dra-names.ts";
 import { isSocketName, socketName } from "../../pools/names.ts";
@@ -26,6 +25,7 @@ import { countAllocate, countChanges, type Journal, newPoolCounts, type PoolCoun
 import type { Offered } from "../../telemetry/plugin-status.ts";
 import { messageOf } from "../../text.ts";
 import type { Holder, Role } from "../role.ts";
+import { offerOf, removeLeftSockets, writeLines } from "../served-pools.ts";
 import { handleAllocate, handlePreferred } from "./allocation-calls.ts";
 import { CdiSpecs } from "./cdi-specs.ts";
 import { DeviceInfo } from "./device-info-retention.ts";
@@ -103,25 +103,9 @@ export class DevicePluginRole implements Role {
     return new Map([...this.#served].map(([resource, { pool }]) => [resource, pool]));
   }
 
-  /** The pools of these specs as they are served; one that is not has nothing. */
-  poolsOf(specs: readonly PoolSpec[]): Pool[] {
-    const nothing = { claims: new Map(), unhealthy: new Map() };
-    return specs.map((spec) => this.#served.get(spec.resource)?.pool ?? { spec, ...nothing });
-  }
-
-  has(resource: string): boolean {
-    return this.#served.has(resource);
-  }
-
   /** The numbers of what the kubelet is offered. */
   get offer(): Omit<Offer, "configRefused"> {
-    const served = [...this.#served.values()].map(({ pool }) => pool);
-    const sum = (count: (pool: Pool) => number) => served.reduce((total, pool) => total + count(pool), 0);
-    return {
-      pools: served.length,
-      devices: sum(({ claims }) => claims.size),
-      unhealthy: sum(({ unhealthy }) => unhealthy.size),
-    };
+    return offerOf([...this.pools.values()]);
   }
 
   /** A configured pool for status: what is known of its server, null where it has none. */
@@ -143,9 +127,7 @@ export class DevicePluginRole implements Role {
     const { driver, paths } = this.#options;
     const limit = socketNameLimit(paths);
     const isOurs = (name: string) => isSocketName(name, prefixes) || isDraSocketName(name, driver, limit);
-    await removeAbandonedSockets(socketFolder(paths, mode), isOurs).catch((error: unknown) =>
-      this.#log.warn("cannot remove sockets of a plugin that was killed", { reason: messageOf(error) }),
-    );
+    await removeLeftSockets([socketFolder(paths, mode)], isOurs, this.#log);
     (this.#cdi ?? this.#leftCdi)?.load();
     this.#leftClaims.start();
   }
@@ -230,7 +212,7 @@ export class DevicePluginRole implements Role {
     const listed = new Set(list.map(({ ID }) => ID));
     if (!served) return this.#start(pool, list, listed);
     const known = before.get(resource) ?? served.pool;
-    this.#write(changeLogLines(known, pool));
+    writeLines(this.#log, changeLogLines(known, pool));
     countChanges(served.counts, known, pool);
     served.pool = pool;
     served.listed = listed;
@@ -256,7 +238,7 @@ export class DevicePluginRole implements Role {
       log: this.#log,
     });
     this.#served.set(resource, { server, counts, pool, listed });
-    this.#write(startLogLines(pool));
+    writeLines(this.#log, startLogLines(pool));
     server.start();
   }
 
@@ -332,10 +314,6 @@ export class DevicePluginRole implements Role {
   #forgetFiles(spec: PoolSpec): void {
     this.#deviceInfo.prune(spec.resource);
     this.#cdi?.leave(spec);
-  }
-
-  #write(lines: readonly LogLine[]): void {
-    for (const { level, message, fields } of lines) this.#log[level](message, fields);
   }
 }
 

@@ -7,14 +7,13 @@ import { resourceProblem } from "../../dra/api-names.ts";
 import { publishedHealth } from "../../dra/device-health.ts";
 import { Publisher } from "../../dra/publisher/publisher.ts";
 import { removeDeviceInfo } from "../../files/device-info-files.ts";
-import { removeAbandonedSockets } from "../../fs/socket-file.ts";
 import { deviceInfoFolder } from "../../host/node-paths.ts";
 import type { Access } from "../../kube/access.ts";
 import { DraServer } from "../../kubelet/dra-server.ts";
 import type { KubeletPaths, RegistrationMode } from "../../kubelet/kubelet-paths.ts";
 import { offeredElsewhere, servedByDevicePlugin } from "../../kubelet/other-offers.ts";
 import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
-import { changeLogLines, type LogLine, startLogLines } from "../../pools/change-log.ts";
+import { changeLogLines, startLogLines } from "../../pools/change-log.ts";
 import type { AllocatedDevice } from "../../pools/decide-allocations.ts";
 import { isSocketName } from "../../pools/names.ts";
 import type { Pool, PoolSpec } from "../../pools/pool.ts";
@@ -25,6 +24,7 @@ import type { DraStatus, Offered } from "../../telemetry/plugin-status.ts";
 import { messageOf } from "../../text.ts";
 import { allocationsOf, holdersOf } from "../claim-holders.ts";
 import type { Holder, Role } from "../role.ts";
+import { offerOf, removeLeftSockets, writeLines } from "../served-pools.ts";
 import { PreparedClaims } from "./claim-calls.ts";
 import { claimReader } from "./claim-reads.ts";
 import { DevicePluginOffers, type DevicePluginState, type OfferTimes } from "./device-plugin-offers.ts";
@@ -128,13 +128,7 @@ export class DraRole implements Role {
   }
 
   get offer(): Omit<Offer, "configRefused"> {
-    const served = [...this.#served.values()].filter(({ pool }) => pool.claims.size > 0);
-    const sum = (count: (pool: Pool) => number) => served.reduce((total, { pool }) => total + count(pool), 0);
-    return {
-      pools: served.length,
-      devices: sum(({ claims }) => claims.size),
-      unhealthy: sum(({ unhealthy }) => unhealthy.size),
-    };
+    return offerOf([...this.pools.values()].filter(({ claims }) => claims.size > 0));
   }
 
   get dra(): DraStatus {
@@ -152,15 +146,6 @@ export class DraRole implements Role {
     };
   }
 
-  has(resource: string): boolean {
-    return this.#served.has(resource);
-  }
-
-  poolsOf(specs: readonly PoolSpec[]): Pool[] {
-    const nothing = { claims: new Map(), unhealthy: new Map() };
-    return specs.map((spec) => this.#served.get(spec.resource)?.pool ?? { spec, ...nothing });
-  }
-
   offered(spec: PoolSpec): Offered {
     const served = this.#served.get(spec.resource);
     if (!served || served.pool.claims.size === 0) return { spec, served: null };
@@ -175,11 +160,7 @@ export class DraRole implements Role {
 
   async begin(_: RegistrationMode, prefixes: readonly string[]): Promise<void> {
     const { registry, devicePlugins } = this.#options.paths;
-    const isOurs = (name: string) => isSocketName(name, prefixes);
-    for (const folder of [registry, devicePlugins])
-      await removeAbandonedSockets(folder, isOurs).catch((error: unknown) =>
-        this.#log.warn("cannot remove sockets of a plugin that was killed", { reason: messageOf(error) }),
-      );
+    await removeLeftSockets([registry, devicePlugins], (name) => isSocketName(name, prefixes), this.#log);
     while (!this.#isClosed && !this.#readPrepared()) await Bun.sleep(readRetry);
   }
 
@@ -244,11 +225,11 @@ export class DraRole implements Role {
       this.#served.set(resource, { pool, counts: newPoolCounts() });
       const problem = resourceProblem(resource);
       if (problem !== null) this.#log.error("cannot publish the pool", { resource, reason: problem });
-      this.#write(startLogLines(pool));
+      writeLines(this.#log, startLogLines(pool));
       return true;
     }
     if (Bun.deepEquals(served.pool, pool)) return false;
-    this.#write(changeLogLines(served.pool, pool));
+    writeLines(this.#log, changeLogLines(served.pool, pool));
     countChanges(served.counts, served.pool, pool);
     served.pool = pool;
     return true;
@@ -294,9 +275,5 @@ export class DraRole implements Role {
     const served = await servedByDevicePlugin(paths, [...this.#served.keys()]);
     const others = [...(await offeredElsewhere(paths, new Set()))].filter(([id]) => ids.has(id));
     return [...new Set([...served, ...others.map(([, resource]) => resource)])];
-  }
-
-  #write(lines: readonly LogLine[]): void {
-    for (const { level, message, fields } of lines) this.#log[level](message, fields);
   }
 }

@@ -1,9 +1,7 @@
 // What is counted of the DRA role? Rows of the table of metrics; in the device-plugin role they have no series.
 
-import { inSeconds, type Metric, type Sample, type Seen } from "./metric.ts";
+import { inSeconds, type Metric, type Sample, type Seen, single } from "./metric.ts";
 import type { DraStatus } from "./plugin-status.ts";
-
-const single = (value: number): Sample[] => [{ value }];
 
 /** The values of the DRA driver; none in the other role. */
 const ofDriver =

@@ -30,6 +30,9 @@ export interface Metric {
   readonly read: (seen: Seen) => readonly Sample[];
 }
 
+/** The one value of a metric without labels. */
+export const single = (value: number): Sample[] => [{ value }];
+
 /** A number in seconds, of one in milliseconds. */
 export const seconds = (milliseconds: number) => milliseconds / 1000;
 

@@ -5,10 +5,8 @@ import { registrationStates } from "../kubelet/registration.ts";
 import { exclusionRules } from "../pools/exclusions.ts";
 import { commit, version } from "../process/build-info.ts";
 import { draMetrics } from "./dra-metrics.ts";
-import { inSeconds, type Metric, type Sample, type Seen, seconds } from "./metric.ts";
+import { inSeconds, type Metric, type Sample, type Seen, seconds, single } from "./metric.ts";
 import type { DeviceStatus, FullPoolStatus } from "./plugin-status.ts";
-
-const single = (value: number): Sample[] => [{ value }];
 
 const timestamp = (date: string | null | undefined): Sample[] =>
   date === null || date === undefined ? [] : single(seconds(Date.parse(date)));

@@ -92,6 +92,9 @@ export function idOfSliceDevice(name: string): string | null {
   return sf ? `mlx5_core.sf.${sf[1]}` : null;
 }
 
+/** Whether an id is one that devices of pools can have, unlike those of other plugins. */
+export const isDeviceId = (id: string): boolean => idOfSliceDevice(sliceDeviceName(id)) === id;
+
 /** The kind of a DRA driver's CDI devices. */
 export const claimCdiKind = (driver: string): string => `${driver}/claim`;
 

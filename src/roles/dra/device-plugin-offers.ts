@@ -3,7 +3,7 @@
 
 import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
 import { recordDelay } from "../../pools/decide-allocations.ts";
-import { idOfSliceDevice, sliceDeviceName } from "../../pools/names.ts";
+import { isDeviceId } from "../../pools/names.ts";
 import type { LogAt } from "../../process/log-messages.ts";
 import { messageOf } from "../../text.ts";
 import type { Holder } from "../role.ts";
@@ -108,7 +108,7 @@ export class DevicePluginOffers {
       for (const { id, uid } of allocated) this.#seen.add(`${id} ${uid}`);
       const starting = podAllocations.recentRecords.filter(({ id, pod }) => !this.#seen.has(`${id} ${pod}`));
       const devices = [...starting, ...allocated]
-        .filter(({ id }) => idOfSliceDevice(sliceDeviceName(id)) === id)
+        .filter(({ id }) => isDeviceId(id))
         .map(({ id, resource, pod }) => [id, { resource, pod }] as const);
       return { kind: "held", devices: new Map(devices) };
     } catch (error) {

@@ -140,7 +140,7 @@ export class ClaimNode {
         releaseAfter: 0,
         ...own,
       },
-      { info: write("info"), warn: write("warn"), debug: write("debug") },
+      { info: write("info"), warn: write("warn"), error: write("error"), debug: write("debug") },
     );
     this.#all.push(claims);
     claims.start();

@@ -49,8 +49,6 @@ export class LeftClaims {
   #server: DraServer | null = null;
   #timer: Timer | null = null;
   #retry: Timer | null = null;
-  /** Why the claims could not be read last: of each reason only the first failure is an error. */
-  #failure: string | null = null;
   /** Whether claims were left when that was checked last. */
   #wasNeeded = false;
   #isClosed = false;
@@ -89,10 +87,7 @@ export class LeftClaims {
 
   /** The ids of devices that claims have, by their files or as the kubelet reports it. */
   get ids(): ReadonlySet<string> {
-    const reported = [...this.#options.podAllocations.allocations.values()].filter(
-      ({ isClaimed }) => isClaimed === true,
-    );
-    return new Set([...this.prepared.keys(), ...reported.map(({ id }) => id)]);
+    return new Set([...this.prepared.keys(), ...this.#reported.map(({ id }) => id)]);
   }
 
   /** Reads which claims are prepared, and follows that; never throws. */
@@ -126,19 +121,12 @@ export class LeftClaims {
 
   /** Reads the claims, until that works. */
   #read(): void {
-    try {
-      this.#claims.start();
-    } catch (error) {
-      const reason = messageOf(error);
-      const level = reason === this.#failure ? "debug" : "error";
-      this.#log[level]("cannot read what is prepared for claims; retrying", { reason });
-      this.#failure = reason;
-      this.#retry = setTimeout(() => {
-        this.#read();
-        this.#serve();
-        this.#options.changed();
-      }, this.#options.readAgain ?? readRetry);
-    }
+    if (this.#claims.start()) return;
+    this.#retry = setTimeout(() => {
+      this.#read();
+      this.#serve();
+      this.#options.changed();
+    }, this.#options.readAgain ?? readRetry);
   }
 
   /**
@@ -146,9 +134,13 @@ export class LeftClaims {
    * kubelet reports of pods.
    */
   get #isNeeded(): boolean {
-    const { driver, podAllocations } = this.#options;
-    if (this.prepared.size > 0) return true;
-    return [...podAllocations.allocations.values()].some((each) => each.isClaimed && each.resource === driver);
+    const { driver } = this.#options;
+    return this.prepared.size > 0 || this.#reported.some(({ resource }) => resource === driver);
+  }
+
+  /** Devices that pods have by claims as the kubelet reports it, under the name of their driver. */
+  get #reported(): AllocatedDevice[] {
+    return [...this.#options.podAllocations.allocations.values()].filter(({ isClaimed }) => isClaimed === true);
   }
 
   /** Serves the driver for as long as claims are left. */

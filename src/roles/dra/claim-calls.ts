@@ -78,7 +78,7 @@ interface Preparation {
 /** The claims that are prepared on this node. */
 export class PreparedClaims {
   readonly #options: PreparedClaimsOptions;
-  readonly #log: LogAt<"info" | "warn" | "debug">;
+  readonly #log: LogAt<"info" | "warn" | "error" | "debug">;
   readonly #files: ClaimFiles;
   readonly #running = new Set<Preparation>();
   /** Since when claims that are prepared are known to be gone, in milliseconds of the monotonic clock. */
@@ -88,20 +88,34 @@ export class PreparedClaims {
   #watch: FolderWatch | null = null;
   #retry: Timer | null = null;
 
-  constructor(options: PreparedClaimsOptions, log: LogAt<"info" | "warn" | "debug">) {
+  constructor(options: PreparedClaimsOptions, log: LogAt<"info" | "warn" | "error" | "debug">) {
     this.#options = options;
     this.#log = log;
     this.#files = new ClaimFiles(cdiFolder(options.root), options.driver);
   }
 
-  /** Reads what an earlier process prepared, and from now on restores specs that are removed. Throws when the folder can't be read. */
-  start(): void {
+  /**
+   * Reads what an earlier process prepared, and from now on restores specs that are removed. False when that can't be read, which is logged: it is to
+   * be tried again.
+   */
+  start(): boolean {
     const { folder } = this.#files;
-    const files = this.#files.load();
+    let files: string[];
+    try {
+      files = this.#files.load();
+    } catch (error) {
+      const reason = messageOf(error);
+      const level = this.#failures.get(folder) === reason ? "debug" : "error";
+      this.#log[level]("cannot read what is prepared for claims; retrying", { reason });
+      this.#failures.set(folder, reason);
+      return false;
+    }
+    this.#failures.delete(folder);
     if (files.length > 0) this.#log.warn("removed claim specs that cannot be read", { folder, files });
     this.#watch = new FolderWatch(folder, (names) => {
       if ([...names].some((name) => name === null || this.#files.isClaimFile(name))) this.restore();
     });
+    return true;
   }
 
   /** What is prepared: the devices that no other claim, and no pod of the device plugin, may get. */

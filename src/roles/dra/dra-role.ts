@@ -27,7 +27,7 @@ import type { Holder, Role } from "../role.ts";
 import { offerOf, removeLeftSockets, writeLines } from "../served-pools.ts";
 import { PreparedClaims } from "./claim-calls.ts";
 import { claimReader } from "./claim-reads.ts";
-import { DevicePluginOffers, type DevicePluginState, type OfferTimes } from "./device-plugin-offers.ts";
+import { DevicePluginOffers, type DevicePluginState } from "./device-plugin-offers.ts";
 
 /** The driver's identity in the cluster. */
 export interface DraDriver {
@@ -51,7 +51,6 @@ export interface DraRoleOptions extends DraDriver {
   readonly journal: Journal;
   /** Requests another assignment: claims were prepared or unprepared. */
   readonly changed: () => void;
-  readonly offerTimes?: OfferTimes;
 }
 
 /** After how long it is tried again to read what an earlier process prepared, in milliseconds. */
@@ -71,8 +70,6 @@ export class DraRole implements Role {
   readonly #publisher: Publisher;
   readonly #offers: DevicePluginOffers;
   readonly #served = new Map<string, Served>();
-  /** Why the claims could not be read last: of each reason only the first failure is an error. */
-  #readFailure: string | null = null;
   #isStarted = false;
   #isClosed = false;
 
@@ -108,7 +105,6 @@ export class DraRole implements Role {
         offered: () => this.#offeredByDevicePlugin(),
         podAllocations,
         changed: (state, before) => this.#take(state, before),
-        ...(options.offerTimes && { times: options.offerTimes }),
       },
       log,
     );
@@ -161,7 +157,7 @@ export class DraRole implements Role {
   async begin(_: RegistrationMode, prefixes: readonly string[]): Promise<void> {
     const { registry, devicePlugins } = this.#options.paths;
     await removeLeftSockets([registry, devicePlugins], (name) => isSocketName(name, prefixes), this.#log);
-    while (!this.#isClosed && !this.#readPrepared()) await Bun.sleep(readRetry);
+    while (!this.#isClosed && !this.#claims.start()) await Bun.sleep(readRetry);
   }
 
   async apply(pools: readonly Pool[], isRescan: boolean): Promise<number> {
@@ -202,19 +198,6 @@ export class DraRole implements Role {
   get #held(): ReadonlyMap<string, Holder> {
     const { state } = this.#offers;
     return state.kind === "held" ? state.devices : new Map();
-  }
-
-  #readPrepared(): boolean {
-    try {
-      this.#claims.start();
-      return true;
-    } catch (error) {
-      const reason = messageOf(error);
-      const level = reason === this.#readFailure ? "debug" : "error";
-      this.#log[level]("cannot read what is prepared for claims; retrying", { reason });
-      this.#readFailure = reason;
-      return false;
-    }
   }
 
   /** Takes a pool; returns whether it changed. */

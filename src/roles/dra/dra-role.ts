@@ -174,8 +174,9 @@ export class DraRole implements Role {
       this.#server.start();
       await this.#offers.check();
     }
-    if (!this.#isClosed) this.#publish();
-    return ended.length + changed.length;
+    const effects = ended.length + changed.length;
+    if (effects > 0 && !this.#isClosed) this.#publish();
+    return effects;
   }
 
   checkSockets(): void {

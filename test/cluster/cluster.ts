@@ -48,6 +48,12 @@ export const minorRelease = (): number => {
 export const clusterTest = (name: string, body: () => void | Promise<void>): void =>
   testWhere(given === null ? why : null, name, body);
 
+/** A test for Kubernetes from 1.`minor` on, skipped under its name before. */
+export const testFrom = (minor: number, name: string, body: () => void | Promise<void>): void =>
+  given !== null && minorRelease() < minor
+    ? testWhere(`needs Kubernetes 1.${minor}; this is 1.${minorRelease()}`, name, body)
+    : clusterTest(name, body);
+
 type Argument = string | { readonly stdin: string };
 
 /** Runs kubectl; does not throw. */

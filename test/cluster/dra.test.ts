@@ -2,7 +2,17 @@
 // in two pods at any time, and what pods have is published when they have ended.
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
-import { apply, clusterTest, hasCluster, kubectl, onNode, read, waitFor, waitForAllocatable } from "./cluster.ts";
+import {
+  apply,
+  clusterTest,
+  hasCluster,
+  kubectl,
+  onNode,
+  read,
+  testFrom,
+  waitFor,
+  waitForAllocatable,
+} from "./cluster.ts";
 import {
   claimPod,
   cleanUpCluster,
@@ -19,7 +29,6 @@ import {
   setRole,
   taintsIn,
   templateOf,
-  testFrom,
   versionsOf,
   type Vf,
   vfsOfNode,

@@ -7,21 +7,12 @@ import type { Allocator } from "../../src/roles/role.ts";
 import { toCluster } from "../docs/cluster.ts";
 import { readPage } from "../docs/pages.ts";
 import { testWhere } from "../packaging/needs.ts";
-import { type DaemonSet, type KubernetesObject, objectsOf } from "../support/kubernetes.ts";
-import { apply, clusterTest, facts, hasCluster, kubectl, onNode, read, waitFor } from "./cluster.ts";
+import { type KubernetesObject, objectsOf } from "../support/kubernetes.ts";
+import { apply, clusterTest, facts, hasCluster, kubectl, minorRelease, onNode, read, waitFor } from "./cluster.ts";
 import { deployments, netdevice, type Pod, podWith, pools, statusOf } from "./plugin.ts";
 
 /** The name of the DRA driver where no option sets another one. */
 export const driver = "dra.sriovdp.io";
-
-const kubernetesMinor = hasCluster ? await minorVersion() : 0;
-
-async function minorVersion(): Promise<number> {
-  const { serverVersion } = JSON.parse(await kubectl("version", "--output=json")) as {
-    serverVersion: { minor: string };
-  };
-  return Number.parseInt(serverVersion.minor, 10);
-}
 
 /** Why pods get no interface of a claim's device; null where they do. */
 export const missingNetworks: string | null =
@@ -34,82 +25,31 @@ export const networkTest = (name: string, body: () => void | Promise<void>): voi
   missingNetworks === null ? clusterTest(name, body) : testWhere(missingNetworks, name, body);
 
 /** Whether the API server keeps taints of devices. */
-export const hasTaints: boolean = kubernetesMinor >= 36;
-
-/** A test for Kubernetes from 1.`minor` on, skipped under its name before. */
-export const testFrom = (minor: number, name: string, body: () => void | Promise<void>): void =>
-  hasCluster && kubernetesMinor < minor
-    ? testWhere(`needs Kubernetes 1.${minor}; this is 1.${kubernetesMinor}`, name, body)
-    : clusterTest(name, body);
-
-const account = "sriov-device-plugin";
-
-/** What the role may do in the cluster, and the classes of the pools. */
-const rights: readonly KubernetesObject[] = [
-  {
-    apiVersion: "rbac.authorization.k8s.io/v1",
-    kind: "ClusterRole",
-    metadata: { name: "sriovdp-dra" },
-    rules: [
-      { apiGroups: ["resource.k8s.io"], resources: ["resourceclaims"], verbs: ["get"] },
-      {
-        apiGroups: ["resource.k8s.io"],
-        resources: ["resourceslices"],
-        verbs: ["list", "watch", "create", "update", "delete"],
-      },
-      { apiGroups: [""], resources: ["nodes"], verbs: ["get"] },
-    ],
-  } as KubernetesObject,
-  {
-    apiVersion: "rbac.authorization.k8s.io/v1",
-    kind: "ClusterRoleBinding",
-    metadata: { name: "sriovdp-dra" },
-    subjects: [{ kind: "ServiceAccount", name: account, namespace: "kube-system" }],
-    roleRef: { kind: "ClusterRole", name: "sriovdp-dra", apiGroup: "rbac.authorization.k8s.io" },
-  } as KubernetesObject,
-];
+export const hasTaints: boolean = hasCluster && minorRelease() >= 36;
 
 const classes = deviceClassesOf(
   pools.resourceList.map(({ resourceName: name }) => ({ resource: `intel.com/${name}`, prefix: "intel.com", name })),
   driver,
 );
 
-/** The base with all that either role needs, in one of them. */
-async function daemonSetIn(role: Allocator): Promise<object> {
-  const objects = objectsOf(await kubectl("kustomize", join(deployments, "base")));
-  const set = structuredClone(objects.find(({ kind }) => kind === "DaemonSet")) as DaemonSet;
-  const { spec } = set.spec.template;
-  const [container] = spec.containers;
-  const env = [
-    { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
-    { name: "POD_UID", valueFrom: { fieldRef: { fieldPath: "metadata.uid" } } },
-  ];
-  const args = [
-    ...(container?.args ?? []),
-    ...[`--allocator=${role}`, "--node-name=$(NODE_NAME)", "--pod-uid=$(POD_UID)"],
-  ];
-  const volumeMounts = [...(container?.volumeMounts ?? []), { name: "cdi", mountPath: "/var/run/cdi" }];
-  const volumes = [...spec.volumes, { name: "cdi", hostPath: { path: "/var/run/cdi", type: "DirectoryOrCreate" } }];
-  const containers = [{ ...container, args, env, volumeMounts }];
-  Object.assign(spec, { automountServiceAccountToken: true, containers, volumes });
-  return set;
+/** The shipped overlay of the DRA role, in one of the roles: for the way back only the argument changes. */
+async function overlayIn(role: Allocator): Promise<KubernetesObject[]> {
+  const objects = objectsOf(await kubectl("kustomize", join(deployments, "overlays/dra")));
+  return JSON.parse(JSON.stringify(objects).replace("--allocator=dra", `--allocator=${role}`)) as KubernetesObject[];
 }
 
-/** Gives the plugin its rights, and the cluster the classes and the templates of claims: "vf" for any VF with an interface. */
-export const prepareCluster = (): Promise<string> => apply(...rights, ...classes, templateOf("vf", 0));
+/** Gives the cluster the classes and the templates of claims: "vf" for any VF with an interface. */
+export const prepareCluster = (): Promise<string> => apply(...classes, templateOf("vf", 0));
 
-/** Takes all that away. */
-export const cleanUpCluster = (): Promise<string> =>
-  kubectl(
-    "delete",
-    "--ignore-not-found",
-    "clusterrole/sriovdp-dra",
-    "clusterrolebinding/sriovdp-dra",
-    ...classes.map(({ metadata }) => `deviceclass/${metadata.name}`),
-  );
+/** Removes what does not belong to a namespace. */
+export async function cleanUpCluster(): Promise<void> {
+  const kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings";
+  await kubectl("delete", kinds, "--selector=app.kubernetes.io/name=sriovdp");
+  await kubectl("delete", ...classes.map(({ metadata }) => `deviceclass/${metadata.name}`));
+}
 
 /** Has the plugin serve in a role; the rollout is not waited for. */
-export const setRole = async (role: Allocator): Promise<string> => apply(await daemonSetIn(role));
+export const setRole = async (role: Allocator): Promise<string> => apply(...(await overlayIn(role)));
 
 /** A template of claims for one device of a pool, by its place among the pools, or for one certain device. */
 export const templateOf = (name: string, pool: number, device: string | null = null) => ({

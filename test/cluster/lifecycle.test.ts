@@ -3,7 +3,6 @@
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { join } from "node:path";
-import { testWhere } from "../packaging/needs.ts";
 import { type DaemonSet, objectsOf } from "../support/kubernetes.ts";
 import {
   apply,
@@ -11,9 +10,9 @@ import {
   clusterTest,
   hasCluster,
   kubectl,
-  minorRelease,
   onNode,
   read,
+  testFrom,
   waitFor,
   waitForAllocatable,
 } from "./cluster.ts";
@@ -173,8 +172,8 @@ clusterTest("a PF that goes down is seen in the node's allocatable, and so is it
 });
 
 /** The kubelet reports the health of a pod's devices by default from 1.36 on (KEP-4680; devicemanager/manager.go, UpdateAllocatedResourcesStatus). */
-const noHealth = hasCluster && minorRelease() < 36 ? "needs Kubernetes 1.36 or later" : null;
-(noHealth === null ? clusterTest : testWhere.bind(null, noHealth))(
+testFrom(
+  36,
   "a PF that goes down is seen in the status of a pod that has a VF of it, and so is its return",
   async () => {
     const device = await deviceOf("left");

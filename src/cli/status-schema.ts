@@ -179,7 +179,7 @@ export const statusSchema = object({
               oneOf(...publisherModes),
               "`standby`: a newer instance publishes; `withdrawn`: a device plugin still offers the devices",
             ],
-            reason: [orNull(text), "why"],
+            reason: [orNull(text), "the newer instance that it is on standby for"],
             isCurrent: [flag, "whether the API server has every device as it is"],
             problem: [orNull(text), "what does not work, and what to do"],
             writes: [

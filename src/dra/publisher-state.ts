@@ -3,7 +3,7 @@
 import type { ResourceSlice } from "./resource-slice.ts";
 
 /** Whether slices are written, and if not, why. */
-export const publisherModes = ["starting", "publishing", "standby", "paused", "withdrawn", "closed"] as const;
+export const publisherModes = ["starting", "publishing", "standby", "withdrawn", "closed"] as const;
 export type PublisherMode = (typeof publisherModes)[number];
 
 /** How often slices were written since the start. */
@@ -19,7 +19,7 @@ export interface WriteCounts {
 /** The publisher at one moment. */
 export interface PublisherState {
   readonly mode: PublisherMode;
-  /** Why it is paused, or the instance that it is on standby for; null otherwise. */
+  /** The newer instance that it is on standby for; null when it is not. */
   readonly reason: string | null;
   /** Whether the API server has all slices as they should be. */
   readonly isCurrent: boolean;

@@ -194,11 +194,6 @@ export const nodeLogMessages = {
     fields: ["instance"],
     meaning: "Nothing was written by the newer instance for a while; this one publishes again.",
   },
-  "publication paused": {
-    levels: ["info"],
-    fields: ["reason"],
-    meaning: "No ResourceSlice is written until the reason is gone.",
-  },
   "publication resumed": { levels: ["info"], fields: [], meaning: "ResourceSlices are written again." },
   "ResourceSlices withdrawn": {
     levels: ["info"],

@@ -75,7 +75,6 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])("faults at random, seed %d, end with the rig
     () => played.server.misbehave(some(answers) ?? (() => {})),
     () => played.server.misbehave(some(answers) ?? (() => {}), isWrite),
     () => played.server.send("garbage\n"),
-    () => publisher.pause("a test"),
     () => publisher.resume(),
     () => void publisher.withdraw(),
   ];

@@ -128,36 +128,6 @@ describe("two instances", () => {
   });
 });
 
-describe("a pause", () => {
-  test("keeps all as it is, and what came meanwhile is written afterwards", async () => {
-    const one = aPublisher();
-    one.publisher.publish(healthy);
-    await one.isCurrent();
-    one.publisher.pause("a device plugin of this node is running");
-    one.publisher.pause("a device plugin of this node is running");
-    one.publisher.publish(lost);
-    for (const slice of slices()) played.server.set({ ...slice, spec: { ...slice.spec, devices: [] } });
-    expect(one.publisher.state()).toMatchObject({ mode: "paused", reason: "a device plugin of this node is running" });
-    await until("the change is seen", () => one.publisher.state().published?.devices === 0);
-    expect(writes()).toEqual(["POST"]);
-    one.publisher.resume();
-    one.publisher.resume();
-    await until("it is published", () => devices()[0] === "0000-3b-02-0!");
-    expect(messages(one).filter((message) => message.startsWith("publication"))).toEqual([
-      "publication paused",
-      "publication resumed",
-    ]);
-  });
-
-  test("from the start publishes nothing", async () => {
-    const { publisher } = aPublisher();
-    publisher.pause("a device plugin of this node is running");
-    publisher.publish(healthy);
-    await until("the server is watched", () => played.server.watches === 1);
-    expect(played.server.requests.filter(({ method }) => method !== "GET")).toEqual([]);
-  });
-});
-
 describe("a withdrawal", () => {
   test("deletes all slices of this node and driver, and resume() creates them again", async () => {
     const { publisher, isCurrent } = aPublisher();
@@ -232,15 +202,12 @@ describe("a withdrawal", () => {
     expect(devices()).toHaveLength(3);
   });
 
-  test("ends with close(), resume() and pause()", async () => {
+  test("ends with close() and resume()", async () => {
     await played.server.stop();
     const { publisher } = aPublisher();
     const resumed = publisher.withdraw();
     publisher.resume();
     expect(await resumed).toBe(false);
-    const paused = publisher.withdraw();
-    publisher.pause("a test");
-    expect(await paused).toBe(false);
     const closed = publisher.withdraw();
     await publisher.close();
     expect([await closed, await publisher.withdraw()]).toEqual([false, false]);

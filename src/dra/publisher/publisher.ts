@@ -48,8 +48,7 @@ export class Publisher {
   readonly #following: Promise<void>;
   #pools: readonly Pool[] | null = null;
   #heldElsewhere: ReadonlySet<string> = new Set();
-  #mode: "publishing" | "paused" | "withdrawn" = "publishing";
-  #pauseReason: string | null = null;
+  #mode: "publishing" | "withdrawn" = "publishing";
   #withdrawal: PromiseWithResolvers<boolean> | null = null;
   #node: SliceContext["node"] | null = null;
   /** Whether the Node may have been made anew since it was read. */
@@ -114,20 +113,10 @@ export class Publisher {
     this.#run();
   }
 
-  /** Writes nothing until resume(), for a reason that is logged; what is published stays. */
-  pause(reason: string): void {
-    if (this.#mode === "paused" && this.#pauseReason === reason) return;
-    this.#mode = "paused";
-    this.#pauseReason = reason;
-    this.#endWithdrawal(false);
-    this.#log.info("publication paused", { reason });
-  }
-
-  /** Goes on after pause() or withdraw(). */
+  /** Goes on after withdraw(). */
   resume(): void {
     if (this.#mode === "publishing") return;
     this.#mode = "publishing";
-    this.#pauseReason = null;
     this.#endWithdrawal(false);
     this.#log.info("publication resumed");
     this.#run();
@@ -140,7 +129,6 @@ export class Publisher {
   withdraw(): Promise<boolean> {
     if (this.#isClosed) return Promise.resolve(false);
     this.#mode = "withdrawn";
-    this.#pauseReason = null;
     const withdrawal = (this.#withdrawal ??= Promise.withResolvers<boolean>());
     this.#run();
     return withdrawal.promise;
@@ -152,7 +140,7 @@ export class Publisher {
     const { found, counts } = this.#writer;
     return {
       mode,
-      reason: mode === "standby" ? this.#newestInstance : this.#pauseReason,
+      reason: mode === "standby" ? this.#newestInstance : null,
       isCurrent: this.#plan?.due.length === 0 && this.#plan.waiting === 0,
       waiting: this.#plan?.waiting ?? 0,
       published: found && countPublished(remainingSlices(found)),

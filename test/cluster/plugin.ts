@@ -48,10 +48,11 @@ export async function deployBase(devices: Readonly<Record<string, number>> = all
 export const waitForRollout = (name = daemonSet, where = namespace): Promise<string> =>
   kubectl(where, "rollout", "status", name, "--timeout=240s");
 
-/** Takes away what earlier tests left: pods unless they are to stay, DaemonSets, and the resources that they registered. */
+/** Takes away what earlier tests left: pods unless they are to stay, DaemonSets in all namespaces, and the resources that they registered. */
 export async function removeAll({ butPods = false } = {}): Promise<void> {
   if (!butPods) await kubectl("delete", "pods", "--all", "--namespace=default");
-  await kubectl(namespace, "delete", "daemonsets,services", "--all");
+  await kubectl("delete", "daemonsets", "--all", "--all-namespaces");
+  await kubectl(namespace, "delete", "services", "--all");
   await waitForEnd();
 }
 

@@ -9,32 +9,45 @@ import { kubectlIn } from "./kubectl.ts";
 /** The address of the service "kubernetes". It is on the namespace's lo, so the guest's router leads there, and no kube-proxy is needed. */
 export const serviceAddress = "10.96.0.1";
 
+/** A user of the API server: one of the programs, or the kubelet of a node. */
+type User = "admin" | "manager" | "scheduler" | `kubelet-${string}`;
+
 /** Who may do what, by a token: the API server's static token file. */
-const users = {
-  admin: { name: "admin", group: "system:masters" },
-  manager: { name: "system:kube-controller-manager", group: "" },
-  scheduler: { name: "system:kube-scheduler", group: "" },
-  kubelet: { name: "system:node:lab", group: "system:nodes" },
-};
+const usersOf = (nodes: readonly string[]): (readonly [User, { readonly name: string; readonly group: string }])[] => [
+  ["admin", { name: "admin", group: "system:masters" }],
+  ["manager", { name: "system:kube-controller-manager", group: "" }],
+  ["scheduler", { name: "system:kube-scheduler", group: "" }],
+  ...nodes.map((node) => [`kubelet-${node}` as const, { name: `system:node:${node}`, group: "system:nodes" }] as const),
+];
+
+interface ControlPlaneOptions {
+  /** Names of the nodes whose kubelets are users. */
+  readonly nodes?: readonly string[];
+  readonly featureGates?: Readonly<Record<string, boolean>>;
+}
 
 export interface ControlPlane {
   /** The path of a kubeconfig, which holds within the namespace as well as in the guest. */
-  kubeconfig(user: keyof typeof users): string;
+  kubeconfig(user: User): string;
   /** Settles when pods can be created; rejects when a program of it ends, or after two minutes. */
   readonly ready: Promise<void>;
 }
 
-/** Starts the control plane and waits until its kubeconfigs are there; its state is below `folder`. */
+/**
+ * Starts the control plane and waits until its kubeconfigs are there, also those for the kubelets of the nodes; its state is below
+ * `folder`. All its programs have the feature gates.
+ */
 export async function startControlPlane(
   namespace: Namespace,
   kubernetes: string,
   folder: string,
+  { nodes = ["lab"], featureGates = {} }: ControlPlaneOptions = {},
 ): Promise<ControlPlane> {
   mkdirSync(folder, { recursive: true });
   const file = (name: string) => join(folder, name);
-  const kubeconfig = (user: string) => file(`kubeconfig-${user}`);
+  const kubeconfig = (user: User) => file(`kubeconfig-${user}`);
   const certificate = file("certificates/apiserver.crt");
-  const tokens = Object.fromEntries(Object.keys(users).map((user) => [user, crypto.randomUUID()]));
+  const users = usersOf(nodes).map(([user, identity]) => ({ user, ...identity, token: crypto.randomUUID() }));
   const { privateKey, publicKey } = generateKeyPairSync("rsa", {
     modulusLength: 2048,
     publicKeyEncoding: { type: "spki", format: "pem" },
@@ -42,10 +55,11 @@ export async function startControlPlane(
   });
   writeFileSync(file("accounts.key"), privateKey, { mode: 0o600 });
   writeFileSync(file("accounts.pub"), publicKey);
-  const rows = Object.entries(users).map(([user, { name, group }]) => `${tokens[user]},${name},${name},"${group}"`);
+  const rows = users.map(({ token, name, group }) => `${token},${name},${name},"${group}"`);
   writeFileSync(file("tokens.csv"), `${rows.join("\n")}\n`, { mode: 0o600 });
 
   const start = (name: string, ...args: readonly string[]) => namespace.start(name, [kubernetes, name, ...args]);
+  const gates = Object.entries(featureGates).map(([gate, isOn]) => `--feature-gates=${gate}=${isOn}`);
   start(
     "etcd",
     `--data-dir=${file("etcd")}`,
@@ -74,6 +88,7 @@ export async function startControlPlane(
     // Nothing here resolves the node's name, or needs the endpoints of the service "kubernetes".
     "--kubelet-preferred-address-types=InternalIP",
     "--endpoint-reconciler-type=none",
+    ...gates,
   );
 
   const kubectl = kubectlIn(namespace.pid, kubernetes, kubeconfig("admin"));
@@ -85,18 +100,18 @@ export async function startControlPlane(
     throw new Error(`not within 120 s: ${what}`);
   };
   await waitFor("the API server's certificate", async () => existsSync(certificate));
-  for (const user of Object.keys(users)) {
-    writeFileSync(kubeconfig(user), kubeconfigOf(tokens[user] ?? "", readFileSync(certificate)), { mode: 0o600 });
-  }
+  for (const { user, token } of users)
+    writeFileSync(kubeconfig(user), kubeconfigOf(token, readFileSync(certificate)), { mode: 0o600 });
   const ready = async () => {
     await waitFor("the API server is ready", async () => (await kubectl("get", "--raw=/readyz")).status === 0);
 
-    const client = (user: keyof typeof users) => [
+    const client = (user: User) => [
       ...["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"].map(
         (option) => `--${option}=${kubeconfig(user)}`,
       ),
       "--bind-address=127.0.0.1",
       "--leader-elect=false",
+      ...gates,
     ];
     start(
       "kube-controller-manager",

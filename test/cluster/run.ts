@@ -119,7 +119,7 @@ async function runInCluster(): Promise<TestResult[]> {
       containerd,
       kubelet: values.kubernetes ? kubernetes : null,
       multus,
-      kubeconfig: controlPlane.kubeconfig("kubelet"),
+      kubeconfig: controlPlane.kubeconfig("kubelet-lab"),
       multusKubeconfig: controlPlane.kubeconfig("admin"),
       sriovCni: process.env["SRIOVDP_SRIOV_CNI"] ?? null,
     };

@@ -37,12 +37,15 @@ export function facts(): ClusterFacts {
 /** Whether a cluster is there. */
 export const hasCluster: boolean = given !== null;
 
-/** The cluster's minor release of Kubernetes: 34 of v1.34.4. Without a version in its path, the executable is that of the lab's go.mod. */
-export const minorRelease = (): number => {
+/** The minor release of an executable of Kubernetes: 34 of v1.34.4. Without a version in its path, it is that of the lab's go.mod. */
+export const minorReleaseOf = (kubernetes: string): number => {
   const own = () => readFileSync(join(import.meta.dir, "../vm/kubernetes/go.mod"), "utf8");
-  const release = /kubernetes-v1\.(\d+)\./.exec(facts().kubernetes) ?? /k8s\.io\/kubernetes v1\.(\d+)\./.exec(own());
+  const release = /kubernetes-v1\.(\d+)\./.exec(kubernetes) ?? /k8s\.io\/kubernetes v1\.(\d+)\./.exec(own());
   return Number(release?.[1]);
 };
+
+/** The cluster's minor release of Kubernetes. */
+export const minorRelease = (): number => minorReleaseOf(facts().kubernetes);
 
 /** A test that needs the cluster, and is skipped under its name without. */
 export const clusterTest = (name: string, body: () => void | Promise<void>): void =>

@@ -25,8 +25,8 @@ export interface Namespace {
 /** The words before a command that run it in the namespace of a process. */
 export const inNamespace = (pid: number): string[] => ["nsenter", `--target=${pid}`, "--net", "--"];
 
-// Also where this process is killed, when none of its own code runs any more.
-const endsWithUs = ["setpriv", "--pdeathsig=KILL", "--"];
+/** The words before a command that end it with this process, also where that is killed and none of its own code runs any more. */
+export const endsWithUs: readonly string[] = ["setpriv", "--pdeathsig=KILL", "--"];
 
 /**
  * Makes a namespace; `addresses` are further ones of its lo. Connections to these come from 127.0.0.1, for QEMU hands the sender's address on

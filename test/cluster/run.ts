@@ -1,6 +1,7 @@
 // run.ts [--kubernetes VERSION] [--containerd RELEASE] [--only TESTS] [NAME…]: starts a Kubernetes cluster with one node, the lab's guest,
 // and runs the tests of this folder against it, all or those whose file names contain a NAME; TESTS is a regular expression for the
-// names of tests. Where there can be no cluster all of them are counted as skipped.
+// names of tests. nodes.test.ts starts a cluster of its own, on this machine, and runs first. Where there can be no cluster all of them are
+// counted as skipped.
 // SRIOVDP_MULTUS names an executable of multus for the node in place of the lab's, one that finds devices of claims.
 // Results: test-results/cluster/, with the logs of all programs and junit.xml.
 
@@ -41,23 +42,31 @@ const { values, positionals } = argumentsOf(
 );
 const containerd = oneOf("--containerd", values.containerd, containerdReleases);
 
+/** The executable of Kubernetes. */
+const kubernetes = join(labFolder, values.kubernetes ? `kubernetes-${values.kubernetes}` : "kubernetes", "kubernetes");
+
 async function main(): Promise<number> {
   rmSync(results, { recursive: true, force: true });
   mkdirSync(results, { recursive: true });
-  const lab = await makeLab();
-  const found = await (lab === "made" ? runInCluster() : withoutCluster(lab));
+  const files = testFiles();
+  const found: TestResult[] = [];
+  for (const stage of [native, inGuest]) {
+    const some = files.filter((path) => isNative(path) === (stage === native));
+    if (some.length > 0) found.push(...(await stage(some)));
+  }
   writeFileSync(join(results, "junit.xml"), formatJUnit(found));
   for (const { name, outcome, seconds } of found) console.log(`${outcome.padEnd(7)} ${name} (${seconds.toFixed(1)} s)`);
   console.log(summaryLine(found));
   return found.some(({ outcome }) => outcome === "failed") ? 1 : 0;
 }
 
-/** "made", or why not. */
-async function makeLab(): Promise<string> {
+/** "made", or why not: the lab with the guest, or the executable of Kubernetes alone. */
+async function makeLab(target: "cluster" | "kubernetes"): Promise<string> {
   const missing = missingPrograms("ip", "nsenter", "setpriv", "unshare");
   if (missing !== null) return missing;
-  const further = [...(containerd === "2" ? ["containerd-2"] : []), ...(values.kubernetes ? [values.kubernetes] : [])];
-  const command = [join(root, "test/vm/lab/make.sh"), "cluster", ...further];
+  const release = values.kubernetes ? [values.kubernetes] : [];
+  const further = target === "cluster" && containerd === "2" ? ["containerd-2", ...release] : release;
+  const command = [join(root, "test/vm/lab/make.sh"), target, ...further];
   const status = await Bun.spawn(command, { stdio: ["ignore", "inherit", "inherit"] }).exited;
   if (status === 77) return "this machine can't have the lab";
   if (status !== 0) throw new Error("the lab could not be made");
@@ -65,16 +74,37 @@ async function makeLab(): Promise<string> {
 }
 
 /** Runs the test files one after the other: given several, bun takes them in the order of the folder's entries. */
-async function runFiles(variables: Readonly<Record<string, string>>): Promise<TestResult[]> {
+async function runFiles(paths: readonly string[], variables: Readonly<Record<string, string>>): Promise<TestResult[]> {
   const found: TestResult[] = [];
   const args = values.only === undefined ? [] : [`--test-name-pattern=${values.only}`];
-  for (const path of testFiles())
+  for (const path of paths)
     found.push(...(await runTests({ paths: [path], report: join(results, "bun.xml"), timeout, args, variables })));
   return found;
 }
 
 /** Runs the test files without a cluster, where each test is skipped. */
-const withoutCluster = (reason: string): Promise<TestResult[]> => runFiles({ SRIOVDP_NO_CLUSTER: reason });
+const withoutCluster = (paths: readonly string[], reason: string): Promise<TestResult[]> =>
+  runFiles(paths, { SRIOVDP_NO_CLUSTER: reason });
+
+/** Whether a test file starts its cluster itself. */
+const isNative = (path: string): boolean => path.endsWith("/nodes.test.ts");
+
+function requireExecutable(): void {
+  if (!existsSync(executable)) throw new Error(`there is no ${executable}: build it first (npm run build)`);
+}
+
+/** Runs the test files that start their cluster themselves. */
+async function native(paths: readonly string[]): Promise<TestResult[]> {
+  const lab = await makeLab("kubernetes");
+  if (lab !== "made") return withoutCluster(paths, lab);
+  requireExecutable();
+  return runFiles(paths, { SRIOVDP_KUBERNETES: kubernetes, SRIOVDP: executable });
+}
+
+async function inGuest(paths: readonly string[]): Promise<TestResult[]> {
+  const lab = await makeLab("cluster");
+  return lab === "made" ? runInCluster(paths) : withoutCluster(paths, lab);
+}
 
 // Those that boot the node again are last: they leave other VFs.
 const places = [
@@ -97,19 +127,14 @@ function testFiles(): string[] {
   return wanted.toSorted((a, b) => places.indexOf(a) - places.indexOf(b)).map((name) => `test/cluster/${name}`);
 }
 
-async function runInCluster(): Promise<TestResult[]> {
-  if (!existsSync(executable)) throw new Error(`there is no ${executable}: build it first (npm run build)`);
+async function runInCluster(paths: readonly string[]): Promise<TestResult[]> {
+  requireExecutable();
   const image = join(results, "image.tar");
   const make = ["scripts/image/image.ts", "--executable", executable, "--tag", imageName, "--out", image];
   const made = Bun.spawnSync([process.execPath, ...make], { cwd: root, stdout: "ignore", stderr: "inherit" });
   if (!made.success) throw new Error("the container image can't be made");
 
   const share = join(results, "share");
-  const kubernetes = join(
-    labFolder,
-    values.kubernetes ? `kubernetes-${values.kubernetes}` : "kubernetes",
-    "kubernetes",
-  );
   const namespace = await makeNamespace([nodeAddress, serviceAddress], results);
   try {
     const controlPlane = await startControlPlane(namespace, kubernetes, join(results, "control-plane"));
@@ -136,7 +161,7 @@ async function runInCluster(): Promise<TestResult[]> {
       hasClaimMultus: multus !== null,
     };
     const variables = { SRIOVDP_CLUSTER: JSON.stringify(facts) };
-    return await Promise.race([runFiles(variables), guest]);
+    return await Promise.race([runFiles(paths, variables), guest]);
   } catch (error) {
     const console = join(results, "console.log");
     if (existsSync(console)) process.stdout.write(readFileSync(console, "utf8").split("\n").slice(-40).join("\n"));

@@ -1,9 +1,9 @@
-// Where does a tool of the Go ecosystem come from? Its module is in a folder beside this file; it is built once for each state of that
-// folder, outside the checkout, and kept.
+// Where does a tool of the Go ecosystem come from? Its module is in a folder beside this file, or elsewhere in test/; it is built once for
+// each state of that folder, outside the checkout, and kept.
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { packagingCache } from "../../scripts/build/architectures.ts";
 
 /** Further words for `go build`. */
@@ -15,8 +15,8 @@ interface Build {
 }
 
 /**
- * The executable of the Go module in test/packaging/FOLDER, or what is missing for it, as a phrase. Takes minutes the first time; one process of
- * low priority, since other tests run beside it. Throws when the module is there and does not compile.
+ * The executable of the Go module in test/packaging/FOLDER, or what is missing for it, as a phrase. Takes up to minutes the first time; one process
+ * of low priority, since other tests run beside it. Throws when the module is there and does not compile.
  */
 export function goProgram(
   folder: string,
@@ -27,7 +27,7 @@ export function goProgram(
   const hash = createHash("sha256");
   for (const file of readdirSync(source).toSorted()) hash.update(file).update(readFileSync(join(source, file)));
   hash.update(name).update(tags).update(goVersion());
-  const path = join(packagingCache, `${folder}-${hash.digest("hex").slice(0, 16)}`);
+  const path = join(packagingCache, `${basename(folder)}-${hash.digest("hex").slice(0, 16)}`);
   if (existsSync(path)) return { path, missing: null };
   const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly" };
   const go = (...args: readonly string[]) =>

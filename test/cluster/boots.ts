@@ -4,11 +4,18 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** How the boot before ends. */
+/** The machine of a boot, and how the boot before it ends. */
 export interface BootRequest {
   /** Whether the power is cut: QEMU is killed. Otherwise the guest is expected to shut down by itself. */
   readonly cut: boolean;
+  /** NICs besides the two that the lab's machine has, at most 7. */
+  readonly furtherNics: number;
+  /** MiB */
+  readonly memory: number;
 }
+
+/** The first boot's. */
+export const firstBoot: BootRequest = { cut: false, furtherNics: 0, memory: 3072 };
 
 const fileIn = (share: string) => join(share, "boot.json");
 

@@ -22,6 +22,8 @@ export interface ClusterFacts {
   readonly releases: { readonly kubernetes: string | null; readonly containerd: string };
   /** Whether the node's multus finds the devices of claims, as releases after 4.3.0 do (pkg/draclient). */
   readonly hasClaimMultus: boolean;
+  /** Whether there is time for tests that take a quarter of an hour: somebody has named them. */
+  readonly hasTime: boolean;
 }
 
 const text = process.env["SRIOVDP_CLUSTER"];

@@ -5,15 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { labDisk, labFolder, makeInitrd, qemuCommand } from "../vm/boot.ts";
 import { defaults, type Profile } from "../vm/profiles.ts";
-import { endRequest, requestedBoot } from "./boots.ts";
+import { type BootRequest, endRequest, firstBoot, requestedBoot } from "./boots.ts";
 import { type Namespace, type Program, run } from "./namespace.ts";
 
 /** The node's address. It is on the namespace's lo as well, where QEMU takes connections to the kubelet's port and that of metrics. */
 export const nodeAddress = "10.0.2.15";
 
-const profileWith = (containerd: Profile["containerd"]): Profile => ({
+const profileWith = (containerd: Profile["containerd"], memory: number): Profile => ({
   ...defaults,
-  ...{ disk: "node", memory: 3072, containerd },
+  ...{ disk: "node", memory, containerd },
 });
 
 const forwards = [10250, 9808].map((port) => `hostfwd=tcp:${nodeAddress}:${port}-${nodeAddress}:${port}`);
@@ -21,6 +21,29 @@ const management = [
   ...["-netdev", ["user", "id=management", "net=10.0.2.0/24", ...forwards].join(",")],
   ...["-device", "virtio-net-pci,bus=pcie.0,netdev=management,mac=52:54:00:00:01:01,romfile="],
 ];
+
+/**
+ * Where further NICs are: at the two free ports of the lab's machine, at four more, and one beside the root ports. Each port with a NIC takes
+ * 4 KiB of the I/O ports, and the firmware has 32 KiB for all of them (SeaBIOS src/fw/pciinit.c, pci_bios_init_root_regions_io).
+ */
+const furtherPlaces: readonly { readonly port: string; readonly root: string | null }[] = [
+  ...["port2", "port3"].map((port) => ({ port, root: null })),
+  ...["port4", "port5"].map((port) => ({ port, root: "root0" })),
+  ...["port6", "port7"].map((port) => ({ port, root: "root1" })),
+  { port: "pcie.0", root: null },
+];
+
+/** QEMU's words for further NICs, on a hub of their own, so that each has a carrier where there are two. */
+const furtherNics = (count: number): string[] =>
+  furtherPlaces
+    .slice(0, count)
+    .flatMap(({ port, root }, index) => [
+      ...(root === null
+        ? []
+        : ["-device", `pcie-root-port,id=${port},bus=${root},chassis=${20 + index},slot=${20 + index}`]),
+      ...["-netdev", `hubport,id=further${index},hubid=1`],
+      ...["-device", `igb,bus=${port},netdev=further${index},mac=52:54:00:00:02:0${index},romfile=`],
+    ]);
 
 /** What the node takes from the host. */
 export interface NodeFiles {
@@ -54,8 +77,8 @@ export async function runGuest(namespace: Namespace, files: NodeFiles, share: st
   const disk = join(logs, "node.ext4");
   makeDisk(disk, files.containerd);
   const console = join(logs, "console.log");
-  const boot = () => bootGuest(namespace, files, { share, disk, console });
-  let qemu = await boot();
+  const boot = (request: BootRequest) => bootGuest(namespace, files, request, { share, disk, console });
+  let qemu = await boot(firstBoot);
   for (let boots = 1; ; await Bun.sleep(200)) {
     const request = requestedBoot(share);
     if (request === null) continue;
@@ -63,7 +86,7 @@ export async function runGuest(namespace: Namespace, files: NodeFiles, share: st
     if (!request.cut && qemu.running()) throw new Error(`the guest has not shut down within ${downWithin} s`);
     await qemu.kill();
     renameSync(console, join(logs, `console-${boots}.log`));
-    qemu = await boot();
+    qemu = await boot(request);
     endRequest(share);
     boots += 1;
   }
@@ -92,6 +115,7 @@ function makeDisk(disk: string, containerd: Profile["containerd"]): void {
 async function bootGuest(
   namespace: Namespace,
   files: NodeFiles,
+  { furtherNics: count, memory }: BootRequest,
   { share, disk, console }: { readonly share: string; readonly disk: string; readonly console: string },
 ): Promise<Program> {
   const work = mkdtempSync(join(tmpdir(), "sriovdp-cluster-"));
@@ -101,13 +125,13 @@ async function bootGuest(
     const configuration = files.containerd === "2" ? "containerd-2.toml" : "containerd.toml";
     cpSync(join(import.meta.dir, "../vm/guest", configuration), join(payload, "containerd.toml"));
     writeFileSync(join(payload, "image-name"), files.imageName);
-    const profile = profileWith(files.containerd);
+    const profile = profileWith(files.containerd, memory);
     const initrd = join(work, "initrd");
     await makeInitrd(profile, payload, initrd);
     const machine = qemuCommand(profile, { initrd, share, console, disk, monitor: join(work, "monitor") });
     const isUp = () => existsSync(console) && readFileSync(console, "latin1").includes("lab: up after");
     for (const last of [false, true]) {
-      const qemu = namespace.start("qemu", [...machine, ...management]);
+      const qemu = namespace.start("qemu", [...machine, ...management, ...furtherNics(count)]);
       for (const end = performance.now() + upWithin * 1000; performance.now() < end; await Bun.sleep(200)) {
         if (!qemu.running()) throw new Error("QEMU has ended; see qemu.log");
         if (isUp()) return qemu;

@@ -1,7 +1,7 @@
 // run.ts [--kubernetes VERSION] [--containerd RELEASE] [--only TESTS] [NAME…]: starts a Kubernetes cluster with one node, the lab's guest,
 // and runs the tests of this folder against it, all or those whose file names contain a NAME; TESTS is a regular expression for the
-// names of tests. nodes.test.ts starts a cluster of its own, on this machine, and runs first. Where there can be no cluster all of them are
-// counted as skipped.
+// names of tests. nodes.test.ts starts a cluster of its own, on this machine, and runs first; scale.test.ts runs only if it is named. Where there
+// can be no cluster all of them are counted as skipped.
 // SRIOVDP_MULTUS names an executable of multus for the node in place of the lab's, one that finds devices of claims.
 // Results: test-results/cluster/, with the logs of all programs and junit.xml.
 
@@ -117,6 +117,7 @@ const places = [
   "migration.test.ts",
   "docs.test.ts",
   "reboot.test.ts",
+  "scale.test.ts",
 ];
 
 function testFiles(): string[] {
@@ -159,6 +160,7 @@ async function runInCluster(paths: readonly string[]): Promise<TestResult[]> {
       imageName,
       releases: { kubernetes: values.kubernetes ?? null, containerd },
       hasClaimMultus: multus !== null,
+      hasTime: positionals.some((part) => "scale.test.ts".includes(part)),
     };
     const variables = { SRIOVDP_CLUSTER: JSON.stringify(facts) };
     return await Promise.race([runFiles(paths, variables), guest]);

@@ -37,6 +37,10 @@ kubernetes_module_of() {
     printf ')\n'
   } >"$2/go.mod"
   (cd "$2" && GOFLAGS=-mod=mod go mod tidy)
+  # Earlier releases' command of the kubelet takes no context.
+  if ! grep -q '^func NewKubeletCommand(ctx' "$(cd "$2" && go list -m -f '{{.Dir}}' k8s.io/kubernetes)/cmd/kubelet/app/server.go"; then
+    sed -i 's/NewKubeletCommand(context.Background())/NewKubeletCommand()/; /^\t"context"$/d' "$2/main.go"
+  fi
 }
 
 make_cni() {

@@ -52,12 +52,19 @@ async function main(): Promise<number> {
   const found: TestResult[] = [];
   for (const stage of [native, inGuest]) {
     const some = files.filter((path) => isNative(path) === (stage === native));
-    if (some.length > 0) found.push(...(await stage(some)));
+    if (some.length > 0) found.push(...(await stage(some).catch(withoutStart)));
   }
   writeFileSync(join(results, "junit.xml"), formatJUnit(found));
   for (const { name, outcome, seconds } of found) console.log(`${outcome.padEnd(7)} ${name} (${seconds.toFixed(1)} s)`);
   console.log(summaryLine(found));
   return found.some(({ outcome }) => outcome === "failed") ? 1 : 0;
+}
+
+/** What has failed where a stage could not run its tests. */
+function withoutStart(error: Error): TestResult[] {
+  console.error(error.message);
+  const { message } = error;
+  return [{ file: "test/cluster/run.ts", name: "the cluster starts", outcome: "failed", seconds: 0, message }];
 }
 
 /** "made", or why not: the lab with the guest, or the executable of Kubernetes alone. */
@@ -179,13 +186,4 @@ async function runInCluster(paths: readonly string[]): Promise<TestResult[]> {
 // Programs that were started end with this process.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
 
-main().then(
-  (status) => process.exit(status),
-  (error) => {
-    const message = error instanceof Error ? error.message : String(error);
-    console.error(message);
-    const outcome = { file: "test/cluster/run.ts", name: "the cluster starts", outcome: "failed", seconds: 0 } as const;
-    writeFileSync(join(results, "junit.xml"), formatJUnit([{ ...outcome, message }]));
-    process.exit(1);
-  },
-);
+process.exit(await main());

@@ -82,7 +82,8 @@ export const nodeLogMessages = {
   "node scan stalled: a driver does not answer; device lists stay as they are": {
     levels: ["error"],
     fields: ["reading"],
-    meaning: "A read has not returned for 5 s; `reading` is what was being read. `dmesg` usually names the driver.",
+    meaning:
+      "A scan has not returned for 5 s; `reading` is what was being read. `dmesg` usually names the driver. Where `reading` is another one each time, or null, the node has no free CPU.",
   },
   "node scans complete again": { levels: ["info"], fields: [], meaning: "The driver answers again." },
   "kernel events were lost; rescanning": {

@@ -62,7 +62,7 @@ export class NativeNode {
     this.#options = options;
     this.name = options.name;
     unpack(buildNode({ pfs: [options.pf], vhostNet: false }), this.root);
-    for (const folder of ["var/lib/kubelet/device-plugins", "var/lib/kubelet/plugins_registry", "var/run/cdi", "work"])
+    for (const folder of ["var/lib/kubelet/device-plugins", "var/lib/kubelet/plugins_registry", "var/run/cdi", "lab"])
       mkdirSync(`${this.root}/${folder}`, { recursive: true });
     this.#startRuntime();
     this.#kubelet = this.#startKubelet();
@@ -94,7 +94,7 @@ export class NativeNode {
 
   /** All containers that the kubelet has created since the node was started, and those that were refused. */
   get containers(): StartedContainer[] {
-    const path = this.#work("containers");
+    const path = this.#file("containers");
     const lines = existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : [];
     return lines.map((line) => JSON.parse(line) as StartedContainer);
   }
@@ -129,24 +129,24 @@ export class NativeNode {
     this.#plugins.push(new Plugin(["--root", this.root, ...args], [...endsWithUs, ...inNamespace(namespace.pid)]));
   }
 
-  #work(name: string): string {
-    return `${this.root}/work/${name}`;
+  #file(name: string): string {
+    return `${this.root}/lab/${name}`;
   }
 
   #startKubelet(): Program {
     const { name, address, kubernetes, kubeconfig, namespace } = this.#options;
-    const config = this.#work("kubelet.json");
+    const config = this.#file("kubelet.json");
     writeFileSync(config, JSON.stringify(this.#kubeletConfig()));
     const settings = Object.entries(kernelSettings).map(([setting, value]) => {
-      const file = this.#work(setting.replaceAll("/", "."));
+      const file = this.#file(setting.replaceAll("/", "."));
       writeFileSync(file, `${value}\n`);
       return `[ ! -e /proc/sys/${setting} ] || mount --bind ${file} /proc/sys/${setting}`;
     });
     const script = [
       // A machine without a kubelet's folder does not get one: an empty one is put over /var/lib, with all else that is there.
       "if [ ! -d /var/lib/kubelet ]; then",
-      `  mkdir -p ${this.#work("lib")}; mount --rbind /var/lib ${this.#work("lib")}; mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/kubelet`,
-      `  for folder in ${this.#work("lib")}/*/; do`,
+      `  mkdir -p ${this.#file("lib")}; mount --rbind /var/lib ${this.#file("lib")}; mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/kubelet`,
+      `  for folder in ${this.#file("lib")}/*/; do`,
       '    at="/var/lib/$(basename "$folder")"; mkdir -p "$at"; mount --rbind "$folder" "$at"',
       "  done",
       "fi",
@@ -155,8 +155,8 @@ export class NativeNode {
       // Links to the logs of containers, a folder that can't be set.
       "mount -t tmpfs tmpfs /var/log",
       ...settings,
-      `until [ -S ${this.#work("cri.sock")} ]; do sleep 0.05; done`,
-      `exec ${kubernetes} kubelet --config=${config} --kubeconfig=${kubeconfig} --hostname-override=${name} --node-ip=${address} --cert-dir=${this.#work("pki")}`,
+      `until [ -S ${this.#file("cri.sock")} ]; do sleep 0.05; done`,
+      `exec ${kubernetes} kubelet --config=${config} --kubeconfig=${kubeconfig} --hostname-override=${name} --node-ip=${address} --cert-dir=${this.#file("pki")}`,
     ];
     return namespace.start(`kubelet-${name}`, inMountNamespace(script));
   }
@@ -171,13 +171,13 @@ export class NativeNode {
       "mount -t tmpfs tmpfs /dev",
       "mknod /dev/null c 1 3",
       ...nodes.map((node) => `mkdir -p "$(dirname ${node})"; mknod ${node} c 1 3`),
-      `exec ${runtime} ${this.#work("cri.sock")} ${this.root}/var/run/cdi ${this.#work("containers")}`,
+      `exec ${runtime} ${this.#file("cri.sock")} ${this.root}/var/run/cdi ${this.#file("containers")}`,
     ];
     namespace.start(`runtime-${name}`, inMountNamespace(script));
   }
 
   #kubeletConfig(): object {
-    const runtime = `unix://${this.#work("cri.sock")}`;
+    const runtime = `unix://${this.#file("cri.sock")}`;
     return {
       apiVersion: "kubelet.config.k8s.io/v1beta1",
       kind: "KubeletConfiguration",
@@ -196,8 +196,8 @@ export class NativeNode {
       makeIPTablesUtilChains: false,
       evictionHard: { "memory.available": "1Mi", "nodefs.available": "0%", "imagefs.available": "0%" },
       imageGCHighThresholdPercent: 100,
-      podLogsDir: this.#work("logs"),
-      volumePluginDir: this.#work("volume-plugins"),
+      podLogsDir: this.#file("logs"),
+      volumePluginDir: this.#file("volume-plugins"),
       resolvConf: "",
       nodeStatusUpdateFrequency: "1s",
       syncFrequency: "5s",

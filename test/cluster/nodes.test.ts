@@ -2,6 +2,7 @@
 // Needs no emulated machine: see native-cluster.ts.
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { quantile } from "../../scripts/bench/quantile.ts";
 import { driver } from "../support/dra-node.ts";
 import { asText } from "./cluster.ts";
 import {
@@ -107,9 +108,6 @@ const containersOfNodes = (): number[] => [cluster.byDra, cluster.byPlugin].map(
 const versions = async (): Promise<unknown[]> =>
   (await readSlices(cluster.api)).map(({ metadata }) => [metadata.name, metadata.uid, metadata.resourceVersion]);
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-
 describe("an unchanged pod", () => {
   nodeTest("runs on both nodes, with its device in its variable and the device's nodes", async () => {
     const { byDra, byPlugin } = cluster;
@@ -128,7 +126,7 @@ describe("an unchanged pod", () => {
     for (let number = 1; number < capacity; number += 1)
       for (const node of number < capacity - 1 ? [byDra, byPlugin] : [byDra])
         durations.get(node)?.push((await start(`timed-${number}-on-${node.name}`, node)).duration);
-    const [dra = 0, plugin = 0] = [byDra, byPlugin].map((node) => median(durations.get(node) ?? []));
+    const [dra = 0, plugin = 0] = [byDra, byPlugin].map((node) => quantile(durations.get(node) ?? [], 0.5));
     const factor = (dra / plugin).toFixed(2);
     console.log(
       `apply to Ready, median: ${dra.toFixed(0)} ms by DRA, ${plugin.toFixed(0)} ms by the device plugin (${factor} x)`,

@@ -5,6 +5,7 @@
 import { beforeAll, expect, setDefaultTimeout } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { parseSeries, samples, type Series } from "../contract/scrape.ts";
 import { testWhere } from "../packaging/needs.ts";
 import { apply, clusterTest, facts, hasCluster, kubectl, read, waitFor, waitForAllocatable } from "./cluster.ts";
 import { bootAgain, installVfUnit } from "./node-boot.ts";
@@ -66,23 +67,19 @@ const deployment = ((): object => {
   };
 })();
 
-/** Series of the plugin's metrics by name and labels. */
-async function metrics(): Promise<Map<string, number>> {
+/** The plugin's metrics. */
+async function metrics(): Promise<Series> {
   const { name } = (await pluginPod()).metadata;
-  const text = await kubectl("get", "--raw", `/api/v1/namespaces/kube-system/pods/${name}:9808/proxy/metrics`);
-  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-  return new Map(lines.map((line) => [line.replace(/ \S+$/, ""), Number(line.split(" ").at(-1))] as const));
+  return parseSeries(await kubectl("get", "--raw", `/api/v1/namespaces/kube-system/pods/${name}:9808/proxy/metrics`));
 }
 
-/** Calls, their sum in seconds, and the bound of the bucket that has the longest, of a histogram. */
-function figuresOf(all: ReadonlyMap<string, number>, name: string) {
-  const count = all.get(`${name}_count`) ?? Number.NaN;
-  const buckets = [...all].flatMap(([series, value]) => {
-    const [, bound] = series.match(new RegExp(`^${name}_bucket\\{.*le="([^"]+)"`)) ?? [];
-    return bound === undefined ? [] : [{ bound: bound === "+Inf" ? Infinity : Number(bound), value }];
-  });
-  const max = Math.min(...buckets.filter(({ value }) => value >= count).map(({ bound }) => bound));
-  return { count, sum: all.get(`${name}_sum`) ?? Number.NaN, max };
+/** Calls, their sum in seconds, and the bound of the bucket that has the longest, of a histogram without labels. */
+function figuresOf(all: Series, name: string) {
+  const valueOf = (suffix: string) => samples(all, `${name}_${suffix}`)[0]?.value ?? Number.NaN;
+  const count = valueOf("count");
+  const full = samples(all, `${name}_bucket`).filter(({ value }) => value >= count);
+  const max = Math.min(...full.map(({ labels }) => Number(labels["le"]?.replace("+Inf", "Infinity"))));
+  return { count, sum: valueOf("sum"), max };
 }
 
 const podsOf = async (): Promise<Pod[]> => (await read<{ items: Pod[] }>("pods", "--selector=app=many")).items;

@@ -7,6 +7,7 @@ import type { KubernetesObject } from "../support/kubernetes.ts";
 import type { Ended } from "../support/run-program.ts";
 import { kubectlIn } from "./kubectl.ts";
 import { type Truthy, waitForValue, type Waiting } from "../support/wait-for.ts";
+import { wakeUp } from "./wake-up.ts";
 
 /** What run.ts says of the cluster. */
 export interface ClusterFacts {
@@ -101,9 +102,11 @@ let commands = 0;
 
 /** Runs a shell command on the node, through the share, and returns what it prints; throws unless it succeeds. */
 export async function onNode(command: string): Promise<string> {
-  const stem = join(facts().share, "commands", `${process.pid}-${(commands += 1)}`);
+  const { share } = facts();
+  const stem = join(share, "commands", `${process.pid}-${(commands += 1)}`);
   writeFileSync(`${stem}.new`, `${command}\n`);
   renameSync(`${stem}.new`, `${stem}.sh`);
+  wakeUp(share);
   await waitFor(`the node runs ${command}`, () => existsSync(`${stem}.status`), { pace: 50 });
   const output = readFileSync(`${stem}.out`, "utf8");
   const status = Number(readFileSync(`${stem}.status`, "utf8"));

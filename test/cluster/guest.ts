@@ -7,6 +7,7 @@ import { labDisk, labFolder, makeInitrd, qemuCommand } from "../vm/boot.ts";
 import { defaults, type Profile } from "../vm/profiles.ts";
 import { type BootRequest, endRequest, firstBoot, requestedBoot } from "./boots.ts";
 import { type Namespace, type Program, run } from "./namespace.ts";
+import { makeWakeUp, wakeUpPort } from "./wake-up.ts";
 
 /** The node's address. It is on the namespace's lo as well, where QEMU takes connections to the kubelet's port and that of metrics. */
 export const nodeAddress = "10.0.2.15";
@@ -94,6 +95,7 @@ export async function runGuest(namespace: Namespace, files: NodeFiles, share: st
 
 function fillShare(share: string, files: NodeFiles): void {
   mkdirSync(join(share, "commands"), { recursive: true });
+  makeWakeUp(share);
   const taken = join(share, "in");
   cpSync(join(labFolder, "cni"), join(taken, "cni"), { recursive: true, filter: (path) => !path.endsWith(".key") });
   if (files.multus !== null) cpSync(files.multus, join(taken, "cni/multus"));
@@ -131,7 +133,7 @@ async function bootGuest(
     const machine = qemuCommand(profile, { initrd, share, console, disk, monitor: join(work, "monitor") });
     const isUp = () => existsSync(console) && readFileSync(console, "latin1").includes("lab: up after");
     for (const last of [false, true]) {
-      const qemu = namespace.start("qemu", [...machine, ...management, ...furtherNics(count)]);
+      const qemu = namespace.start("qemu", [...machine, ...wakeUpPort(share), ...management, ...furtherNics(count)]);
       for (const end = performance.now() + upWithin * 1000; performance.now() < end; await Bun.sleep(200)) {
         if (!qemu.running()) throw new Error("QEMU has ended; see qemu.log");
         if (isUp()) return qemu;

@@ -177,8 +177,8 @@ async function runInCluster(paths: readonly string[]): Promise<TestResult[]> {
     throw error;
   } finally {
     await namespace.stop();
-    // What is large, and rebuilt each time
-    for (const path of ["image.tar", "share/in", "control-plane", "node.ext4"])
+    // What is large and rebuilt each time, and the pipes, at which a program that reads all files would wait
+    for (const path of ["image.tar", "share/in", "share/wake-up.in", "share/wake-up.out", "control-plane", "node.ext4"])
       rmSync(join(results, path), { recursive: true, force: true });
   }
 }

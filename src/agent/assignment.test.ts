@@ -133,6 +133,27 @@ describe("the evidence is read", () => {
     expect(await assigned([a, b])).toEqual({ A: [a.id], B: [b.id] });
   });
 
+  test("last: a device that is allocated while the sockets of other plugins are probed stays in its pool", async () => {
+    checkpoint();
+    const podAllocations = new PodAllocations(paths, { podCgroups: () => pods, inUse: () => new Map() });
+    let isAllocated = false;
+    assignment = new Assignment(
+      {
+        root,
+        podAllocations,
+        offeredElsewhere: async () => {
+          if (isAllocated) podAllocations.allocated(A.resource, [a.id]);
+          return new Map();
+        },
+        again: () => {},
+      },
+      log,
+    );
+    expect(await assigned([a])).toEqual({ A: [a.id], B: [] });
+    isAllocated = true;
+    expect(await assigned([{ ...a, driver: "iavf" }])).toEqual({ A: [`${a.id}!`], B: [] });
+  });
+
   test("again when there was none, and until then every served device stays where it is", async () => {
     checkpoint();
     await assigned([a, b]);

@@ -7,6 +7,7 @@ import type { PodAllocations } from "../kubelet/pod-allocations.ts";
 import type { Log } from "../process/log.ts";
 import { messageOf } from "../text.ts";
 import { assignPools, placements } from "../pools/assign.ts";
+import { recordDelay } from "../pools/decide-allocations.ts";
 import type { Pool, PoolSpec } from "../pools/pool.ts";
 import { type Retention, retentionsOf } from "../pools/retention.ts";
 import type { Holder } from "../roles/role.ts";
@@ -109,8 +110,13 @@ export class Assignment {
       this.#cached?.some(isCached) === true;
     const isDue = isRescan || performance.now() >= this.#dueAt;
     if (isNew || (isDue && (isWaiting || !podAllocations.isKnown))) {
-      await this.#readEvidence(key, places);
+      const before = [...this.#elsewhere.values()];
       await this.#readElsewhere(placed, places, new Set(served.keys()));
+      const after = new Set(this.#elsewhere.values());
+      // What a plugin that has just ended allocated last is not in the checkpoint yet.
+      if (before.some((resource) => !after.has(resource))) await Bun.sleep(recordDelay);
+      // Last, so that it has what was allocated while sockets were probed.
+      await this.#readEvidence(key, places);
     }
     const isPresent = ([id]: readonly [string, string]) => present.has(id);
     const claimed = [...prepared].map(([id, { resource }]) => [id, resource] as const);

@@ -66,6 +66,17 @@ test("an exclusion lasts until its end", () => {
   expect(node.exclusions).toEqual([]);
 });
 
+test("an exclusion whose reason is gone ends with a scan that can have seen that: a whole one, begun after the request", () => {
+  node.take(scanOf([uplink]));
+  const began = performance.now() - 1;
+  node.forgetExclusions();
+  node.take(scanOf([former], { began }));
+  node.take(scanOf([former], { isWhole: false }));
+  expect(node.exclusions).toHaveLength(1);
+  node.take(scanOf([former]));
+  expect(node.exclusions).toEqual([]);
+});
+
 test("a scan that was taken already changes nothing", () => {
   const scan = scanOf([uplink]);
   node.take(scan);

@@ -23,8 +23,8 @@ export class NodeState {
   readonly #pfs: RememberedPfs = new Map();
   #exclusionMemory = noExclusions;
   #exclusions: readonly Exclusion[] = [];
-  /** Whether exclusions whose reason is gone end with the next scan. */
-  #isForgetting = false;
+  /** Since when exclusions whose reason is gone are to end, in milliseconds of performance.now(); null when they are not. */
+  #forgetSince: number | null = null;
   #problems: ReadonlySet<string> = new Set();
   /** The time of the start, when the node had booted shortly before. */
   readonly #startedAfterBoot: number | null;
@@ -52,9 +52,9 @@ export class NodeState {
     return this.#exclusions;
   }
 
-  /** Exclusions whose reason is gone end with the next scan. */
+  /** Exclusions whose reason is gone end with the next whole scan: links alone, or a scan that began before, may still have what is gone. */
   forgetExclusions(): void {
-    this.#isForgetting = true;
+    this.#forgetSince = performance.now();
   }
 
   /** Takes the devices of a scan; one that was taken already changes nothing. */
@@ -67,13 +67,14 @@ export class NodeState {
     // A problem that was gone is logged again when it returns; a scan of links alone does not find all.
     if (scan.isWhole) this.#problems = new Set(problems.map(({ key }) => key));
     const now = performance.now();
+    const isForgetting = this.#forgetSince !== null && scan.isWhole && scan.began >= this.#forgetSince;
+    if (isForgetting) this.#forgetSince = null;
     const context = { now, startedAfterBoot: this.#startedAfterBoot, linksOnly: !scan.isWhole, pfs: this.#pfs };
     const { devices, memory, exclusions, recheckIn } = applyExclusions(
       recallAll(scan.devices, isFirst ? null : this.#devices, context),
       this.#exclusionMemory,
-      { now, time: Date.now(), hasDefaultRoute, uptime: readUptime(this.#root), isForgetting: this.#isForgetting },
+      { now, time: Date.now(), hasDefaultRoute, uptime: readUptime(this.#root), isForgetting },
     );
-    this.#isForgetting = false;
     this.#devices = devices;
     this.#exclusionMemory = memory;
     const { began, ended } = exclusionChanges(this.#exclusions, exclusions);

@@ -68,6 +68,8 @@ export class Registrar {
   #call: AbortController | null = null;
   /** Why registering failed last: of each reason only the first failure is a warning. */
   #lastFailure: string | null = null;
+  /** Why the kubelet rejected the pool last, since it confirmed it: likewise. */
+  #lastRejection: string | null = null;
 
   constructor(options: RegistrarOptions, parts: RegistrarParts) {
     this.#options = options;
@@ -137,6 +139,7 @@ export class Registrar {
     const { log, resource } = this.#options;
     const { registrations } = this.#counts;
     this.#counts = { ...this.#counts, registrations: registrations + 1, lastAt: Date.now() };
+    this.#lastRejection = null;
     this.#on({ kind: "confirmed" });
     log[registrations === 0 ? "info" : "debug"]("registered the pool with the kubelet", { resource });
   }
@@ -146,7 +149,8 @@ export class Registrar {
     const { log, resource } = this.#options;
     this.#counts = { ...this.#counts, failures: this.#counts.failures + 1 };
     this.#on({ kind: "rejected", reason });
-    log.warn("kubelet rejected the pool; retrying", { resource, reason });
+    log[reason === this.#lastRejection ? "debug" : "warn"]("kubelet rejected the pool; retrying", { resource, reason });
+    this.#lastRejection = reason;
   }
 
   /** Ends the streams and registers the pool once the kubelet has seen their end: it would take it for the end of the new registration. */

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { aDevice, aSpec } from "../../test/support/device.ts";
 import { assignPools } from "./assign.ts";
-import { diff, inSafeOrder, movesBetween, unseenMoves, withoutLost } from "./diff.ts";
+import { diff, inSafeOrder, movesBetween, unseenMoves, withoutGained, withoutLost } from "./diff.ts";
 import type { Pool } from "./pool.ts";
 
 const equal = (a: Pool, b: Pool) => Bun.deepEquals(a, b);
@@ -67,6 +67,14 @@ test("before a pool gains devices it has what it had, without what it loses", ()
   const before = { ...pool("A", a, c), unhealthy: new Map([a, c].map((id) => [id, "why"])) };
   const between = withoutLost(before, pool("A", b, c));
   expect([[...between.claims.keys()], [...between.unhealthy.keys()]]).toEqual([[c], [c]]);
+});
+
+test("a pool that gains nothing yet has what it keeps, with the health of now", () => {
+  const [a, b, c] = ["0000:3b:02.1", "0000:3b:02.2", "0000:3b:02.3"] as const;
+  const before = { ...pool("A", a, c), unhealthy: new Map([[a, "why"]]) };
+  const after = { ...pool("A", b, c), unhealthy: new Map([b, c].map((id) => [id, "now"])) };
+  const between = withoutGained(before, after);
+  expect([[...between.claims.keys()], [...between.unhealthy]]).toEqual([[c], [[c, "now"]]]);
 });
 
 test.each<[what: string, registered: [string, string[]][], unseen: number]>([

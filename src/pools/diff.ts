@@ -68,6 +68,12 @@ export const withoutLost = (before: Pool, after: Pool): Pool => ({
   unhealthy: new Map([...before.unhealthy].filter(([id]) => after.claims.has(id))),
 });
 
+/** A pool that gains nothing yet: the devices that it has and keeps, with their health of now. */
+export const withoutGained = (before: Pool, after: Pool): Pool => {
+  const { claims } = withoutLost(before, after);
+  return { ...before, claims, unhealthy: new Map([...after.unhealthy].filter(([id]) => claims.has(id))) };
+};
+
 /** The moves whose loss the kubelet has not seen, by the devices that it has registered of each resource. */
 export const unseenMoves = (
   moves: readonly Move[],

@@ -47,9 +47,9 @@ export const clientLogMessages = {
     meaning: "The client did not read a list within 5 s. The pool is registered again.",
   },
   "kubelet rejected the pool; retrying": {
-    levels: ["warn"],
+    levels: ["warn", "debug"],
     fields: ["resource", "reason"],
-    meaning: "The kubelet refused the registration; `reason` is its answer.",
+    meaning: "The kubelet rejected the registration; `reason` is its answer. The same reason is a warning once.",
   },
   "re-registering the pool: its options changed": {
     levels: ["info"],
@@ -132,7 +132,7 @@ export const clientLogMessages = {
     fields: ["folder", "files"],
     meaning: "Specs that an earlier run left were removed at start.",
   },
-  "cannot write the pool's CDI spec; its devices are not offered; retrying": {
+  "cannot write the pool's CDI spec; no device is added to the pool; retrying": {
     levels: ["error", "debug"],
     fields: ["resource", "folder", "reason"],
     meaning:

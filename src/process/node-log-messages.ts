@@ -16,7 +16,7 @@ export const nodeLogMessages = {
     levels: ["info"],
     fields: ["pools", "devices", "mode", "ms"],
     meaning:
-      "The initial scan is complete and every pool with devices has its socket. `mode` is how pools register: `watcher` or `legacy`.",
+      "The initial scan is complete, and the pools with devices are being registered. `mode` is how pools register: `watcher` or `legacy`.",
   },
   "reload requested": {
     levels: ["info"],

@@ -4,11 +4,20 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { parse } from "yaml";
 import type { CdiSpec } from "../../src/allocation/cdi.ts";
-import { addRdma, addVf, moveNetdevAway, removeFunction, removeRdma, renumberGroup } from "../support/live.ts";
+import {
+  addRdma,
+  addVf,
+  functionsChanged,
+  moveNetdevAway,
+  removeFunction,
+  removeRdma,
+  renumberGroup,
+  setLink,
+} from "../support/live.ts";
 import type { NodePlan } from "../support/node-plan.ts";
 import { until } from "../support/until.ts";
 import type { TestNode } from "../support/plugin.ts";
-import { listed, rescan, running } from "./live.ts";
+import { healthy, listed, rescan, running } from "./live.ts";
 
 setDefaultTimeout(30_000);
 
@@ -167,6 +176,18 @@ describe.concurrent("specs follow", () => {
     expect(listed(node, a)).toHaveLength(4);
     rmSync(node.cdiFolder);
     expect((await node.kubelet.allocate(a, [vf(1)])).cdiDevices).toHaveLength(1);
+  });
+
+  test("nothing when they can't be written: health is reported all the same", async () => {
+    await using node = await start({ a: "0-3" });
+    rmSync(node.cdiFolder, { recursive: true });
+    writeFileSync(node.cdiFolder, "a file where a folder should be");
+    renumberGroup(node.root, vf(1), "40");
+    setLink(node.root, "ens1f0", "down");
+    functionsChanged(node.root);
+    await node.plugin.waitForLine(/ ERROR .*cannot write the pool's CDI spec/);
+    await node.kubelet.waitFor(() => healthy(node, a).length === 0, "devices are Unhealthy");
+    expect(listed(node, a)).toHaveLength(4);
   });
 });
 

@@ -68,7 +68,7 @@ describe.concurrent.each([
   );
 
   test.skipIf(!mounts)(
-    `keeps back the pool whose cannot write the pool's CDI spec, until it can, and no other${why(mounts, "root, and mount namespaces")}`,
+    `keeps back the pool whose CDI spec cannot be written, until it can be, and no other${why(mounts, "root, and mount namespaces")}`,
     async () => {
       await using node = aNode();
       await node.kubelet.start();

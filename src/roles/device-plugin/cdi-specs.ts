@@ -76,7 +76,7 @@ export class CdiSpecs {
       this.#failures.delete(spec.resource);
       return true;
     } catch (error) {
-      const message = "cannot write the pool's CDI spec; its devices are not offered; retrying";
+      const message = "cannot write the pool's CDI spec; no device is added to the pool; retrying";
       this.#failed(spec.resource, "error", message, { resource: spec.resource, folder: this.#specs.folder }, error);
       return false;
     }

@@ -14,7 +14,7 @@ import {
 } from "../../kubelet/kubelet-paths.ts";
 import { PluginServer } from "../../kubelet/plugin-server.ts";
 import { changeLogLines, startLogLines } from "../../pools/change-log.ts";
-import { diff, type Effect, inSafeOrder, movesBetween, withoutLost } from "../../pools/diff.ts";
+import { diff, type Effect, inSafeOrder, movesBetween, withoutGained, withoutLost } from "../../pools/diff.ts";
 import { isDraSocketName } from "../../pools/dra-names.ts";
 import { isSocketName, socketName } from "../../pools/names.ts";
 import type { AllocatedDevice } from "../../pools/decide-allocations.ts";
@@ -160,6 +160,7 @@ export class DevicePluginRole implements Role {
     const connected = this.connectedSince;
     const offered = moves.filter(({ from }) => connected.has(from));
     await lossesSeen(this.#options.paths.checkpoint, offered, isClosed);
+    if (isClosed()) return effects.length;
     for (const effect of effects) if (gains(effect)) await this.#safeApply(effect, before);
     await Promise.all(ends);
     if (isClosed()) return effects.length;
@@ -202,26 +203,28 @@ export class DevicePluginRole implements Role {
     if (effect.kind === "stop") return this.#stop(effect.resource);
     const { pool } = effect;
     const { resource } = pool.spec;
+    const served = this.#served.get(resource);
+    const known = before.get(resource) ?? served?.pool;
     if (this.#cdi && !this.#cdi.describe(pool)) {
       this.#options.retry();
-      this.#takeAway(pool);
-      return;
-    }
-    const served = this.#served.get(resource);
-    const list = this.#lists.of(pool, served?.listed ?? new Set());
-    const listed = new Set(list.map(({ ID }) => ID));
-    if (!served) return this.#start(pool, list, listed);
-    const known = before.get(resource) ?? served.pool;
+      if (served && known) this.#update(served, known, withoutGained(served.pool, pool));
+    } else if (served && known) this.#update(served, known, pool);
+    else this.#start(pool);
+  }
+
+  #update(served: Served, known: Pool, pool: Pool): void {
+    const list = this.#lists.of(pool, served.listed);
     writeLines(this.#log, changeLogLines(known, pool));
     countChanges(served.counts, known, pool);
     served.pool = pool;
-    served.listed = listed;
+    served.listed = idsIn(list);
     served.server.setDevices(list);
     served.server.checkOptions();
   }
 
-  #start(pool: Pool, list: readonly KubeletDevice[], listed: ReadonlySet<string>): void {
+  #start(pool: Pool): void {
     const { resource } = pool.spec;
+    const list = this.#lists.of(pool, new Set());
     const { journal, paths } = this.#options;
     this.#deviceInfo.begin(resource);
     const counts = newPoolCounts();
@@ -237,7 +240,7 @@ export class DevicePluginRole implements Role {
       prefer: (request) => handlePreferred(this.#poolOf(resource), request),
       log: this.#log,
     });
-    this.#served.set(resource, { server, counts, pool, listed });
+    this.#served.set(resource, { server, counts, pool, listed: idsIn(list) });
     writeLines(this.#log, startLogLines(pool));
     server.start();
   }
@@ -246,8 +249,11 @@ export class DevicePluginRole implements Role {
     const served = this.#served.get(resource);
     if (!served) return;
     this.#served.delete(resource);
-    await served.server.close();
-    this.#deviceInfo.retire(served.pool);
+    try {
+      await served.server.close();
+    } finally {
+      this.#deviceInfo.retire(served.pool);
+    }
     this.#log.info("stopped serving the pool: it left the config", { resource });
   }
 
@@ -257,7 +263,7 @@ export class DevicePluginRole implements Role {
     if (!served || [...served.pool.claims.keys()].every((id) => pool.claims.has(id))) return;
     served.pool = withoutLost(served.pool, pool);
     const list = this.#lists.of(served.pool, served.listed);
-    served.listed = new Set(list.map(({ ID }) => ID));
+    served.listed = idsIn(list);
     served.server.setDevices(list);
   }
 
@@ -302,9 +308,11 @@ export class DevicePluginRole implements Role {
     // Without the kubelet's folder there is no checkpoint either, which would be taken for one of nothing.
     if (!existsSync(paths.devicePlugins)) return;
     if (podAllocations.recordedIn > 0) await Bun.sleep(podAllocations.recordedIn);
-    await podAllocations
-      .read(lastQuestion)
-      .catch((error: unknown) => this.#log.warn("cannot read allocations", { reason: messageOf(error) }));
+    await podAllocations.read(lastQuestion).catch((error: unknown) => {
+      this.#log.warn("cannot read allocations", { reason: messageOf(error) });
+      // Unknown from now on, so that every file stays.
+      podAllocations.assume(podAllocations.held);
+    });
     this.#leftCdi?.prune([]);
     for (const { pool, server } of this.#served.values()) if (server.inPlace) this.#forgetFiles(pool.spec);
     this.tidyUnserved([...specs, ...this.#deviceInfo.retired]);
@@ -316,6 +324,8 @@ export class DevicePluginRole implements Role {
     this.#cdi?.leave(spec);
   }
 }
+
+const idsIn = (list: readonly KubeletDevice[]): ReadonlySet<string> => new Set(list.map(({ ID }) => ID));
 
 const devicesIn = ({ containerRequests }: AllocateRequest): number =>
   containerRequests.reduce((sum, { devicesIds }) => sum + devicesIds.length, 0);

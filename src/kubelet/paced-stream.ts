@@ -64,7 +64,10 @@ export class PacedStream<Message> {
     this.stop();
     this.stream.end();
     // The end waits behind a message that may never be taken.
-    if (this.#unsent > 0) setTimeout(() => this.stream.cut(), patience).unref();
+    if (this.#unsent > 0)
+      setTimeout(() => {
+        if (this.#unsent > 0) this.stream.cut();
+      }, patience).unref();
   }
 
   #send(message: Message): void {

@@ -104,12 +104,13 @@ export class DevicePluginOffers {
       // What a plugin that has just ended allocated last is not in the checkpoint yet; it may have run between two checks.
       await Bun.sleep(recordDelay);
       await podAllocations.read();
-      const allocated = [...podAllocations.allocations.values()];
+      const isDevice = ({ id }: { readonly id: string }) => isDeviceId(id);
+      const allocated = [...podAllocations.allocations.values()].filter(isDevice);
       for (const { id, uid } of allocated) this.#seen.add(`${id} ${uid}`);
-      const starting = podAllocations.recentRecords.filter(({ id, pod }) => !this.#seen.has(`${id} ${pod}`));
-      const devices = [...starting, ...allocated]
-        .filter(({ id }) => isDeviceId(id))
-        .map(({ id, resource, pod }) => [id, { resource, pod }] as const);
+      const starting = podAllocations.recentRecords.filter(
+        (each) => isDevice(each) && !this.#seen.has(`${each.id} ${each.pod}`),
+      );
+      const devices = [...starting, ...allocated].map(({ id, resource, pod }) => [id, { resource, pod }] as const);
       return { kind: "held", devices: new Map(devices) };
     } catch (error) {
       // What was known holds: no device plugin runs that could have allocated more.

@@ -11,8 +11,8 @@ import type { ReadProblem } from "./read-problem.ts";
 /** Profiles by PF; a PF without one is missing. */
 export type DdpProfiles = ReadonlyMap<PciAddress, string>;
 
-/** How long the firmware may take, in milliseconds: less than a scan may (scanner.ts). */
-const limit = 3000;
+/** How long the firmware and ddptool may take each, in milliseconds: together less than a scan may (scanner.ts). */
+const limit = 2000;
 
 /** Answers by PF and driver instance, null for "no profile": a package is loaded at most once per boot of the NIC's firmware. */
 export type DdpAnswers = Map<string, string | null>;
@@ -37,7 +37,8 @@ export async function readDdpProfiles(
     if (!link) return;
     const key = `${pf.address} ${link.index}`;
     if (!known.has(key)) {
-      const answer = await ask(link.name, pf.address, pf.product);
+      // It rejects where no process can be started.
+      const answer = await ask(link.name, pf.address, pf.product).catch(() => null);
       if (answer === null) {
         const message =
           `the DDP profile of ${pf.address} is skipped: neither its firmware nor ddptool answered` as const;

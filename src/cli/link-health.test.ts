@@ -140,7 +140,7 @@ describe("a bond in hardware", () => {
     expect(reasonsOf(await devicesOf(root))).toEqual([lost, lost, null, null]);
   });
 
-  test("is none in legacy mode, where no port is on a switch", async () => {
+  test.each([null, "aabbcc"])("is none in legacy mode, whatever switch id its ports have: %p", async (switchId) => {
     const plan: NodePlan = {
       pfs: [
         { nic: "e810", name: "ens1f0", link: "down", vfs: [{ count: 1 }] },
@@ -148,7 +148,17 @@ describe("a bond in hardware", () => {
       ],
       uppers: [{ name: "bond0", kind: "bond", over: ["ens1f0", "ens1f1"] }],
     };
-    expect(reasonsOf(await devicesOf(unpacked(plan)))).toEqual(["the link of its PF ens1f0 is down", null]);
+    const root = unpacked(plan);
+    // ice and mlx5 give both to the ports of a NIC in either mode.
+    const ports = ["ens1f0", "ens1f1"];
+    changeFacts(root, ({ links }) => ({
+      links: links.map((link) =>
+        switchId !== null && ports.includes(link.name)
+          ? { ...link, switchId, portName: `p${ports.indexOf(link.name)}` }
+          : link,
+      ),
+    }));
+    expect(reasonsOf(await devicesOf(root))).toEqual(["the link of its PF ens1f0 is down", null]);
   });
 
   test.each([true, false])("is an eswitch in multiport mode too: %p", async (eswMultiport) => {
@@ -226,6 +236,17 @@ describe("a PF with several interfaces", () => {
     });
     expect((await vfOf(root))?.pf).toMatchObject({ interfaceName: "ibs1f0", laterNames: [] });
   });
+});
+
+test("functions without IPoIB have the link type of their RDMA device, and a P_Key", async () => {
+  const root = unpacked(host("infiniband-vfs"));
+  changeFacts(root, () => ({ links: [] }));
+  rmSync(`${root}/sys/class/net`, { recursive: true });
+  const devices = [...(await devicesOf(root)).values()];
+  expect(devices.map(({ interfaces, linkType }) => [interfaces, linkType])).toEqual(
+    devices.map(() => [[], "infiniband"]),
+  );
+  expect(devices.map(({ pKey }) => pKey)).toContain("0x8001");
 });
 
 describe("two PFs with one interface, as mlx5 makes it for an adapter in socket direct mode", () => {

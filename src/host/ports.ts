@@ -229,9 +229,11 @@ export class Ports {
 
   /**
    * The ports that the NIC uses as one: those of a bond that all are uplinks of one switch id (VF-LAG: mlx5/core/lag, ice_lag), or all
-   * uplinks of an eswitch in multiport mode. Any other bond is the host's alone: each VF goes on by its own port.
+   * uplinks of an eswitch in multiport mode; both in switchdev mode only. Any other bond is the host's alone: each VF goes on by its own port.
    */
   #sharedPorts(named: readonly Link[], address: PciAddress, own: readonly Port[]): SharedPorts | null {
+    // In legacy mode ports may have a switch id and a port name too (ice/devlink/devlink_port.c, mlx5/core/en/devlink.c).
+    if (!this.linksOf(address).isSwitchdev) return null;
     const uplinks = named.filter(isUplink);
     const [first] = uplinks;
     if (!first) return null;

@@ -124,7 +124,9 @@ export function devicesOf(
     const link =
       (pf === null ? pfLinksOf(ownLinks, devlink.get(`${bus}/${id}`)?.eswitchMode ?? null).named : ownLinks)[0] ?? null;
     const typed = link ?? above;
-    const linkType = typed && linkTypeOf(typed);
+    // Without IPoIB there is no interface; the RDMA device has the type of the link, too.
+    const isInfiniband = (functions.own.get(pf ?? id)?.infinibandPorts.length ?? 0) > 0;
+    const linkType = typed ? linkTypeOf(typed) : isInfiniband ? "infiniband" : null;
     const rdmaNames = own?.rdmaNames ?? [];
     const capable = rdmaNames.length > 0 || own?.rdmaAway === true || devlink.get(`${bus}/${id}`)?.enableRdma === true;
     const vdpaName = vdpa.get(`${bus}/${id}`);

@@ -42,6 +42,8 @@ export interface AgentOptions {
   /** How devices are handed out by CDI; null: by their nodes. */
   readonly cdi: CdiMode | null;
   readonly kubeletRoot: string;
+  /** The folder of the kubelet's device manager. */
+  readonly devicePlugins: string;
   readonly linkHealth: boolean;
   /** Milliseconds between full rescans without an event. */
   readonly resync: number;
@@ -93,11 +95,11 @@ export class Agent {
   #isReady = false;
 
   constructor(options: AgentOptions, log: Log, listener: Listener) {
-    const { root, configFile: file, resourcePrefix, cdi, kubeletRoot, linkHealth, dra, draDriverName } = options;
+    const { root, configFile: file, resourcePrefix, cdi, linkHealth, dra, draDriverName } = options;
     this.#options = options;
     this.#log = log;
     this.#listener = listener;
-    this.#paths = kubeletPaths(kubeletRoot);
+    this.#paths = kubeletPaths(options.kubeletRoot, options.devicePlugins);
     this.#changes = new ChangeQueue(() => listener.activity());
     this.#config = new RunningConfig(
       { file, resourcePrefix, useCdi: cdi !== null, socketNameLimit: socketNameLimit(this.#paths), linkHealth },

@@ -265,6 +265,7 @@ describe("paths", () => {
       root: "",
       configFile: "/etc/pcidp/config.json",
       kubeletRoot: "/var/lib/kubelet",
+      devicePlugins: "/var/lib/kubelet/device-plugins",
       statusSockets: ["/run/sriovdp/status.sock", "/var/lib/kubelet/plugins_registry/.sriovdp-status.sock"],
     });
   });
@@ -274,12 +275,14 @@ describe("paths", () => {
       root: "/tree",
       configFile: "/tree/etc/pcidp/config.json",
       kubeletRoot: "/tree/var/lib/kubelet",
+      devicePlugins: "/tree/var/lib/kubelet/device-plugins",
       statusSockets: ["/tree/run/sriovdp/status.sock", "/tree/var/lib/kubelet/plugins_registry/.sriovdp-status.sock"],
     });
     expect(paths("--root=/tree", "--config-file=c.json", "--kubelet-root-dir=/k/", "--status-socket=/s")).toEqual({
       root: "/tree",
       configFile: "c.json",
       kubeletRoot: "/k",
+      devicePlugins: "/tree/var/lib/kubelet/device-plugins",
       statusSockets: ["/s"],
     });
   });

@@ -1,5 +1,6 @@
 // Which paths do the options mean? A root goes before every path of the node that was not named explicitly.
 
+import { devicePluginsFolder } from "../kubelet/kubelet-paths.ts";
 import { statusSockets } from "../telemetry/addresses.ts";
 import type { CommandLine } from "./parse.ts";
 
@@ -8,6 +9,8 @@ export interface Paths {
   readonly root: string;
   readonly configFile: string;
   readonly kubeletRoot: string;
+  /** The folder of the kubelet's device manager. */
+  readonly devicePlugins: string;
   /** Where the running plugin's own socket may be, in the order of preference. */
   readonly statusSockets: readonly string[];
 }
@@ -20,6 +23,7 @@ export function pathsOf({ options, given }: Pick<CommandLine, "options" | "given
     root,
     configFile: (given.has("config-file") ? "" : root) + options["config-file"],
     kubeletRoot,
+    devicePlugins: root + devicePluginsFolder,
     statusSockets: options["status-socket"] === null ? statusSockets(root, kubeletRoot) : [options["status-socket"]],
   };
 }

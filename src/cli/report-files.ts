@@ -1,4 +1,4 @@
-// What does a bug report need of a node, beside the capture? Its versions, and the files and sockets by which kubelet, plugin and runtime meet.
+// What does a bug report need of a node, beside the capture? Its versions, and the files and sockets that kubelet, plugin and runtime share.
 // Every fact that can't be read says so in its place.
 
 import { lstatSync, readdirSync } from "node:fs";
@@ -67,8 +67,8 @@ const lines = (rows: readonly (readonly [string, string])[]): string =>
   rows.map(([name, value]) => `${name}: ${value}\n`).join("");
 
 /** Files and sockets of the folders where kubelet, plugin, CNIs and runtime meet: type, mode, size, time of change and name. */
-export function filesText({ root, kubeletRoot, statusSockets }: Paths): string {
-  const { registry, devicePlugins, podResources } = kubeletPaths(kubeletRoot);
+export function filesText({ root, kubeletRoot, devicePlugins, statusSockets }: Paths): string {
+  const { registry, podResources } = kubeletPaths(kubeletRoot);
   const folders = [
     registry,
     devicePlugins,

@@ -1,4 +1,4 @@
-// Where does the kubelet keep its sockets? All below its root directory (--root-dir of the kubelet).
+// Where does the kubelet keep its sockets? Below its root directory (--root-dir of the kubelet), but for those of its device manager.
 
 import { limits } from "../limits.ts";
 
@@ -15,8 +15,11 @@ export interface KubeletPaths {
   readonly podResources: string;
 }
 
-export function kubeletPaths(root: string): KubeletPaths {
-  const devicePlugins = `${root}/device-plugins`;
+/** The folder of the device manager; it does not follow --root-dir (k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1, DevicePluginPath). */
+export const devicePluginsFolder = "/var/lib/kubelet/device-plugins";
+
+/** The paths of a kubelet by its root directory and the folder of its device manager. */
+export function kubeletPaths(root: string, devicePlugins = `${root}/device-plugins`): KubeletPaths {
   return {
     root,
     registry: `${root}/plugins_registry`,

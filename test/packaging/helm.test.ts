@@ -132,9 +132,9 @@ describe("with values of a site", () => {
       const mount = container?.volumeMounts.find((each) => each.name === name);
       if (hostPath) expect(mount?.mountPath).toBe(name === "cgroups" ? `/host${hostPath.path}` : hostPath.path);
     }
-    expect(pod.volumes.map(({ hostPath }) => hostPath?.path)).toContain(
-      "/var/snap/microk8s/common/var/lib/kubelet/pod-resources",
-    );
+    const paths = pod.volumes.map(({ hostPath }) => hostPath?.path);
+    expect(paths).toContain("/var/snap/microk8s/common/var/lib/kubelet/pod-resources");
+    expect(paths).toContain("/var/lib/kubelet/device-plugins");
     // Labels of the user's are added, and never take the place of what the selectors rely on.
     expect(metadata.labels).toMatchObject({ name: "sriovdp-b", app: "sriovdp", zone: "a", team: "net" });
     expect(set.spec.selector.matchLabels).toEqual({ name: "sriovdp-b" });

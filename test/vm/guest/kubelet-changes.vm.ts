@@ -57,7 +57,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
   // Each test begins with all devices allocatable, and a pod that has one.
   beforeEach(async () => {
     writeConfig(...entries);
-    if (!plugin?.running()) plugin = await startPluginIn(mode);
+    if (!plugin?.running()) plugin = startPluginIn(mode);
     await waitForAllocatable({ "test.io/near": near, "test.io/far": far });
     await keepPod(holder);
   });
@@ -106,7 +106,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
       await plugin?.stop(signal);
       await waitForAllocatable({});
-      plugin = await startPluginIn(mode);
+      plugin = startPluginIn(mode);
       await waitForAllocatable(kept);
     }
     expect(await heldDevice()).toBe(held);

@@ -45,7 +45,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
       { resourceName: "packed", selectors: [{ pfNames: ["pf0#0-2", "pf1#0-2"] }], preferredAllocation: "packed" },
       { resourceName: "spread", selectors: [{ pfNames: ["pf0#3-5", "pf1#3-5"] }], preferredAllocation: "spread" },
     );
-    plugin = await startPluginIn(mode);
+    plugin = startPluginIn(mode);
     await waitForAllocatable({ "test.io/packed": packed, "test.io/spread": spread });
   });
 

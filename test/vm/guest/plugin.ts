@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { KubeletDouble } from "../../support/kubelet.ts";
 import type { RegistrationMode } from "../../support/kubelet-view.ts";
-import { executable, type Program, sh, start } from "./support.ts";
+import { executable, type Program, start } from "./support.ts";
 
 export const kubeletRoot = "/var/lib/kubelet";
 export const deviceInfoFolder = "/var/run/k8s.cni.cncf.io/devinfo/dp";
@@ -30,15 +30,12 @@ export const startPlugin = (...args: readonly string[]): Program =>
   start("sriovdp", [executable, "--resource-prefix=test.io", "--log-level=10", ...args]);
 
 /**
- * Starts the plugin beside the genuine kubelet. In legacy mode it sees the kubelet's folder as it is where only
- * device-plugins is mounted into the plugin's container: without plugins_registry, and without pod-resources.
+ * Starts the plugin beside the genuine kubelet. In legacy mode it sees of the kubelet's folders what it sees where only device-plugins is
+ * mounted into the plugin's container: neither plugins_registry nor pod-resources.
  */
-export async function startPluginIn(mode: RegistrationMode, ...args: readonly string[]): Promise<Program> {
+export function startPluginIn(mode: RegistrationMode, ...args: readonly string[]): Program {
   if (mode === "watcher") return startPlugin(...args);
-  const seen = "/run/kubelet-legacy";
-  await sh(`mkdir -p ${seen}/device-plugins`);
-  await sh(`mountpoint -q ${seen}/device-plugins || mount --bind ${kubeletRoot}/device-plugins ${seen}/device-plugins`);
-  return startPlugin(`--kubelet-root-dir=${seen}`, ...args);
+  return startPlugin("--kubelet-root-dir=/run/no-kubelet", ...args);
 }
 
 export interface Node {

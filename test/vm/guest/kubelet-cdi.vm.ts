@@ -11,9 +11,9 @@ import {
   type Kubelet,
   pod,
   podOutput,
-  podRuns,
   putPod,
   removePods,
+  secondOutput,
   startKubelet,
   stay,
 } from "./node.ts";
@@ -103,7 +103,7 @@ describe("by annotations", () => {
       { resourceName: "first", selectors: [{ pciAddresses: [first] }] },
       { resourceName: "second", selectors: [{ pciAddresses: [second] }] },
     );
-    plugin = await startPluginIn("watcher", "--use-cdi", "--cdi-mode=annotations");
+    plugin = startPluginIn("watcher", "--use-cdi", "--cdi-mode=annotations");
     await waitForAllocatable({ "test.io/first": [first], "test.io/second": [second] });
     putPod(pod("annotated", [container(show, { "test.io/first": 1, "test.io/second": 1 })]));
     expect(nodesIn(await podOutput("annotated")).toSorted()).toEqual(groupNodes(first, second));
@@ -125,7 +125,7 @@ describe("nodes that change", () => {
       { resourceName: "dpdk", selectors: [{ drivers: ["vfio-pci"] }] },
       { resourceName: "rdma", selectors: [{ isRdma: true }] },
     );
-    plugin = await startPluginIn("watcher", "--use-cdi");
+    plugin = startPluginIn("watcher", "--use-cdi");
     await waitForAllocatable({ "test.io/dpdk": vfs });
   });
 
@@ -168,8 +168,7 @@ describe("nodes that change", () => {
     await waitFor("the RDMA device is away", () => rdmaDevicesOf(vf).length === 0);
     await endContainer("rdma");
     // In this lab the pod is in the host's network, from where it may not be opened now.
-    const [, again = ""] = await podRuns("rdma");
-    expect(again).toContain(`has /dev/infiniband/${verbs}`);
+    expect(await secondOutput("rdma")).toContain(`has /dev/infiniband/${verbs}`);
     expect(specOf("rdma")[vf]).toContain(`/dev/infiniband/${verbs}`);
     await deleteNetns("held");
     await waitFor("the RDMA device is back", () => rdmaDevicesOf(vf).length === 1);

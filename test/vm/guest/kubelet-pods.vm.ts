@@ -9,10 +9,10 @@ import {
   pod,
   podLog,
   podOutput,
-  podRuns,
   putPod,
   removePod,
   removePods,
+  secondOutput,
   startKubelet,
   stay,
   waitForPhase,
@@ -102,7 +102,7 @@ function devicesIn(output: string, resource: string): string[] {
 
 describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
   beforeAll(async () => {
-    plugin = await startPluginIn(mode);
+    plugin = startPluginIn(mode);
     await waitForAllocatable(offered());
   });
 
@@ -131,7 +131,7 @@ describe.each(["watcher", "legacy"] as const)("in %s mode", (mode) => {
 
 describe("in one pod", () => {
   beforeAll(async () => {
-    plugin = await startPluginIn("watcher");
+    plugin = startPluginIn("watcher");
     await waitForAllocatable(offered());
   });
 
@@ -167,11 +167,10 @@ describe("in one pod", () => {
 
   test("a container that is restarted in its pod has the device that it had", async () => {
     putPod(pod("restarting", [container(showAndStay, { "test.io/dpdk": 1 })], { restartPolicy: "Always" }));
-    await podOutput("restarting");
+    const first = await podOutput("restarting");
     await endContainer("restarting");
-    const [first = "", second] = await podRuns("restarting");
     expect(devicesIn(first, "dpdk")).toHaveLength(1);
-    expect(second).toBe(first);
+    expect(await secondOutput("restarting")).toBe(first);
     expect((await allocatableDevices())["test.io/dpdk"]).toEqual(dpdk.toSorted());
   });
 
@@ -204,7 +203,7 @@ describe("in one pod", () => {
 
 describe("with --use-cdi", () => {
   beforeAll(async () => {
-    plugin = await startPluginIn("watcher", "--use-cdi");
+    plugin = startPluginIn("watcher", "--use-cdi");
     await waitForAllocatable(offered());
   });
 
@@ -229,7 +228,6 @@ describe("with --use-cdi", () => {
     );
     await plugin.stop();
     await endContainer("cdi");
-    const [before, after] = await podRuns("cdi");
-    expect(after).toBe(before);
+    expect(await secondOutput("cdi")).toBe(output);
   });
 });

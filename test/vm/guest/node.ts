@@ -234,21 +234,27 @@ export async function waitForPhase(
   return last;
 }
 
-/** What a container has printed so far */
-export async function podLog(name: string, container = "main"): Promise<string> {
+/** What each run of a container has printed so far, by the number of its restarts; the kubelet may remove what earlier runs printed. */
+async function logsOf(name: string, container: string): Promise<Map<number, string>> {
   const folder = `/var/log/pods/default_${name}-${nodeName}_${(await findPod(name))?.metadata.uid}/${container}`;
   const files = existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith(".log")) : [];
-  return files
-    .sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10))
-    .flatMap((file) => readFileSync(`${folder}/${file}`, "utf8").split("\n"))
-    .filter(Boolean)
-    .map((line) => {
-      // CRI's format: time, stream, F for a full line or P for a part of one, text
-      const [, part = "F", text = ""] = line.match(/^\S+ \S+ ([FP])\S* (.*)$/) ?? [];
-      return part === "F" ? `${text}\n` : text;
-    })
-    .join("");
+  const read = (file: string) =>
+    readFileSync(`${folder}/${file}`, "utf8")
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => {
+        // CRI's format: time, stream, F for a full line or P for a part of one, text
+        const [, part = "F", text = ""] = line.match(/^\S+ \S+ ([FP])\S* (.*)$/) ?? [];
+        return part === "F" ? `${text}\n` : text;
+      })
+      .join("");
+  const runs = files.map((file) => [Number.parseInt(file, 10), read(file)] as const);
+  return new Map(runs.toSorted(([a], [b]) => a - b));
 }
+
+/** What a container has printed so far */
+export const podLog = async (name: string, container = "main"): Promise<string> =>
+  [...(await logsOf(name, container)).values()].join("");
 
 /** Waits until a container has printed a line, by default "ready", and returns all that it has printed. */
 export const podOutput = (name: string, container = "main", line = "ready"): Promise<string> =>
@@ -261,13 +267,13 @@ export const podOutput = (name: string, container = "main", line = "ready"): Pro
     90,
   );
 
-/** Waits until the container "main" has started a second time, and returns what it printed each time down to "ready". */
-export const podRuns = (name: string): Promise<string[]> =>
+/** Waits until the container "main" has printed "ready" after its first restart, and returns what it has printed since. */
+export const secondOutput = (name: string): Promise<string> =>
   waitForKubelet(
     `${name} runs a second time`,
     async () => {
-      const runs = (await podLog(name)).split("ready\n").slice(0, -1);
-      return runs.length > 1 && runs;
+      const log = (await logsOf(name, "main")).get(1);
+      return log?.endsWith("ready\n") === true && log;
     },
     90,
   );

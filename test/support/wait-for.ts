@@ -4,7 +4,7 @@
 export interface Waiting {
   /** Seconds until the wait fails. */
   readonly seconds: number;
-  /** Milliseconds between tries. */
+  /** Milliseconds between tries, or as many as the condition takes if that is more: it must not keep from running what is waited for. */
   readonly pace: number;
   /** What to say beside it when the time is over. */
   readonly found?: () => unknown;
@@ -20,6 +20,7 @@ export async function waitForValue<T>(
 ): Promise<Truthy<T>> {
   let lastError: unknown;
   for (const end = performance.now() + seconds * 1000; ;) {
+    const started = performance.now();
     try {
       const value = await condition();
       if (value) return value as Truthy<T>;
@@ -27,10 +28,11 @@ export async function waitForValue<T>(
     } catch (error) {
       lastError = error;
     }
-    if (performance.now() > end) {
+    const now = performance.now();
+    if (now > end) {
       const sight = found ? `; found ${JSON.stringify(found())}` : "";
       throw new Error(`not within ${seconds} s: ${what}${sight}`, { cause: lastError });
     }
-    await Bun.sleep(pace);
+    await Bun.sleep(Math.max(pace, now - started));
   }
 }

@@ -19,6 +19,8 @@ export interface TestRun {
   readonly temporary?: string | null;
   /** Further variables of the environment. */
   readonly variables?: Readonly<Record<string, string>>;
+  /** Ends the tests. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -32,6 +34,7 @@ export async function runTests({
   args = [],
   temporary = null,
   variables = {},
+  signal,
 }: TestRun): Promise<TestResult[]> {
   rmSync(report, { force: true });
   const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
@@ -39,6 +42,7 @@ export async function runTests({
     cwd: root,
     env: { ...process.env, ...variables, ...(temporary !== null && { TMPDIR: temporary }) },
     stdio: ["ignore", "pipe", "pipe"],
+    ...(signal && { signal, killSignal: "SIGKILL" }),
   });
   const end = () => runner.kill("SIGKILL");
   process.once("exit", end);

@@ -19,8 +19,8 @@ export interface ClusterFacts {
   readonly share: string;
   /** The name of the image under test; the node has it. */
   readonly imageName: string;
-  /** The releases that were requested: v1.37.2, or null for the lab's own; of containerd the first part. */
-  readonly releases: { readonly kubernetes: string | null; readonly containerd: string };
+  /** The releases that were requested: v1.37.2; of containerd the first part. */
+  readonly releases: { readonly kubernetes: string; readonly containerd: string };
   /** Whether the node's multus finds the devices of claims, as releases after 4.3.0 do (pkg/draclient). */
   readonly hasClaimMultus: boolean;
   /** Whether there is time for tests that take a quarter of an hour: somebody has named them. */
@@ -40,11 +40,16 @@ export function facts(): ClusterFacts {
 /** Whether a cluster is there. */
 export const hasCluster: boolean = given !== null;
 
-/** The minor release of an executable of Kubernetes: 34 of v1.34.4. Without a version in its path, it is that of the lab's go.mod. */
+/** The release of Kubernetes that the lab's go.mod names: v1.34.4. */
+export const ownRelease = (): string => {
+  const module = readFileSync(join(import.meta.dir, "../vm/kubernetes/go.mod"), "utf8");
+  return /k8s\.io\/kubernetes (v\S+)/.exec(module)?.[1] ?? "";
+};
+
+/** The minor release of an executable of Kubernetes: 34 of v1.34.4. Without a version in its path, it is that of the lab's own. */
 export const minorReleaseOf = (kubernetes: string): number => {
-  const own = () => readFileSync(join(import.meta.dir, "../vm/kubernetes/go.mod"), "utf8");
-  const release = /kubernetes-v1\.(\d+)\./.exec(kubernetes) ?? /k8s\.io\/kubernetes v1\.(\d+)\./.exec(own());
-  return Number(release?.[1]);
+  const release = /kubernetes-(v1\.\d+)/.exec(kubernetes)?.[1] ?? ownRelease();
+  return Number(release.split(".")[1]);
 };
 
 /** The cluster's minor release of Kubernetes. */

@@ -2,6 +2,7 @@
 // in two pods at any time, and what pods have is published when they have ended.
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { driver } from "../support/dra-node.ts";
 import {
   apply,
   clusterTest,
@@ -16,7 +17,6 @@ import {
 import {
   claimPod,
   cleanUpCluster,
-  driver,
   filesOfDevices,
   hasTaints,
   isRunning,
@@ -29,7 +29,7 @@ import {
   setRole,
   taintsIn,
   templateOf,
-  versionsOf,
+  versionsIn,
   type Vf,
   vfsOfNode,
   writesOf,
@@ -239,7 +239,7 @@ describe("a pod with a claim", () => {
 });
 
 clusterTest("a plugin that is killed, or updated, writes nothing to the API server, and pods run on", async () => {
-  const [versions, before] = [await versionsOf(), await lives()];
+  const [versions, before] = [versionsIn(await readSlices()), await lives()];
   const pod = await pluginPod();
   const kill = `while read -r task process _; do if [ "$task" = "${containerOf(pod)}" ]; then kill -KILL "$process"; fi; done`;
   await onNode(`ctr -n k8s.io tasks ls | ${kill}`);
@@ -251,7 +251,7 @@ clusterTest("a plugin that is killed, or updated, writes nothing to the API serv
   expect(await writesOf(pod)).toEqual(noWrites);
   await kubectl(namespace, "rollout", "restart", daemonSet);
   expect(await writesOf(await waitForUpdate(pod))).toEqual(noWrites);
-  expect(await versionsOf()).toEqual(versions);
+  expect(versionsIn(await readSlices())).toEqual(versions);
   expect(await lives()).toEqual(before);
 });
 

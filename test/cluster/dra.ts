@@ -7,12 +7,10 @@ import type { Allocator } from "../../src/roles/role.ts";
 import { toCluster } from "../docs/cluster.ts";
 import { readPage } from "../docs/pages.ts";
 import { testWhere } from "../packaging/needs.ts";
+import { driver } from "../support/dra-node.ts";
 import { type KubernetesObject, objectsOf } from "../support/kubernetes.ts";
 import { apply, clusterTest, facts, hasCluster, kubectl, minorRelease, onNode, read, waitFor } from "./cluster.ts";
 import { deployments, netdevice, type Pod, podWith, pools, statusOf } from "./plugin.ts";
-
-/** The name of the DRA driver where no option sets another one. */
-export const driver = "dra.sriovdp.io";
 
 /** Why pods get no interface of a claim's device; null where they do. */
 export const missingNetworks: string | null =
@@ -109,8 +107,8 @@ export interface Slice extends KubernetesObject {
 export const readSlices = async (): Promise<Slice[]> => (await read<{ items: Slice[] }>("resourceslices")).items;
 
 /** What shows that slices were written or made anew. */
-export const versionsOf = async (): Promise<unknown[]> =>
-  (await readSlices()).map(({ metadata }) => [metadata.name, metadata.uid, metadata.resourceVersion]);
+export const versionsIn = (slices: readonly Slice[]): unknown[] =>
+  slices.map(({ metadata }) => [metadata.name, metadata.uid, metadata.resourceVersion]);
 
 /** The ids of published devices, with the names of their taints. */
 export const taintsIn = (slices: readonly Slice[]): Map<string, string[]> =>

@@ -9,6 +9,9 @@ import { type BootRequest, endRequest, firstBoot, requestedBoot } from "./boots.
 import { type Namespace, type Program, run } from "./namespace.ts";
 import { makeWakeUp, wakeUpPort } from "./wake-up.ts";
 
+/** The emulated machine has ended by itself. */
+export class GuestEnded extends Error {}
+
 /** The node's address. It is on the namespace's lo as well, where QEMU takes connections to the kubelet's port and that of metrics. */
 export const nodeAddress = "10.0.2.15";
 
@@ -82,7 +85,10 @@ export async function runGuest(namespace: Namespace, files: NodeFiles, share: st
   let qemu = await boot(firstBoot);
   for (let boots = 1; ; await Bun.sleep(200)) {
     const request = requestedBoot(share);
-    if (request === null) continue;
+    if (request === null) {
+      if (!qemu.running()) throw new GuestEnded("QEMU has ended; see qemu.log");
+      continue;
+    }
     if (!request.cut) await Promise.race([qemu.exited, Bun.sleep(downWithin * 1000)]);
     if (!request.cut && qemu.running()) throw new Error(`the guest has not shut down within ${downWithin} s`);
     await qemu.kill();
@@ -135,7 +141,7 @@ async function bootGuest(
     for (const last of [false, true]) {
       const qemu = namespace.start("qemu", [...machine, ...wakeUpPort(share), ...management, ...furtherNics(count)]);
       for (const end = performance.now() + upWithin * 1000; performance.now() < end; await Bun.sleep(200)) {
-        if (!qemu.running()) throw new Error("QEMU has ended; see qemu.log");
+        if (!qemu.running()) throw new GuestEnded("QEMU has ended; see qemu.log");
         if (isUp()) return qemu;
       }
       await qemu.kill();

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { quantile } from "../../scripts/bench/quantile.ts";
 import { driver } from "../support/dra-node.ts";
 import { asText } from "./cluster.ts";
+import { versionsIn } from "./dra.ts";
 import {
   capacity,
   hasNodes,
@@ -17,7 +18,7 @@ import {
   waitForOffers,
 } from "./native-cluster.ts";
 import type { NativeNode, StartedContainer } from "./native-node.ts";
-import { isReady, type Pod, podWith, variableOf } from "./plugin.ts";
+import { isReady, pendingReason, type Pod, podWith, variableOf } from "./plugin.ts";
 
 const pods = "/api/v1/namespaces/default/pods";
 
@@ -96,17 +97,12 @@ async function endOne(node: NativeNode): Promise<Running> {
 
 /** Waits until the scheduler has tried a pod in vain; returns its reason. */
 const waitForPending = (name: string): Promise<string> =>
-  wait(`the scheduler has tried pod ${name}`, async () => {
-    const { spec, status } = await readPod(name);
-    const tried = status.conditions?.find(({ type, status: is }) => type === "PodScheduled" && is === "False");
-    return spec.nodeName === undefined && tried?.message;
-  });
+  wait(`the scheduler has tried pod ${name}`, async () => pendingReason(await readPod(name)));
 
 /** How many containers each node has created: none is created anew while its pod runs on. */
 const containersOfNodes = (): number[] => [cluster.byDra, cluster.byPlugin].map(({ containers }) => containers.length);
 
-const versions = async (): Promise<unknown[]> =>
-  (await readSlices(cluster.api)).map(({ metadata }) => [metadata.name, metadata.uid, metadata.resourceVersion]);
+const versions = async (): Promise<unknown[]> => versionsIn(await readSlices(cluster.api));
 
 describe("an unchanged pod", () => {
   nodeTest("runs on both nodes, with its device in its variable and the device's nodes", async () => {

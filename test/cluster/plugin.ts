@@ -103,12 +103,13 @@ export const pluginPod = (pods = pluginPods): Promise<Pod> =>
 export const containerOf = ({ status }: Pod): string =>
   status.containerStatuses?.[0]?.containerID?.replace("containerd://", "") ?? "";
 
+/** Why the scheduler has found no node for a pod; undefined before it has tried, and when the pod has a node. */
+export const pendingReason = ({ status }: Pod): string | undefined =>
+  status.conditions?.find((each) => each.type === "PodScheduled" && each.status === "False")?.message;
+
 /** Waits until the scheduler has tried a pod in vain, and returns its reason. */
 export const waitForPending = (name: string): Promise<string> =>
-  waitFor(`the scheduler has tried pod ${name}`, async () => {
-    const { status } = await read<Pod>("pod", name);
-    return status.phase === "Pending" && status.conditions?.find(({ type }) => type === "PodScheduled")?.message;
-  });
+  waitFor(`the scheduler has tried pod ${name}`, async () => pendingReason(await read<Pod>("pod", name)));
 
 /** Waits until an update has left one pod of the plugin. */
 export async function waitForUpdate(old: Pod): Promise<Pod> {

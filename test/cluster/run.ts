@@ -5,7 +5,7 @@
 // SRIOVDP_MULTUS names an executable of multus for the node in place of the lab's, one that finds devices of claims.
 // Results: test-results/cluster/, with the logs of all programs and junit.xml.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { argumentsOf, oneOf } from "../../scripts/common/arguments.ts";
 import manifest from "../../package.json" with { type: "json" };
@@ -15,9 +15,9 @@ import { missingPrograms } from "../packaging/needs.ts";
 import { labFolder } from "../vm/boot.ts";
 import { formatJUnit, type TestResult } from "../vm/junit.ts";
 import { containerdReleases } from "../vm/profiles.ts";
-import type { ClusterFacts } from "./cluster.ts";
+import { type ClusterFacts, ownRelease } from "./cluster.ts";
 import { serviceAddress, startControlPlane } from "./control-plane.ts";
-import { nodeAddress, runGuest } from "./guest.ts";
+import { GuestEnded, nodeAddress, runGuest } from "./guest.ts";
 import { makeNamespace } from "./namespace.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -42,8 +42,10 @@ const { values, positionals } = argumentsOf(
 );
 const containerd = oneOf("--containerd", values.containerd, containerdReleases);
 
+/** The release of Kubernetes, where it is not the lab's own. */
+const release = values.kubernetes === ownRelease() ? null : (values.kubernetes ?? null);
 /** The executable of Kubernetes. */
-const kubernetes = join(labFolder, values.kubernetes ? `kubernetes-${values.kubernetes}` : "kubernetes", "kubernetes");
+const kubernetes = join(labFolder, release === null ? "kubernetes" : `kubernetes-${release}`, "kubernetes");
 
 async function main(): Promise<number> {
   rmSync(results, { recursive: true, force: true });
@@ -71,8 +73,8 @@ function withoutStart(error: Error): TestResult[] {
 async function makeLab(target: "cluster" | "kubernetes"): Promise<string> {
   const missing = missingPrograms("ip", "nsenter", "setpriv", "unshare");
   if (missing !== null) return missing;
-  const release = values.kubernetes ? [values.kubernetes] : [];
-  const further = target === "cluster" && containerd === "2" ? ["containerd-2", ...release] : release;
+  const releases = release === null ? [] : [release];
+  const further = target === "cluster" && containerd === "2" ? ["containerd-2", ...releases] : releases;
   const command = [join(root, "test/vm/lab/make.sh"), target, ...further];
   const status = await Bun.spawn(command, { stdio: ["ignore", "inherit", "inherit"] }).exited;
   if (status === 77) return "this machine can't have the lab";
@@ -80,12 +82,18 @@ async function makeLab(target: "cluster" | "kubernetes"): Promise<string> {
   return "made";
 }
 
-/** Runs the test files one after the other: given several, bun takes them in the order of the folder's entries. */
-async function runFiles(paths: readonly string[], variables: Readonly<Record<string, string>>): Promise<TestResult[]> {
-  const found: TestResult[] = [];
+type Variables = Readonly<Record<string, string>>;
+
+function runFile(path: string, variables: Variables, signal?: AbortSignal): Promise<TestResult[]> {
   const args = values.only === undefined ? [] : [`--test-name-pattern=${values.only}`];
-  for (const path of paths)
-    found.push(...(await runTests({ paths: [path], report: join(results, "bun.xml"), timeout, args, variables })));
+  const report = join(results, "bun.xml");
+  return runTests({ paths: [path], report, timeout, args, variables, ...(signal && { signal }) });
+}
+
+/** Runs the test files one after the other: given several, bun takes them in the order of the folder's entries. */
+async function runFiles(paths: readonly string[], variables: Variables): Promise<TestResult[]> {
+  const found: TestResult[] = [];
+  for (const path of paths) found.push(...(await runFile(path, variables)));
   return found;
 }
 
@@ -108,9 +116,27 @@ async function native(paths: readonly string[]): Promise<TestResult[]> {
   return runFiles(paths, { SRIOVDP_KUBERNETES: kubernetes, SRIOVDP: executable });
 }
 
+/**
+ * Runs the test files that need the guest. QEMU's emulation ends by a failed assertion now and then, on a busy machine: the files that had not ended
+ * by then are run once more, in a new cluster.
+ */
 async function inGuest(paths: readonly string[]): Promise<TestResult[]> {
   const lab = await makeLab("cluster");
-  return lab === "made" ? runInCluster(paths) : withoutCluster(paths, lab);
+  if (lab !== "made") return withoutCluster(paths, lab);
+  const ended = new Map<string, TestResult[]>();
+  const run = () =>
+    runInCluster(
+      paths.filter((path) => !ended.has(path)),
+      ended,
+    );
+  await run().catch(async (error: unknown) => {
+    if (!(error instanceof GuestEnded)) throw error;
+    console.log(`${error.message}; the tests that had not ended are run once more`);
+    const log = join(results, "console.log");
+    if (existsSync(log)) renameSync(log, join(results, "console-ended.log"));
+    await run();
+  });
+  return [...ended.values()].flat();
 }
 
 // Those that boot the node again are last: they leave other VFs.
@@ -135,7 +161,8 @@ function testFiles(): string[] {
   return wanted.toSorted((a, b) => places.indexOf(a) - places.indexOf(b)).map((name) => `test/cluster/${name}`);
 }
 
-async function runInCluster(paths: readonly string[]): Promise<TestResult[]> {
+/** Starts a cluster and runs the test files in it; puts the results of each that ended into `ended`. */
+async function runInCluster(paths: readonly string[], ended: Map<string, TestResult[]>): Promise<void> {
   requireExecutable();
   const image = join(results, "image.tar");
   const make = ["scripts/image/image.ts", "--executable", executable, "--tag", imageName, "--out", image];
@@ -143,6 +170,8 @@ async function runInCluster(paths: readonly string[]): Promise<TestResult[]> {
   if (!made.success) throw new Error("the container image can't be made");
 
   const share = join(results, "share");
+  rmSync(share, { recursive: true, force: true });
+  const aborted = new AbortController();
   const namespace = await makeNamespace([nodeAddress, serviceAddress], results);
   try {
     const controlPlane = await startControlPlane(namespace, kubernetes, join(results, "control-plane"));
@@ -150,7 +179,7 @@ async function runInCluster(paths: readonly string[]): Promise<TestResult[]> {
       image,
       imageName,
       containerd,
-      kubelet: values.kubernetes ? kubernetes : null,
+      kubelet: release === null ? null : kubernetes,
       multus,
       kubeconfig: controlPlane.kubeconfig("kubelet-lab"),
       multusKubeconfig: controlPlane.kubeconfig("admin"),
@@ -158,6 +187,7 @@ async function runInCluster(paths: readonly string[]): Promise<TestResult[]> {
     };
     // The tests that need no node run while it boots.
     const guest = runGuest(namespace, nodeFiles, share, results);
+    guest.catch(() => {}); // It is seen below.
     await controlPlane.ready;
     const facts: ClusterFacts = {
       namespace: namespace.pid,
@@ -165,13 +195,21 @@ async function runInCluster(paths: readonly string[]): Promise<TestResult[]> {
       kubeconfig: controlPlane.kubeconfig("admin"),
       share,
       imageName,
-      releases: { kubernetes: values.kubernetes ?? null, containerd },
+      releases: { kubernetes: release ?? ownRelease(), containerd },
       hasClaimMultus: multus !== null,
       hasTime: positionals.some((part) => "scale.test.ts".includes(part)),
     };
     const variables = { SRIOVDP_CLUSTER: JSON.stringify(facts) };
-    return await Promise.race([runFiles(paths, variables), guest]);
+    const runAll = async () => {
+      for (const path of paths) {
+        const found = await runFile(path, variables, aborted.signal);
+        if (aborted.signal.aborted) return;
+        ended.set(path, found);
+      }
+    };
+    await Promise.race([runAll(), guest]);
   } catch (error) {
+    aborted.abort();
     const console = join(results, "console.log");
     if (existsSync(console)) process.stdout.write(readFileSync(console, "utf8").split("\n").slice(-40).join("\n"));
     throw error;

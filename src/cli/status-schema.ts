@@ -52,7 +52,7 @@ export const statusSchema = object({
     orNull(oneOf("watcher", "legacy")),
     "how it registers with the kubelet; null until the kubelet's folders exist",
   ],
-  ready: [flag, "whether the initial scan is complete and every pool has a socket"],
+  ready: [flag, "whether the initial scan is complete"],
   config: [
     object({
       file: [text, "the config file"],

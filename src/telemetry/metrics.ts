@@ -36,7 +36,7 @@ export const metrics = {
   },
   sriovdp_ready: {
     type: "gauge",
-    help: "1 once the initial node scan is complete and every pool has a socket",
+    help: "1 once the initial node scan is complete",
     labels: [],
     read: ({ status }) => single(Number(status.ready)),
   },
@@ -168,9 +168,9 @@ export const metrics = {
   },
   sriovdp_scan_running_seconds: {
     type: "gauge",
-    help: "Seconds since the current node scan started; 0 between scans",
+    help: "Seconds since the current node scan started, or the one that is stalled; 0 between scans",
     labels: [],
-    read: ({ status }) => single(seconds(status.scans.runningMs ?? 0)),
+    read: ({ status: { scans } }) => single(seconds(scans.stalled?.ms ?? scans.runningMs ?? 0)),
   },
   sriovdp_last_scan_timestamp_seconds: {
     type: "gauge",

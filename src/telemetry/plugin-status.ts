@@ -24,7 +24,7 @@ export interface Status {
   readonly started: string;
   /** How the kubelet discovers the pools; null until one of its folders is there. */
   readonly mode: RegistrationMode | null;
-  /** Whether the initial node scan is complete and every pool has its server. */
+  /** Whether the initial node scan is complete. */
   readonly ready: boolean;
   readonly config: ConfigStatus;
   readonly scans: ScanStatus;

@@ -1,4 +1,4 @@
-// Makes the archive for sites without a network: executable, systemd's unit, manifests, container image, sample config, documents, SBOM,
+// Makes the archive for air-gapped sites: executable, systemd's unit, manifests, container image, sample config, documents, SBOM,
 // licenses, checksums, and install.sh, which needs nothing else. One archive per architecture; the same commit gives the same bytes.
 
 import { createHash } from "node:crypto";

@@ -188,7 +188,7 @@ export const options = {
     aliases: ["v"],
     default: 0,
     value: "LEVEL",
-    help: "debug, info, warn, error or a number; debug from 5 on",
+    help: "debug, info, warn or error; or a number: debug from 5 on, info below",
     words: verbosities,
   },
   "log-format": {

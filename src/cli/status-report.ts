@@ -53,9 +53,7 @@ function headOf(status: FullStatus): string[] {
     `config ${config.file}, generation ${config.generation}${reload === null ? "" : `, last read ${reload.at}`}`,
     ...(rejected ? ["config rejected; the previous config stays active"] : []),
     ...(reload?.problems ?? []).map((problem) => `  ${formatProblem(config.file, problem)}`),
-    ...(status.allocatedFailure === null
-      ? []
-      : [`cannot find out which devices are allocated: ${status.allocatedFailure}`]),
+    ...(status.allocatedFailure === null ? [] : [`cannot read allocations: ${status.allocatedFailure}`]),
     ...(status.dra === null ? [] : draLines(status.dra)),
     `scans: ${status.scans.count} (${status.scans.failures} failed); ${lastScan(status)}`,
   ];

@@ -121,7 +121,7 @@ export async function viewNode(line: CommandLine, specs: readonly PoolSpec[], ou
   );
   if (isSame && !line.given.has("link-health")) return viewOf(running, pools, true);
   if (!isSame)
-    output.err("note: the running plugin has another config; pools are shown as this config would make them\n");
+    output.err("note: the running plugin has another config; showing the pools that this config would make\n");
   return viewOf(running, assignPools(counting(line, specs), running.devices), false);
 }
 

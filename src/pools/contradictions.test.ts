@@ -10,7 +10,7 @@ test.each<[SelectorObject, string]>([
   ],
   [{ drivers: ["vfio-pci", "igb_uio"], vdpaType: "vhost" }, "drivers and vdpaType can never match together: "],
   [{ linkTypes: ["ether"], pKeys: ["0x7fff"] }, 'only links of type "infiniband" have P_Keys'],
-  [{ vendors: ["15b3"], drivers: ["iavf", "ice"] }, "iavf, ice bind to functions of vendor 8086 alone"],
+  [{ vendors: ["15b3"], drivers: ["iavf", "ice"] }, "iavf, ice bind only to functions of vendor 8086"],
 ])("%j can't match anything", (selectorObject, message) => {
   expect(contradictionsIn(selectorObject)).toEqual([expect.stringContaining(message)]);
 });

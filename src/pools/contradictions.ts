@@ -65,7 +65,7 @@ const contradictions: readonly Contradiction[] = [
       const known = drivers.map((name) => (Object.hasOwn(driverVendors, name) ? (driverVendors[name] ?? null) : null));
       if (known.some((each) => each === null || each.some((vendor) => vendors.includes(vendor)))) return null;
       const of = [...new Set(known.flatMap((each) => each ?? []))].join(", ");
-      return `${drivers.join(", ")} ${drivers.length === 1 ? "binds" : "bind"} to functions of vendor ${of} alone`;
+      return `${drivers.join(", ")} ${drivers.length === 1 ? "binds" : "bind"} only to functions of vendor ${of}`;
     },
   },
 ];

@@ -66,7 +66,7 @@ describe("discover", () => {
     const { stdout, stderr, status } = runCommand(["discover", "--root", folder]);
     expect(stdout).toContain("0000:3b:01.0");
     expect(stderr).toBe(
-      `note: there is no ${folder}/etc/pcidp/config.json, so no device is in a pool; --config-file names another\n`,
+      `note: there is no ${folder}/etc/pcidp/config.json, so no device is in a pool; name one by --config-file\n`,
     );
     expect(status).toBe(0);
   });
@@ -172,9 +172,9 @@ describe("explain", () => {
   });
 
   test.each([
-    ["ens1f0v9", 'nothing is called "ens1f0v9"; did you mean ens1f0v0?'],
-    ["kernl", 'nothing is called "kernl"; did you mean kernel?'],
-    ["frobnicate", 'is called "frobnicate"; "sriovdp discover" lists what there is'],
+    ["ens1f0v9", 'nothing is named "ens1f0v9"; did you mean ens1f0v0?'],
+    ["kernl", 'nothing is named "kernl"; did you mean kernel?'],
+    ["frobnicate", 'is named "frobnicate"; "sriovdp discover" lists the devices'],
     ["intel.com/odd", "the entry of intel.com/odd is skipped"],
   ])("reports an unknown %s, and goes on with the others", (word, message) => {
     const { stdout, stderr, status } = run("explain", word, "0000:3b:01.4");

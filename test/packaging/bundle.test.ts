@@ -1,4 +1,4 @@
-// Does the bundle for sites without a network do what is promised: complete, checked, installed without any network, upgraded, removed?
+// Does the bundle for air-gapped sites do what is promised: complete, checked, installed without any network, upgraded, removed?
 
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
@@ -292,13 +292,13 @@ describe("install.sh, without a network", () => {
     },
   );
 
-  testWhere(missingNamespace, "upgrades nothing when the new version refuses the config file, unless forced to", () => {
+  testWhere(missingNamespace, "upgrades nothing when the new version rejects the config file, unless forced to", () => {
     const into = system();
     install(older(), "--root", into, "install");
     writeFileSync(join(into, config), '{ "resourceList": [{ "resourceName": "a b" }] }');
     const before = contents(into);
     const { status, said } = install(bundle, "--root", into, "upgrade");
-    expect([status, said]).toEqual([1, expect.stringContaining("refuses the config file; nothing was changed")]);
+    expect([status, said]).toEqual([1, expect.stringContaining("rejects the config file; nothing was changed")]);
     expect(said).toContain("resourceList[0]");
     expect(contents(into)).toEqual(before);
     expect(install(bundle, "--force", "--root", into, "upgrade").status).toBe(0);

@@ -15,7 +15,7 @@ Usage: ./install.sh [OPTION]... install|upgrade|uninstall
   --root DIR      install into the system below DIR instead of this one; no service is touched
   --start         install: also enable and start the service
   --purge         uninstall: also remove /etc/pcidp/config.json
-  --force         upgrade although the new version refuses the config file
+  --force         upgrade although the new version rejects the config file
 
 A config file that is there is never changed. A unit file that was edited is kept, and the new one is put beside it as
 sriovdp.service.new. Every file of the bundle is checked against SHA256SUMS first.
@@ -99,10 +99,10 @@ check_config() {
   status=0
   ./bin/sriovdp validate --config-file "$root$config" >/dev/null 2>&1 || status=$?
   case $status in
-    0) say "the config file $root$config suits sriovdp $version" ;;
+    0) say "sriovdp $version accepts the config file $root$config" ;;
     2)
       ./bin/sriovdp validate --config-file "$root$config" >&2 || true
-      [ -n "$force" ] || fail "sriovdp $version refuses the config file; nothing was changed. Correct it, or use --force"
+      [ -n "$force" ] || fail "sriovdp $version rejects the config file; nothing was changed. Correct it, or use --force"
       ;;
     *) say "the config file could not be checked: the executable does not run here (status $status)" ;;
   esac

@@ -62,7 +62,7 @@ async function viewWithoutNeed(
   const isThere = existsSync(configFile);
   const specs = isThere ? loadConfigFile(line, output).specs : [];
   const view = await scan(line, specs ?? [], running, output);
-  if (!isThere) output.err(`note: there is no ${configFile}, so no device is in a pool; --config-file names another\n`);
+  if (!isThere) output.err(`note: there is no ${configFile}, so no device is in a pool; name one by --config-file\n`);
   return { view, status: specs ? status : exitStatus.operatorMistake };
 }
 

@@ -106,12 +106,14 @@ const skippedEntry = (resource: string): string =>
 function unknown(word: string, view: View, configFile: string): string {
   const near = nearMiss(word, view);
   const isPod = /^[^/]+\/[^/]+$/.test(word);
-  const pods = view.status ? ", or pod that has a device," : "";
+  const kinds = view.status ? "device, interface, resource or pod" : "device, interface or resource";
   const hint =
-    isPod && !view.status ? "what pods have only a running plugin says" : '"sriovdp discover" lists what there is';
+    isPod && !view.status
+      ? "pods can be looked up only while the plugin runs"
+      : `"sriovdp discover" lists the devices, ${configFile} the resources`;
   return near === null
-    ? `no device or interface of this node, and no resource of ${configFile}${pods} is called ${JSON.stringify(word)}; ${hint}`
-    : `nothing is called ${JSON.stringify(word)}; did you mean ${near}?`;
+    ? `no ${kinds} is named ${JSON.stringify(word)}; ${hint}`
+    : `nothing is named ${JSON.stringify(word)}; did you mean ${near}?`;
 }
 
 function outcomeOf({ outcome, takenBy, trials, selector }: PoolVerdict, device: Device, isWithheld: boolean): Outcome {

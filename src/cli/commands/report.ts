@@ -111,7 +111,7 @@ async function collect(line: CommandLine): Promise<Report> {
     return [...problems.map(({ message }) => `# unreadable: ${oneLine(message)}\n`), text].join("");
   });
   await add("versions.txt", "versions of kernel, drivers, kubelet and runtime", () => versionsText(paths));
-  await add("files.txt", "sockets and files by which kubelet, plugin and runtime meet", () => filesText(paths));
+  await add("files.txt", "sockets and files that kubelet, plugin and runtime share", () => filesText(paths));
   const redact = redaction(
     [...(seen?.allocated ?? []), ...(seen?.retentions ?? [])],
     paths.root === "" ? hostname() : "",

@@ -109,8 +109,7 @@ async function nodeFor(
     }
   }
   if (line.options["no-node"]) return null;
-  const note = (why: string) =>
-    output.err(`note: ${why}; the file is checked by itself (--no-node says so beforehand)\n`);
+  const note = (why: string) => output.err(`note: ${why}; checking only the file (--no-node omits this note)\n`);
   try {
     const devices = await devicesHere(line, specs, output);
     if (devices.length > 0) return { name: "this node", devices };

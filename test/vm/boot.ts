@@ -116,8 +116,10 @@ export function qemuCommand(profile: Profile, files: Files): string[] {
 function machine(profile: Profile): string[] {
   return [
     ...["-machine", "q35,kernel-irqchip=split,hpet=off"],
-    // MiB of translated code. The programs of a node are large, and where they don't fit all of them are translated again.
-    ...["-accel", `tcg,thread=multi,tb-size=${profile.disk === "node" ? 1024 : 512}`],
+    // One thread for both processors: with one each QEMU takes half as much processor time again where two machines share two processors, and its
+    // races show there (iotlb_to_section's assertion, a kernel that hangs).
+    // MiB of translated code: the programs of a node are large, and where they don't fit all of them are translated again.
+    ...["-accel", `tcg,thread=single,tb-size=${profile.disk === "node" ? 1024 : 512}`],
     // The least that Bun's executables run on; every further CPU feature makes booting slower ("max": by a third).
     ...["-cpu", "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16", "-smp", "2", "-m", String(profile.memory)],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],

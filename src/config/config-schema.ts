@@ -1,10 +1,9 @@
-// What may be in the config file? The form of an entry and, derived from the tables of pools/, of its selectors.
+// What may be in the config file? The keys of the file and the form of an entry; that of its selectors is in pools/selectors.ts.
 
 import * as v from "valibot";
 import { limits } from "../limits.ts";
-import { type DeviceTypeName, deviceTypeNames, deviceTypes } from "../pools/device-types.ts";
+import { deviceTypeNames } from "../pools/device-types.ts";
 import { preferences } from "../pools/pool.ts";
-import { type Selector, type SelectorName, selectors } from "../pools/selectors.ts";
 
 /** Keys of the top level; by "$schema" an editor finds docs/reference/config.schema.json. */
 export const fileKeys = ["resourceList", "$schema"] as const;
@@ -89,15 +88,3 @@ export const entryFields = {
 
 export const entrySchema = v.object(entryFields, "expected an object");
 export const entryKeys = [...Object.keys(entryFields), "selectors"];
-
-/** The form of a selector object for a device type. */
-export function selectorObjectSchema(deviceType: DeviceTypeName) {
-  const names: readonly SelectorName[] = [
-    ...deviceTypes[deviceType].selectors,
-    ...deviceTypes[deviceType].ignoredSelectors,
-  ];
-  return v.object(
-    Object.fromEntries(names.map((name) => [name, v.optional((selectors[name] as Selector<unknown>).schema)])),
-    "expected an object",
-  );
-}

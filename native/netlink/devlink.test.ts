@@ -5,9 +5,10 @@ import { encodeGeneric, GenericNetlink } from "./generic.ts";
 import { type Attribute, decodeAttributes, encodeAttributes, encodeMessage } from "./message.ts";
 import {
   decodeDevlinkInfo,
-  decodeDriverinitFlag,
-  decodeRuntimeFlag,
   decodeEswitchMode,
+  decodeFlag,
+  DEVLINK_PARAM_CMODE_DRIVERINIT,
+  DEVLINK_PARAM_CMODE_RUNTIME,
   readDevlinkDevices,
   readDevlinkInfo,
   readDevlinkInfos,
@@ -127,10 +128,10 @@ test("the infos of all devices come by bus and name", () => {
 });
 
 test("enable_rdma is true when its flag is there, false when not, and unknown without a driverinit value", () => {
-  expect(decodeDriverinitFlag(attributesOf([flagParameter(true)]))).toBe(true);
-  expect(decodeDriverinitFlag(attributesOf([flagParameter(false)]))).toBe(false);
-  expect(decodeDriverinitFlag(attributesOf([flagParameter(true, 0)]))).toBeNull();
-  expect(decodeDriverinitFlag(attributesOf([]))).toBeNull();
+  expect(decodeFlag(attributesOf([flagParameter(true)]), DEVLINK_PARAM_CMODE_DRIVERINIT)).toBe(true);
+  expect(decodeFlag(attributesOf([flagParameter(false)]), DEVLINK_PARAM_CMODE_DRIVERINIT)).toBe(false);
+  expect(decodeFlag(attributesOf([flagParameter(true, 0)]), DEVLINK_PARAM_CMODE_DRIVERINIT)).toBeNull();
+  expect(decodeFlag(attributesOf([]), DEVLINK_PARAM_CMODE_DRIVERINIT)).toBeNull();
 });
 
 test("enable_rdma is read from each device, and those without it are left out", () => {
@@ -148,9 +149,9 @@ test("enable_rdma is read from each device, and those without it are left out", 
 });
 
 test("esw_multiport is the runtime value", () => {
-  expect(decodeRuntimeFlag(attributesOf([flagParameter(true, 0)]))).toBe(true);
-  expect(decodeRuntimeFlag(attributesOf([flagParameter(false, 0)]))).toBe(false);
-  expect(decodeRuntimeFlag(attributesOf([flagParameter(true)]))).toBeNull();
+  expect(decodeFlag(attributesOf([flagParameter(true, 0)]), DEVLINK_PARAM_CMODE_RUNTIME)).toBe(true);
+  expect(decodeFlag(attributesOf([flagParameter(false, 0)]), DEVLINK_PARAM_CMODE_RUNTIME)).toBe(false);
+  expect(decodeFlag(attributesOf([flagParameter(true)]), DEVLINK_PARAM_CMODE_RUNTIME)).toBeNull();
   const devices = ["on", "without"].map((device) => ({ bus: "pci", device }));
   const values = readEswitchMultiport(kernel([answer([flagParameter(true, 0)])], refusal(22)), devices);
   expect(values).toEqual(new Map([["pci/on", true]]));

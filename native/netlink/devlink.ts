@@ -27,8 +27,8 @@ const DEVLINK_ATTR_INFO_DRIVER_NAME = 98;
 const DEVLINK_ATTR_INFO_SERIAL_NUMBER = 99;
 const DEVLINK_ATTR_INFO_VERSION_NAME = 103;
 const DEVLINK_ATTR_INFO_VERSION_VALUE = 104;
-const DEVLINK_PARAM_CMODE_RUNTIME = 0;
-const DEVLINK_PARAM_CMODE_DRIVERINIT = 1;
+export const DEVLINK_PARAM_CMODE_RUNTIME = 0;
+export const DEVLINK_PARAM_CMODE_DRIVERINIT = 1;
 
 // Fixed, running, stored, in the kernel's order: a stored version must not hide the running one of the same name.
 const versionNests = [102, 100, 101];
@@ -190,16 +190,11 @@ export function decodeDevlinkInfo(attributes: Attributes): DevlinkInfo {
   };
 }
 
-/** The driverinit value of a boolean parameter; null when it has no such value. */
-export const decodeDriverinitFlag = (attributes: Attributes): boolean | null =>
-  decodeFlag(attributes, DEVLINK_PARAM_CMODE_DRIVERINIT);
-
-/** The runtime value of a boolean parameter; null when it has no such value. */
-export const decodeRuntimeFlag = (attributes: Attributes): boolean | null =>
-  decodeFlag(attributes, DEVLINK_PARAM_CMODE_RUNTIME);
-
-// A boolean's data is a flag, present for true (devlink_nl_param_value_fill_one, net/devlink/param.c).
-function decodeFlag(attributes: Attributes, mode: number): boolean | null {
+/**
+ * The value of a boolean parameter in a mode; null when it has no such value. Its data is a flag, present for true
+ * (devlink_nl_param_value_fill_one, net/devlink/param.c).
+ */
+export function decodeFlag(attributes: Attributes, mode: number): boolean | null {
   const values = attributes.nested(DEVLINK_ATTR_PARAM)?.nested(DEVLINK_ATTR_PARAM_VALUES_LIST);
   for (const data of values?.all(DEVLINK_ATTR_PARAM_VALUE) ?? []) {
     const value = decodeAttributes(data);

@@ -2,15 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { PodDevice } from "../pools/decide-allocations.ts";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import {
-  cachedAnswerIn,
-  devicesIn,
-  heldBy,
-  podDevicesIn,
-  readCheckpoint,
-  readPodResources,
-  recordsIn,
-} from "./allocations.ts";
+import { heldBy } from "../../test/support/kubelet-view.ts";
+import { cachedAnswerIn, devicesIn, podDevicesIn, readCheckpoint, readPodResources, recordsIn } from "./allocations.ts";
 import { ContainerAllocateResponse } from "./api/deviceplugin.ts";
 import { kubeletPaths } from "./kubelet-paths.ts";
 

@@ -25,10 +25,6 @@ export async function readPodResources(paths: KubeletPaths, within = limit): Pro
   return podDevicesIn(await call(paths.podResources, PodResourcesListerService.list, {}, options));
 }
 
-/** The resource under which each device id is held. */
-export const heldBy = (devices: readonly PodDevice[]): Map<string, string> =>
-  new Map(devices.map(({ id, resource }) => [id, resource]));
-
 /**
  * The devices in an answer of pod-resources List (KEP-606), and those of claims (KEP-3695) under the name of their driver: a pod that has a VF
  * of this node has it whichever driver prepared it.

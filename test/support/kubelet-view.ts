@@ -8,6 +8,7 @@ import type {
   RegisterRequest,
 } from "../../src/kubelet/api/deviceplugin.ts";
 import type { PluginInfo } from "../../src/kubelet/api/pluginregistration.ts";
+import type { PodDevice } from "../../src/pools/decide-allocations.ts";
 
 /** How plugins register with the kubelet. A kubelet with a plugins_registry also takes Register calls. */
 export type RegistrationMode = "watcher" | "legacy";
@@ -63,6 +64,10 @@ export interface Allocation {
   readonly ids: readonly string[];
   readonly answer: ContainerAllocateResponse;
 }
+
+/** The resource as which each device is allocated, by device id. */
+export const heldBy = (devices: readonly PodDevice[]): Map<string, string> =>
+  new Map(devices.map(({ id, resource }) => [id, resource]));
 
 /** The UID of a pod, by its name. */
 export function podUid(pod: string): string {

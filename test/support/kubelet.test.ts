@@ -1,7 +1,7 @@
 import { credentials, type sendUnaryData, Server, ServerCredentials, type ServerWritableStream } from "@grpc/grpc-js";
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { cachedAnswerIn, devicesIn, heldBy, podDevicesIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
+import { cachedAnswerIn, devicesIn, podDevicesIn, readCheckpoint } from "../../src/kubelet/allocations.ts";
 import { readPodCgroups } from "../../src/host/pod-cgroups.ts";
 import {
   type AllocateRequest,
@@ -17,7 +17,7 @@ import {
 import type { ListPodResourcesResponse } from "../../src/kubelet/api/podresources.ts";
 import { PodResourcesListerClient, RegistrationClient } from "./grpc.ts";
 import { KubeletDouble } from "./kubelet.ts";
-import { podUid } from "./kubelet-view.ts";
+import { heldBy, podUid } from "./kubelet-view.ts";
 import { removeTemporaryFolder, temporaryFolder } from "./plugin.ts";
 
 /** A minimal plugin that sends the lists of the test. */

@@ -5,7 +5,8 @@ import { sliceProblems } from "../../test/support/resource-api.ts";
 import type { Device } from "../host/device.ts";
 import type { Pool } from "../pools/pool.ts";
 import { resourceSlices } from "./resource-slice.ts";
-import { desiredSlices, dropsTaints, type SliceContext, sliceWrites } from "./slices.ts";
+import { desiredSlices, type SliceContext, sliceWrites } from "./slices.ts";
+import { dropsTaints } from "./taint-support.ts";
 
 /** The pools of slices, each with the names of its devices. */
 const published = (pools: readonly Pool[], own: Partial<SliceContext> = {}) =>

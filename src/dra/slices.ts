@@ -246,9 +246,3 @@ export function isLoss(before: readonly SliceDevice[], after: readonly SliceDevi
     return (device.taints ?? []).some((taint) => !taints.some((each) => isSameTaint(each, taint)));
   });
 }
-
-/** Whether an API server dropped all taints of a slice that it received: the feature is off there, as before 1.36. */
-export function dropsTaints(sent: ResourceSlice, received: ResourceSlice): boolean {
-  const hasTaints = ({ spec }: ResourceSlice) => (spec.devices ?? []).some(({ taints = [] }) => taints.length > 0);
-  return hasTaints(sent) && !hasTaints(received);
-}

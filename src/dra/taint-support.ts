@@ -14,6 +14,10 @@ export const needsTaints = (pools: readonly Pool[], heldElsewhere: ReadonlySet<s
 export const isTainted = ({ spec }: ResourceSlice): boolean =>
   (spec.devices ?? []).some(({ taints = [] }) => taints.length > 0);
 
+/** Whether an API server dropped all taints of a slice that it received: the feature is off there, as before 1.36. */
+export const dropsTaints = (sent: ResourceSlice, received: ResourceSlice): boolean =>
+  isTainted(sent) && !isTainted(received);
+
 /** A slice with a taint, to be validated and not stored. */
 export function taintProbe({ driver, node }: Pick<SliceContext, "driver" | "node">): ResourceSlice {
   const name = shortened(`${node.name}-${driver}-taint-probe`, apiLimits.objectName);

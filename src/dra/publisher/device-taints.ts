@@ -3,8 +3,8 @@
 import type { Access } from "../../kube/access.ts";
 import type { LogAt } from "../../process/log-messages.ts";
 import type { ResourceSlice } from "../resource-slice.ts";
-import { dropsTaints, type SliceContext } from "../slices.ts";
-import { isTainted } from "../taint-support.ts";
+import type { SliceContext } from "../slices.ts";
+import { dropsTaints, isTainted } from "../taint-support.ts";
 import type { Attempts } from "./attempts.ts";
 import { keepsTaints } from "./slice-requests.ts";
 

@@ -4,6 +4,9 @@
 import { deviceTypeNames, deviceTypes } from "./device-types.ts";
 import type { PoolSpec } from "./pool.ts";
 
+/** A PCI address as sysfs spells it, of any domain width. */
+export const pciAddressPattern = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
+
 type PoolName = Pick<PoolSpec, "prefix" | "name">;
 type TypedPoolName = Pick<PoolSpec, "prefix" | "name" | "deviceType">;
 
@@ -34,7 +37,7 @@ export function deviceInfoId(resource: string, fileName: string): string | null 
   const start = `${resource.replaceAll("/", "-")}-`;
   if (!fileName.startsWith(start) || !fileName.endsWith(deviceInfoSuffix)) return null;
   const id = fileName.slice(start.length, -deviceInfoSuffix.length);
-  return /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/.test(id) ? id : null;
+  return pciAddressPattern.test(id) ? id : null;
 }
 
 /** The kind "PREFIX/CLASS" of a pool's CDI devices. */

@@ -3,6 +3,7 @@
 
 import * as v from "valibot";
 import type { Device } from "../host/device.ts";
+import { pciAddressPattern } from "./names.ts";
 
 /** One selector: how its value is written, and whether a device fits a value. */
 export interface Selector<T> {
@@ -78,8 +79,7 @@ const spelling = (pattern: RegExp, right: string) => ({
   },
 });
 const hexId = spelling(/^[0-9a-f]{4}$/, 'ids are four lower-case hexadecimal digits, as in "8086"');
-const addressPattern = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
-const address = spelling(addressPattern, 'addresses are written as in "0000:3b:02.1"');
+const address = spelling(pciAddressPattern, 'addresses are written as in "0000:3b:02.1"');
 // drivers/pci/pci-label.c writes "%llu", drivers/infiniband/core/sysfs.c "0x%04x".
 const acpiIndex = spelling(/^(0|[1-9]\d*)$/, 'indexes are decimal numbers, as in "101"');
 const pKey = spelling(/^0x[0-9a-f]{4}$/, 'P_Keys are written as in "0x7fff"');

@@ -2,10 +2,8 @@
 // metrics exporter (collectors/pod_dev_link.go), which the SR-IOV network operator deploys; off by default, since there is one for each
 // allocated device.
 
+import { pciAddressPattern } from "../pools/names.ts";
 import type { Metric } from "./metric.ts";
-
-/** A PCI address; sub-functions have other ids, and the exporter leaves them out. */
-const pciAddress = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 
 /** Metrics that --pod-device-metrics adds. */
 export const podDeviceMetrics = {
@@ -17,7 +15,9 @@ export const podDeviceMetrics = {
       (status.allocated ?? []).flatMap(({ resource, id, pod, container }) => {
         // Of a checkpoint the pod's UID alone is known: nothing could be joined with it.
         const [namespace, name] = pod.split("/");
-        if (name === undefined || namespace === undefined || !pciAddress.test(id)) return [];
+        if (name === undefined || namespace === undefined) return [];
+        // Sub-functions have other ids, and the exporter leaves them out.
+        if (!pciAddressPattern.test(id)) return [];
         return [{ labels: { pciAddr: id, dev_type: resource, pod: name, namespace, container }, value: 1 }];
       }),
   },

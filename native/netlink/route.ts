@@ -16,6 +16,9 @@ export const RTM_NEWNEXTHOP = 104;
 export const RTM_DELNEXTHOP = 105;
 const RTM_GETNEXTHOP = 106;
 
+/** The flag of a link that is administratively up (include/uapi/linux/if.h). */
+export const IFF_UP = 0x1;
+
 // struct ifinfomsg: family u8, pad u8, type u16, index i32, flags u32, change u32 (include/uapi/linux/rtnetlink.h).
 const IFINFOMSG = 16;
 const IFLA_IFNAME = 3;
@@ -75,7 +78,7 @@ export interface Link {
   readonly name: string;
   /** The ARPHRD type: 1 Ethernet, 32 InfiniBand (include/uapi/linux/if_arp.h). */
   readonly arphrd: number;
-  /** IFF flags: 0x1 administratively up, 0x10000 carrier. */
+  /** IFF flags: IFF_UP, 0x10000 carrier. */
   readonly flags: number;
   readonly operstate: OperState;
   readonly carrier: boolean | null;

@@ -16,7 +16,7 @@ import {
 } from "../../native/netlink/devlink.ts";
 import { GenericNetlink } from "../../native/netlink/generic.ts";
 import { SystemError } from "../../native/libc.ts";
-import { type Link, readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
+import { IFF_UP, type Link, readDefaultRouteExits, readLinks } from "../../native/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkError, NetlinkSocket } from "../../native/netlink/socket.ts";
 import { readVdpaDevices, type VdpaDevice } from "../../native/netlink/vdpa.ts";
 import { tryRead, orUnknown, type ReadProblem } from "./read-problem.ts";
@@ -143,8 +143,6 @@ function readRoutes(root: string): Pick<KernelFacts, "links" | "defaultRouteExit
     socket.close();
   }
 }
-
-const IFF_UP = 0x1;
 
 /** Queries the drivers of PFs that are administratively down whether the port is down too. */
 function readEthtool(

@@ -1,9 +1,8 @@
 // Which network interfaces belong to a function, and which of them represents a PF? From one dump of all links.
 
-import type { Link } from "../../native/netlink/route.ts";
+import { IFF_UP, type Link } from "../../native/netlink/route.ts";
 import type { LinkState } from "./device.ts";
 
-const IFF_UP = 0x1;
 /** Links that are not ports, such as Chelsio's mgmtpfN,M (cxgb4_mgmt_setup in drivers/net/ethernet/chelsio/cxgb4). */
 const ARPHRD_NONE = 0xfffe;
 const ARPHRD_INFINIBAND = 32;

@@ -4,7 +4,7 @@
 import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
 import { identityOf } from "../fs/identity.ts";
 import { hiddenName, reappear, removeIf } from "../fs/socket-file.ts";
-import { messageOf } from "../text.ts";
+import { stableReason } from "../text.ts";
 
 /** The server behind the socket. */
 export interface SocketServer {
@@ -65,11 +65,8 @@ export class PoolSocket<Server extends SocketServer> {
       rmSync(hidden, { force: true });
       await server.close();
       // Without the hidden name, which differs at every attempt: the same reason is logged once.
-      const { code } = cause as NodeJS.ErrnoException;
-      throw new Error(
-        `the socket can't be put at ${this.path}: ${code ?? messageOf(cause)}; remove what is at that path`,
-        { cause },
-      );
+      const message = `the socket can't be put at ${this.path}: ${stableReason(cause)}; remove what is at that path`;
+      throw new Error(message, { cause });
     }
     const earlier = this.server;
     this.#bound = { server, identity };

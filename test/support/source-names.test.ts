@@ -33,6 +33,7 @@ test("there are sources, and exports in them", async () => {
   expect([...(await read("src/text.ts")).matchAll(exportOf)].map(([, name]) => name)).toEqual([
     "counted",
     "messageOf",
+    "stableReason",
     "oneLine",
   ]);
 });

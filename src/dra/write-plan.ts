@@ -57,7 +57,7 @@ export interface WritePlan {
 }
 
 /** The key of all slices whose names are none of ours: who makes one can make many. */
-const strangers = "";
+const unknownNames = "";
 
 /** What is wanted of a slice that should not be there, and of one that is emptied before. */
 const absent = "absent";
@@ -104,7 +104,7 @@ export function planWrites(input: PlanInput): WritePlan {
       const removes = planned.action === "delete";
       const write = removes ? removalOf(planned.slice, annotations) : planned;
       const { name } = write.slice.metadata;
-      const key = contents.has(name) || input.paces.has(name) ? name : strangers;
+      const key = contents.has(name) || input.paces.has(name) ? name : unknownNames;
       const want = removes && write.action === "update" ? emptied : (contents.get(name) ?? absent);
       const before = foundByName.get(name);
       return { ...write, key, want, reason: reasonOf(write, before, want, paceOf(key)), removes };

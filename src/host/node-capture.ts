@@ -113,14 +113,14 @@ function captureNodes(root: string): Entry[] {
 
 /** A recorded tree has no firmware: the profiles of 700 series NICs are recorded as if devlink had reported them. */
 function withProfiles(kernel: KernelFacts, profiles: ReadonlyMap<string, string>): KernelFacts {
-  const untold = new Map(profiles);
+  const unreported = new Map(profiles);
   const devlink = kernel.devlink.map((facts) => {
-    const profile = facts.bus === "pci" ? untold.get(facts.device) : undefined;
+    const profile = facts.bus === "pci" ? unreported.get(facts.device) : undefined;
     if (profile === undefined) return facts;
-    untold.delete(facts.device);
+    unreported.delete(facts.device);
     return Object.assign({}, facts, { ddpProfile: facts.ddpProfile ?? profile });
   });
-  const added = [...untold].map(([device, ddpProfile]) => ({
+  const added = [...unreported].map(([device, ddpProfile]) => ({
     bus: "pci",
     device,
     eswitchMode: null,

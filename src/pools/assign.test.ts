@@ -211,10 +211,10 @@ describe("with pods", () => {
   });
 
   test("an allocated device keeps the selector object by which it was claimed", () => {
-    const wish = { needVhostNet: true, vendors: ["8086"] };
-    const before = served(assignPools([{ ...A, selectors: [wish] }], [b]));
+    const selectorObject = { needVhostNet: true, vendors: ["8086"] };
+    const before = served(assignPools([{ ...A, selectors: [selectorObject] }], [b]));
     const now = assignPools([{ ...A, selectors: [{ vendors: ["15b3"] }, { devices: ["101e"] }] }], [b], held, before);
-    expect(now[0]?.claims.get(b.id)?.selectorObject).toEqual(wish);
+    expect(now[0]?.claims.get(b.id)?.selectorObject).toEqual(selectorObject);
   });
 });
 

@@ -44,12 +44,12 @@ export function assignPools(
     };
     for (const device of candidates) {
       if (held.get(device.id) !== spec.resource) continue;
-      const wish =
-        spec.selectors.find((selectorObject) => matches(device, selectorObject)) ??
+      const selectorObject =
+        spec.selectors.find((each) => matches(device, each)) ??
         was?.get(device.id)?.selectorObject ??
         (spec.selectors.length === 1 ? spec.selectors[0] : undefined) ??
         anything;
-      claim(device, wish, basisOf(device, spec, specs.slice(0, index)));
+      claim(device, selectorObject, basisOf(device, spec, specs.slice(0, index)));
     }
     // A device that lost its driver stays where it was, Unhealthy, until a driver is bound again and decides.
     for (const device of candidates) {

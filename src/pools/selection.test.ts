@@ -55,7 +55,7 @@ const pfName = fc
 
 const parsed = (entries: readonly string[]) => v.parse(selectors.pfNames.schema, entries);
 
-const wishes: fc.Arbitrary<SelectorObject> = fc.record(
+const selectorObjects: fc.Arbitrary<SelectorObject> = fc.record(
   {
     vendors: fc.subarray(["8086", "15b3"]),
     drivers: fc.subarray(["iavf", "vfio-pci", "ice"]),
@@ -66,7 +66,7 @@ const wishes: fc.Arbitrary<SelectorObject> = fc.record(
 );
 
 const configs: fc.Arbitrary<PoolSpec[]> = fc
-  .array(fc.array(wishes, { maxLength: 3 }), { maxLength: 4 })
+  .array(fc.array(selectorObjects, { maxLength: 3 }), { maxLength: 4 })
   .map((entries) => entries.map((selectors, index) => aSpec({ name: `pool${index}`, selectors })));
 
 const held = (specs: readonly PoolSpec[], devices: readonly Device[]) =>
@@ -105,7 +105,7 @@ describe("whatever is configured, and whatever is on the node,", () => {
 
   test("an entry that is added at the end takes nothing from those before it", () => {
     fc.assert(
-      fc.property(configs, fc.array(wishes, { maxLength: 3 }), nodes, (specs, selectors, devices) => {
+      fc.property(configs, fc.array(selectorObjects, { maxLength: 3 }), nodes, (specs, selectors, devices) => {
         const more = [...specs, aSpec({ name: "last", selectors })];
         expect(won(assignPools(more, devices)).slice(0, -1)).toEqual(won(assignPools(specs, devices)));
       }),
@@ -115,7 +115,7 @@ describe("whatever is configured, and whatever is on the node,", () => {
 
   test("entries that don't select the same devices may be in any order", () => {
     const apart = fc
-      .tuple(wishes, wishes)
+      .tuple(selectorObjects, selectorObjects)
       .map(([a, b]) => [
         aSpec({ name: "a", selectors: [{ ...a, vendors: ["8086"] }] }),
         aSpec({ name: "b", selectors: [{ ...b, vendors: ["15b3"] }] }),

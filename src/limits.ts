@@ -8,20 +8,20 @@ interface Limit {
   readonly onExceed: string;
 }
 
-const refused = "the file is rejected; a running plugin keeps its config";
+const rejected = "the file is rejected; a running plugin keeps its config";
 
 export const limits = {
-  configBytes: { max: 1 << 20, unit: "bytes of the config file (as of a ConfigMap)", onExceed: refused },
-  configDepth: { max: 32, unit: "levels of lists and objects in the config file", onExceed: refused },
-  configTokens: { max: 400_000, unit: "tokens of the config file", onExceed: refused },
+  configBytes: { max: 1 << 20, unit: "bytes of the config file (as of a ConfigMap)", onExceed: rejected },
+  configDepth: { max: 32, unit: "levels of lists and objects in the config file", onExceed: rejected },
+  configTokens: { max: 400_000, unit: "tokens of the config file", onExceed: rejected },
   problems: { max: 100, unit: "problems of a config file that are listed", onExceed: "the others are only counted" },
   pools: {
     max: 512,
     unit: "entries of `resourceList`",
     onExceed: "further entries are skipped, each with an error",
   },
-  prefixLength: { max: 253 - "requests.".length, unit: "characters of a prefix (Kubernetes)", onExceed: refused },
-  nameLength: { max: 63, unit: "characters of a resource's name (Kubernetes)", onExceed: refused },
+  prefixLength: { max: 253 - "requests.".length, unit: "characters of a prefix (Kubernetes)", onExceed: rejected },
+  nameLength: { max: 63, unit: "characters of a resource's name (Kubernetes)", onExceed: rejected },
   socketPath: {
     max: 107,
     unit: "bytes of a socket's path (Linux): the kubelet's folder, `/PREFIX_NAME.sock`",

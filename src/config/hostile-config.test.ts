@@ -17,7 +17,7 @@ describe("hostile files", () => {
     }
   });
 
-  test("what is nested more deeply than any config is refused with its place, and what comes close is read", () => {
+  test("what is nested more deeply than any config is rejected with its place, and what comes close is read", () => {
     const info = (depth: number) =>
       `{"resourceList":[{"resourceName":"a","selectors":[{}],"x":${"[".repeat(depth)}1${"]".repeat(depth)}}]}`;
     expect(load(info(limits.configDepth.max - 3)).specs).toHaveLength(1);

@@ -130,7 +130,7 @@ describe("what Go's JSON reads, is read", () => {
   });
 
   test.each(["{}", "null", '{"resources": []}', '{"$schema": "x"}', "{/* nothing */}"])(
-    "a file without resourceList is refused, since it would take all pools away: %s",
+    "a file without resourceList is rejected, since it would take all pools away: %s",
     (text) => {
       const { specs, problems } = load(text);
       expect(specs).toBeNull();

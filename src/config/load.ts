@@ -1,6 +1,6 @@
 // What does the operator configure? From the text of the config file to pool specs, with every problem found at once.
 // The compatibility rule: what the upstream plugin runs with, runs, with a warning where it is doubtful; what it refuses,
-// crashes on or silently gets wrong is refused or done right.
+// crashes on or silently gets wrong is rejected or done right.
 
 import type { Node } from "jsonc-parser";
 import * as v from "valibot";
@@ -32,7 +32,7 @@ export interface LoadOptions {
 /** The outcome of loading a file: specs is null when the file is rejected. */
 export interface Loaded {
   readonly specs: readonly PoolSpec[] | null;
-  /** Entries without a mistake of their own, also of a file that is refused: checks beyond the loader's go on with them. */
+  /** Entries without a mistake of their own, also of a file that is rejected: checks beyond the loader's go on with them. */
   readonly wellFormed: readonly PoolSpec[];
   readonly problems: readonly Problem[];
   /** Full names of entries that were skipped. */
@@ -45,13 +45,13 @@ export interface Loaded {
 export function loadConfig(text: string, options: LoadOptions): Loaded {
   const document = parseDocument(text);
   const root = document.root;
-  if (document.syntaxErrors.length > 0) return refused(listed(document.syntaxErrors));
+  if (document.syntaxErrors.length > 0) return rejected(listed(document.syntaxErrors));
   if (!root)
-    return refused([
+    return rejected([
       document.at(undefined, "", 'not JSON: the file is empty; for no pools write {"resourceList": []}'),
     ]);
   if (root.type !== "object") {
-    return refused([document.at(root, "", `expected an object {"resourceList": […]}, found ${root.type}`)]);
+    return rejected([document.at(root, "", `expected an object {"resourceList": […]}, found ${root.type}`)]);
   }
   const reader = new EntryReader(document, options);
   const prefix = v.safeParse(resourcePrefixSchema, options.resourcePrefix);
@@ -74,7 +74,7 @@ export function loadConfig(text: string, options: LoadOptions): Loaded {
   return { specs: fatal ? null : specs, wellFormed: specs, problems: listed(inOrder(problems)), skipped, entries };
 }
 
-const refused = (problems: readonly Problem[]): Loaded => ({
+const rejected = (problems: readonly Problem[]): Loaded => ({
   specs: null,
   wellFormed: [],
   problems,

@@ -71,7 +71,7 @@ describe("discover", () => {
     expect(status).toBe(0);
   });
 
-  test("prints the devices also with a config file that is refused, and fails", () => {
+  test("prints the devices also with a config file that is rejected, and fails", () => {
     const args = ["discover", "--root", folder, "--config-file", `${folder}/nowhere.json`];
     const { stdout, stderr, status } = runCommand(args);
     expect(stdout).toContain("0000:3b:01.0");
@@ -183,7 +183,7 @@ describe("explain", () => {
     expect(status).toBe(1);
   });
 
-  test("ends with status 2 when the config is refused", () => {
+  test("ends with status 2 when the config is rejected", () => {
     const { stdout, status } = runCommand(["explain", "--root", folder, "--config-file", "/none"]);
     expect(stdout).toBe("");
     expect(status).toBe(2);

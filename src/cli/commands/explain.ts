@@ -69,7 +69,7 @@ interface Opened {
   readonly configFile: string;
 }
 
-/** The running plugin's node and pools where no other config is named, else what a scan finds; null when the config file is refused. */
+/** The running plugin's node and pools where no other config is named, else what a scan finds; null when the config file is rejected. */
 async function open(line: CommandLine, output: Output): Promise<Opened | null> {
   const { configFile } = pathsOf(line);
   const why = isConfigNamed(line) ? null : await runningView(line);

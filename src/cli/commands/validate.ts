@@ -21,7 +21,7 @@ type Checked = ReturnType<typeof check>;
 /**
  * `validate`: prints every problem of every config, and its pools with their devices on the node.
  *
- * The status is 2 when a file, or an entry of it, would be refused, and 1 for warnings when they are to count (--strict).
+ * The status is 2 when a file, or an entry of it, would be rejected, and 1 for warnings when they are to count (--strict).
  */
 export async function validate(line: CommandLine, output: Output): Promise<number> {
   const sources = await configSources(line, output);

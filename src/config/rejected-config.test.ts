@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { entry, list, load, loadEntry, loadSelector, severities, problemsOf } from "../../test/support/load-config.ts";
 
-describe("the whole file is refused for", () => {
+describe("the whole file is rejected for", () => {
   test.each<[string, unknown, string, string]>([
     ["an empty file", "", "", "not JSON"],
     ["a file of blanks", " \n", "", "not JSON"],
@@ -143,7 +143,7 @@ describe("a stray key in a selector object", () => {
     [{ vendor: ["8086"] }, "vendor", 'did you mean "vendors"?'],
     [{ pfname: ["x"], drivers: ["iavf"] }, "pfname", 'did you mean "pfNames"?'],
     [{ deviceID: "1592", vendors: ["8086"] }, "deviceID", 'did you mean "devices"?'],
-  ])("%j is refused: it misses a selector's name by little", (selectorObject, key, hint) => {
+  ])("%j is rejected: it misses a selector's name by little", (selectorObject, key, hint) => {
     const loaded = loadSelector(selectorObject);
     expect(loaded.specs).toBeNull();
     expect(problemsOf(loaded)).toEqual([`error ${where}.${key}: unknown selector; ${hint}`]);
@@ -157,7 +157,7 @@ describe("a stray key in a selector object", () => {
     [{ pfNames: ["ens1f0"] }, "accelerator", "a selector of netDevice and auxNetDevice, not of accelerator"],
     [{ auxTypes: ["sf"], pciAddresses: ["0000:03:00.0"] }, "auxNetDevice", 'with "rootDevices"'],
     [{ auxTypes: ["sf"], acpiIndexes: ["1"], pKeys: ["0x7fff"] }, "auxNetDevice", "a selector of netDevice"],
-  ])("%j of %s is refused, since every device would be selected", (selectorObject, deviceType, why) => {
+  ])("%j of %s is rejected, since every device would be selected", (selectorObject, deviceType, why) => {
     const loaded = loadSelector(selectorObject, { deviceType });
     expect(loaded.specs).toBeNull();
     const errors = loaded.problems.filter(({ severity }) => severity === "error");

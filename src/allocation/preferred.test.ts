@@ -151,7 +151,7 @@ describe.each(preferences)("%s", (preference) => {
 
 test.each<[string, PreferredRequest, string | null]>([
   ["a negative size", requestFor(["a"], -1), "-1 devices can't be given"],
-  ["more than is available", requestFor(["a", "a", "b"], 3), "3 devices are asked for, 2 are available"],
+  ["more than is available", requestFor(["a", "a", "b"], 3), "3 devices requested, 2 available"],
   [
     "more that must be included than requested",
     requestFor(["a", "b"], 1, ["a", "b"]),

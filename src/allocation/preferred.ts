@@ -36,7 +36,7 @@ export function refusePreferred(resource: string, { available, mustInclude, size
   const unavailable = mustInclude.find((id) => !offered.has(id));
   if (unavailable !== undefined) return `${of}: device ${shownId(unavailable)} must be included and is not available`;
   if (must.size > size) return `${of}: ${must.size} devices must be included in ${size}`;
-  if (size > offered.size) return `${of}: ${size} devices are asked for, ${offered.size} are available`;
+  if (size > offered.size) return `${of}: ${size} devices requested, ${offered.size} available`;
   return null;
 }
 

@@ -96,7 +96,7 @@ test("what can't be answered is refused, what can is answered, and nothing is ha
     details: `GetPreferredAllocation of ${net}: ${details}`,
   });
   expect(await ask(ids, -1)).toEqual(refusal("-1 devices can't be given"));
-  expect(await ask(ids, 9)).toEqual(refusal("9 devices are asked for, 8 are available"));
+  expect(await ask(ids, 9)).toEqual(refusal("9 devices requested, 8 available"));
   expect(await ask(["a"], 1, ["b"])).toEqual(refusal('device "b" must be included and is not available'));
   expect(await ask(["a", "b"], 1, ["a", "b"])).toEqual(refusal("2 devices must be included in 1"));
   expect(await ask(["../../etc/passwd", "", ...ids], 2)).toEqual([ids.slice(0, 2)]);

@@ -248,7 +248,7 @@ export const selectors = {
   acpiIndexes: oneOf((d) => d.acpiIndex, "ACPI indexes (_DSM instance numbers)", '["101"]', acpiIndex),
   auxTypes: {
     ...oneOf((d) => d.auxType, "Types of auxiliary device: the middle part of DRIVER.TYPE.ID", '["sf"]'),
-    schema: v.array(v.literal("sf", 'only "sf" can be asked for'), notText),
+    schema: v.array(v.literal("sf", 'only "sf" is supported'), notText),
     isRestricting: false,
   } as Selector<string[]>,
   pfNames: functionsOf(

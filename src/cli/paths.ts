@@ -15,6 +15,7 @@ export interface Paths {
   readonly statusSockets: readonly string[];
 }
 
+/** The paths of a command line: those that it names as they are, the defaults below --root. */
 export function pathsOf({ options, given }: Pick<CommandLine, "options" | "given">): Paths {
   const root = options.root.replace(/\/+$/, "");
   const kubeletRoot =

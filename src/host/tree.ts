@@ -76,6 +76,7 @@ export const kernelFactsName = "netlink.json";
 /** The facts that netlink reports, as a file of the node's tree, one line per record. */
 export const kernelFacts = (facts: KernelFacts): Entry => file(kernelFactsName, formatKernelFacts(facts));
 
+/** The facts that netlink reports as JSON, one line per record. */
 export function formatKernelFacts(facts: KernelFacts): string {
   const lists = Object.entries(facts).map(([name, records]: [string, readonly unknown[]]) => {
     const simple = records.every((record) => typeof record !== "object");

@@ -207,6 +207,7 @@ async function request(access: Access, call: Call, signal: AbortSignal): Promise
   }
 }
 
+/** What an error says about its call: the request, and where its credentials are from. */
 export const contextOf = ({ source }: Access, { method, path }: Pick<Call, "method" | "path">): RequestContext => ({
   request: `${method} ${path}`,
   source,

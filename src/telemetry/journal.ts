@@ -12,6 +12,7 @@ export interface Histogram {
   sum: number;
 }
 
+/** A histogram without values; its bounds are in ascending order. */
 export const histogram = (bounds: readonly number[]): Histogram => ({
   bounds,
   counts: bounds.map(() => 0).concat(0),
@@ -76,6 +77,7 @@ const prepareBounds = [1, 2.5, 5, 10, 25, 50, 100, 500, 2500, 10_000, 40_000] as
 /** Bounds of the time that a scan takes, in milliseconds. */
 const scanBounds = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000] as const;
 
+/** A journal that starts now. */
 export const newJournal = (): Journal => ({
   started: Date.now(),
   config: { generation: 0, successes: 0, failures: 0, last: null },
@@ -84,6 +86,7 @@ export const newJournal = (): Journal => ({
   prepare: { failures: 0, ms: histogram(prepareBounds) },
 });
 
+/** The counts of a pool that is served from now on. */
 export const newPoolCounts = (): PoolCounts => ({
   calls: 0,
   failures: 0,

@@ -9,6 +9,7 @@ export interface ProcessFacts {
   readonly openFiles: number;
 }
 
+/** Reads what this process uses now; throws where /proc is not mounted. */
 export function processFacts(): ProcessFacts {
   const { user, system } = process.cpuUsage();
   return {

@@ -20,7 +20,7 @@ export class ScanProgress {
 
   /** Notes what is read next; "" for nothing. */
   note(what: string): void {
-    // The length comes first, and last is written: a reader gets the old note, the new one, or a mixture, which is only displayed.
+    // The length is the first byte and is written last: a reader sees the old note, the new one or a mixture, and only displays it.
     const { written } = encoder.encodeInto(what, this.#bytes.subarray(1));
     Atomics.store(this.#bytes, 0, written);
   }

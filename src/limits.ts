@@ -61,7 +61,7 @@ export const limits = {
   },
 } as const satisfies Record<string, Limit>;
 
-/** Those of requests to the API server. They join the table of the docs when a command sends one. */
+/** Those of requests to the API server, as `run --allocator=dra` sends them. */
 export const apiServerLimits = {
   credentialBytes: {
     max: 1 << 20,
@@ -81,12 +81,12 @@ export const apiServerLimits = {
   errorBytes: { max: 64 << 10, unit: "bytes of an error of the API server", onExceed: "the rest is not read" },
   errorCharacters: {
     max: 300,
-    unit: "characters of an error of the API server that are repeated",
+    unit: "characters of an error of the API server that messages quote",
     onExceed: "the rest is left out",
   },
   retryAfterMs: {
     max: 60_000,
-    unit: "milliseconds that the API server can keep us from retrying",
-    onExceed: "the request is retried after that time",
+    unit: "milliseconds that the API server can delay a retry (Retry-After)",
+    onExceed: "the request is retried after this time",
   },
 } as const satisfies Record<string, Limit>;

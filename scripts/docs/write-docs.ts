@@ -6,7 +6,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import * as v from "valibot";
 import { entryFields } from "../../src/config/config-schema.ts";
-import { limits } from "../../src/limits.ts";
+import { apiServerLimits, limits } from "../../src/limits.ts";
 import { deviceTypes } from "../../src/pools/device-types.ts";
 import { type Selector, type SelectorName, selectors } from "../../src/pools/selectors.ts";
 import type { Discovered } from "../../src/cli/commands/discover.ts";
@@ -170,7 +170,9 @@ How large a file, and how many entries, is listed with the [limits](limits.md).
 
 const limitsTable = table(
   ["limit", "of", "beyond it"],
-  Object.values(limits).map(({ max, unit, onExceed }) => [max.toLocaleString("en"), unit, onExceed]),
+  [limits, apiServerLimits].flatMap((each) =>
+    Object.values(each).map(({ max, unit, onExceed }) => [max.toLocaleString("en"), unit, onExceed]),
+  ),
 );
 
 /** A picture of commands in a terminal of this many columns. */

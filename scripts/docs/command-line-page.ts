@@ -1,6 +1,6 @@
 // What does docs/reference/command-line.md say? The tables of which --help and the manual page are made, and nothing else.
 
-import { signals, statuses } from "../../src/cli/commands/help.ts";
+import { defaultText, signals, statuses } from "../../src/cli/commands/help.ts";
 import { environmentEffects } from "../../src/cli/commands/man.ts";
 import { type CommandRow, commands } from "../../src/cli/command-table.ts";
 import { options } from "../../src/cli/options.ts";
@@ -25,8 +25,10 @@ const spellings = (name: string, { value, aliases = [] }: Option): string =>
 const takers = ({ for: takenBy = ["run"] }: Option): string =>
   takenBy === "all" ? "all" : takenBy.map(code).join(", ");
 
-const fallback = ({ default: value }: Option): string =>
-  value === null || value === false ? "" : code(value === true ? "true" : String(value));
+const fallback = (option: Option): string => {
+  const text = defaultText(option);
+  return text === "" ? "" : code(text);
+};
 
 const optionTable = (isLegacy: boolean): string =>
   table(

@@ -46,9 +46,14 @@ function spelling(name: string, { value, aliases = [] }: Option): string {
   return `--${name}${value === undefined ? "" : `=${value}`}${aliases.map((alias) => `, -${alias}`).join("")}`;
 }
 
+/** An option's default as text; "" for an option that is off, not set or empty by default. */
+export const defaultText = ({ default: value }: Option): string =>
+  value === null || value === false ? "" : String(value);
+
 /** What an option does, and its default. */
-export function optionHelp({ help, default: fallback }: Option): string {
-  return help + (fallback === null || fallback === false ? "" : ` (default ${String(fallback)})`);
+export function optionHelp(option: Option): string {
+  const fallback = defaultText(option);
+  return option.help + (fallback === "" ? "" : ` (default ${fallback})`);
 }
 
 /** `help`: prints the help of the program, or of the command that is named. */

@@ -72,6 +72,7 @@ const recordOf = (uid: string, ...indexes: readonly number[]): ClaimRecord => ({
   namespace: "default",
   name: `claim-${uid}`,
   pods: [],
+  podUids: [],
   devices: indexes.map((index) => ({ resource: "intel.com/net", id: ids(index) })),
 });
 

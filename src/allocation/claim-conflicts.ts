@@ -69,6 +69,23 @@ export function claimConflict(
 }
 
 /**
+ * What keeps a claim from its devices though it is prepared no more: `reserved` are the records of claims that were unprepared while a
+ * pod of theirs runs. The claim itself may get the same devices again, but not others, since it has one record.
+ */
+export function reservedConflict(
+  uid: string,
+  claimed: readonly ClaimedDevice[],
+  reserved: readonly ClaimRecord[],
+): ClaimConflict | null {
+  const used = new Set(claimed.filter(({ result }) => !result.adminAccess).map(({ id }) => id));
+  for (const holder of reserved) {
+    const device = holder.devices.find(({ id }) => used.has(id) !== (holder.uid === uid));
+    if (device) return { id: device.id, holder };
+  }
+  return null;
+}
+
+/**
  * Whether the claim that a device is prepared for still has it. `found` is that claim as it is now: null when it is gone or not
  * allocated. A claim whose unprepare was lost is one that does not.
  */

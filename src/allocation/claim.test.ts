@@ -272,6 +272,7 @@ describe("the record of a claim", () => {
       namespace: "default",
       name: "pod-nics",
       pods: ["pod"],
+      podUids: ["uid-of-pod"],
       devices: [
         { resource: "intel.com/net", id: ids(0) },
         { resource: "intel.com/dpdk", id: ids(5) },

@@ -29,11 +29,17 @@ export interface ClaimReference {
   readonly name: string;
 }
 
+/** A pod that a claim is reserved for. */
+export interface ClaimPod {
+  readonly name: string;
+  readonly uid: string;
+}
+
 /** What counts of an allocated ResourceClaim; the results are those of all drivers. */
 export interface AllocatedClaim extends ClaimReference {
   readonly results: readonly AllocationResult[];
-  /** The names of the pods that it is reserved for. */
-  readonly pods: readonly string[];
+  /** The pods that it is reserved for. */
+  readonly pods: readonly ClaimPod[];
 }
 
 /** A result of this driver, and the device that it is about. */
@@ -210,18 +216,58 @@ const recordSchema = v.object({
   name: v.string(),
   devices: v.array(v.object({ resource: v.string(), id: v.string() })),
   pods: v.optional(v.array(v.string()), []),
+  podUids: v.optional(v.array(v.string()), []),
 });
 
-/** What was prepared for a claim: the devices that no other claim may get meanwhile, and the pods that it was reserved for. Those with adminAccess are not among them. */
+/**
+ * What was prepared for a claim: the devices that no other claim may get meanwhile, those with adminAccess left out, and the names and UIDs, in
+ * one order, of the pods that it was reserved for. Records of earlier versions have no UIDs.
+ */
 export type ClaimRecord = v.InferOutput<typeof recordSchema>;
 
 const recordOf = ({ uid, namespace, name, pods }: AllocatedClaim, claimed: readonly ClaimedDevice[]): ClaimRecord => ({
   uid,
   namespace,
   name,
-  pods: [...pods],
+  ...podFields(pods),
   devices: claimed.filter(({ result }) => !result.adminAccess).map(({ id, spec }) => ({ resource: spec.resource, id })),
 });
+
+const podFields = (pods: readonly ClaimPod[]) => ({
+  pods: pods.map(({ name }) => name),
+  podUids: pods.map(({ uid }) => uid),
+});
+
+/** Reads the JSON of a record; null for any other text. */
+export function readClaimRecord(text: string): ClaimRecord | null {
+  try {
+    return v.parse(recordSchema, JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+/** The pods of a record that have a cgroup; none where cgroups can't be read, or the record has no UIDs. */
+export const runningPods = ({ pods, podUids }: ClaimRecord, cgroups: ReadonlySet<string> | null): ClaimPod[] =>
+  podUids.flatMap((uid, index) => (cgroups?.has(uid) ? [{ name: pods[index] ?? uid, uid }] : []));
+
+/** The claim with the pods of an earlier record that still run, though the claim is no longer reserved for them. */
+export function withRunningPods(
+  claim: AllocatedClaim,
+  earlier: ClaimRecord,
+  cgroups: ReadonlySet<string> | null,
+): AllocatedClaim {
+  const known = new Set(claim.pods.map(({ uid }) => uid));
+  const others = runningPods(earlier, cgroups).filter(({ uid }) => !known.has(uid));
+  return { ...claim, pods: [...claim.pods, ...others] };
+}
+
+/** The text of a claim's spec, with other pods in its record. */
+export function withPods(text: string, record: ClaimRecord, pods: readonly ClaimPod[], driver: string): string {
+  const spec = JSON.parse(text) as Pick<ClaimCdiSpec, "annotations">;
+  const changed = { [recordKey(driver)]: JSON.stringify({ ...record, ...podFields(pods) }) };
+  return JSON.stringify({ ...spec, annotations: { ...spec.annotations, ...changed } });
+}
 
 const specSchema = v.object({
   kind: v.string(),
@@ -240,8 +286,8 @@ export function readClaimSpec(text: string, driver: string): ClaimSpecContent | 
   try {
     const { kind, annotations, devices } = v.parse(specSchema, JSON.parse(text));
     if (kind !== claimCdiKind(driver)) return null;
-    const record = v.parse(recordSchema, JSON.parse(annotations[recordKey(driver)] ?? ""));
-    return { record, names: new Set(devices.map(({ name }) => name)) };
+    const record = readClaimRecord(annotations[recordKey(driver)] ?? "");
+    return record && { record, names: new Set(devices.map(({ name }) => name)) };
   } catch {
     return null;
   }

@@ -19,7 +19,7 @@ describe("a claim of the API server", () => {
       uid: "7d0e3a52-8f0d-4a51-9d3b-0f1f2d3c4b5a",
       namespace: "default",
       name: "pod-a-extended-resources-x7k2p",
-      pods: ["pod-a"],
+      pods: [{ name: "pod-a", uid: "c" }],
       results: [
         {
           request: "container-0-request-0",

@@ -39,7 +39,7 @@ export const resourceClaims: Kind<ResourceClaim> = {
   parse: (value) => v.parse(claimSchema, value),
 };
 
-const podSchema = v.looseObject({ resource: v.literal("pods"), name: v.string() });
+const podSchema = v.looseObject({ resource: v.literal("pods"), name: v.string(), uid: v.string() });
 
 /** What a claim was allocated, and which pods it is reserved for; null when it is not allocated. */
 export function allocatedClaim({ metadata, status }: ResourceClaim): AllocatedClaim | null {
@@ -56,6 +56,8 @@ export function allocatedClaim({ metadata, status }: ResourceClaim): AllocatedCl
       shareId: shareID ?? null,
     }),
   );
-  const pods = (status.reservedFor ?? []).flatMap((user) => (v.is(podSchema, user) ? [user.name] : []));
+  const pods = (status.reservedFor ?? []).flatMap((user) =>
+    v.is(podSchema, user) ? [{ name: user.name, uid: user.uid }] : [],
+  );
   return { uid, namespace, name, results, pods };
 }

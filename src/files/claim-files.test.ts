@@ -205,6 +205,37 @@ describe("after a restart", () => {
   });
 });
 
+describe("a claim that was unprepared", () => {
+  const uidsOf = (records: readonly { readonly uid: string }[]) => records.map(({ uid }) => uid);
+
+  test("is reserved for as long as a pod of it runs, also when another process prepared and ended it anew", () => {
+    let running: ReadonlySet<string> | null = new Set(["uid-of-pod"]);
+    const [files, other] = [0, 1].map(() => new ClaimFiles(folder, driver, () => running)) as [ClaimFiles, ClaimFiles];
+    other.write(aPreparation(one, 0));
+    expect(uidsOf(files.reserved())).toEqual([]);
+    other.remove(one);
+    expect(uidsOf(files.reserved())).toEqual([one]);
+    running = new Set();
+    expect([uidsOf(files.reserved()), uidsOf(files.ended())]).toEqual([[], [one]]);
+    other.write(aPreparation(one, 0));
+    other.setPods(one, [{ name: "next", uid: "uid-of-next" }]);
+    other.remove(one);
+    running = new Set(["uid-of-next"]);
+    expect(uidsOf(files.reserved())).toEqual([one]);
+    // Not visible for a moment.
+    running = null;
+    expect(uidsOf(files.reserved())).toEqual([]);
+    running = new Set(["uid-of-next"]);
+    expect(uidsOf(files.reserved())).toEqual([one]);
+  });
+
+  test("is not reserved by a mark of an earlier version, which has no record", () => {
+    writeFileSync(`${folder}/.${driver}-claim_${one}.ended`, "");
+    const files = new ClaimFiles(folder, driver, () => new Set(["uid-of-pod"]));
+    expect([files.reserved(), files.ended()]).toEqual([[], []]);
+  });
+});
+
 describe("a spec that somebody", () => {
   test.each([
     ["removed", (path: string) => rmSync(path)],
@@ -278,7 +309,7 @@ describe("two processes", () => {
     files.write(aPreparation(one, 0));
     files.remove(one);
     const [trace = ""] = readdirSync(folder);
-    expect(readFileSync(`${folder}/${trace}`, "utf8")).toBe("");
+    expect(readFileSync(`${folder}/${trace}`, "utf8")).not.toContain("containerEdits");
     setSystemTime(Date.now() + 9 * 60_000);
     files.remove(two);
     expect(readdirSync(folder)).toEqual([trace]);

@@ -2,7 +2,16 @@
 // restart of ours and goes with a reboot, as pods do. During an update two processes read and write these files.
 
 import { lstatSync, rmSync } from "node:fs";
-import { type ClaimRecord, type ClaimSpecContent, type PreparedClaim, readClaimSpec } from "../allocation/claim.ts";
+import {
+  type ClaimPod,
+  type ClaimRecord,
+  type ClaimSpecContent,
+  type PreparedClaim,
+  readClaimRecord,
+  readClaimSpec,
+  runningPods,
+  withPods,
+} from "../allocation/claim.ts";
 import { contentOf, ensureFolder, removeFile, removeTemporaryFiles, writeAtomic } from "../fs/atomic.ts";
 import { namesIn } from "../fs/folder-names.ts";
 import { revisionOf } from "../fs/identity.ts";
@@ -19,15 +28,30 @@ interface KnownSpec {
   readonly revision: string | null;
 }
 
+/** What was unprepared, as its mark says or as it was marked last. */
+interface EndedClaim {
+  /** Null for a mark without a record, as earlier versions write it. */
+  readonly record: ClaimRecord | null;
+  /** Null for a mark that could not be written. */
+  readonly revision: string | null;
+  /** Whether no pod of it runs any more. */
+  isFree: boolean;
+}
+
 /** The CDI specs of a driver's claims in one folder. */
 export class ClaimFiles {
   readonly folder: string;
   readonly #driver: string;
+  readonly #podCgroups: () => ReadonlySet<string> | null;
   readonly #known = new Map<string, KnownSpec>();
+  /** What was unprepared, for as long as that can be seen. */
+  readonly #ended = new Map<string, EndedClaim>();
 
-  constructor(folder: string, driver: string) {
+  /** `podCgroups` gives the UIDs of pods that run; null where that is not visible. */
+  constructor(folder: string, driver: string, podCgroups: () => ReadonlySet<string> | null = () => null) {
     this.folder = folder;
     this.#driver = driver;
+    this.#podCgroups = podCgroups;
   }
 
   /** Whether a file name is that of a claim's spec. */
@@ -59,6 +83,23 @@ export class ClaimFiles {
     return [...this.#known.values()].map(({ content }) => content.record).toSorted((a, b) => (a.uid < b.uid ? -1 : 1));
   }
 
+  /** What was unprepared a short time ago, or while a pod of it still runs. */
+  ended(): ClaimRecord[] {
+    this.#refresh();
+    return [...this.#ended.values()].flatMap(({ record }) => record ?? []);
+  }
+
+  /** What was unprepared while a pod of it still runs. */
+  reserved(): ClaimRecord[] {
+    this.#refresh();
+    const candidates = [...this.#ended.values()].filter(({ isFree }) => !isFree);
+    const cgroups = candidates.length > 0 ? this.#podCgroups() : null;
+    if (cgroups === null) return [];
+    // A pod that has ended never runs again.
+    for (const each of candidates) each.isFree = !each.record || runningPods(each.record, cgroups).length === 0;
+    return candidates.flatMap(({ record, isFree }) => (record && !isFree ? [record] : []));
+  }
+
   /** What the claim's spec has; null when the claim is not prepared. */
   find(uid: string): ClaimSpecContent | null {
     this.#refresh();
@@ -73,11 +114,20 @@ export class ClaimFiles {
     this.#write(content.record.uid, { text, content, revision: null });
   }
 
+  /** Writes other pods into the record of a claim that is prepared; throws when it can't, and leaves what was there. */
+  setPods(uid: string, pods: readonly ClaimPod[]): void {
+    const known = this.#known.get(uid);
+    if (!known) return;
+    const text = withPods(known.text, known.content.record, pods, this.#driver);
+    const content = readClaimSpec(text, this.#driver);
+    if (content) this.#write(uid, { text, content, revision: null });
+  }
+
   /** Removes a claim's spec, so that no process takes it for one that was lost; nothing happens when it is not there. Throws when it can't. */
   remove(uid: string): void {
     const path = this.#path(uid);
     const isThere = () => revisionOf(path) !== null;
-    if (isThere() || this.#known.has(uid)) this.#markEnded(uid);
+    if (isThere() || this.#known.has(uid)) this.#markEnded(uid, this.#known.get(uid)?.content.record ?? null);
     removeFile(path);
     if (isThere()) throw new Error(`${path} can't be removed; is it a folder, or immutable?`);
     this.#known.delete(uid);
@@ -126,7 +176,15 @@ export class ClaimFiles {
         failure ??= error as Error;
       }
     }
-    for (const uid of ended) if (!found.has(uid)) this.#known.delete(uid);
+    for (const uid of ended) {
+      if (found.has(uid)) continue;
+      this.#known.delete(uid);
+      const revision = revisionOf(this.#endedPath(uid));
+      if (revision !== this.#ended.get(uid)?.revision) this.#ended.set(uid, endedClaim(this.#readEnded(uid), revision));
+    }
+    // Without its mark, which could not be written, one whose pod runs stays in memory.
+    for (const [uid, { isFree }] of this.#ended)
+      if (found.has(uid) || (!ended.has(uid) && isFree)) this.#ended.delete(uid);
     return failure;
   }
 
@@ -160,24 +218,40 @@ export class ClaimFiles {
     rmSync(this.#endedPath(uid), { force: true });
   }
 
-  /** For other processes that know the spec. A full file system must not keep a claim from being unprepared. */
-  #markEnded(uid: string): void {
+  /** For other processes that know the spec, and for those that come later. A full file system must not keep a claim from being unprepared. */
+  #markEnded(uid: string, record: ClaimRecord | null): void {
     // Without it the claim's devices are refused to others until its end is seen at the API server.
-    tryTo(() => writeAtomic(this.#endedPath(uid), "", 0o600));
+    tryTo(() => writeAtomic(this.#endedPath(uid), record === null ? "" : JSON.stringify(record), 0o600));
+    this.#ended.set(uid, endedClaim(record, revisionOf(this.#endedPath(uid))));
+  }
+
+  #readEnded(uid: string): ClaimRecord | null {
+    const record = readClaimRecord(tryTo(() => contentOf(this.#endedPath(uid))) ?? "");
+    return record?.uid === uid ? record : null;
   }
 
   /** Removes marks that no process needs any more. One that stays does no harm. */
   #removeEnded(): void {
+    const reserved = new Set(this.reserved().map(({ uid }) => uid));
     for (const name of this.#names()) {
-      if (endedClaimUidIn(this.#driver, name) === null) continue;
+      const uid = endedClaimUidIn(this.#driver, name);
+      if (uid === null || reserved.has(uid)) continue;
       const path = `${this.folder}/${name}`;
       tryTo(() => {
         const ended = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs;
-        if (ended !== undefined && Date.now() - ended > endedFor) removeFile(path);
+        if (ended === undefined || Date.now() - ended <= endedFor) return;
+        removeFile(path);
+        this.#ended.delete(uid);
       });
     }
   }
 }
+
+const endedClaim = (record: ClaimRecord | null, revision: string | null): EndedClaim => ({
+  record,
+  revision,
+  isFree: (record?.podUids ?? []).length === 0,
+});
 
 /** What cleans up may fail: nothing depends on it. */
 function tryTo<Result>(action: () => Result): Result | null {

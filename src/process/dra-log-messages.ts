@@ -95,7 +95,7 @@ export const draLogMessages = {
   "unprepared a claim": {
     levels: ["info"],
     fields: ["claim", "uid", "devices"],
-    meaning: "The pods of the claim ended; its devices are free.",
+    meaning: "The kubelet ended the claim; its devices are free as soon as no pod of it runs.",
   },
   "cannot unprepare a claim; the kubelet will retry": {
     levels: ["warn", "debug"],

@@ -99,7 +99,13 @@ describe("the CDI library", () => {
       adminAccess: false,
       shareId: null,
     }));
-    const claim = { uid: crypto.randomUUID(), namespace: "default", name: "nics", pods: ["pod"], results };
+    const claim = {
+      uid: crypto.randomUUID(),
+      namespace: "default",
+      name: "nics",
+      pods: [{ name: "pod", uid: "a" }],
+      results,
+    };
     const driver = "sriovdp.example.com";
     const prepared = prepareClaim(
       claim,

@@ -138,6 +138,7 @@ export class ClaimNode {
         mayPrepare: () => Promise.resolve(),
         changed: () => this.changes++,
         releaseAfter: 0,
+        podsEndWithin: 0,
         ...own,
       },
       { info: write("info"), warn: write("warn"), error: write("error"), debug: write("debug") },

@@ -52,7 +52,7 @@ export const claimOf = (...results: readonly AllocationResult[]): AllocatedClaim
   uid,
   namespace: "default",
   name: "pod-nics",
-  pods: ["pod"],
+  pods: [{ name: "pod", uid: "uid-of-pod" }],
   results,
 });
 

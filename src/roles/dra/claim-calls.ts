@@ -15,52 +15,34 @@ import {
   type PreparedClaim,
   type PreparedClaimDevice,
   preparedDevices,
+  withRunningPods,
 } from "../../allocation/claim.ts";
-import {
-  claimConflict,
-  type ClaimConflict,
-  isStillAllocated,
-  refuseDevices,
-  refuseResults,
-} from "../../allocation/claim-conflicts.ts";
+import { claimConflict, refuseDevices, refuseResults, reservedConflict } from "../../allocation/claim-conflicts.ts";
 import { allocatedClaim } from "../../dra/resource-claim.ts";
 import { ClaimFiles } from "../../files/claim-files.ts";
 import { removeDeviceInfo, writeDeviceInfo } from "../../files/device-info-files.ts";
 import { FolderWatch } from "../../fs/folder-watch.ts";
 import type { AllocationFacts } from "../../host/allocation-facts.ts";
 import { cdiFolder, deviceInfoFolder } from "../../host/node-paths.ts";
+import { readPodCgroups } from "../../host/pod-cgroups.ts";
 import { isClaimUid } from "../../pools/dra-names.ts";
 import type { Pool } from "../../pools/pool.ts";
 import type { LogAt, LogMessage } from "../../process/log-messages.ts";
 import { messageOf } from "../../text.ts";
 import { readClaimFacts } from "../claim-facts.ts";
-import { type ClaimReader, isUnrelatedClaim } from "./claim-reads.ts";
+import { claimLabel, ClaimRelease, type ClaimReleaseOptions } from "./claim-release.ts";
 
 /** What claims are prepared with. */
-export interface PreparedClaimsOptions {
-  /** Goes before every path of the node. */
-  readonly root: string;
-  readonly driver: string;
-  /** The node's name in the cluster. */
-  readonly node: string;
+export interface PreparedClaimsOptions extends ClaimReleaseOptions {
   /** The pools as they are now. */
   readonly pools: () => readonly Pool[];
   /** The pod that has a device from the device plugin; null for none. */
   readonly heldElsewhere: (id: string) => string | null;
-  readonly readClaim: ClaimReader;
   /** Rejects, with why, while no claim may be prepared that is not prepared already. */
   readonly mayPrepare: () => Promise<void>;
-  /** Is called when something was prepared or unprepared. */
+  /** Is called when something was prepared or unprepared, and when the devices of what was unprepared are free later. */
   readonly changed: () => void;
-  /** How long a claim must be known to be gone before its devices are released, in milliseconds; 30 s where it is missing. */
-  readonly releaseAfter?: number;
 }
-
-/**
- * A pod that was deleted by force may run a little longer than its claim is there; then the kubelet still unprepares the claim. What it
- * has not unprepared for so long, in milliseconds, it has forgotten.
- */
-const usualReleaseAfter = 30_000;
 
 /** After how long it is tried again to restore specs, in milliseconds. */
 const restoreRetry = 5000;
@@ -80,9 +62,8 @@ export class PreparedClaims {
   readonly #options: PreparedClaimsOptions;
   readonly #log: LogAt<"info" | "warn" | "error" | "debug">;
   readonly #files: ClaimFiles;
+  readonly #release: ClaimRelease;
   readonly #running = new Set<Preparation>();
-  /** Since when claims that are prepared are known to be gone, in milliseconds of the monotonic clock. */
-  readonly #goneSince = new Map<string, number>();
   /** Why a claim failed last: of each reason only the first failure is a warning. */
   readonly #failures = new Map<string, string>();
   #watch: FolderWatch | null = null;
@@ -91,7 +72,9 @@ export class PreparedClaims {
   constructor(options: PreparedClaimsOptions, log: LogAt<"info" | "warn" | "error" | "debug">) {
     this.#options = options;
     this.#log = log;
-    this.#files = new ClaimFiles(cdiFolder(options.root), options.driver);
+    const { root, driver } = options;
+    this.#files = new ClaimFiles(cdiFolder(root), driver, () => readPodCgroups(root));
+    this.#release = new ClaimRelease(this.#files, options);
   }
 
   /**
@@ -118,9 +101,14 @@ export class PreparedClaims {
     return true;
   }
 
-  /** What is prepared: the devices that no other claim, and no pod of the device plugin, may get. */
+  /**
+   * What is prepared, and what was unprepared while a pod of it still runs: the devices that no other claim, and no pod of the device
+   * plugin, may get.
+   */
   records(): ClaimRecord[] {
-    return this.#files.records();
+    const reserved = this.#files.reserved();
+    if (reserved.length > 0) this.#release.watchPods();
+    return [...this.#files.records(), ...reserved];
   }
 
   /** Prepares a claim, and answers one that is prepared as before. Rejects with why it can't, as a sentence. */
@@ -154,6 +142,7 @@ export class PreparedClaims {
       this.#remove(uid, record);
       this.#failures.delete(uid);
       if (!record) return;
+      this.#release.watchPods();
       this.#log.info("unprepared a claim", fieldsOf(reference, record.devices));
       this.#options.changed();
     } catch (error) {
@@ -185,6 +174,7 @@ export class PreparedClaims {
   /** Stops watching, and calls that are running; what is prepared stays. */
   close(): void {
     this.#watch?.close();
+    this.#release.close();
     if (this.#retry) clearTimeout(this.#retry);
     for (const preparation of this.#running) preparation.ended = "the plugin is exiting";
   }
@@ -204,23 +194,26 @@ export class PreparedClaims {
       checkGoing();
       const known = find();
       if (known && isPrepared(known)) {
-        // Not made anew: what a pod has of its devices can be hidden from the host.
+        // Not made anew: what a pod has of its devices can be hidden from the host. It may be shared with a new pod.
+        this.#recordPods(claim, known.record);
         this.#log.debug("prepared a claim", fieldsOf(reference, known.record.devices));
         return preparedDevices(claim, driver);
       }
       refuse(refuseResults(claim, this.#options));
       const claimed = claimedDevices(claim, driver, pools());
       refuse(refuseDevices(claimed, heldElsewhere));
-      const conflict = claimConflict(claim.uid, claimed, this.#files.records());
-      if (!conflict) return this.#write(claim, claimed, known?.record ?? null);
-      await this.#resolve(conflict, signal);
+      const reserved = reservedConflict(claim.uid, claimed, this.#files.reserved());
+      const conflict = reserved ? null : claimConflict(claim.uid, claimed, this.#files.records());
+      if (!reserved && !conflict) return this.#write(claim, claimed, known?.record ?? null);
+      if (reserved) await this.#release.podsEnd(reserved, checkGoing);
+      if (conflict) await this.#release.resolve(conflict, signal, (record) => this.#releaseDevices(record));
       checkGoing();
     }
   }
 
   /** Reads the claim that the kubelet means, with its allocation. */
   async #read(reference: ClaimReference, signal: AbortSignal): Promise<AllocatedClaim> {
-    const label = labelOf(reference);
+    const label = claimLabel(reference);
     if (!isClaimUid(reference.uid)) throw new Error(`${JSON.stringify(reference.uid)} is not the UID of a claim`);
     const found = await this.#options.readClaim(reference, signal);
     if (!found) throw new Error(`claim ${label} does not exist`);
@@ -230,9 +223,17 @@ export class PreparedClaims {
     return claim;
   }
 
+  /** Records the pods that share a prepared claim by now, beside those that run. */
+  #recordPods(claim: AllocatedClaim, record: ClaimRecord): void {
+    if (claim.pods.every(({ uid }) => record.podUids.includes(uid))) return;
+    this.#files.setPods(claim.uid, withRunningPods(claim, record, readPodCgroups(this.#options.root)).pods);
+  }
+
   #write(claim: AllocatedClaim, claimed: readonly ClaimedDevice[], before: ClaimRecord | null): PreparedClaimDevice[] {
     const { root, driver, changed } = this.#options;
-    const prepared = prepareClaim(claim, claimed, (device) => readFacts(root, device), driver);
+    const earlier = before ?? this.#files.reserved().find(({ uid }) => uid === claim.uid);
+    const recorded = earlier ? withRunningPods(claim, earlier, readPodCgroups(root)) : claim;
+    const prepared = prepareClaim(recorded, claimed, (device) => readFacts(root, device), driver);
     // The claim was allocated other devices before, and never unprepared.
     if (before) this.#remove(claim.uid, before);
     try {
@@ -265,7 +266,7 @@ export class PreparedClaims {
   #remove(uid: string, record: ClaimRecord | null): void {
     this.#removeInfo(uid, record?.devices ?? []);
     this.#files.remove(uid);
-    this.#goneSince.delete(uid);
+    this.#release.forget(uid);
   }
 
   /** Removes the device-info files of a claim's devices that no other claim has. */
@@ -287,30 +288,10 @@ export class PreparedClaims {
     }
   }
 
-  /** Releases the devices of a claim that is gone; throws, with why, when it is not, or not for long enough. */
-  async #resolve(conflict: ClaimConflict, signal: AbortSignal): Promise<void> {
-    const { readClaim, releaseAfter = usualReleaseAfter, changed } = this.#options;
-    const { id, holder } = conflict;
-    const what = `device ${id} is prepared for claim ${labelOf(holder)}`;
-    const found = await readClaim(holder, signal).catch((cause: unknown) => {
-      if (isUnrelatedClaim(cause)) return null;
-      throw new Error(`${what}, of which it is not known whether it still has it: ${messageOf(cause)}`, { cause });
-    });
-    if (isStillAllocated(conflict, found && allocatedClaim(found), this.#options)) {
-      this.#goneSince.delete(holder.uid);
-      throw new Error(`${what}, which still has it; it is free when the pods of that claim have ended`);
-    }
-    // Another call may have released it meanwhile.
-    if (!this.#files.find(holder.uid)?.record.devices.some((device) => device.id === id)) return;
-    const since = this.#goneSince.get(holder.uid) ?? performance.now();
-    this.#goneSince.set(holder.uid, since);
-    if (performance.now() - since < releaseAfter)
-      throw new Error(
-        `${what}, which is gone, but its pod may not have ended; it is released after ${releaseAfter / 1000} s`,
-      );
+  #releaseDevices(holder: ClaimRecord): void {
     this.#remove(holder.uid, holder);
     this.#log.warn("released the devices of a claim that is gone", fieldsOf(holder, holder.devices));
-    changed();
+    this.#options.changed();
   }
 
   #failed(message: LogMessage, reference: ClaimReference, error: unknown): void {
@@ -319,15 +300,13 @@ export class PreparedClaims {
     const isKnown = this.#failures.get(uid) === reason;
     if (this.#failures.size >= mostFailures) this.#failures.clear();
     this.#failures.set(uid, reason);
-    this.#log[isKnown ? "debug" : "warn"](message, { claim: labelOf(reference), uid, reason });
+    this.#log[isKnown ? "debug" : "warn"](message, { claim: claimLabel(reference), uid, reason });
   }
 }
 
-const labelOf = ({ namespace, name }: ClaimReference): string => `${namespace}/${name}`;
-
 /** What the log says of a claim. */
 const fieldsOf = (claim: ClaimReference, devices: ClaimRecord["devices"]) => ({
-  claim: labelOf(claim),
+  claim: claimLabel(claim),
   uid: claim.uid,
   devices: devices.map(({ id }) => id),
 });

@@ -33,7 +33,7 @@ describe("a device", () => {
   test("that a pod has from the device plugin is refused, except to who only watches it", () => {
     const held = (id: string) => (id === ids(1) ? "default/old" : null);
     expect(refuseDevices(claimedOf([net], aResult("a", ids(0)), aResult("a", ids(1))), held)).toBe(
-      "device 0000:3b:02.1 is held by pod default/old, which got it from the device plugin, until that pod ends",
+      "device 0000:3b:02.1 is held by pod default/old, which got it from the device plugin or another driver, until that pod ends",
     );
     expect(refuseDevices(claimedOf([net], aResult("a", ids(1), { adminAccess: true })), held)).toBeNull();
   });

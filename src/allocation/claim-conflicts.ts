@@ -26,7 +26,7 @@ export function refuseResults({ results }: AllocatedClaim, { driver, node }: Cla
 
 /**
  * Why devices must not be handed out, as a sentence; null when they may. `heldElsewhere` names the pod that has a device from the
- * device plugin; null for none. Devices with adminAccess are handed out in any case.
+ * device plugin or another driver; null for none. Devices with adminAccess are handed out in any case.
  *
  * A link that is down is no reason: the device's taint keeps the scheduler from it, a pod that tolerates the taint requests it
  * knowingly, and a pod whose link went down after scheduling would wait in ContainerCreating, bound to this device, until the link is
@@ -41,7 +41,7 @@ export function refuseDevices(
     if (result.adminAccess) continue;
     const pod = heldElsewhere(id);
     if (pod !== null)
-      return `device ${id} is held by pod ${pod}, which got it from the device plugin, until that pod ends`;
+      return `device ${id} is held by pod ${pod}, which got it from the device plugin or another driver, until that pod ends`;
     const reason = unhealthyReason(claim, { linkHealth: false });
     if (reason !== null) return `device ${id} of ${spec.resource} can't be used: ${reason}`;
   }

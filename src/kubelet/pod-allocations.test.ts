@@ -133,7 +133,7 @@ test("recent records are those of pods that show no life, in a checkpoint that w
   expect(podAllocations.recentRecords).toEqual([]);
 });
 
-test("the devices of claims that this process prepared are no evidence of another one", async () => {
+test("the devices of claims of this process's driver are kept apart", async () => {
   const driver = "dra.example.com";
   const device = { cdiDevices: [], driverName: driver, poolName: "n", deviceName: "0000-3b-02-1" };
   const dynamicResources = [{ claimName: "c", claimNamespace: "n", claimResources: [device] }];
@@ -150,6 +150,13 @@ test("the devices of claims that this process prepared are no evidence of anothe
     const own = new PodAllocations(paths, { podCgroups: () => pods, inUse: () => new Map() }, driver);
     await own.read();
     expect([...own.held]).toEqual([]);
+    expect([...own.claimed.values()]).toMatchObject([{ id: "0000:3b:02.1", resource: driver, pod: "n/p" }]);
+    expect(podAllocations.claimed.size).toBe(0);
+    pod.containers = [];
+    await podAllocations.read();
+    await own.read();
+    // The kubelet may not have read all pods yet.
+    expect([...own.claimed.keys()]).toEqual(["0000:3b:02.1"]);
   } finally {
     await server.close();
     rmSync(dirname(paths.podResources), { recursive: true });

@@ -33,6 +33,7 @@ export class PodAllocations {
   readonly #ownDriver: string | null;
   readonly #own = new Map<string, OwnAllocation>();
   #allocations: Allocations = new Map();
+  #claimed: Allocations = new Map();
   #held: Held = new Map();
   #isKnown = false;
   #kubelet: { readonly identity: string | null; readonly since: number } | null = null;
@@ -41,7 +42,7 @@ export class PodAllocations {
   #begun = 0;
   #decided = 0;
 
-  /** `ownDriver` is the DRA driver of this process, whose files record what it prepared; null where it has none. */
+  /** `ownDriver` is the DRA driver of this process, whose claims are kept apart; null where it has none. */
   constructor(paths: KubeletPaths, signs: PodSigns, ownDriver: string | null = null) {
     this.#paths = paths;
     this.#signs = signs;
@@ -56,6 +57,14 @@ export class PodAllocations {
   /** What is allocated to pods, as it was decided last. */
   get allocations(): Allocations {
     return this.#allocations;
+  }
+
+  /**
+   * What pods have by claims of this process's driver, as it was decided last. Its files record what it prepared; the rest was prepared by another
+   * program under the same driver's name.
+   */
+  get claimed(): Allocations {
+    return this.#claimed;
   }
 
   /** Whether there was evidence of what pods hold, when it was read last. */
@@ -119,6 +128,7 @@ export class PodAllocations {
     });
     const isOwn = ({ isClaimed, resource }: PodDevice) => isClaimed === true && resource === this.#ownDriver;
     const podResources = named?.filter((device) => !isOwn(device)) ?? null;
+    const claimed = named?.filter(isOwn) ?? null;
     if (records === null && podResources === null) throw failure;
     // A later read has newer evidence.
     if (turn < this.#decided) return;
@@ -137,6 +147,14 @@ export class PodAllocations {
       kubeletSince: this.#kubeletSince(now),
     };
     this.#allocations = decideAllocations(evidence, this.#allocations);
+    // The checkpoint records no claims.
+    const ofClaims = {
+      checkpoint: checkpoint && [],
+      podResources: claimed,
+      inUse: new Map<string, string>(),
+      own: new Map<string, OwnAllocation>(),
+    };
+    this.#claimed = decideAllocations({ ...evidence, ...ofClaims }, this.#claimed);
     this.#records = records ?? [];
     this.#held = new Map([...this.#allocations].map(([id, { resource }]) => [id, resource]));
     this.#isKnown = true;

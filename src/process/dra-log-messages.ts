@@ -51,7 +51,8 @@ export const draLogMessages = {
   "a pod has a device from the device plugin": {
     levels: ["info"],
     fields: ["device", "resource", "pod"],
-    meaning: "It is published with the taint DRIVER/held until its pod ends, or left out where there are no taints.",
+    meaning:
+      "It is published with the taint DRIVER/held until its pod ends, or left out where there are no taints. If `resource` is the driver's name, another program prepared the device under this name.",
   },
   "cannot publish the pool": {
     levels: ["error"],

@@ -165,6 +165,22 @@ describe.concurrent("a node that changes its role", () => {
     expect([node.published, (await node.command("probe", "readiness")).status]).toEqual([[], 1]);
   });
 
+  test("gives no device away that a pod has by another program of the driver's name, as after dra-driver-sriov", async () => {
+    await using node = await DraNode.start(options);
+    node.kubelet.claims = [{ pod: "running", driver, device: "0000-3b-01-1" }];
+    node.startPlugin(...node.args);
+    await node.waitForPublished(first, `${second} ${driver}/held`, third, fourth);
+    await node.dra.waitForPlugins(driver);
+    const other = node.claim("other", aResult("nics", second, { driver, pool: `${nodeName}/0000-3b-00.0` }));
+    expect(await failureOf(node.dra.prepare(driver, other))).toContain("is held by pod default/running");
+    // The record of the pod's own claim may be lost; the kubelet prepares it again when it restarts.
+    const own = node.claim("own", aResult("nics", second, { driver, pool: `${nodeName}/0000-3b-00.0` }));
+    node.kubelet.claims = [{ pod: "own-pod", driver, device: "0000-3b-01-1" }];
+    await until("its pod is seen", async () => (await failureOf(node.dra.prepare(driver, own))) === "", {
+      within: 30_000,
+    });
+  });
+
   test("back to the device plugin keeps the devices of claims from pods, and withdraws what is published", async () => {
     await using node = await publishing();
     const claim = node.claim("pod", node.result("nics", second));

@@ -36,8 +36,8 @@ import { claimLabel, ClaimRelease, type ClaimReleaseOptions } from "./claim-rele
 export interface PreparedClaimsOptions extends ClaimReleaseOptions {
   /** The pools as they are now. */
   readonly pools: () => readonly Pool[];
-  /** The pod that has a device from the device plugin; null for none. */
-  readonly heldElsewhere: (id: string) => string | null;
+  /** The pod that has a device from the device plugin or another driver, for which the claim may not have it; null for none. */
+  readonly heldElsewhere: (id: string, claim: AllocatedClaim) => string | null;
   /** Rejects, with why, while no claim may be prepared that is not prepared already. */
   readonly mayPrepare: () => Promise<void>;
   /** Is called when something was prepared or unprepared, and when the devices of what was unprepared are free later. */
@@ -109,6 +109,12 @@ export class PreparedClaims {
     const reserved = this.#files.reserved();
     if (reserved.length > 0) this.#release.watchPods();
     return [...this.#files.records(), ...reserved];
+  }
+
+  /** Whether a device is prepared, or was a short time ago: the kubelet may still report it. */
+  wasPrepared(id: string): boolean {
+    const records = [...this.#files.records(), ...this.#files.ended()];
+    return records.some(({ devices }) => devices.some((device) => device.id === id));
   }
 
   /** Prepares a claim, and answers one that is prepared as before. Rejects with why it can't, as a sentence. */
@@ -201,7 +207,7 @@ export class PreparedClaims {
       }
       refuse(refuseResults(claim, this.#options));
       const claimed = claimedDevices(claim, driver, pools());
-      refuse(refuseDevices(claimed, heldElsewhere));
+      refuse(refuseDevices(claimed, (id) => heldElsewhere(id, claim)));
       const reserved = reservedConflict(claim.uid, claimed, this.#files.reserved());
       const conflict = reserved ? null : claimConflict(claim.uid, claimed, this.#files.records());
       if (!reserved && !conflict) return this.#write(claim, claimed, known?.record ?? null);

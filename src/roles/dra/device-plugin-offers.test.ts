@@ -12,6 +12,8 @@ let offered: string[];
 let failure: Error | null;
 let held: Allocations;
 let starting: readonly PodDevice[];
+let claimed: Allocations;
+let prepared: readonly string[];
 let reads: number;
 let reading: () => void;
 let logged: string[];
@@ -19,7 +21,7 @@ let states: DevicePluginState[];
 let offers: DevicePluginOffers;
 beforeEach(() => {
   [offered, failure, held, reads, logged, states] = [[], null, new Map(), 0, [], []];
-  [reading, starting] = [() => {}, []];
+  [reading, starting, claimed, prepared] = [() => {}, [], new Map(), []];
   const write = (message: string, fields = {}) => void logged.push(`${message} ${JSON.stringify(fields)}`);
   offers = new DevicePluginOffers(
     {
@@ -36,7 +38,11 @@ beforeEach(() => {
         get recentRecords() {
           return starting;
         },
+        get claimed() {
+          return claimed;
+        },
       },
+      isPrepared: (each) => prepared.includes(each),
       changed: (state) => states.push(state),
       times: { offering: 20, held: 20, unknown: 20 },
     },
@@ -95,6 +101,19 @@ describe("devices of this node", () => {
       `a pod has a device from the device plugin {"device":"${id}","resource":"intel.com/net","pod":"default/pod"}`,
       `device released {"device":"${id}","resource":"intel.com/net","pod":"default/pod"}`,
     ]);
+  });
+
+  test("that pods have by claims of the driver's name are free when they end, unless this driver prepared them", async () => {
+    const other = "0000:3b:02.1";
+    const ofDriver = { ...allocation, resource: "dra.example.com", evidence: "pod-resources" } as const;
+    claimed = new Map([id, other].map((each) => [each, { ...ofDriver, id: each, isClaimed: true }]));
+    prepared = [other];
+    await offers.check();
+    const held = { resource: "dra.example.com", pod: "default/pod" };
+    expect(offers.state).toEqual({ kind: "held", devices: new Map([[id, held]]) });
+    claimed = new Map();
+    await until("it is free", () => states.length === 2);
+    expect(offers.state).toEqual({ kind: "held", devices: new Map() });
   });
 
   test("are not free when a device plugin starts while the evidence is read", async () => {

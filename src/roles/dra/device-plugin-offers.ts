@@ -1,4 +1,4 @@
-// Does a device plugin still have devices of this node? While one offers them, as during a change of the role, they must not be published, nor be
+// Does a device plugin, or another driver of the same name, still have devices of this node? While one offers them, as during a change of the role, they must not be published, nor be
 // prepared for claims; what its pods hold is free when they end. The state, and when it is read again.
 
 import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
@@ -10,7 +10,7 @@ import type { Holder } from "../role.ts";
 
 /**
  * "unknown": not read yet, or there is no evidence; "offering": a device plugin offers devices under these resources; "held": none does, and
- * these are the devices, by id, that pods have from one.
+ * these are the devices, by id, that pods have from one, or from another driver of our driver's name.
  */
 export type DevicePluginState =
   | { readonly kind: "unknown"; readonly reason: string | null }
@@ -30,7 +30,9 @@ const usualTimes: OfferTimes = { offering: 1000, held: 5000, unknown: 5000 };
 export interface DevicePluginOffersOptions {
   /** The resources under which a running device plugin offers devices of this node's pools. */
   readonly offered: () => Promise<readonly string[]>;
-  readonly podAllocations: Pick<PodAllocations, "read" | "allocations" | "recentRecords">;
+  readonly podAllocations: Pick<PodAllocations, "read" | "allocations" | "recentRecords" | "claimed">;
+  /** Whether this driver prepared the device, or did a short time ago. */
+  readonly isPrepared: (id: string) => boolean;
   /** Is called when the state has changed. */
   readonly changed: (state: DevicePluginState, before: DevicePluginState) => void;
   readonly times?: OfferTimes;
@@ -97,7 +99,7 @@ export class DevicePluginOffers {
   }
 
   async #read(): Promise<DevicePluginState> {
-    const { offered, podAllocations } = this.#options;
+    const { offered, podAllocations, isPrepared } = this.#options;
     try {
       const resources = await offered();
       if (resources.length > 0) return { kind: "offering", resources: resources.toSorted() };
@@ -110,7 +112,11 @@ export class DevicePluginOffers {
       const starting = podAllocations.recentRecords.filter(
         (each) => isDevice(each) && !this.#seen.has(`${each.id} ${each.pod}`),
       );
-      const devices = [...starting, ...allocated].map(({ id, resource, pod }) => [id, { resource, pod }] as const);
+      // Another program prepared it under our driver's name: dra-driver-sriov, or this one with files that are lost.
+      const foreign = [...podAllocations.claimed.values()].filter((each) => isDevice(each) && !isPrepared(each.id));
+      const devices = [...starting, ...foreign, ...allocated].map(
+        ({ id, resource, pod }) => [id, { resource, pod }] as const,
+      );
       return { kind: "held", devices: new Map(devices) };
     } catch (error) {
       // What was known holds: no device plugin runs that could have allocated more.

@@ -2,6 +2,7 @@
 // is allowed while a device plugin still has devices of this node.
 
 import { existsSync } from "node:fs";
+import type { AllocatedClaim } from "../../allocation/claim.ts";
 import type { AttributeSet } from "../../dra/attributes.ts";
 import { resourceProblem } from "../../dra/api-names.ts";
 import { publishedHealth } from "../../dra/device-health.ts";
@@ -84,7 +85,7 @@ export class DraRole implements Role {
         driver,
         node,
         pools: () => [...this.pools.values()],
-        heldElsewhere: (id) => this.#held.get(id)?.pod ?? null,
+        heldElsewhere: (id, claim) => this.#holderBefore(id, claim),
         readClaim: claimReader(access),
         mayPrepare: () => this.#offers.refuse(),
         changed,
@@ -104,6 +105,7 @@ export class DraRole implements Role {
       {
         offered: () => this.#offeredByDevicePlugin(),
         podAllocations,
+        isPrepared: (id) => this.#claims.wasPrepared(id),
         changed: (state, before) => this.#take(state, before),
       },
       log,
@@ -195,10 +197,18 @@ export class DraRole implements Role {
     await Promise.all([this.#server.close(), this.#publisher.close()]);
   }
 
-  /** Devices that pods have from a device plugin. */
+  /** Devices that pods have from a device plugin, or from another driver of this name. */
   get #held(): ReadonlyMap<string, Holder> {
     const { state } = this.#offers;
     return state.kind === "held" ? state.devices : new Map();
+  }
+
+  /** The pod that keeps a device from a claim; null for none. A pod that has it by this claim, of which the record is lost, is none. */
+  #holderBefore(id: string, { namespace, pods }: AllocatedClaim): string | null {
+    const holder = this.#held.get(id);
+    const isOwn =
+      holder?.resource === this.#options.driver && pods.some(({ name }) => holder.pod === `${namespace}/${name}`);
+    return holder === undefined || isOwn ? null : holder.pod;
   }
 
   /** Takes a pool; returns whether it changed. */

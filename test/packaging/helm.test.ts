@@ -262,6 +262,12 @@ describe("the chart itself", () => {
     }
   });
 
+  testWhere(missing, "is rejected for a cluster whose DaemonSets have no maxSurge", () => {
+    const { status, stderr } = run(existing, "template", "test", chart, "--kube-version", "1.21.14");
+    expect([status, stderr]).toEqual([1, expect.stringContaining("kubeVersion: >=1.22.0-0")]);
+    expect(only(render(existing, "--kube-version", "1.22.0"), "DaemonSet")).toBeDefined();
+  });
+
   testWhere(null, "has each of its values in docs/deploy/helm.md", () => {
     const page = readFileSync(join(deployments, "../docs/deploy/helm.md"), "utf8");
     const values = parse(readFileSync(join(chart, "values.yaml"), "utf8")) as Values;

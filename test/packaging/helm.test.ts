@@ -221,6 +221,14 @@ describe("contradictory values are rejected:", () => {
       { ...existing, metrics: { prometheusRule: on } },
       "need metrics.enabled: true",
     ],
+    "rights of DRA for the account of other pods": [
+      { ...existing, allocator: "dra", serviceAccount: { create: false } },
+      "requires serviceAccount.name",
+    ],
+    "rights of OpenShift for the account of other pods": [
+      { ...existing, openshift: on, serviceAccount: { create: false } },
+      "requires serviceAccount.name",
+    ],
     "a misspelled name": [{ ...existing, toleration: [] }, "toleration"],
     "a misspelled name further down": [{ ...existing, metrics: { enable: true } }, "enable"],
     "a wrong type": [{ ...existing, linkHealth: "no" }, "linkHealth"],

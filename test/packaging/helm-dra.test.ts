@@ -4,7 +4,7 @@ import { describe, expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { type DaemonSet, only } from "../support/kubernetes.ts";
+import { type DaemonSet, type KubernetesObject, only } from "../support/kubernetes.ts";
 import { chart, existing, missing, render, run } from "./helm-chart.ts";
 import { on, type Values } from "./helm-sites.ts";
 import { deployments } from "./manifest-reader.ts";
@@ -48,6 +48,19 @@ describe("the DRA role", () => {
     expect(spec).toMatchObject({ automountServiceAccountToken: false });
     expect(spec.volumes.map(({ name }) => name)).toContain("cdi");
     expect(objects.map(({ kind }) => kind)).not.toContain("ClusterRole");
+  });
+
+  testWhere(missing, "keeps its rights and its policy on the way back, until its pods have ended", () => {
+    const ofRights = (objects: readonly KubernetesObject[]) =>
+      objects.filter(({ kind }) => kind.startsWith("ClusterRole") || kind.startsWith("ValidatingAdmission"));
+    const before = ofRights(render(dra));
+    expect(before).toHaveLength(4);
+    const back = { ...existing, cdi: on, dra: { keepRights: true } };
+    expect(ofRights(render(back))).toEqual(before);
+    expect(only<DaemonSet>(render(back), "DaemonSet").spec.template.spec).toMatchObject({
+      automountServiceAccountToken: false,
+    });
+    expect(ofRights(render({ ...back, dra: { keepRights: false } }))).toEqual([]);
   });
 
   testWhere(missing, "is rejected for a cluster without resource.k8s.io/v1", () => {

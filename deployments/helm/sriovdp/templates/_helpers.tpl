@@ -10,7 +10,7 @@
 
 {{/* The service account; ends the rendering where rights would go to the account "default", which other pods of the namespace have. */}}
 {{- define "sriovdp.serviceAccountName" -}}
-{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) (or (eq .Values.allocator "dra") .Values.openshift.enabled) -}}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) (or (eq .Values.allocator "dra") .Values.dra.keepRights .Values.openshift.enabled) -}}
 {{- fail "serviceAccount.create: false requires serviceAccount.name with allocator: dra or openshift.enabled: the rights would go to every pod with the account default" -}}
 {{- end -}}
 {{- default (ternary (include "sriovdp.name" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}

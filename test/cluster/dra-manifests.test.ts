@@ -12,14 +12,14 @@ import { deployments, namespace } from "./plugin.ts";
 const driver = "dra.sriovdp.io";
 
 /** A slice of a node; of all nodes without one. */
-const slice = (name: string, nodeName: string | null, of = driver) => ({
+const slice = (name: string, nodeName: string | null, of = driver, pool = `${nodeName ?? "all"}/pool`) => ({
   apiVersion: "resource.k8s.io/v1",
   kind: "ResourceSlice",
   metadata: { name },
   spec: {
     driver: of,
     ...(nodeName === null ? { allNodes: true } : { nodeName }),
-    pool: { name: `${nodeName ?? "all"}/pool`, generation: 1, resourceSliceCount: 1 },
+    pool: { name: pool, generation: 1, resourceSliceCount: 1 },
     devices: [{ name: "a" }],
   },
 });
@@ -84,6 +84,19 @@ describe("the token of a plugin's pod on worker-a", () => {
       "the plugin cannot write the ResourceSlices of another driver than dra.sriovdp.io",
     );
   });
+
+  clusterTest(
+    "writes no pool of another node, whose devices the scheduler would take for allocated or free",
+    async () => {
+      for (const pool of ["worker-b/pool", "worker-a", "worker-a2/pool"])
+        expect((await create("pool", "worker-a", driver, pool)).stderr).toContain(
+          `a plugin on node worker-a cannot write the pool ${pool}, which is not named after the node`,
+        );
+      // What another driver of the name left is deleted.
+      await apply(slice("left", "worker-a", driver, "worker-a"));
+      expect(await asPlugin("delete", "resourceslice", "left", "--wait=false")).toMatchObject({ status: 0 });
+    },
+  );
 
   clusterTest("is needed: one of the service account that belongs to no pod writes nothing", async () => {
     const unbound = await withToken("unbound");

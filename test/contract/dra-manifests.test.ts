@@ -3,6 +3,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { runInNewContext } from "node:vm";
 import { parse } from "yaml";
 import { options } from "../../src/cli/options.ts";
 import { parseCommandLine } from "../../src/cli/parse.ts";
@@ -10,8 +11,11 @@ import { loadConfig } from "../../src/config/load.ts";
 import { attributes } from "../../src/dra/attributes.ts";
 import { deviceClassesOf } from "../../src/dra/device-classes.ts";
 import { publishingProblem } from "../../src/dra/publishing-problem.ts";
+import { desiredSlices } from "../../src/dra/slices.ts";
+import { isPoolOfNode } from "../../src/pools/dra-names.ts";
 import { type ConfigMap, type DaemonSet, type KubernetesObject, objectsOf, only } from "../support/kubernetes.ts";
 import { containerArgs } from "../support/manifest.ts";
+import { aPool, context, vfs } from "../support/published-slices.ts";
 
 const folder = `${import.meta.dir}/../../deployments`;
 const read = (name: string) => readFileSync(`${folder}/${name}`, "utf8");
@@ -125,6 +129,43 @@ describe("the component dra", () => {
       `"${options["dra-driver-name"].default}"`,
     );
   });
+});
+
+describe("the policy of the component dra", () => {
+  const policy = only<Policy>(objectsOf(read("components/dra/admission.yaml")), "ValidatingAdmissionPolicy");
+  const rules = policy.spec.validations.filter(({ expression }) => expression.includes("pool.name"));
+
+  /** Whether the rule on pools lets a plugin on the node write: as it is, the expression means the same in JavaScript as in CEL. */
+  const mayWrite = (node: string, pool: string, operation = "CREATE") =>
+    runInNewContext(rules.map(({ expression }) => expression).join(), {
+      request: { operation },
+      variables: { node, slice: { spec: { pool: { name: pool } } } },
+      size: (text: string) => text.length,
+    }) as unknown;
+
+  test("has one rule on the names of pools", () => expect(rules).toHaveLength(1));
+
+  test.each([
+    "a",
+    "node-a.example.com",
+    "n".repeat(63),
+    "n".repeat(150),
+    "n".repeat(151),
+    `${"n".repeat(160)}.${"m".repeat(92)}`,
+  ])("lets a plugin on node %p write its own pools, and no other's", (name) => {
+    const slices = desiredSlices([aPool(vfs(3))], { ...context, node: { ...context.node, name } });
+    expect(slices.map(({ pool }) => mayWrite(name, pool))).toEqual([true]);
+    for (const { pool } of slices)
+      for (const node of [`x${name}`, name.slice(1)])
+        expect([node, mayWrite(node, pool)]).toEqual([node, isPoolOfNode(pool, node)]);
+    expect(mayWrite(name, "other/0000-3b-00.0")).toBe(false);
+    expect(mayWrite(name, `${name.slice(0, 150)}x/0000-3b-00.0`)).toBe(
+      isPoolOfNode(`${name.slice(0, 150)}x/0000-3b-00.0`, name),
+    );
+  });
+
+  test("lets a plugin delete what another driver of its name left on the node", () =>
+    expect(mayWrite("node-a", "node-b", "DELETE")).toBe(true));
 });
 
 test("docs/deploy/dra.md has every attribute, and the driver's name", () => {

@@ -156,6 +156,13 @@ describe("a plan", () => {
     expect(shown(played)).toEqual(["create gain"]);
   });
 
+  test("has no time for what must not be created yet", () => {
+    const played = new Played();
+    played.createsFrom = Infinity;
+    const plan = played.settle();
+    expect([plan.due.length, plan.next, plan.waiting]).toEqual([0, null, 1]);
+  });
+
   test("does not delay a loss with the first ones", () => {
     const played = started();
     played.createsFrom = played.now + 10_000;

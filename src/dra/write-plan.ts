@@ -30,7 +30,7 @@ export interface PlanInput {
   readonly annotations: Readonly<Record<string, string>>;
   readonly lastDevices: ReadonlyMap<string, readonly SliceDevice[]>;
   readonly paces: ReadonlyMap<string, SlicePace>;
-  /** Nothing is created before. */
+  /** Nothing is created before; Infinity while it is not known when. */
   readonly createsFrom: number;
   readonly now: number;
   readonly times: PacingTimes;
@@ -50,7 +50,7 @@ export interface DueWrite extends SliceWrite {
 export interface WritePlan {
   /** In this order: all removals, then the rest. */
   readonly due: readonly DueWrite[];
-  /** When the next write is due; null when none waits. */
+  /** When the next write is due; null when none waits for a time. */
   readonly next: number | null;
   readonly waiting: number;
   readonly paces: ReadonlyMap<string, SlicePace>;
@@ -125,9 +125,10 @@ export function planWrites(input: PlanInput): WritePlan {
     return action === "create" ? Math.max(due, createsFrom) : due;
   });
   const later = dueTimes.filter((due) => due > now);
+  const next = Math.min(...later);
   return {
     due: needed.filter((_, index) => (dueTimes[index] ?? now) <= now),
-    next: later.length === 0 ? null : Math.min(...later),
+    next: Number.isFinite(next) ? next : null,
     waiting: later.length,
     paces,
   };

@@ -22,6 +22,8 @@ export interface DraRegistrationOptions {
   readonly log: LogAt<"info" | "warn" | "debug">;
   /** A server that does not listen yet. */
   readonly newServer: () => GrpcServer;
+  /** Is called whenever the kubelet has registered the driver. */
+  readonly registered?: () => void;
 }
 
 /**
@@ -84,7 +86,7 @@ export class DraRegistration {
   notified({ pluginRegistered, error }: RegistrationStatus, connection: Connection): void {
     if (this.#isClosed) return;
     this.#registering.add(connection);
-    const { driver, log } = this.#options;
+    const { driver, log, registered } = this.#options;
     if (!pluginRegistered) {
       this.#failed({ state: "rejected", reason: error }, (level) =>
         log[level]("kubelet rejected the DRA driver; it will retry", { driver, reason: error }),
@@ -99,6 +101,7 @@ export class DraRegistration {
     this.#enter({ state: "connected", reason: null });
     log[isFirst ? "info" : "debug"]("registered the DRA driver with the kubelet", { driver });
     this.connectionsChanged();
+    registered?.();
   }
 
   /** A connection was established or closed. */

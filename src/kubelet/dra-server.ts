@@ -33,6 +33,8 @@ export interface DraServerOptions {
   readonly prepare: (claim: ClaimReference, signal: AbortSignal) => Promise<readonly PreparedClaimDevice[]>;
   /** Makes a claim unprepared, also one that is not prepared. Throws when it can't. */
   readonly unprepare: (claim: ClaimReference) => void;
+  /** Is called whenever the kubelet has registered the driver. */
+  readonly registered?: () => void;
   /** How long a call to prepare may take, in milliseconds; 40 s where it is missing. */
   readonly prepareLimit?: number;
   /** For how long the health of devices counts, in seconds; a minute where it is missing. */
@@ -63,7 +65,7 @@ export class DraServer {
 
   /** Throws when no socket's name fits into the kubelet's folder. */
   constructor(options: DraServerOptions) {
-    const { driver, instance, paths, log, healthTimeout: timeout = usualHealthTimeout } = options;
+    const { driver, instance, paths, log, registered, healthTimeout: timeout = usualHealthTimeout } = options;
     this.#options = options;
     const limit = socketNameLimit(paths);
     const socketName = draSocketName(driver, instance, limit);
@@ -78,6 +80,7 @@ export class DraServer {
       isSocketName: (name) => isDraSocketName(name, driver, limit),
       log,
       newServer: () => this.#newServer(),
+      ...(registered && { registered }),
     });
     this.#health = new HealthStreams([], {
       timeout,

@@ -165,6 +165,18 @@ describe.concurrent("a node that changes its role", () => {
     expect([node.published, (await node.command("probe", "readiness")).status]).toEqual([[], 1]);
   });
 
+  test("publishes nothing before the kubelet has registered the driver: pods would wait on this node", async () => {
+    await using node = await DraNode.start(options);
+    node.dra.refusal = "no such plugin here";
+    node.startPlugin(...node.args);
+    await node.plugin.waitForLine(/kubelet rejected the DRA driver.*no such plugin here/);
+    await until("the driver waits", async () => (await statusOf(node)).dra?.publication.mode === "publishing");
+    expect([node.published, (await statusOf(node)).dra?.publication.isCurrent]).toEqual([[], false]);
+    expect((await node.command("probe", "readiness")).status).toBe(1);
+    node.dra.refusal = null;
+    await node.waitForPublished(...all);
+  });
+
   test("gives no device away that a pod has by another program of the driver's name, as after dra-driver-sriov", async () => {
     await using node = await DraNode.start(options);
     node.kubelet.claims = [{ pod: "running", driver, device: "0000-3b-01-1" }];

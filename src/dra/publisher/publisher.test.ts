@@ -96,6 +96,24 @@ describe("a publisher", () => {
     expect(slices().map(({ metadata }) => metadata.name)).not.toContain("of-before");
   });
 
+  test("creates no slice before it may, and updates and deletes what is there", async () => {
+    const first = aPublisher();
+    first.publisher.publish(healthy);
+    await first.isCurrent();
+    await first.publisher.close();
+    const { publisher, isCurrent } = aPublisher({}, { holdsCreates: true });
+    publisher.publish([aPool(second)]);
+    await isCurrent();
+    expect(devices()).toEqual(["0000-af-02-0", "0000-af-02-1"]);
+    publisher.publish(healthy);
+    await until("it waits", () => publisher.state().waiting === 1);
+    await Bun.sleep(50);
+    expect(slices()).toHaveLength(1);
+    publisher.allowCreates();
+    await isCurrent();
+    expect(slices()).toHaveLength(2);
+  });
+
   test("never touches slices of other nodes and drivers, even when a server shows them", async () => {
     const others = [
       { ...aSlice(), metadata: { name: "other-node" }, spec: { ...aSlice().spec, nodeName: "node-b" } },

@@ -34,6 +34,8 @@ export interface PublisherOptions {
   /** The Node's name. */
   readonly node: string;
   readonly attributes: AttributeSet;
+  /** Whether no slice is created before allowCreates(); false where it is missing. */
+  readonly holdsCreates?: boolean;
 }
 
 /** Keeps the slices of this node and driver as the pools need them. */
@@ -58,6 +60,7 @@ export class Publisher {
   #wasOnStandby = false;
   /** No slice is created before, by performance.now(). */
   #createsFrom = 0;
+  #mayCreate: boolean;
   #desired: { readonly inputs: readonly unknown[]; readonly slices: readonly DesiredSlice[] } | null = null;
   #plan: WritePlan | null = null;
   #isRunning = false;
@@ -72,11 +75,12 @@ export class Publisher {
     log: LogAt<"debug" | "info" | "warn" | "error">,
     times: PublisherTimes = publisherTimes,
   ) {
-    const { access, driver, node } = options;
+    const { access, driver, node, holdsCreates = false } = options;
     const { signal } = this.#ended;
     this.#options = options;
     this.#log = log;
     this.#times = times;
+    this.#mayCreate = !holdsCreates;
     this.#newer = noNewerInstances(times.standby);
     this.#attempts = new Attempts(times, log);
     this.#taints = new DeviceTaints(this.#attempts, log);
@@ -110,6 +114,13 @@ export class Publisher {
   publish(pools: readonly Pool[], heldElsewhere: ReadonlySet<string> = new Set()): void {
     this.#pools = pools;
     this.#heldElsewhere = heldElsewhere;
+    this.#run();
+  }
+
+  /** Creates what was held from the start: pods that get devices of it can be prepared now. */
+  allowCreates(): void {
+    if (this.#mayCreate) return;
+    this.#mayCreate = true;
     this.#run();
   }
 
@@ -266,7 +277,8 @@ export class Publisher {
       heldElsewhere: this.#heldElsewhere,
       hasTaints: this.#taints.isKept ?? false,
     };
-    const more = { annotations: stampAnnotation(driver, stamp), createsFrom: this.#createsFrom };
+    const createsFrom = this.#mayCreate ? this.#createsFrom : Infinity;
+    const more = { annotations: stampAnnotation(driver, stamp), createsFrom };
     this.#plan = this.#writer.plan(found, this.#desiredOf(pools, context), context, more);
     this.#wake(this.#plan.next);
     if (this.#plan.due.length > 0) {

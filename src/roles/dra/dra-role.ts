@@ -99,8 +99,10 @@ export class DraRole implements Role {
       log,
       prepare: (claim, signal) => countPrepare(journal, () => this.#claims.prepare(claim, signal)),
       unprepare: (claim) => this.#claims.unprepare(claim),
+      registered: () => this.#publisher.allowCreates(),
     });
-    this.#publisher = new Publisher({ access, driver, node, attributes }, log);
+    // The scheduler would give pods to a node whose kubelet can't reach the driver, and they would wait there.
+    this.#publisher = new Publisher({ access, driver, node, attributes, holdsCreates: true }, log);
     this.#offers = new DevicePluginOffers(
       {
         offered: () => this.#offeredByDevicePlugin(),

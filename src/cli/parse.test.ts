@@ -217,7 +217,8 @@ describe("the help", () => {
       }
       const text = helps.join("\n").replaceAll(/\s+/g, " ");
       expect(text).toContain(option.help);
-      if (typeof option.default === "string" || option.default === true)
+      expect(text).not.toContain("(default )");
+      if ((typeof option.default === "string" && option.default !== "") || option.default === true)
         expect(text).toContain(`(default ${option.default})`);
     },
   );

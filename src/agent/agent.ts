@@ -322,6 +322,6 @@ export class Agent {
   }
 
   get #offer(): Offer {
-    return { ...this.#role.offer, configRefused: this.journal.config.last?.success === false };
+    return { ...this.#role.offer, configRejected: this.journal.config.last?.success === false };
   }
 }

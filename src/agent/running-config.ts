@@ -14,7 +14,7 @@ export class ConfigError extends Error {
   readonly problems: readonly Problem[];
 
   constructor(file: string, problems: readonly Problem[]) {
-    super(`${file} is refused`);
+    super(`${file} was rejected`);
     this.problems = problems;
   }
 }

@@ -16,7 +16,7 @@ import { contentOf, ensureFolder, removeFile, removeTemporaryFiles, writeAtomic 
 import { namesIn } from "../fs/folder-names.ts";
 import { revisionOf } from "../fs/identity.ts";
 import { claimFileName, claimUidIn, endedClaimFileName, endedClaimUidIn } from "../pools/dra-names.ts";
-import { messageOf } from "../text.ts";
+import { stableReason } from "../text.ts";
 
 /** For how long it can be seen that a claim was unprepared, in milliseconds: longer than two processes overlap during an update. */
 const endedFor = 10 * 60_000;
@@ -211,8 +211,7 @@ export class ClaimFiles {
       writeAtomic(path, text, 0o600);
     } catch (cause) {
       // Without the temporary name, which differs at every attempt: the same reason is logged once.
-      const { code } = cause as NodeJS.ErrnoException;
-      throw new Error(`cannot write ${path}: ${code ?? messageOf(cause)}`, { cause });
+      throw new Error(`cannot write ${path}: ${stableReason(cause)}`, { cause });
     }
     this.#known.set(uid, { text, content, revision: revisionOf(path) });
     rmSync(this.#endedPath(uid), { force: true });

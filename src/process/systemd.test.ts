@@ -7,7 +7,7 @@ import { managerOf, ServiceNotices, statusLine } from "./systemd.ts";
 const log = createLog({ format: "text", verbosity: 0, folder: null, stderr: "all" });
 let sockets = 0;
 const listen = () => new NotifySocket(`@sriovdp-notices-${process.pid}-${++sockets}`);
-const state = { pools: 2, devices: 16, unhealthy: 0, configRefused: false };
+const state = { pools: 2, devices: 16, unhealthy: 0, configRejected: false };
 
 test("without NOTIFY_SOCKET there is no manager, and nothing is sent", async () => {
   expect(managerOf({}, 1)).toBeNull();
@@ -52,7 +52,7 @@ test("a reload is sent with its time, and its end; before readiness it is not se
   await notices.reloading(async () => {});
   expect(manager.lines()).toEqual([]);
   notices.serving(state);
-  await notices.reloading(async () => notices.serving({ ...state, configRefused: true }));
+  await notices.reloading(async () => notices.serving({ ...state, configRejected: true }));
   expect(manager.lines().slice(2)).toEqual([
     "RELOADING=1",
     expect.stringMatching(/^MONOTONIC_USEC=[1-9]\d+$/),

@@ -11,7 +11,7 @@ export interface Offer {
   readonly devices: number;
   readonly unhealthy: number;
   /** Whether the config file was rejected, and the previous config is active. */
-  readonly configRefused: boolean;
+  readonly configRejected: boolean;
 }
 
 /** Where and how often the manager is notified. */
@@ -32,9 +32,9 @@ export function managerOf(environment: Readonly<Record<string, string | undefine
 }
 
 /** The status line: "3 pools, 24 devices, 2 of them unhealthy". */
-export function statusLine({ pools, devices, unhealthy, configRefused }: Offer): string {
+export function statusLine({ pools, devices, unhealthy, configRejected }: Offer): string {
   const bad = unhealthy === 0 ? "" : `, ${unhealthy} of them unhealthy`;
-  const refused = configRefused ? "; config rejected; the previous config stays active" : "";
+  const refused = configRejected ? "; config rejected; the previous config stays active" : "";
   return `${counted(pools, "pool")}, ${counted(devices, "device")}${bad}${refused}`;
 }
 

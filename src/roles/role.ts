@@ -27,7 +27,7 @@ export interface Role {
    */
   readonly prepared: ReadonlyMap<string, Holder>;
   /** The numbers of what pods are offered. */
-  readonly offer: Omit<Offer, "configRefused">;
+  readonly offer: Omit<Offer, "configRejected">;
   /** The DRA driver; null in the other role. */
   readonly dra: DraStatus | null;
   /** A configured pool for status; `served` is null for one that is not served. */

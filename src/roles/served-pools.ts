@@ -12,7 +12,7 @@ export const servedPools = (specs: readonly PoolSpec[], served: ReadonlyMap<stri
   specs.map((spec) => served.get(spec.resource) ?? { spec, claims: new Map(), unhealthy: new Map() });
 
 /** The numbers of what is offered by these pools. */
-export function offerOf(pools: readonly Pool[]): Omit<Offer, "configRefused"> {
+export function offerOf(pools: readonly Pool[]): Omit<Offer, "configRejected"> {
   const sum = (count: (pool: Pool) => number) => pools.reduce((total, pool) => total + count(pool), 0);
   return {
     pools: pools.length,

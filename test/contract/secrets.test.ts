@@ -79,7 +79,7 @@ test.concurrent.each(wrong.map((config, index) => [index, config] as const))(
     await using node = new TestNode({ entries: host("iavf-vfs"), config });
     const plugin = node.startPlugin("-v=10");
     expect(await plugin.ended()).toBe(2);
-    expect(plugin.log).toContain("is refused");
+    expect(plugin.log).toContain("was rejected");
     expect(find(plugin.log)).toEqual([]);
   },
 );

@@ -9,7 +9,7 @@ import { CdiFiles, removeCdiSpecs } from "../../files/cdi-files.ts";
 import type { PodAllocations } from "../../kubelet/pod-allocations.ts";
 import type { Log } from "../../process/log.ts";
 import type { LogMessage } from "../../process/log-messages.ts";
-import { messageOf } from "../../text.ts";
+import { messageOf, stableReason } from "../../text.ts";
 import { readClaimNodes } from "../claim-facts.ts";
 import { cdiFileName, cdiFileNames } from "../../pools/names.ts";
 import type { Pool, PoolSpec } from "../../pools/pool.ts";
@@ -143,18 +143,11 @@ export class CdiSpecs {
     fields: Record<string, unknown>,
     error: unknown,
   ): void {
-    const reason = codeOf(error) ?? messageOf(error);
+    const reason = stableReason(error);
     const isKnown = [...this.#failures.values()].some(
       (failure) => failure.reason === reason && (failure.level === level || failure.level === "error"),
     );
     this.#failures.set(what, { level: this.#failures.get(what)?.level === "error" ? "error" : level, reason });
     this.#log[isKnown ? "debug" : level](message, { ...fields, reason: messageOf(error) });
   }
-}
-
-/** The system's code of an error or of what caused it; null when the system has no part in it. */
-function codeOf(error: unknown): string | null {
-  if (!(error instanceof Error)) return null;
-  const { code } = error as NodeJS.ErrnoException;
-  return typeof code === "string" ? code : codeOf(error.cause);
 }

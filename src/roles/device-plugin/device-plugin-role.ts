@@ -104,7 +104,7 @@ export class DevicePluginRole implements Role {
   }
 
   /** The numbers of what the kubelet is offered. */
-  get offer(): Omit<Offer, "configRefused"> {
+  get offer(): Omit<Offer, "configRejected"> {
     return offerOf([...this.pools.values()]);
   }
 

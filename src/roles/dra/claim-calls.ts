@@ -28,7 +28,7 @@ import { readPodCgroups } from "../../host/pod-cgroups.ts";
 import { isClaimUid } from "../../pools/dra-names.ts";
 import type { Pool } from "../../pools/pool.ts";
 import type { LogAt, LogMessage } from "../../process/log-messages.ts";
-import { messageOf } from "../../text.ts";
+import { messageOf, stableReason } from "../../text.ts";
 import { readClaimFacts } from "../claim-facts.ts";
 import { claimLabel, ClaimRelease, type ClaimReleaseOptions } from "./claim-release.ts";
 
@@ -261,7 +261,7 @@ export class PreparedClaims {
       writeDeviceInfo(deviceInfoFolder(this.#options.root), prepared.files);
     } catch (cause) {
       // Without the temporary name of the file: the same reason is logged once.
-      const reason = (cause as NodeJS.ErrnoException).code ?? messageOf(cause);
+      const reason = stableReason(cause);
       const message = `the device-info file can't be written, so multus could not attach the device: ${reason}`;
       throw new Error(message, { cause });
     }

@@ -127,7 +127,7 @@ export class DraRole implements Role {
     return holdersOf(this.#claims.records());
   }
 
-  get offer(): Omit<Offer, "configRefused"> {
+  get offer(): Omit<Offer, "configRejected"> {
     return offerOf([...this.pools.values()].filter(({ claims }) => claims.size > 0));
   }
 

@@ -37,7 +37,7 @@ const testFolders = ["contract/", "docs/", "fuzz/", "netlink/", "support/", "vm/
  * More processes than two cores need, since live tests mostly wait. A process takes the next file when it is done with one, those
  * that took longest first: test/durations.json has them, rewritten by `npm test -- --update-timings`.
  */
-const parallel = ["--parallel=4", "--no-isolate", "--parallel-delay=0", "--timings=test/durations.json"];
+const parallel = ["--parallel=6", "--no-isolate", "--parallel-delay=0", "--timings=test/durations.json"];
 
 const built = await step("the executable builds", [process.execPath, "scripts/build/executable.ts"]);
 const outcomes = await Promise.all([

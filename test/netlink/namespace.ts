@@ -27,7 +27,7 @@ export function inNamespace(setup: string, program: string): unknown {
   const { stdout, stderr, status } = spawnSync(
     "unshare",
     ["-n", "sh", "-ec", `${setup}\nexec "$0" -e "$1"`, process.execPath, program],
-    { cwd: `${import.meta.dir}/../..`, encoding: "utf8", timeout: 20_000 },
+    { cwd: `${import.meta.dir}/../..`, encoding: "utf8", timeout: 55_000 },
   );
   if (status !== 0) throw new Error(`exit ${status}: ${stderr}`);
   return JSON.parse(stdout);

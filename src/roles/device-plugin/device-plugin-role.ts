@@ -204,22 +204,27 @@ export class DevicePluginRole implements Role {
     const { pool } = effect;
     const { resource } = pool.spec;
     const served = this.#served.get(resource);
-    const known = before.get(resource) ?? served?.pool;
-    if (this.#cdi && !this.#cdi.describe(pool)) {
-      this.#options.retry();
-      if (served && known) this.#update(served, known, withoutGained(served.pool, pool));
-    } else if (served && known) this.#update(served, known, pool);
-    else this.#start(pool);
+    const isDescribed = this.#cdi?.describe(pool) ?? true;
+    if (!isDescribed) this.#options.retry();
+    if (served) {
+      const known = before.get(resource) ?? served.pool;
+      this.#update(served, known, isDescribed ? pool : withoutGained(served.pool, pool));
+    } else if (isDescribed) this.#start(pool);
   }
 
   #update(served: Served, known: Pool, pool: Pool): void {
-    const list = this.#lists.of(pool, served.listed);
     writeLines(this.#log, changeLogLines(known, pool));
     countChanges(served.counts, known, pool);
+    this.#setPool(served, pool);
+    served.server.checkOptions();
+  }
+
+  /** Gives the kubelet the devices of a pool that is served. */
+  #setPool(served: Served, pool: Pool): void {
+    const list = this.#lists.of(pool, served.listed);
     served.pool = pool;
     served.listed = idsIn(list);
     served.server.setDevices(list);
-    served.server.checkOptions();
   }
 
   #start(pool: Pool): void {
@@ -261,10 +266,7 @@ export class DevicePluginRole implements Role {
   #takeAway(pool: Pool): void {
     const served = this.#served.get(pool.spec.resource);
     if (!served || [...served.pool.claims.keys()].every((id) => pool.claims.has(id))) return;
-    served.pool = withoutLost(served.pool, pool);
-    const list = this.#lists.of(served.pool, served.listed);
-    served.listed = idsIn(list);
-    served.server.setDevices(list);
+    this.#setPool(served, withoutLost(served.pool, pool));
   }
 
   /** Answers Allocate, and notes the devices as allocated. */

@@ -3,13 +3,12 @@
 import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { driver } from "../support/dra-node.ts";
 import { objectsOf } from "../support/kubernetes.ts";
 import { runCommand } from "../support/plugin.ts";
 import { apply, asText, attempt, clusterTest, facts, hasCluster, kubectl, waitFor } from "./cluster.ts";
 import { kubectlIn } from "./kubectl.ts";
 import { deployments, namespace } from "./plugin.ts";
-
-const driver = "dra.sriovdp.io";
 
 /** A slice of a node; of all nodes without one. */
 const slice = (name: string, nodeName: string | null, of = driver, pool = `${nodeName ?? "all"}/pool`) => ({

@@ -140,26 +140,29 @@ describe("a bond in hardware", () => {
     expect(reasonsOf(await devicesOf(root))).toEqual([lost, lost, null, null]);
   });
 
-  test.each([null, "aabbcc"])("is none in legacy mode, whatever switch id its ports have: %p", async (switchId) => {
-    const plan: NodePlan = {
-      pfs: [
-        { nic: "e810", name: "ens1f0", link: "down", vfs: [{ count: 1 }] },
-        { nic: "e810", name: "ens1f1", vfs: [{ count: 1 }] },
-      ],
-      uppers: [{ name: "bond0", kind: "bond", over: ["ens1f0", "ens1f1"] }],
-    };
-    const root = unpacked(plan);
-    // ice and mlx5 give both to the ports of a NIC in either mode.
-    const ports = ["ens1f0", "ens1f1"];
-    changeFacts(root, ({ links }) => ({
-      links: links.map((link) =>
-        switchId !== null && ports.includes(link.name)
-          ? { ...link, switchId, portName: `p${ports.indexOf(link.name)}` }
-          : link,
-      ),
-    }));
-    expect(reasonsOf(await devicesOf(root))).toEqual(["the link of its PF ens1f0 is down", null]);
-  });
+  test.each([null, "aabbcc"])(
+    "does not exist in legacy mode, with any switch id of its ports: %p",
+    async (switchId) => {
+      const plan: NodePlan = {
+        pfs: [
+          { nic: "e810", name: "ens1f0", link: "down", vfs: [{ count: 1 }] },
+          { nic: "e810", name: "ens1f1", vfs: [{ count: 1 }] },
+        ],
+        uppers: [{ name: "bond0", kind: "bond", over: ["ens1f0", "ens1f1"] }],
+      };
+      const root = unpacked(plan);
+      // ice and mlx5 give both to the ports of a NIC in either mode.
+      const ports = ["ens1f0", "ens1f1"];
+      changeFacts(root, ({ links }) => ({
+        links: links.map((link) =>
+          switchId !== null && ports.includes(link.name)
+            ? { ...link, switchId, portName: `p${ports.indexOf(link.name)}` }
+            : link,
+        ),
+      }));
+      expect(reasonsOf(await devicesOf(root))).toEqual(["the link of its PF ens1f0 is down", null]);
+    },
+  );
 
   test.each([true, false])("is an eswitch in multiport mode too: %p", async (eswMultiport) => {
     const pf = { nic: "connectx6", eswitch: "switchdev", switchId: "01", eswMultiport, vfs: [{ count: 1 }] } as const;

@@ -1,4 +1,4 @@
-// How the node learns that the share has a command for it: by a line on its third serial port. A guest that looked at the share five times a second
+// How the node is woken up for a command in the share: by a line on its third serial port. A guest that looked at the share five times a second
 // took a fifth of an idle node's processor time for that.
 
 import { closeSync, constants, openSync, writeSync } from "node:fs";
@@ -15,7 +15,7 @@ export function makeWakeUp(share: string): void {
 /** QEMU's words for the port; it must be the third. */
 export const wakeUpPort = (share: string): string[] => ["-serial", `pipe:${fileIn(share)}`];
 
-/** Wakes the node up. While it boots nobody reads; it looks at the share when it is up. */
+/** Wakes the node up. A line that is sent while it boots is lost; it looks at the share once it is up. */
 export function wakeUp(share: string): void {
   // For reading as well: otherwise it would wait for a QEMU that reads.
   const pipe = openSync(`${fileIn(share)}.in`, constants.O_RDWR);

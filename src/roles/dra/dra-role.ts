@@ -205,7 +205,7 @@ export class DraRole implements Role {
     return state.kind === "held" ? state.devices : new Map();
   }
 
-  /** The pod that keeps a device from a claim; null for none. A pod that has it by this claim, of which the record is lost, is none. */
+  /** The pod because of which a claim cannot get a device; null if there is none. A pod that has the device by this very claim, whose record was lost, does not count. */
   #holderBefore(id: string, { namespace, pods }: AllocatedClaim): string | null {
     const holder = this.#held.get(id);
     const isOwn =
